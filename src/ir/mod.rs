@@ -1,0 +1,446 @@
+//! The checked model: what a spec means once every name is resolved and every number is known.
+//!
+//! # What it means
+//!
+//! A [`Model`] describes one *segment*: the embedded input `x` is computed once, then the loop nest
+//! [`Model::segment`] updates the recurrent states, then the heads read them. Every state has the
+//! shape `[B, P + S, D]` with `P` prefix positions ([`Model::prefix_positions`]), `S` tokens and one
+//! width `D` for the whole model.
+//!
+//! * An [`Update`] reads its operands, adds them from left to right, runs the stack of blocks of its
+//!   network on the sum and stores the result in its state. A network adds nothing of its own.
+//! * A network owns its weights. Two updates that name the same network share them.
+//! * Loops have constant counts. [`unroll`] lists the updates in the order in which they run and says
+//!   for each whether it is differentiated. The result of an update that is not is *detached*: no
+//!   gradient flows through it. The states at the start of a segment are always detached. Gradients do
+//!   flow from a differentiated update into the embedded input.
+//! * The carry between segments is the value of every state at the end of the segment, detached.
+//!
+//! Nothing here knows about text, spans or tensors. A model that [`verify`] accepts can be lowered;
+//! lowering cannot fail.
+
+mod text;
+mod unroll;
+mod verify;
+
+pub use text::to_text;
+pub use unroll::{UnrolledUpdate, unroll};
+pub use verify::{Violation, verify};
+
+/// Index of a state in [`Model::states`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateId(pub usize);
+
+/// Index of a network in [`Model::networks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkId(pub usize);
+
+/// One reasoning model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// Name given in the spec.
+    pub name: String,
+    /// Width `D` of every state.
+    pub hidden: usize,
+    /// What a row of tokens looks like.
+    pub tokens: Tokens,
+    /// Learned vectors per puzzle, placed before the tokens.
+    pub puzzles: Option<Puzzles>,
+    /// Stacks of blocks; each owns its weights.
+    pub networks: Vec<Network>,
+    /// Recurrent states.
+    pub states: Vec<State>,
+    /// The loop nest of one segment.
+    pub segment: Vec<Step>,
+    /// Which updates are differentiated.
+    pub gradient: Gradient,
+    /// Head that predicts the tokens.
+    pub token_head: TokenHead,
+    /// Head that predicts the Q values; absent where the halting policy needs none.
+    pub q_head: Option<QHead>,
+    /// When a row stops being refined.
+    pub halt: Halt,
+    /// How the model is trained; absent in a spec without a `train` block.
+    pub train: Option<Train>,
+}
+
+/// A row of tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tokens {
+    /// Vocabulary size `V`.
+    pub vocab: usize,
+    /// Tokens in a row, `S`.
+    pub positions: usize,
+    /// Whether a learned vector per position (prefix included) is added to the embeddings.
+    pub learned_positions: bool,
+}
+
+/// The table of puzzle vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Puzzles {
+    /// Width `E` of one vector; padded with zeros to `positions * D`.
+    pub width: usize,
+    /// Prefix positions `P` the vector is spread over.
+    pub positions: usize,
+}
+
+/// A stack of equal blocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// Name given in the spec.
+    pub name: String,
+    /// Name its weights are stored under, e.g. `H_level`.
+    pub stored_as: String,
+    /// Blocks in the stack.
+    pub layers: usize,
+    /// What each block looks like.
+    pub block: Block,
+}
+
+/// One block: mix over positions, then feed forward, each followed by residual and norm.
+///
+/// `x = norm(x + mix(x)); x = norm(x + swiglu(x))` with `norm(x) = x / sqrt(mean(x^2) + eps)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// How positions exchange information.
+    pub mixing: Mixing,
+    /// Width `F` of the gated feed-forward unit.
+    pub inner: usize,
+    /// `eps` of the norm.
+    pub norm_eps: f32,
+}
+
+/// How positions exchange information inside a block.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mixing {
+    /// Bidirectional attention.
+    Attention {
+        /// Number of heads `N`; divides the width.
+        heads: usize,
+        /// Base of the rotary frequencies; `None` without rotation.
+        rope_theta: Option<f32>,
+    },
+    /// A gated unit over the `P + S` positions of each channel.
+    Mlp {
+        /// Width of the unit.
+        inner: usize,
+    },
+}
+
+/// A recurrent state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Name given in the spec.
+    pub name: String,
+    /// Name its initial vector is stored under, e.g. `H_init`.
+    pub stored_as: String,
+    /// How its initial vector is drawn, once, when the model is created.
+    pub init: Normal,
+}
+
+/// A normal distribution, cut at `truncate` standard deviations and widened so that the result has `std`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normal {
+    /// Standard deviation of the result.
+    pub std: f32,
+    /// Where the tails are cut, in standard deviations.
+    pub truncate: f32,
+}
+
+/// One step of the loop nest.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// `state <- network(sum of operands)`.
+    Update(Update),
+    /// `label: repeat count { body }`.
+    Repeat(Repeat),
+}
+
+/// One update of a state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// State that is replaced.
+    pub state: StateId,
+    /// Network that computes the new value.
+    pub network: NetworkId,
+    /// What is added up, from left to right; never empty.
+    pub operands: Vec<Operand>,
+}
+
+/// One summand of an update's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// Present value of a state.
+    State(StateId),
+    /// The embedded input `x`.
+    Input,
+}
+
+/// A loop with a constant count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeat {
+    /// Label, where the spec gives one.
+    pub label: Option<String>,
+    /// Iterations, at least 1.
+    pub count: usize,
+    /// What each iteration does.
+    pub body: Vec<Step>,
+}
+
+/// Which updates of a segment are differentiated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gradient {
+    /// The last update of every state.
+    OneStep,
+    /// Every update of the last `count` iterations of the loop with this label, and what follows it.
+    Last {
+        /// Whole iterations.
+        count: usize,
+        /// Label of the loop.
+        label: String,
+    },
+    /// Every update.
+    Full,
+}
+
+/// Linear head from the token positions of a state to the vocabulary, without bias.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenHead {
+    /// State that is read.
+    pub state: StateId,
+}
+
+/// Linear head from one position of a state to the Q values, with bias.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QHead {
+    /// State that is read.
+    pub state: StateId,
+    /// Position that is read; prefix positions count.
+    pub position: usize,
+    /// Initial value of the bias; the weights begin at zero.
+    pub bias: f32,
+    /// What the outputs are.
+    pub outputs: QOutputs,
+}
+
+/// Outputs of the Q head, in the order of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QOutputs {
+    /// `(halt, continue)`.
+    HaltContinue,
+    /// `halt` alone.
+    Halt,
+}
+
+/// When a row stops being refined.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Halt {
+    /// Halts when `q_halt > q_continue`; both are trained.
+    QLearning {
+        /// Largest number of segments, `M`.
+        max_segments: usize,
+        /// Probability of a random minimum number of segments.
+        explore: f32,
+    },
+    /// Halts when `q_halt > 0`; only `q_halt` is trained.
+    Bce {
+        /// Largest number of segments, `M`.
+        max_segments: usize,
+        /// Probability of a random minimum number of segments.
+        explore: f32,
+    },
+    /// Always runs the same number of segments.
+    Fixed {
+        /// Number of segments, `M`.
+        segments: usize,
+    },
+}
+
+/// How a model is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Train {
+    /// Where the puzzles come from.
+    pub data: Data,
+    /// Loss of one token.
+    pub loss: Loss,
+    /// Optimizer of every weight but the puzzle table and the initial states.
+    pub optimizer: Optimizer,
+    /// Optimizer of the puzzle table; present exactly when the model has one.
+    pub puzzle_optimizer: Option<SignSgd>,
+    /// Rate of the moving average of the weights that evaluation uses.
+    pub ema: Option<f32>,
+    /// Course of the learning rates.
+    pub schedule: Schedule,
+    /// Rows in a batch, `B`.
+    pub batch: usize,
+    /// When training ends.
+    pub length: Length,
+    /// How often the model is evaluated; `None` only at the end.
+    pub eval_every: Option<Length>,
+    /// Arithmetic of activations.
+    pub precision: Precision,
+    /// Seed of every random stream.
+    pub seed: u64,
+}
+
+/// Where puzzles come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// A dataset folder in the format of the published code.
+    Folder(String),
+    /// Sudoku puzzles that are generated on the spot.
+    Sudoku(GeneratedSudoku),
+    /// Mazes that are generated on the spot.
+    Maze(GeneratedMaze),
+}
+
+/// Generated Sudoku puzzles; every puzzle has exactly one solution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratedSudoku {
+    /// Side of the grid: 4, 6 or 9.
+    pub size: usize,
+    /// Cells that are given.
+    pub givens: usize,
+    /// Puzzles for training.
+    pub train: usize,
+    /// Puzzles for evaluation; their solution grids do not occur in training.
+    pub test: usize,
+    /// Whether every draw of a training puzzle passes through a random Sudoku symmetry.
+    pub augment: bool,
+}
+
+/// Generated mazes with the breadth-first label rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratedMaze {
+    /// Side of the square grid.
+    pub size: usize,
+    /// Least number of cells on the shortest path, ends included.
+    pub min_path: usize,
+    /// Mazes for training.
+    pub train: usize,
+    /// Mazes for evaluation.
+    pub test: usize,
+}
+
+/// Loss of one token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Cross entropy over `s(x) / sum s`, `s(x) = x + 1` for `x >= 0`, else `1 / (1 - x)`.
+    Stablemax,
+    /// Cross entropy over the softmax.
+    Softmax,
+}
+
+/// Optimizer of the weights.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Optimizer {
+    /// Adam with `atan2` in place of the division; decoupled decay.
+    AdamAtan2(Adam),
+    /// AdamW with decoupled decay.
+    AdamW {
+        /// Moments, rate and decay.
+        adam: Adam,
+        /// Added to the denominator.
+        eps: f32,
+    },
+}
+
+impl Optimizer {
+    /// Returns the settings every member of the family has.
+    pub fn adam(&self) -> &Adam {
+        match self {
+            Optimizer::AdamAtan2(adam) | Optimizer::AdamW { adam, .. } => adam,
+        }
+    }
+}
+
+/// Settings shared by the Adam family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adam {
+    /// Learning rate after warm-up.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Decoupled weight decay, multiplied by the learning rate.
+    pub weight_decay: f32,
+}
+
+/// Sign descent on the rows of the puzzle table that occur in a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignSgd {
+    /// Learning rate after warm-up.
+    pub lr: f32,
+    /// Decoupled weight decay, multiplied by the learning rate.
+    pub weight_decay: f32,
+}
+
+/// Course of the learning rate: linear warm-up from 0, then one of the shapes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// Shape after the warm-up.
+    pub shape: ScheduleShape,
+    /// Steps of linear warm-up.
+    pub warmup_steps: u64,
+    /// Share of the learning rate that is left at the end; 1 keeps it constant.
+    pub min_ratio: f32,
+}
+
+/// Shape of the learning rate after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScheduleShape {
+    /// Stays where it is.
+    Constant,
+    /// Half a cosine down to `min_ratio`.
+    Cosine,
+    /// A straight line down to `min_ratio`.
+    Linear,
+}
+
+/// A stretch of training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    /// Passes over the groups of the dataset.
+    Epochs(f64),
+    /// Optimizer steps.
+    Steps(u64),
+}
+
+/// Arithmetic of activations. Weights and optimizer state are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floating point.
+    F32,
+    /// bfloat16 with f32 accumulation.
+    Bf16,
+}
+
+impl Model {
+    /// Returns the number of prefix positions `P` before the tokens.
+    pub fn prefix_positions(&self) -> usize {
+        self.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)
+    }
+
+    /// Returns the length `P + S` of every state.
+    pub fn total_positions(&self) -> usize {
+        self.prefix_positions() + self.tokens.positions
+    }
+
+    /// Returns the largest number of segments `M` a row may take.
+    pub fn max_segments(&self) -> usize {
+        match self.halt {
+            Halt::QLearning { max_segments, .. } | Halt::Bce { max_segments, .. } => max_segments,
+            Halt::Fixed { segments } => segments,
+        }
+    }
+}
+
+/// Returns the width of a gated unit: two thirds of `expansion * width`, rounded to a whole number and
+/// then up to a multiple.
+///
+/// `multiple_of * ceil(round(expansion * width * 2 / 3) / multiple_of)`, as in the published code.
+pub fn gated_width(expansion: f64, width: usize, multiple_of: usize) -> usize {
+    let raw = (expansion * width as f64 * 2.0 / 3.0).round_ties_even() as usize;
+    raw.div_ceil(multiple_of) * multiple_of
+}

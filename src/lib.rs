@@ -1,0 +1,3 @@
+//! hrmc: a compiler and runner for hierarchical reasoning models.
+
+pub mod ir;
