@@ -1,3 +1,9 @@
 //! hrmc: a compiler and runner for hierarchical reasoning models.
 
+pub mod autodiff;
+pub mod graph;
 pub mod ir;
+pub mod lower;
+pub mod optim;
+pub mod passes;
+pub mod plan;

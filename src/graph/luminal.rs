@@ -1,0 +1,475 @@
+//! luminal behind one door: nodes of ours in its graph, and graphs of its primitives built from ours.
+//!
+//! luminal's shape trackers lie about sliced shapes and its unary operators ignore views, so
+//! [`Primitives`] copies after every slice, pad and before every unary operator. Its errors are panics;
+//! everything here is called with shapes that were checked before.
+
+use std::collections::BTreeMap;
+
+use ::luminal::graph::NodeIndex;
+use ::luminal::op::{
+    Add, Constant, ConstantValue, Contiguous, Exp2, Function, InputTensor, LessThan, Log2, MaxReduce, Mul,
+    Operator, Recip, Sin, Sqrt, SumReduce,
+};
+use ::luminal::shape::ShapeTracker;
+use ::luminal::shape::symbolic::Expression;
+use ::luminal::tensor::Tensor as Data;
+
+use super::{Graph, NodeId, Op, Phase, TensorType, Value};
+
+/// A node of ours inside a luminal graph.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    pub op: Op,
+    pub types: Vec<TensorType>,
+    /// Age; the order of equals.
+    pub sequence: u64,
+    /// Part of the program the node belongs to.
+    pub phase: Phase,
+}
+
+impl Operator for Node {
+    /// Evaluates the operator through its decomposition, so that luminal can run any graph of ours.
+    fn process(&mut self, inputs: Vec<(InputTensor, ShapeTracker)>) -> Vec<Data> {
+        let mut primitives = Primitives::new();
+        let inputs: Vec<Tensor> = inputs
+            .iter()
+            .map(|(data, tracker)| {
+                let shape: Vec<usize> =
+                    tracker.shape().iter().map(|size| size.to_usize().expect("sizes are constant")).collect();
+                primitives.data("operand", &shape, values(data.borrowed()).clone())
+            })
+            .collect();
+        let outputs = self.op.as_operation().decompose(&mut primitives, &inputs);
+        primitives.run(&outputs).into_iter().map(Data::new).collect()
+    }
+}
+
+fn values(data: &Data) -> &Vec<f32> {
+    data.data.as_any().downcast_ref().expect("luminal's tensors hold f32 on the CPU")
+}
+
+/// Returns our node behind a luminal operator.
+pub(super) fn node(operator: &dyn Operator) -> &Node {
+    operator.as_any().downcast_ref().expect("a graph of ours holds nodes of ours")
+}
+
+/// Returns the tracker of a contiguous tensor.
+pub(super) fn tracker(shape: &[usize]) -> ShapeTracker {
+    let dims: Vec<Expression> = shape.iter().map(|&size| Expression::from(size)).collect();
+    ShapeTracker::new(&dims)
+}
+
+/// A tensor of the primitive graph: an output of a luminal node, seen through a view.
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor {
+    node: NodeIndex,
+    view: ShapeTracker,
+    contiguous: bool,
+}
+
+/// Builds a graph of luminal primitives.
+///
+/// All tensors are f32; integers are exact below 2^24. Binary methods need equal shapes: broadcast with
+/// [`Primitives::expand`] first.
+pub struct Primitives {
+    graph: Box<::luminal::graph::Graph>,
+    inputs: BTreeMap<String, NodeIndex>,
+}
+
+impl Default for Primitives {
+    fn default() -> Self {
+        Primitives::new()
+    }
+}
+
+impl Primitives {
+    /// Returns an empty builder.
+    pub fn new() -> Self {
+        Primitives { graph: Box::new(::luminal::graph::Graph::new()), inputs: BTreeMap::new() }
+    }
+
+    fn whole(&self, node: NodeIndex, shape: &[usize]) -> Tensor {
+        Tensor { node, view: tracker(shape), contiguous: true }
+    }
+
+    /// Returns the shape of a tensor.
+    pub fn shape(&self, tensor: Tensor) -> Vec<usize> {
+        tensor
+            .view
+            .indexes
+            .iter()
+            .map(|&axis| tensor.view.dims[axis].to_usize().expect("sizes are constant"))
+            .collect()
+    }
+
+    /// Adds a named input whose values are set before each run.
+    pub fn input(&mut self, name: &str, shape: &[usize]) -> Tensor {
+        let node = self
+            .graph
+            .add_op(Function(format!("input {name}"), Box::new(|_| unreachable!("inputs are set before a run"))))
+            .finish();
+        self.inputs.insert(name.to_string(), node);
+        self.whole(node, shape)
+    }
+
+    /// Adds a tensor with fixed values.
+    pub fn data(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Tensor {
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "values fill the shape");
+        let node =
+            self.graph.add_op(Function(name.to_string(), Box::new(move |_| vec![Data::new(values.clone())]))).finish();
+        self.whole(node, shape)
+    }
+
+    /// Adds `0, 1, 2, …` of the given length.
+    pub fn count(&mut self, length: usize) -> Tensor {
+        self.data("count", &[length], (0..length).map(|index| index as f32).collect())
+    }
+
+    /// Adds a constant seen as a tensor of the given shape.
+    pub fn constant(&mut self, value: f32, shape: &[usize]) -> Tensor {
+        let node = self.graph.add_op(Constant(ConstantValue::Float(value), &self.graph.dyn_map)).finish();
+        let dims: Vec<Expression> = shape.iter().map(|&size| Expression::from(size)).collect();
+        Tensor { node, view: ShapeTracker::fake(&dims), contiguous: false }
+    }
+
+    fn apply(&mut self, op: impl Operator + 'static, inputs: &[Tensor], shape: &[usize]) -> Tensor {
+        let mut new = self.graph.add_op(op);
+        for input in inputs {
+            new = new.input(input.node, 0, input.view);
+        }
+        let node = new.finish();
+        self.whole(node, shape)
+    }
+
+    /// Returns the same values laid out contiguously.
+    pub fn contiguous(&mut self, x: Tensor) -> Tensor {
+        if x.contiguous {
+            return x;
+        }
+        let shape = self.shape(x);
+        self.apply(Contiguous, &[x], &shape)
+    }
+
+    fn unary(&mut self, op: impl Operator + 'static, x: Tensor) -> Tensor {
+        let x = self.contiguous(x);
+        let shape = self.shape(x);
+        self.apply(op, &[x], &shape)
+    }
+
+    fn binary(&mut self, op: impl Operator + 'static, a: Tensor, b: Tensor) -> Tensor {
+        let shape = self.shape(a);
+        assert_eq!(shape, self.shape(b), "shapes agree");
+        self.apply(op, &[a, b], &shape)
+    }
+
+    /// Returns `a + b`.
+    pub fn add(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        self.binary(Add, a, b)
+    }
+
+    /// Returns `a * b`.
+    pub fn mul(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        self.binary(Mul, a, b)
+    }
+
+    /// Returns 1 where `a < b`, else 0.
+    pub fn less_than(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        self.binary(LessThan, a, b)
+    }
+
+    /// Returns `1 / x`.
+    pub fn recip(&mut self, x: Tensor) -> Tensor {
+        self.unary(Recip, x)
+    }
+
+    /// Returns the square root.
+    pub fn sqrt(&mut self, x: Tensor) -> Tensor {
+        self.unary(Sqrt, x)
+    }
+
+    /// Returns the sine.
+    pub fn sin(&mut self, x: Tensor) -> Tensor {
+        self.unary(Sin, x)
+    }
+
+    /// Returns `x * factor`.
+    pub fn scale(&mut self, x: Tensor, factor: f32) -> Tensor {
+        let shape = self.shape(x);
+        let factor = self.constant(factor, &shape);
+        self.mul(x, factor)
+    }
+
+    /// Returns `x + summand`.
+    pub fn offset(&mut self, x: Tensor, summand: f32) -> Tensor {
+        let shape = self.shape(x);
+        let summand = self.constant(summand, &shape);
+        self.add(x, summand)
+    }
+
+    /// Returns `a - b`.
+    pub fn sub(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let negative = self.scale(b, -1.0);
+        self.add(a, negative)
+    }
+
+    /// Returns `a / b`.
+    pub fn div(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let inverse = self.recip(b);
+        self.mul(a, inverse)
+    }
+
+    /// Returns `1 - x`.
+    pub fn complement(&mut self, x: Tensor) -> Tensor {
+        let negative = self.scale(x, -1.0);
+        self.offset(negative, 1.0)
+    }
+
+    /// Returns 1 where `a == b`, else 0.
+    pub fn equal(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let below = self.less_than(a, b);
+        let above = self.less_than(b, a);
+        let either = self.add(below, above);
+        self.complement(either)
+    }
+
+    /// Returns 1 where `x < 0`, else 0.
+    pub fn negative(&mut self, x: Tensor) -> Tensor {
+        let shape = self.shape(x);
+        let zero = self.constant(0.0, &shape);
+        self.less_than(x, zero)
+    }
+
+    /// Returns `a` where `mask` is 1 and `b` where it is 0.
+    pub fn select(&mut self, mask: Tensor, a: Tensor, b: Tensor) -> Tensor {
+        let other = self.complement(mask);
+        let a = self.mul(mask, a);
+        let b = self.mul(other, b);
+        self.add(a, b)
+    }
+
+    /// Returns the larger of both.
+    pub fn maximum(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let below = self.less_than(a, b);
+        self.select(below, b, a)
+    }
+
+    /// Returns the absolute value.
+    pub fn abs(&mut self, x: Tensor) -> Tensor {
+        let negative = self.scale(x, -1.0);
+        self.maximum(x, negative)
+    }
+
+    /// Returns `e^x`.
+    pub fn exp(&mut self, x: Tensor) -> Tensor {
+        let scaled = self.scale(x, std::f32::consts::LOG2_E);
+        self.unary(Exp2, scaled)
+    }
+
+    /// Returns the natural logarithm.
+    pub fn log(&mut self, x: Tensor) -> Tensor {
+        let binary = self.unary(Log2, x);
+        self.scale(binary, std::f32::consts::LN_2)
+    }
+
+    /// Returns `1 / (1 + e^-x)`.
+    pub fn sigmoid(&mut self, x: Tensor) -> Tensor {
+        let negative = self.scale(x, -1.0);
+        let power = self.exp(negative);
+        let sum = self.offset(power, 1.0);
+        self.recip(sum)
+    }
+
+    /// Returns the sum over an axis, which disappears.
+    pub fn sum(&mut self, x: Tensor, axis: usize) -> Tensor {
+        let mut shape = self.shape(x);
+        shape.remove(axis);
+        self.apply(SumReduce(axis), &[x], &shape)
+    }
+
+    /// Returns the maximum over an axis, which disappears.
+    pub fn max(&mut self, x: Tensor, axis: usize) -> Tensor {
+        let mut shape = self.shape(x);
+        shape.remove(axis);
+        self.apply(MaxReduce(axis), &[x], &shape)
+    }
+
+    /// Returns a view with a new axis along which the values repeat.
+    pub fn expand(&mut self, x: Tensor, axis: usize, size: usize) -> Tensor {
+        let mut view = x.view;
+        view.expand(axis, Expression::from(size));
+        Tensor { node: x.node, view, contiguous: false }
+    }
+
+    /// Returns a view with new leading axes along which the values repeat.
+    pub fn expand_leading(&mut self, mut x: Tensor, sizes: &[usize]) -> Tensor {
+        for &size in sizes.iter().rev() {
+            x = self.expand(x, 0, size);
+        }
+        x
+    }
+
+    /// Returns a view with new trailing axes along which the values repeat.
+    pub fn expand_trailing(&mut self, mut x: Tensor, sizes: &[usize]) -> Tensor {
+        for &size in sizes {
+            let axis = x.view.indexes.len();
+            x = self.expand(x, axis, size);
+        }
+        x
+    }
+
+    /// Returns a view with reordered axes.
+    pub fn permute(&mut self, x: Tensor, axes: &[usize]) -> Tensor {
+        let mut view = x.view;
+        view.permute(axes);
+        Tensor { node: x.node, view, contiguous: false }
+    }
+
+    /// Returns the same values under another shape.
+    pub fn reshape(&mut self, x: Tensor, shape: &[usize]) -> Tensor {
+        let x = self.contiguous(x);
+        self.whole(x.node, shape)
+    }
+
+    /// Returns the part `start..end` of an axis.
+    pub fn slice(&mut self, x: Tensor, axis: usize, start: usize, end: usize) -> Tensor {
+        let x = self.contiguous(x);
+        let mut shape = self.shape(x);
+        let bounds: Vec<(Expression, Expression)> = shape
+            .iter()
+            .enumerate()
+            .map(|(index, &size)| if index == axis { (start.into(), end.into()) } else { (0.into(), size.into()) })
+            .collect();
+        let mut view = x.view;
+        view.slice(&bounds);
+        shape[axis] = end - start;
+        self.apply(Contiguous, &[Tensor { node: x.node, view, contiguous: false }], &shape)
+    }
+
+    /// Returns the tensor with zeros before and after it on an axis.
+    pub fn pad(&mut self, x: Tensor, axis: usize, before: usize, after: usize) -> Tensor {
+        let x = self.contiguous(x);
+        let mut shape = self.shape(x);
+        let bounds: Vec<(Expression, Expression)> = (0..shape.len())
+            .map(|index| if index == axis { (before.into(), after.into()) } else { (0.into(), 0.into()) })
+            .collect();
+        let mut view = x.view;
+        view.pad(&bounds);
+        shape[axis] += before + after;
+        self.apply(Contiguous, &[Tensor { node: x.node, view, contiguous: false }], &shape)
+    }
+
+    /// Returns `sum_k a[.., m, k] b[.., n, k]` over any equal leading axes.
+    pub fn product(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let (left, right) = (self.shape(a), self.shape(b));
+        let rank = left.len();
+        let (rows, columns) = (left[rank - 2], right[rank - 2]);
+        let a = self.expand(a, rank - 1, columns);
+        let b = self.expand(b, rank - 2, rows);
+        let terms = self.mul(a, b);
+        self.sum(terms, rank)
+    }
+
+    /// Returns a one-hot vector of length `size` for each of `ids` `[R]`, as `[R, size]`.
+    pub fn one_hot(&mut self, ids: Tensor, size: usize) -> Tensor {
+        let rows = self.shape(ids)[0];
+        let classes = self.count(size);
+        let classes = self.expand(classes, 0, rows);
+        let ids = self.expand(ids, 1, size);
+        self.equal(ids, classes)
+    }
+
+    /// Runs the graph once and returns the values of `outputs`, contiguous.
+    pub fn run(mut self, outputs: &[Tensor]) -> Vec<Vec<f32>> {
+        let outputs: Vec<Tensor> = outputs.iter().map(|&output| self.contiguous(output)).collect();
+        for output in &outputs {
+            self.graph.no_delete.insert(output.node);
+        }
+        self.graph.execute();
+        outputs.iter().map(|output| self.fetch(*output)).collect()
+    }
+
+    fn fetch(&self, output: Tensor) -> Vec<f32> {
+        values(self.graph.get_tensor_ref(output.node, 0).expect("kept tensors stay after a run")).clone()
+    }
+}
+
+/// A graph of ours, decomposed to primitives, ready to be run by luminal again and again.
+pub struct Decomposed {
+    primitives: Primitives,
+    outputs: Vec<(String, Tensor)>,
+    input_shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl Decomposed {
+    /// Decomposes every operator of `graph`.
+    ///
+    /// Named outputs become readable, and so does, under the name of the overwritten input, the result
+    /// of every operator that works in place.
+    pub fn new(graph: &Graph) -> Self {
+        let mut primitives = Primitives::new();
+        let mut tensors: BTreeMap<Value, Tensor> = BTreeMap::new();
+        let mut outputs = Vec::new();
+        let mut input_shapes = BTreeMap::new();
+        for node in graph.order() {
+            let op = graph.op(node);
+            let results = if let Op::Input(input) = op {
+                input_shapes.insert(input.name.clone(), input.ty.shape.clone());
+                vec![primitives.input(&input.name, &input.ty.shape)]
+            } else {
+                let operands: Vec<Tensor> =
+                    graph.operands(node).iter().map(|operand| tensors[operand]).collect();
+                op.as_operation().decompose(&mut primitives, &operands)
+            };
+            for (value, tensor) in graph.results(node).into_iter().zip(results) {
+                debug_assert_eq!(primitives.shape(tensor), graph.ty(value).shape, "{}", op.as_operation().name());
+                tensors.insert(value, tensor);
+            }
+            for (name, value) in updated_inputs(graph, node) {
+                outputs.push((name, tensors[&value]));
+            }
+        }
+        for (name, value) in graph.outputs() {
+            outputs.push((name.clone(), tensors[value]));
+        }
+        for (_, tensor) in &mut outputs {
+            *tensor = primitives.contiguous(*tensor);
+            primitives.graph.no_delete.insert(tensor.node);
+        }
+        Decomposed { primitives, outputs, input_shapes }
+    }
+
+    /// Returns the number of primitives.
+    pub fn primitives(&self) -> usize {
+        self.primitives.graph.graph.node_count()
+    }
+
+    /// Runs the graph: `input` gives the values of each input, the result the values of each output.
+    pub fn run(&mut self, mut input: impl FnMut(&str) -> Vec<f32>) -> Vec<(String, Vec<f32>)> {
+        let graph = &mut self.primitives.graph;
+        graph.tensors.clear();
+        for (name, node) in &self.primitives.inputs {
+            let values = input(name);
+            let expected: usize = self.input_shapes[name].iter().product();
+            assert_eq!(values.len(), expected, "the values of `{name}` fill its shape");
+            graph.set_tensor(*node, 0, Data::new(values));
+        }
+        graph.execute();
+        self.outputs.iter().map(|(name, tensor)| (name.clone(), self.primitives.fetch(*tensor))).collect()
+    }
+}
+
+/// Returns the inputs a node overwrites, each with the value that replaces it.
+pub fn updated_inputs(graph: &Graph, node: NodeId) -> Vec<(String, Value)> {
+    let operands = graph.operands(node);
+    graph
+        .op(node)
+        .as_operation()
+        .in_place()
+        .iter()
+        .filter_map(|&(input, output)| match graph.op(operands[input].node) {
+            Op::Input(input) => Some((input.name.clone(), Value { node, output: output as u8 })),
+            _ => None,
+        })
+        .collect()
+}

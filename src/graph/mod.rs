@@ -1,0 +1,346 @@
+//! The graph: the only door to luminal.
+//!
+//! # What it means
+//!
+//! A [`Graph`] is a luminal graph whose nodes are operators of hrmc ([`Op`]). A node takes values and
+//! yields one or more; a [`Value`] names one output of one node. Values are immutable, with one
+//! exception: an operator with [`Operation::in_place`] outputs overwrites the memory of an input, so
+//! everything else that reads that input must run before it. [`Graph::order`] and the planner see to
+//! that; the graph need not say it.
+//!
+//! * A value exists for every run of the graph, with the shape given by [`Graph::ty`].
+//! * [`Op::Input`] nodes are named memory: weights, moments, carry, rows. It persists between runs.
+//! * [`Graph::outputs`] are the named values that the outside reads after a run.
+//! * [`Op::Detach`] cuts gradients and otherwise passes its input on. It is gone after the passes.
+//!
+//! Numbering is stable: nodes are ordered by the moment they were made, so the same calls give the same
+//! text. luminal reports errors by panicking; every call that could is behind a shape check here.
+
+pub mod luminal;
+pub mod ops;
+mod text;
+mod types;
+mod verify;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ::luminal::graph::{Dependency, NodeIndex};
+use ::luminal::prelude::petgraph::Direction;
+use ::luminal::prelude::petgraph::visit::EdgeRef;
+
+pub use ops::{Backward, Op, Operation, ShapeError};
+pub use text::{to_dot, to_text};
+pub use types::{DType, TensorType};
+pub use verify::{Violation, verify};
+
+/// One node of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(NodeIndex);
+
+/// One output of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value {
+    /// Node that yields the value.
+    pub node: NodeId,
+    /// Which of its outputs.
+    pub output: u8,
+}
+
+/// Part of a program a node belongs to; costs are reported by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// What evaluation would do too.
+    Forward,
+    /// What only makes a training target.
+    Target,
+    /// Gradients.
+    Backward,
+    /// New weights, moments and carry.
+    Update,
+}
+
+impl Phase {
+    /// Returns the name in text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Forward => "forward",
+            Phase::Target => "target",
+            Phase::Backward => "backward",
+            Phase::Update => "update",
+        }
+    }
+}
+
+/// A graph of operators.
+pub struct Graph {
+    inner: Box<::luminal::graph::Graph>,
+    outputs: BTreeMap<String, Value>,
+    inputs: BTreeMap<String, Value>,
+    next_sequence: u64,
+    phase: Phase,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Graph::new()
+    }
+}
+
+impl Graph {
+    /// Returns an empty graph.
+    pub fn new() -> Self {
+        Graph {
+            inner: Box::new(::luminal::graph::Graph::new()),
+            outputs: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            next_sequence: 0,
+            phase: Phase::Forward,
+        }
+    }
+
+    /// Returns the input of this name, made on first use.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is taken by an input of another type; that is a fault of lowering.
+    pub fn input(&mut self, name: &str, ty: TensorType) -> Value {
+        if let Some(&value) = self.inputs.get(name) {
+            assert_eq!(self.ty(value), &ty, "input `{name}` has one type");
+            return value;
+        }
+        let op = Op::Input(ops::Input { name: name.to_string(), ty });
+        let value = self.add(op, &[])[0];
+        self.inputs.insert(name.to_string(), value);
+        value
+    }
+
+    /// Adds a node and returns its outputs.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operator does not accept inputs of these types; stages that build graphs work
+    /// from a checked model, so that is a fault of hrmc.
+    pub fn add(&mut self, op: Op, inputs: &[Value]) -> Vec<Value> {
+        self.add_at(op, inputs, self.next_sequence, self.phase)
+    }
+
+    /// Sets the phase of the nodes that are added from now on.
+    pub fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// Returns the phase a node belongs to.
+    pub fn phase(&self, node: NodeId) -> Phase {
+        self.weight(node).phase
+    }
+
+    /// Adds a node with one output and returns it.
+    pub fn add1(&mut self, op: Op, inputs: &[Value]) -> Value {
+        let outputs = self.add(op, inputs);
+        debug_assert_eq!(outputs.len(), 1, "the operator has one output");
+        outputs[0]
+    }
+
+    /// Adds a node that takes the place in the order of `like`; passes use this for what they fuse.
+    pub fn add_like(&mut self, op: Op, inputs: &[Value], like: NodeId) -> Vec<Value> {
+        let &luminal::Node { sequence, phase, .. } = self.weight(like);
+        self.add_at(op, inputs, sequence, phase)
+    }
+
+    fn add_at(&mut self, op: Op, inputs: &[Value], sequence: u64, phase: Phase) -> Vec<Value> {
+        let input_types: Vec<TensorType> = inputs.iter().map(|&value| self.ty(value).clone()).collect();
+        let types = match op.as_operation().output_types(&input_types) {
+            Ok(types) => types,
+            Err(error) => panic!("`{}`: {error}", op.as_operation().name()),
+        };
+        self.next_sequence = self.next_sequence.max(sequence + 1);
+        let count = types.len();
+        let trackers: Vec<_> = input_types.iter().map(|ty| luminal::tracker(&ty.shape)).collect();
+        let mut new = self.inner.add_op(luminal::Node { op, types, sequence, phase });
+        for (value, tracker) in inputs.iter().zip(trackers) {
+            new = new.input(value.node.0, value.output, tracker);
+        }
+        let node = NodeId(new.finish());
+        (0..count).map(|output| Value { node, output: output as u8 }).collect()
+    }
+
+    /// Names a value that the outside reads after a run.
+    pub fn set_output(&mut self, name: &str, value: Value) {
+        self.outputs.insert(name.to_string(), value);
+    }
+
+    /// Returns the named outputs, sorted by name.
+    pub fn outputs(&self) -> &BTreeMap<String, Value> {
+        &self.outputs
+    }
+
+    /// Returns the named inputs, sorted by name.
+    pub fn inputs(&self) -> &BTreeMap<String, Value> {
+        &self.inputs
+    }
+
+    fn weight(&self, node: NodeId) -> &luminal::Node {
+        luminal::node(self.inner.graph.node_weight(node.0).expect("a node id of this graph").as_ref())
+    }
+
+    /// Returns the operator of a node.
+    pub fn op(&self, node: NodeId) -> &Op {
+        &self.weight(node).op
+    }
+
+    /// Returns the type of a value.
+    pub fn ty(&self, value: Value) -> &TensorType {
+        &self.weight(value.node).types[value.output as usize]
+    }
+
+    /// Returns the values a node takes, in order.
+    pub fn operands(&self, node: NodeId) -> Vec<Value> {
+        let mut operands: Vec<(u8, Value)> = self
+            .inner
+            .graph
+            .edges_directed(node.0, Direction::Incoming)
+            .filter_map(|edge| {
+                let (input, output, _) = edge.weight().as_data()?;
+                Some((input, Value { node: NodeId(edge.source()), output }))
+            })
+            .collect();
+        operands.sort();
+        operands.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Returns the outputs of a node.
+    pub fn results(&self, node: NodeId) -> Vec<Value> {
+        (0..self.weight(node).types.len()).map(|output| Value { node, output: output as u8 }).collect()
+    }
+
+    /// Returns the nodes that take `value` with the position they take it at, in order.
+    pub fn readers(&self, value: Value) -> Vec<(NodeId, usize)> {
+        let mut readers: Vec<(u64, NodeId, usize)> = self
+            .inner
+            .graph
+            .edges_directed(value.node.0, Direction::Outgoing)
+            .filter_map(|edge| {
+                let (input, output, _) = edge.weight().as_data()?;
+                let node = NodeId(edge.target());
+                (output == value.output).then(|| (self.weight(node).sequence, node, input as usize))
+            })
+            .collect();
+        readers.sort();
+        readers.into_iter().map(|(_, node, input)| (node, input)).collect()
+    }
+
+    /// Returns the only reader of `value`, unless there are several or it is a named output.
+    pub fn only_reader(&self, value: Value) -> Option<NodeId> {
+        if self.outputs.values().any(|&output| output == value) {
+            return None;
+        }
+        match self.readers(value)[..] {
+            [(node, _)] => Some(node),
+            _ => None,
+        }
+    }
+
+    /// Makes every reader of `old`, and every output named after it, use `new`.
+    pub fn replace(&mut self, old: Value, new: Value) {
+        let edges: Vec<_> = self
+            .inner
+            .graph
+            .edges_directed(old.node.0, Direction::Outgoing)
+            .filter(|edge| edge.weight().as_data().is_some_and(|(_, output, _)| output == old.output))
+            .map(|edge| (edge.id(), edge.target(), *edge.weight()))
+            .collect();
+        for (id, target, weight) in edges {
+            let Some((input_order, _, shape)) = weight.as_data() else { continue };
+            self.inner.graph.remove_edge(id);
+            self.inner.graph.add_edge(
+                new.node.0,
+                target,
+                Dependency::Data { input_order, output_order: new.output, shape },
+            );
+        }
+        for output in self.outputs.values_mut() {
+            if *output == old {
+                *output = new;
+            }
+        }
+    }
+
+    /// Removes a node; whatever read it must have been redirected.
+    pub fn remove(&mut self, node: NodeId) {
+        if let Op::Input(input) = self.op(node) {
+            let name = input.name.clone();
+            self.inputs.remove(&name);
+        }
+        self.inner.graph.remove_node(node.0);
+    }
+
+    /// Returns all nodes in the order in which they run: operands first, then by age. An operator that
+    /// works in place runs after every other reader of what it overwrites, and as early as that allows.
+    pub fn order(&self) -> Vec<NodeId> {
+        let nodes: Vec<NodeId> = self.inner.graph.node_indices().map(NodeId).collect();
+        let mut waits: HashMap<NodeId, usize> = HashMap::new();
+        let mut releases: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        for &node in &nodes {
+            let mut before: BTreeSet<NodeId> =
+                self.operands(node).into_iter().map(|value| value.node).collect();
+            let operands = self.operands(node);
+            for &(input, _) in self.op(node).as_operation().in_place() {
+                before.extend(self.readers_of_memory(operands[input]).into_iter().filter(|&reader| reader != node));
+            }
+            waits.insert(node, before.len());
+            for other in before {
+                releases.entry(other).or_default().push(node);
+            }
+        }
+        // In-place updates come first among the ready nodes: they free the gradient they consume.
+        let rank = |node: NodeId| {
+            let weight = self.weight(node);
+            (weight.op.as_operation().in_place().is_empty(), weight.sequence, node)
+        };
+        let mut ready: BTreeSet<(bool, u64, NodeId)> =
+            nodes.iter().filter(|node| waits[node] == 0).map(|&node| rank(node)).collect();
+        let mut order = Vec::with_capacity(nodes.len());
+        while let Some((_, _, node)) = ready.pop_first() {
+            order.push(node);
+            for &next in releases.get(&node).into_iter().flatten() {
+                let waiting = waits.get_mut(&next).expect("every node has a count");
+                *waiting -= 1;
+                if *waiting == 0 {
+                    ready.insert(rank(next));
+                }
+            }
+        }
+        assert_eq!(order.len(), nodes.len(), "the graph has no cycle");
+        order
+    }
+
+    /// Returns the nodes that read the memory of `value`, also through views of it.
+    fn readers_of_memory(&self, value: Value) -> BTreeSet<NodeId> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            for (reader, _) in self.readers(value) {
+                if found.insert(reader) && self.op(reader).as_operation().is_view() {
+                    open.extend(self.results(reader));
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns how often each operator occurs, by name.
+    pub fn census(&self) -> BTreeMap<&'static str, usize> {
+        let mut census = BTreeMap::new();
+        for node in self.order() {
+            if !matches!(self.op(node), Op::Input(_)) {
+                *census.entry(self.op(node).as_operation().name()).or_insert(0) += 1;
+            }
+        }
+        census
+    }
+
+    /// Returns the number of operators, inputs not counted.
+    pub fn operators(&self) -> usize {
+        self.inner.graph.node_indices().filter(|&n| !matches!(self.op(NodeId(n)), Op::Input(_))).count()
+    }
+}

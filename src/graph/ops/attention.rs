@@ -1,0 +1,302 @@
+//! Bidirectional attention and the rotation of its queries and keys.
+//!
+//! A row of `qkv [B, T, 3D]` holds all heads of the queries, then of the keys, then of the values; head
+//! `n` of `N` owns the columns `n K .. (n + 1) K` of each third, with `K = D / N`.
+//!
+//! `o = softmax(q kᵀ / sqrt(K)) v` per head. The second output is the logarithm of the softmax's
+//! denominator, `lse = log(sum exp(q kᵀ / sqrt(K)))`, `[B, N, T]`, from which the backward pass
+//! recomputes the probabilities instead of storing them.
+
+use super::{Backward, Operation, ShapeError, require, require_equal};
+use crate::graph::luminal::{Primitives, Tensor};
+use crate::graph::{Graph, TensorType, Value};
+
+/// Rotates queries and keys by their position: `x cos + rotate_half(x) sin`, `[B, T, 3D]` to the same.
+///
+/// Element `i` of the first half of a head pairs with element `i` of the second half; both turn by
+/// `t theta^(-2 i / K)` at position `t`. The values pass through.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotate {
+    /// Number of heads `N`.
+    pub heads: usize,
+    /// Base of the frequencies.
+    pub theta: f32,
+    /// Whether to turn back, which is also the gradient.
+    pub inverse: bool,
+}
+
+/// Attention of `qkv [B, T, 3D]` to `o [B, T, D]` and `lse [B, N, T]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attention {
+    /// Number of heads `N`.
+    pub heads: usize,
+    /// Rotates queries and keys first, by [`Rotate`] of this base.
+    pub rope_theta: Option<f32>,
+}
+
+/// Gradient of [`Attention`] with respect to `qkv`, from `qkv`, `o`, `lse` and `do`.
+///
+/// With `P = exp(S - lse)`: `dv = Pᵀ do`, `dP = do vᵀ`, `dS = P (dP - rowsum(do o))`,
+/// `dq = dS k / sqrt(K)`, `dk = dSᵀ q / sqrt(K)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionGrad {
+    /// Number of heads `N`.
+    pub heads: usize,
+    /// As in [`Attention`]; the gradient is with respect to the unrotated input.
+    pub rope_theta: Option<f32>,
+}
+
+/// Returns the tables `cos` and `sin`, each `[T, K]`, computed from f32 angles.
+pub fn rope_tables(positions: usize, head_width: usize, theta: f32) -> (Vec<f32>, Vec<f32>) {
+    let half = head_width / 2;
+    let mut cos = Vec::with_capacity(positions * head_width);
+    let mut sin = Vec::with_capacity(positions * head_width);
+    for position in 0..positions {
+        for column in 0..head_width {
+            let exponent = (2 * (column % half)) as f32 / head_width as f32;
+            let frequency = 1.0 / theta.powf(exponent);
+            let angle = position as f32 * frequency;
+            cos.push(angle.cos());
+            sin.push(angle.sin());
+        }
+    }
+    (cos, sin)
+}
+
+/// Splits `qkv [B, T, 3D]` into three tensors `[B, N, T, K]`.
+fn split(p: &mut Primitives, qkv: Tensor, heads: usize) -> [Tensor; 3] {
+    let shape = p.shape(qkv);
+    let (batch, positions, width) = (shape[0], shape[1], shape[2] / 3);
+    [0, 1, 2].map(|third| {
+        let part = p.slice(qkv, 2, third * width, (third + 1) * width);
+        let part = p.reshape(part, &[batch, positions, heads, width / heads]);
+        let part = p.permute(part, &[0, 2, 1, 3]);
+        p.contiguous(part)
+    })
+}
+
+/// Joins three tensors `[B, N, T, K]` to `[B, T, 3D]`.
+fn join(p: &mut Primitives, parts: [Tensor; 3]) -> Tensor {
+    let shape = p.shape(parts[0]);
+    let (batch, heads, positions, head_width) = (shape[0], shape[1], shape[2], shape[3]);
+    let width = heads * head_width;
+    let padded: Vec<Tensor> = parts
+        .into_iter()
+        .enumerate()
+        .map(|(third, part)| {
+            let part = merge_heads(p, part);
+            let part = p.reshape(part, &[batch, positions, width]);
+            p.pad(part, 2, third * width, (2 - third) * width)
+        })
+        .collect();
+    let two = p.add(padded[0], padded[1]);
+    p.add(two, padded[2])
+}
+
+/// Turns `[B, N, T, K]` into `[B, T, N K]`.
+fn merge_heads(p: &mut Primitives, x: Tensor) -> Tensor {
+    let shape = p.shape(x);
+    let x = p.permute(x, &[0, 2, 1, 3]);
+    p.reshape(x, &[shape[0], shape[2], shape[1] * shape[3]])
+}
+
+/// Rotates `x [B, N, T, K]`.
+fn rotate(p: &mut Primitives, x: Tensor, theta: f32, inverse: bool) -> Tensor {
+    let shape = p.shape(x);
+    let (positions, width) = (shape[2], shape[3]);
+    let (cos, mut sin) = rope_tables(positions, width, theta);
+    if inverse {
+        sin.iter_mut().for_each(|value| *value = -*value);
+    }
+    let cos = p.data("cos", &[positions, width], cos);
+    let sin = p.data("sin", &[positions, width], sin);
+    let cos = p.expand_leading(cos, &shape[..2]);
+    let sin = p.expand_leading(sin, &shape[..2]);
+    let half = width / 2;
+    let first = p.slice(x, 3, 0, half);
+    let second = p.slice(x, 3, half, width);
+    let negative = p.scale(second, -1.0);
+    let left = p.pad(negative, 3, 0, half);
+    let right = p.pad(first, 3, half, 0);
+    let turned = p.add(left, right);
+    let a = p.mul(x, cos);
+    let b = p.mul(turned, sin);
+    p.add(a, b)
+}
+
+/// Returns `q`, `k` and `v` `[B, N, T, K]`, rotated where asked.
+fn heads(p: &mut Primitives, qkv: Tensor, heads: usize, rope_theta: Option<f32>) -> [Tensor; 3] {
+    let [mut q, mut k, v] = split(p, qkv, heads);
+    if let Some(theta) = rope_theta {
+        q = rotate(p, q, theta, false);
+        k = rotate(p, k, theta, false);
+    }
+    [q, k, v]
+}
+
+fn transpose(p: &mut Primitives, x: Tensor) -> Tensor {
+    let x = p.permute(x, &[0, 1, 3, 2]);
+    p.contiguous(x)
+}
+
+fn qkv_width(qkv: &TensorType, heads: usize) -> Result<usize, ShapeError> {
+    require(qkv.shape.len() == 3 && qkv.width().is_multiple_of(3 * heads), || {
+        format!("needs [B, T, 3D] with {heads} heads dividing D, found {qkv}")
+    })?;
+    Ok(qkv.width() / 3)
+}
+
+fn describe(heads: usize, rope_theta: Option<f32>) -> Vec<(&'static str, String)> {
+    let mut attributes = vec![("heads", heads.to_string())];
+    if let Some(theta) = rope_theta {
+        attributes.push(("rope", format!("{theta:?}")));
+    }
+    attributes
+}
+
+/// Floating-point operations of the two products of attention over `[B, T, D]`.
+fn attention_flops(qkv: &TensorType) -> u64 {
+    let (batch, positions, width) = (qkv.shape[0] as u64, qkv.shape[1] as u64, qkv.shape[2] as u64 / 3);
+    4 * batch * positions * positions * width
+}
+
+impl Operation for Rotate {
+    fn name(&self) -> &'static str {
+        "rotate"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        let mut attributes = vec![("heads", self.heads.to_string()), ("theta", format!("{:?}", self.theta))];
+        if self.inverse {
+            attributes.push(("inverse", "true".to_string()));
+        }
+        attributes
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let width = qkv_width(&inputs[0], self.heads)?;
+        require((width / self.heads).is_multiple_of(2), || {
+            format!("needs an even head width, found {}", width / self.heads)
+        })?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [q, k, v] = split(p, inputs[0], self.heads);
+        let q = rotate(p, q, self.theta, self.inverse);
+        let k = rotate(p, k, self.theta, self.inverse);
+        vec![join(p, [q, k, v])]
+    }
+
+    fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
+        let back = Rotate { inverse: !self.inverse, ..self.clone() };
+        vec![Some(graph.add1(back.into(), &[at.gradient()]))]
+    }
+}
+
+impl Operation for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        describe(self.heads, self.rope_theta)
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let qkv = &inputs[0];
+        let width = qkv_width(qkv, self.heads)?;
+        let lse = TensorType::f32(&[qkv.shape[0], self.heads, qkv.shape[1]]);
+        Ok(vec![qkv.with_width(width), lse])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [q, k, v] = heads(p, inputs[0], self.heads, self.rope_theta);
+        let shape = p.shape(q);
+        let (positions, head_width) = (shape[2], shape[3]);
+        let scores = p.product(q, k);
+        let scores = p.scale(scores, 1.0 / (head_width as f32).sqrt());
+        let max = p.max(scores, 3);
+        let wide_max = p.expand(max, 3, positions);
+        let shifted = p.sub(scores, wide_max);
+        let powers = p.exp(shifted);
+        let sum = p.sum(powers, 3);
+        let wide_sum = p.expand(sum, 3, positions);
+        let probabilities = p.div(powers, wide_sum);
+        let values = transpose(p, v);
+        let mixed = p.product(probabilities, values);
+        let out = merge_heads(p, mixed);
+        let log = p.log(sum);
+        let lse = p.add(max, log);
+        vec![out, lse]
+    }
+
+    fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
+        let grad = AttentionGrad { heads: self.heads, rope_theta: self.rope_theta };
+        let inputs = [at.inputs[0], at.outputs[0], at.outputs[1], at.gradient()];
+        vec![Some(graph.add1(grad.into(), &inputs))]
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        attention_flops(&inputs[0])
+    }
+}
+
+impl Operation for AttentionGrad {
+    fn name(&self) -> &'static str {
+        "attention_grad"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        describe(self.heads, self.rope_theta)
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let width = qkv_width(&inputs[0], self.heads)?;
+        require_equal(&inputs[1], &inputs[3])?;
+        require_equal(&inputs[0].with_width(width), &inputs[1])?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [q, k, v] = heads(p, inputs[0], self.heads, self.rope_theta);
+        let shape = p.shape(q);
+        let (positions, head_width) = (shape[2], shape[3]);
+        let scale = 1.0 / (head_width as f32).sqrt();
+        let [out, dout] = [inputs[1], inputs[3]].map(|x| {
+            let x = p.reshape(x, &[shape[0], positions, self.heads, head_width]);
+            let x = p.permute(x, &[0, 2, 1, 3]);
+            p.contiguous(x)
+        });
+        let scores = p.product(q, k);
+        let scores = p.scale(scores, scale);
+        let lse = p.expand(inputs[2], 3, positions);
+        let shifted = p.sub(scores, lse);
+        let probabilities = p.exp(shifted);
+
+        let turned = transpose(p, probabilities);
+        let dout_turned = transpose(p, dout);
+        let dv = p.product(turned, dout_turned);
+        let dprobabilities = p.product(dout, v);
+        let product = p.mul(dout, out);
+        let delta = p.sum(product, 3);
+        let delta = p.expand(delta, 3, positions);
+        let centred = p.sub(dprobabilities, delta);
+        let dscores = p.mul(probabilities, centred);
+        let dscores = p.scale(dscores, scale);
+        let k_turned = transpose(p, k);
+        let mut dq = p.product(dscores, k_turned);
+        let dscores_turned = transpose(p, dscores);
+        let q_turned = transpose(p, q);
+        let mut dk = p.product(dscores_turned, q_turned);
+        if let Some(theta) = self.rope_theta {
+            dq = rotate(p, dq, theta, true);
+            dk = rotate(p, dk, theta, true);
+        }
+        vec![join(p, [dq, dk, dv])]
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        2 * attention_flops(&inputs[0])
+    }
+}

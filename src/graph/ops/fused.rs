@@ -1,0 +1,111 @@
+//! What passes make of neighbours. Each is defined as the composition of its parts.
+
+use super::linear::{linear_type, product};
+use super::norm::normalize;
+use super::{Operation, ShapeError, gated, require_equal};
+use crate::graph::TensorType;
+use crate::graph::luminal::{Primitives, Tensor};
+
+/// `norm(a + b)`: outputs as [`RmsNorm`](super::RmsNorm).
+#[derive(Debug, Clone, PartialEq)]
+pub struct AddRmsNorm {
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// `swiglu(x wᵀ)`: `x [.., K]`, `w [2F, K]` to `h [.., F]` and, if kept, the product `[.., 2F]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearSwiGlu {
+    /// Whether the product is an output too, for the backward pass.
+    pub keep: bool,
+}
+
+/// `norm(residual + x wᵀ)`: inputs `x`, `w`, `residual`; outputs as [`RmsNorm`](super::RmsNorm).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearAddRmsNorm {
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+fn norm_types(y: TensorType) -> Vec<TensorType> {
+    let factors = TensorType::f32(&y.shape[..y.shape.len() - 1]);
+    vec![y, factors]
+}
+
+impl Operation for AddRmsNorm {
+    fn name(&self) -> &'static str {
+        "add_rms_norm"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        vec![("eps", format!("{:?}", self.eps))]
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        require_equal(&inputs[0], &inputs[1])?;
+        Ok(norm_types(inputs[0].clone()))
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let sum = p.add(inputs[0], inputs[1]);
+        normalize(p, sum, self.eps).to_vec()
+    }
+}
+
+impl Operation for LinearSwiGlu {
+    fn name(&self) -> &'static str {
+        "linear_swiglu"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        if self.keep { vec![("keep", "true".to_string())] } else { Vec::new() }
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let wide = linear_type(&inputs[0], &inputs[1])?;
+        let mut types = vec![gated::gated_type(&wide)?];
+        if self.keep {
+            types.push(wide);
+        }
+        Ok(types)
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let wide = product(p, inputs[0], inputs[1]);
+        let mut outputs = vec![gated::gate(p, wide)];
+        if self.keep {
+            outputs.push(wide);
+        }
+        outputs
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        2 * inputs[0].elements() as u64 * inputs[1].shape[0] as u64
+    }
+}
+
+impl Operation for LinearAddRmsNorm {
+    fn name(&self) -> &'static str {
+        "linear_add_rms_norm"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        vec![("eps", format!("{:?}", self.eps))]
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let y = linear_type(&inputs[0], &inputs[1])?;
+        require_equal(&y, &inputs[2])?;
+        Ok(norm_types(y))
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let mixed = product(p, inputs[0], inputs[1]);
+        let sum = p.add(inputs[2], mixed);
+        normalize(p, sum, self.eps).to_vec()
+    }
+
+    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
+        2 * inputs[0].elements() as u64 * inputs[1].shape[0] as u64
+    }
+}

@@ -1,0 +1,117 @@
+//! Products with a weight matrix.
+//!
+//! Leading axes are rows: an input `[.., K]` counts as `[R, K]`. Weights are `[N, K]`, one row per
+//! output, as PyTorch stores them.
+
+use super::{Backward, Operation, ShapeError, require};
+use crate::graph::luminal::{Primitives, Tensor};
+use crate::graph::{Graph, TensorType, Value};
+
+/// `y = x wᵀ`: `x [R, K]`, `w [N, K]` to `[R, N]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear;
+
+/// `dx = dy w`: `dy [R, N]`, `w [N, K]` to `[R, K]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearGradInput;
+
+/// `dw = dyᵀ x`: `dy [R, N]`, `x [R, K]` to `[N, K]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearGradWeight;
+
+fn rows(p: &mut Primitives, x: Tensor) -> Tensor {
+    let shape = p.shape(x);
+    let width = shape[shape.len() - 1];
+    let rows = shape.iter().product::<usize>() / width;
+    p.reshape(x, &[rows, width])
+}
+
+/// Returns `x wᵀ` with the leading axes of `x`.
+pub(super) fn product(p: &mut Primitives, x: Tensor, w: Tensor) -> Tensor {
+    let mut shape = p.shape(x);
+    let last = shape.len() - 1;
+    shape[last] = p.shape(w)[0];
+    let x = rows(p, x);
+    let y = p.product(x, w);
+    p.reshape(y, &shape)
+}
+
+pub(super) fn linear_type(x: &TensorType, w: &TensorType) -> Result<TensorType, ShapeError> {
+    require(w.shape.len() == 2 && x.width() == w.shape[1], || format!("needs [.., K] and [N, K], found {x} and {w}"))?;
+    Ok(x.with_width(w.shape[0]))
+}
+
+impl Operation for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        Ok(vec![linear_type(&inputs[0], &inputs[1])?])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        vec![product(p, inputs[0], inputs[1])]
+    }
+
+    fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
+        let (x, w, dy) = (at.inputs[0], at.inputs[1], at.gradient());
+        vec![
+            at.wanted[0].then(|| graph.add1(LinearGradInput.into(), &[dy, w])),
+            at.wanted[1].then(|| graph.add1(LinearGradWeight.into(), &[dy, x])),
+        ]
+    }
+
+    fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
+        2 * outputs[0].elements() as u64 * inputs[0].width() as u64
+    }
+}
+
+impl Operation for LinearGradInput {
+    fn name(&self) -> &'static str {
+        "linear_grad_input"
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let (dy, w) = (&inputs[0], &inputs[1]);
+        require(w.shape.len() == 2 && dy.width() == w.shape[0], || {
+            format!("needs [.., N] and [N, K], found {dy} and {w}")
+        })?;
+        Ok(vec![dy.with_width(w.shape[1])])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let transposed = p.permute(inputs[1], &[1, 0]);
+        let transposed = p.contiguous(transposed);
+        vec![product(p, inputs[0], transposed)]
+    }
+
+    fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
+        2 * outputs[0].elements() as u64 * inputs[0].width() as u64
+    }
+}
+
+impl Operation for LinearGradWeight {
+    fn name(&self) -> &'static str {
+        "linear_grad_weight"
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let (dy, x) = (&inputs[0], &inputs[1]);
+        require(dy.rows() == x.rows(), || format!("needs [R, N] and [R, K], found {dy} and {x}"))?;
+        Ok(vec![TensorType::f32(&[dy.width(), x.width()])])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [dy, x] = [0, 1].map(|index| {
+            let flat = rows(p, inputs[index]);
+            let transposed = p.permute(flat, &[1, 0]);
+            p.contiguous(transposed)
+        });
+        vec![p.product(dy, x)]
+    }
+
+    fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
+        2 * outputs[0].elements() as u64 * inputs[0].rows() as u64
+    }
+}

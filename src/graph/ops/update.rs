@@ -1,0 +1,290 @@
+//! Update rules, working in place.
+//!
+//! Scalars that change from step to step are inputs of shape `[1]`; they are computed in f64 outside.
+
+use super::{Operation, ShapeError, require, require_equal};
+use crate::graph::TensorType;
+use crate::graph::luminal::{Primitives, Tensor};
+
+/// Adam with `atan2` in place of the division.
+///
+/// `p *= 1 - lr wd; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; p -= step_scale atan2(m, sqrt(v) root_scale)` with
+/// `step_scale = lr / (1 - b1^t)` and `root_scale = 1 / sqrt(1 - b2^t)`.
+///
+/// Inputs `p`, `m`, `v`, `g`, `lr`, `step_scale`, `root_scale`; outputs the new `p`, `m`, `v`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdamAtan2 {
+    /// Decay `b1` of the first moment.
+    pub beta1: f32,
+    /// Decay `b2` of the second moment.
+    pub beta2: f32,
+    /// Decoupled decay `wd`.
+    pub weight_decay: f32,
+}
+
+/// Adam with decoupled decay: as [`AdamAtan2`], but `p -= step_scale m / (sqrt(v) root_scale + eps)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdamW {
+    /// Decay `b1` of the first moment.
+    pub beta1: f32,
+    /// Decay `b2` of the second moment.
+    pub beta2: f32,
+    /// Decoupled decay `wd`.
+    pub weight_decay: f32,
+    /// Added to the denominator.
+    pub eps: f32,
+}
+
+/// Sign descent on the rows of a table that occur in a batch.
+///
+/// Gradients of equal row numbers are summed; each row that occurs becomes `w (1 - lr wd) - lr sign(sum)`, once.
+/// Inputs `table [V, E]`, `ids [B]`, `g [B, E]`, `lr`; output the new table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignSgdRows {
+    /// Decoupled decay `wd`.
+    pub weight_decay: f32,
+}
+
+/// Moving average `a = rate a + (1 - rate) p`: inputs `a`, `p`; output the new `a`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Average {
+    /// Share of the old average that stays.
+    pub rate: f32,
+}
+
+/// Stores a value in an input: inputs the memory and the value; output the memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assign;
+
+fn wide(p: &mut Primitives, scalar: Tensor, shape: &[usize]) -> Tensor {
+    let element = p.reshape(scalar, &[]);
+    p.expand_leading(element, shape)
+}
+
+/// Returns `p (1 - lr wd)`.
+fn decay(p: &mut Primitives, x: Tensor, lr: Tensor, weight_decay: f32) -> Tensor {
+    let shape = p.shape(x);
+    let shrink = p.scale(lr, weight_decay);
+    let keep = p.complement(shrink);
+    let keep = wide(p, keep, &shape);
+    p.mul(x, keep)
+}
+
+/// Returns `rate a + (1 - rate) b`.
+fn mix(p: &mut Primitives, a: Tensor, b: Tensor, rate: f32) -> Tensor {
+    let a = p.scale(a, rate);
+    let b = p.scale(b, 1.0 - rate);
+    p.add(a, b)
+}
+
+/// Returns the new moments and `sqrt(v) root_scale`.
+fn moments(p: &mut Primitives, inputs: &[Tensor], beta1: f32, beta2: f32) -> [Tensor; 3] {
+    let gradient = inputs[3];
+    let m = mix(p, inputs[1], gradient, beta1);
+    let square = p.mul(gradient, gradient);
+    let v = mix(p, inputs[2], square, beta2);
+    let root = p.sqrt(v);
+    let shape = p.shape(root);
+    let scale = wide(p, inputs[6], &shape);
+    [m, v, p.mul(root, scale)]
+}
+
+/// Returns `atan2(y, x)` for `x >= 0`, with `atan2(0, 0) = 0`.
+///
+/// After scaling both by the larger, `atan(y / x) = 2 atan(y / (x + sqrt(x² + y²)))` brings the argument into
+/// -1 .. 1; halving twice more brings it below 0.2, where ten terms of the series are exact in f32.
+fn atan2(p: &mut Primitives, y: Tensor, x: Tensor) -> Tensor {
+    let shape = p.shape(y);
+    let zero = p.constant(0.0, &shape);
+    let size = p.abs(y);
+    let larger = p.maximum(size, x);
+    let none = p.equal(larger, zero);
+    let divisor = p.add(larger, none);
+    let y = p.div(y, divisor);
+    let x = p.div(x, divisor);
+    let [yy, xx] = [y, x].map(|value| p.mul(value, value));
+    let square = p.add(yy, xx);
+    let root = p.sqrt(square);
+    let denominator = p.add(x, root);
+    let denominator = p.add(denominator, none);
+    let mut t = p.div(y, denominator);
+    for _ in 0..2 {
+        let square = p.mul(t, t);
+        let sum = p.offset(square, 1.0);
+        let root = p.sqrt(sum);
+        let denominator = p.offset(root, 1.0);
+        t = p.div(t, denominator);
+    }
+    let square = p.mul(t, t);
+    let mut series = p.constant(1.0 / 21.0, &shape);
+    for odd in (1..21).step_by(2).rev() {
+        let sign = if (odd / 2) % 2 == 0 { 1.0 } else { -1.0 };
+        let higher = p.mul(series, square);
+        series = p.offset(higher, sign / odd as f32);
+    }
+    let angle = p.mul(series, t);
+    p.scale(angle, 8.0)
+}
+
+fn adam_types(inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+    for other in &inputs[1..4] {
+        require_equal(&inputs[0], other)?;
+    }
+    for scalar in &inputs[4..7] {
+        require(scalar.elements() == 1, || format!("needs one element, found {scalar}"))?;
+    }
+    Ok(vec![inputs[0].clone(); 3])
+}
+
+fn finish(p: &mut Primitives, inputs: &[Tensor], direction: Tensor, weight_decay: f32) -> Tensor {
+    let decayed = decay(p, inputs[0], inputs[4], weight_decay);
+    let shape = p.shape(direction);
+    let scale = wide(p, inputs[5], &shape);
+    let step = p.mul(direction, scale);
+    p.sub(decayed, step)
+}
+
+impl Operation for AdamAtan2 {
+    fn name(&self) -> &'static str {
+        "adam_atan2"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("betas", format!("({:?}, {:?})", self.beta1, self.beta2)),
+            ("weight_decay", format!("{:?}", self.weight_decay)),
+        ]
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        adam_types(inputs)
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [m, v, root] = moments(p, inputs, self.beta1, self.beta2);
+        let direction = atan2(p, m, root);
+        vec![finish(p, inputs, direction, self.weight_decay), m, v]
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0), (1, 1), (2, 2)]
+    }
+}
+
+impl Operation for AdamW {
+    fn name(&self) -> &'static str {
+        "adam_w"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("betas", format!("({:?}, {:?})", self.beta1, self.beta2)),
+            ("weight_decay", format!("{:?}", self.weight_decay)),
+            ("eps", format!("{:?}", self.eps)),
+        ]
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        adam_types(inputs)
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [m, v, root] = moments(p, inputs, self.beta1, self.beta2);
+        let denominator = p.offset(root, self.eps);
+        let direction = p.div(m, denominator);
+        vec![finish(p, inputs, direction, self.weight_decay), m, v]
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0), (1, 1), (2, 2)]
+    }
+}
+
+impl Operation for SignSgdRows {
+    fn name(&self) -> &'static str {
+        "sign_sgd_rows"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        vec![("weight_decay", format!("{:?}", self.weight_decay))]
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let (table, ids, gradient) = (&inputs[0], &inputs[1], &inputs[2]);
+        require(ids.elements() == gradient.rows() && table.width() == gradient.width(), || {
+            format!("needs [V, E], [B] and [B, E], found {table}, {ids} and {gradient}")
+        })?;
+        Ok(vec![table.clone()])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let (table, ids, gradient, lr) = (inputs[0], inputs[1], inputs[2], inputs[3]);
+        let shape = p.shape(table);
+        let hot = p.one_hot(ids, shape[0]);
+        let hot = p.permute(hot, &[1, 0]);
+        let hot = p.contiguous(hot);
+        let occurrences = p.sum(hot, 1);
+        let none = p.constant(0.0, &shape[..1]);
+        let occurs = p.less_than(none, occurrences);
+        let columns = p.permute(gradient, &[1, 0]);
+        let columns = p.contiguous(columns);
+        let sum = p.product(hot, columns);
+        let zero = p.constant(0.0, &shape);
+        let positive = p.less_than(zero, sum);
+        let negative = p.less_than(sum, zero);
+        let sign = p.sub(positive, negative);
+        let wide_lr = wide(p, lr, &shape);
+        let step = p.mul(sign, wide_lr);
+        let decayed = decay(p, table, lr, self.weight_decay);
+        let moved = p.sub(decayed, step);
+        let occurs = p.expand(occurs, 1, shape[1]);
+        let occurs = p.contiguous(occurs);
+        vec![p.select(occurs, moved, table)]
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+impl Operation for Average {
+    fn name(&self) -> &'static str {
+        "average"
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        vec![("rate", format!("{:?}", self.rate))]
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        require_equal(&inputs[0], &inputs[1])?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        vec![mix(p, inputs[0], inputs[1], self.rate)]
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}
+
+impl Operation for Assign {
+    fn name(&self) -> &'static str {
+        "assign"
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        require_equal(&inputs[0], &inputs[1])?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn decompose(&self, _p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        vec![inputs[1]]
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}

@@ -1,0 +1,78 @@
+//! Types of the values in a graph.
+
+use std::fmt;
+
+/// Element type of a tensor. Both take four bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    /// 32-bit floating point.
+    F32,
+    /// 32-bit signed integer: tokens, labels and row numbers.
+    I32,
+}
+
+/// Element type and shape of a tensor; row-major and contiguous.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    /// Element type.
+    pub dtype: DType,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+}
+
+impl TensorType {
+    /// Returns a type of `f32` elements.
+    pub fn f32(shape: &[usize]) -> Self {
+        TensorType { dtype: DType::F32, shape: shape.to_vec() }
+    }
+
+    /// Returns a type of `i32` elements.
+    pub fn i32(shape: &[usize]) -> Self {
+        TensorType { dtype: DType::I32, shape: shape.to_vec() }
+    }
+
+    /// Returns the number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Returns the size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.elements() * 4
+    }
+
+    /// Returns the size of the last axis; 1 for a scalar.
+    pub fn width(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Returns the product of all sizes but the last.
+    pub fn rows(&self) -> usize {
+        self.elements() / self.width().max(1)
+    }
+
+    /// Returns the same shape with another last axis.
+    pub fn with_width(&self, width: usize) -> Self {
+        let mut shape = self.shape.clone();
+        if let Some(last) = shape.last_mut() {
+            *last = width;
+        }
+        TensorType { dtype: self.dtype, shape }
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.dtype {
+            DType::F32 => "f32[",
+            DType::I32 => "i32[",
+        })?;
+        for (index, size) in self.shape.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{size}")?;
+        }
+        f.write_str("]")
+    }
+}

@@ -1,0 +1,47 @@
+//! Heads that read the states.
+
+use super::Lowering;
+use super::parameters::{Q_BIAS, Q_HEAD, TOKEN_HEAD};
+use crate::graph::Value;
+use crate::graph::ops::{AddSuffix, Reshape, Slice};
+use crate::ir::QOutputs;
+
+/// Q values of each row, before the sigmoid, each `[B]`.
+#[derive(Clone, Copy)]
+pub(super) struct QValues {
+    pub halt: Value,
+    pub go_on: Option<Value>,
+}
+
+impl Lowering<'_> {
+    /// Logits `[B, S, V]` of the token positions.
+    pub(super) fn token_head(&mut self, states: &[Value]) -> Value {
+        let mut z = states[self.model.token_head.state.0];
+        let prefix = self.model.prefix_positions();
+        if prefix > 0 {
+            let slice = Slice { axis: 1, start: prefix, end: self.model.total_positions() };
+            z = self.graph.add1(slice.into(), &[z]);
+        }
+        self.linear(z, TOKEN_HEAD)
+    }
+
+    /// Q values from one position of a state.
+    pub(super) fn q_head(&mut self, states: &[Value]) -> Option<QValues> {
+        let head = self.model.q_head.as_ref()?;
+        let batch = self.options.batch;
+        let slice = Slice { axis: 1, start: head.position, end: head.position + 1 };
+        let z = self.graph.add1(slice.into(), &[states[head.state.0]]);
+        let z = self.graph.add1(Reshape { shape: vec![batch, self.model.hidden] }.into(), &[z]);
+        let q = self.linear(z, Q_HEAD);
+        let bias = self.weight(Q_BIAS);
+        let q = self.graph.add1(AddSuffix.into(), &[q, bias]);
+        let mut column = |index: usize| {
+            let value = self.graph.add1(Slice { axis: 1, start: index, end: index + 1 }.into(), &[q]);
+            self.graph.add1(Reshape { shape: vec![batch] }.into(), &[value])
+        };
+        Some(match head.outputs {
+            QOutputs::HaltContinue => QValues { halt: column(0), go_on: Some(column(1)) },
+            QOutputs::Halt => QValues { halt: column(0), go_on: None },
+        })
+    }
+}

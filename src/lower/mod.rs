@@ -1,0 +1,290 @@
+//! From the checked model to graphs: one program for a training segment, one for an evaluation segment.
+//!
+//! A program is the whole of one segment: rows that begin a sequence are reset, the input is embedded, the
+//! loop nest runs, the heads read, losses and correctness follow. Training adds the targets, the
+//! gradients of `loss / B` and the updates; both store the states in the carry for the next segment.
+//! Lowering cannot fail: everything that could be wrong was found by the checker.
+
+mod block;
+mod embedding;
+mod heads;
+pub mod names;
+pub mod parameters;
+mod segment;
+
+use crate::autodiff::differentiate;
+use crate::graph::ops::loss::IGNORE;
+use crate::graph::ops::{
+    Add, AdamAtan2, AdamW, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, Scale, Select,
+    Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
+};
+use crate::graph::{Graph, Phase, TensorType, Value};
+use crate::ir::{Halt, Loss, Model, Optimizer, Train};
+use crate::optim::{self, Rule, Slots, StepNames};
+
+use heads::QValues;
+use names::Scope;
+use parameters::{PUZZLE_TABLE, Parameter, Role, parameters, state_init};
+use segment::Flow;
+
+/// Label of a token that is neither trained nor scored.
+pub const IGNORED_LABEL: i32 = IGNORE;
+
+/// Weight of the losses of the Q values beside the loss of the tokens.
+const Q_LOSS_SCALE: f32 = 0.5;
+
+/// What a program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// One training segment with its updates.
+    Train,
+    /// One training segment whose gradients are outputs; weights stay as they are.
+    Gradients,
+    /// One evaluation segment.
+    Evaluate {
+        /// Whether the moving averages stand in for the weights.
+        averaged: bool,
+    },
+}
+
+/// Sizes that do not come from the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Rows in a batch, `B`.
+    pub batch: usize,
+    /// Puzzle identifiers of the dataset.
+    pub puzzle_rows: usize,
+}
+
+/// Training settings that shape a graph.
+struct Training<'a> {
+    loss: Loss,
+    train: Option<&'a Train>,
+}
+
+struct Lowering<'a> {
+    model: &'a Model,
+    options: Options,
+    program: Program,
+    scope: Scope,
+    graph: Graph,
+    parameters: Vec<Parameter>,
+}
+
+/// Lowers one program of `model`.
+///
+/// A model without a `train` block evaluates with the stablemax loss; [`Program::Train`] of it has no
+/// updates, so ask for it only where there is one.
+pub fn lower(model: &Model, program: Program, options: Options) -> Graph {
+    let scope = match program {
+        Program::Train | Program::Gradients => Scope::Train,
+        Program::Evaluate { .. } => Scope::Evaluate,
+    };
+    let mut lowering = Lowering {
+        model,
+        options,
+        program,
+        scope,
+        graph: Graph::new(),
+        parameters: parameters(model, options.puzzle_rows),
+    };
+    let training =
+        Training { loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss), train: model.train.as_ref() };
+    lowering.run(&training);
+    lowering.graph
+}
+
+impl Lowering<'_> {
+    fn run(&mut self, training: &Training<'_>) {
+        let scope = self.scope;
+        let carry = self.carry();
+        let states = self.begin(&carry);
+        let embedded = self.embed();
+        let states = self.segment(embedded.x, states, Flow::Policy);
+        let logits = self.token_head(&states);
+        let q = self.q_head(&states);
+        self.graph.set_output(&scope.logits(), logits);
+        if let Some(q) = q {
+            self.graph.set_output(&scope.q_halt(), q.halt);
+            if let Some(go_on) = q.go_on {
+                self.graph.set_output(&scope.q_continue(), go_on);
+            }
+        }
+        let detached: Vec<Value> =
+            states.iter().map(|&state| self.graph.add1(Detach.into(), &[state])).collect();
+        let trains = matches!(self.program, Program::Train | Program::Gradients);
+        let target = if trains { self.target(embedded.x, &detached) } else { None };
+        let loss = self.losses(logits, q, target, training.loss);
+        match self.program {
+            Program::Evaluate { .. } => {}
+            Program::Gradients => {
+                for (name, gradient) in self.gradients(loss, embedded.puzzle_rows) {
+                    self.graph.set_output(&scope.gradient(&name), gradient);
+                }
+            }
+            Program::Train => {
+                if let Some(train) = training.train {
+                    let gradients = self.gradients(loss, embedded.puzzle_rows);
+                    self.updates(train, gradients);
+                }
+            }
+        }
+        self.graph.set_phase(Phase::Update);
+        for (memory, state) in carry.into_iter().zip(detached) {
+            optim::store(&mut self.graph, memory, state);
+        }
+    }
+
+    /// Returns the input of a weight, by its name in the state dict.
+    fn weight(&mut self, name: &str) -> Value {
+        let parameter =
+            self.parameters.iter().find(|parameter| parameter.name == name).expect("lowering asks for its own weights");
+        let averaged = self.program == Program::Evaluate { averaged: true } && parameter.role == Role::Trained;
+        let memory = if averaged { names::average(name) } else { names::parameter(name) };
+        let ty = parameter.ty();
+        self.graph.input(&memory, ty)
+    }
+
+    fn tokens(&mut self) -> Value {
+        let ty = TensorType::i32(&[self.options.batch, self.model.tokens.positions]);
+        self.graph.input(&self.scope.tokens(), ty)
+    }
+
+    fn rows(&mut self, name: &str) -> Value {
+        self.graph.input(name, TensorType::f32(&[self.options.batch]))
+    }
+
+    /// Returns the memory of each state.
+    fn carry(&mut self) -> Vec<Value> {
+        let shape = [self.options.batch, self.model.total_positions(), self.model.hidden];
+        self.model
+            .states
+            .iter()
+            .map(|state| self.graph.input(&self.scope.carry(&state.name), TensorType::f32(&shape)))
+            .collect()
+    }
+
+    /// Returns the states with the rows that begin a sequence set to the initial state; all detached.
+    fn begin(&mut self, carry: &[Value]) -> Vec<Value> {
+        let mask = self.rows(&self.scope.reset());
+        let model = self.model;
+        carry
+            .iter()
+            .zip(&model.states)
+            .map(|(&z, state)| {
+                let init = self.weight(&state_init(&state.stored_as));
+                self.graph.add1(ResetRows.into(), &[z, mask, init])
+            })
+            .collect()
+    }
+
+    /// Target of `q_continue` from a further segment: the sigmoid of its `q_halt` where the sequence ends with
+    /// this segment, else of the larger of its Q values.
+    fn target(&mut self, x: Value, states: &[Value]) -> Option<Value> {
+        let Halt::QLearning { .. } = self.model.halt else { return None };
+        self.graph.set_phase(Phase::Target);
+        let x = self.graph.add1(Detach.into(), &[x]);
+        let next = self.segment(x, states.to_vec(), Flow::Detached);
+        let QValues { halt, go_on } = self.q_head(&next).expect("q-learning has a Q head");
+        let go_on = go_on.expect("q-learning predicts both Q values");
+        let best = self.graph.add1(Maximum.into(), &[halt, go_on]);
+        let at_limit = self.rows(&self.scope.at_limit());
+        let best = self.graph.add1(Select.into(), &[at_limit, halt, best]);
+        let target = self.graph.add1(Sigmoid.into(), &[best]);
+        let target = self.graph.add1(Detach.into(), &[target]);
+        self.graph.set_output(&self.scope.target_q_continue(), target);
+        self.graph.set_phase(Phase::Forward);
+        Some(target)
+    }
+
+    /// Returns the loss of each row, `[B]`: tokens, plus half of the losses of the Q values.
+    fn losses(&mut self, logits: Value, q: Option<QValues>, target: Option<Value>, loss: Loss) -> Value {
+        let scope = self.scope;
+        let labels = TensorType::i32(&[self.options.batch, self.model.tokens.positions]);
+        let labels = self.graph.input(&scope.labels(), labels);
+        let kind = match loss {
+            Loss::Stablemax => TokenLossKind::Stablemax,
+            Loss::Softmax => TokenLossKind::Softmax,
+        };
+        let mut total = self.graph.add1(TokenLoss { kind }.into(), &[logits, labels]);
+        self.graph.set_output(&scope.token_loss(), total);
+        let correctness = self.graph.add(Correctness.into(), &[logits, labels]);
+        self.graph.set_output(&scope.right(), correctness[0]);
+        self.graph.set_output(&scope.counted(), correctness[1]);
+        if let Some(q) = q {
+            let exact = self.graph.add1(Equal.into(), &[correctness[0], correctness[1]]);
+            let halt = self.graph.add1(BceWithLogits.into(), &[q.halt, exact]);
+            self.graph.set_output(&scope.halt_loss(), halt);
+            let mut q_loss = halt;
+            if let (Some(go_on), Some(target)) = (q.go_on, target) {
+                let go_on = self.graph.add1(BceWithLogits.into(), &[go_on, target]);
+                self.graph.set_output(&scope.continue_loss(), go_on);
+                q_loss = self.graph.add1(Add.into(), &[halt, go_on]);
+            }
+            let half = self.graph.add1(Scale { factor: Q_LOSS_SCALE }.into(), &[q_loss]);
+            total = self.graph.add1(Add.into(), &[total, half]);
+        }
+        total
+    }
+
+    /// Returns the gradients of `loss / B`, by name in the state dict: every trained weight, then each row's
+    /// own copy of its puzzle vector.
+    fn gradients(&mut self, loss: Value, puzzle_rows: Option<Value>) -> Vec<(String, Value)> {
+        self.graph.set_phase(Phase::Backward);
+        let batch = self.options.batch;
+        let trained: Vec<String> = self
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.role == Role::Trained)
+            .map(|parameter| parameter.name.clone())
+            .collect();
+        let mut wanted: Vec<Value> = trained.iter().map(|name| self.weight(name)).collect();
+        wanted.extend(puzzle_rows);
+        let seed = self.graph.add1(Fill { value: 1.0 / batch as f32, shape: vec![batch] }.into(), &[]);
+        let found = differentiate(&mut self.graph, loss, seed, &wanted);
+        let names = trained.into_iter().chain(puzzle_rows.map(|_| LOCAL_PUZZLE_ROWS.to_string()));
+        names
+            .zip(wanted)
+            .zip(found)
+            .map(|((name, value), gradient)| {
+                let zero = Scale { factor: 0.0 };
+                let gradient = gradient.unwrap_or_else(|| self.graph.add1(zero.into(), &[value]));
+                (name, gradient)
+            })
+            .collect()
+    }
+
+    fn updates(&mut self, train: &Train, gradients: Vec<(String, Value)>) {
+        self.graph.set_phase(Phase::Update);
+        let adam = train.optimizer.adam();
+        let (beta1, beta2, weight_decay) = (adam.beta1, adam.beta2, adam.weight_decay);
+        let rule = match train.optimizer {
+            Optimizer::AdamAtan2(_) => Rule::AdamAtan2(AdamAtan2 { beta1, beta2, weight_decay }),
+            Optimizer::AdamW { eps, .. } => Rule::AdamW(AdamW { beta1, beta2, weight_decay, eps }),
+        };
+        let step =
+            StepNames { lr: names::STEP_LR, scale: names::STEP_SCALE, root_scale: names::STEP_ROOT_SCALE };
+        for (name, gradient) in gradients {
+            if name == LOCAL_PUZZLE_ROWS {
+                let settings = train.puzzle_optimizer.as_ref().expect("a puzzle table has an optimizer");
+                let table = self.weight(PUZZLE_TABLE);
+                let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.options.batch]));
+                let rule = SignSgdRows { weight_decay: settings.weight_decay };
+                optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
+                continue;
+            }
+            let (moment1, moment2, average) = (names::moment1(&name), names::moment2(&name), names::average(&name));
+            let slots = Slots {
+                weight: self.weight(&name),
+                gradient,
+                moment1: &moment1,
+                moment2: &moment2,
+                average: train.ema.map(|rate| (average.as_str(), rate)),
+            };
+            optim::update(&mut self.graph, &rule, &slots, step);
+        }
+    }
+}
+
+/// Name of the gradient of each row's own copy of its puzzle vector, `[B, E]`.
+pub const LOCAL_PUZZLE_ROWS: &str = "inner.puzzle_emb.local_weights";

@@ -1,0 +1,137 @@
+//! Names of the memory that a model's programs share.
+//!
+//! Weights, moments and averages are shared by all programs of a model. The rows of a batch, the carry
+//! and the results belong to one program, whose [scope](Scope) begins their names: training and
+//! evaluation have batches of their own.
+
+/// Learning rate of the weights at this step, `[1]`.
+pub const STEP_LR: &str = "step.lr";
+/// `lr / (1 - beta1^t)`, `[1]`.
+pub const STEP_SCALE: &str = "step.scale";
+/// `1 / sqrt(1 - beta2^t)`, `[1]`.
+pub const STEP_ROOT_SCALE: &str = "step.root_scale";
+/// Learning rate of the puzzle table at this step, `[1]`.
+pub const STEP_PUZZLE_LR: &str = "step.puzzle_lr";
+
+/// Returns the name of a weight; `name` is its name in a state dict, e.g. `inner.lm_head.weight`.
+pub fn parameter(name: &str) -> String {
+    format!("param.{name}")
+}
+
+/// Returns the name of the first moment of a weight.
+pub fn moment1(name: &str) -> String {
+    format!("moment1.{name}")
+}
+
+/// Returns the name of the second moment of a weight.
+pub fn moment2(name: &str) -> String {
+    format!("moment2.{name}")
+}
+
+/// Returns the name of the moving average of a weight.
+pub fn average(name: &str) -> String {
+    format!("average.{name}")
+}
+
+/// The program that owns a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Training.
+    Train,
+    /// Evaluation.
+    Evaluate,
+}
+
+impl Scope {
+    /// Returns the name in text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Train => "train",
+            Scope::Evaluate => "evaluate",
+        }
+    }
+
+    fn of(self, part: &str) -> String {
+        format!("{}.{part}", self.name())
+    }
+
+    /// Input tokens of each row, `i32 [B, S]`.
+    pub fn tokens(self) -> String {
+        self.of("tokens")
+    }
+
+    /// Labels of each row, `i32 [B, S]`; -100 is not counted.
+    pub fn labels(self) -> String {
+        self.of("labels")
+    }
+
+    /// Puzzle identifier of each row, `i32 [B]`.
+    pub fn puzzles(self) -> String {
+        self.of("puzzles")
+    }
+
+    /// 1 for rows that begin a new sequence: their states are reset, `f32 [B]`.
+    pub fn reset(self) -> String {
+        self.of("reset")
+    }
+
+    /// 1 for rows whose sequence ends with this segment whatever the Q values say, `f32 [B]`.
+    pub fn at_limit(self) -> String {
+        self.of("at_limit")
+    }
+
+    /// State handed from segment to segment, `f32 [B, P + S, D]`.
+    pub fn carry(self, state: &str) -> String {
+        self.of(&format!("carry.{state}"))
+    }
+
+    /// Logits of the tokens, `f32 [B, S, V]`.
+    pub fn logits(self) -> String {
+        self.of("logits")
+    }
+
+    /// Q value of halting, before the sigmoid, `f32 [B]`.
+    pub fn q_halt(self) -> String {
+        self.of("q_halt")
+    }
+
+    /// Q value of going on, before the sigmoid, `f32 [B]`.
+    pub fn q_continue(self) -> String {
+        self.of("q_continue")
+    }
+
+    /// Target of going on, `f32 [B]`.
+    pub fn target_q_continue(self) -> String {
+        self.of("target_q_continue")
+    }
+
+    /// Loss of the tokens of each row, `f32 [B]`.
+    pub fn token_loss(self) -> String {
+        self.of("token_loss")
+    }
+
+    /// Loss of `q_halt` of each row, `f32 [B]`.
+    pub fn halt_loss(self) -> String {
+        self.of("halt_loss")
+    }
+
+    /// Loss of `q_continue` of each row, `f32 [B]`.
+    pub fn continue_loss(self) -> String {
+        self.of("continue_loss")
+    }
+
+    /// Right labels of each row, `f32 [B]`.
+    pub fn right(self) -> String {
+        self.of("right")
+    }
+
+    /// Counted labels of each row, `f32 [B]`.
+    pub fn counted(self) -> String {
+        self.of("counted")
+    }
+
+    /// Gradient of a weight, named as in a state dict.
+    pub fn gradient(self, name: &str) -> String {
+        self.of(&format!("grad.{name}"))
+    }
+}

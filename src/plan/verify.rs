@@ -1,0 +1,70 @@
+//! Rules every plan obeys.
+//!
+//! 1. Offsets are aligned and within the arena.
+//! 2. No output of a call overlaps an input of the same call, except where the operator works in place.
+//! 3. What a call reads from the arena was written, and nothing has overwritten it since.
+//! 4. Named memory is written only by in-place operators and by whoever yields the named output.
+
+use std::collections::BTreeMap;
+
+use super::{ALIGNMENT, Location, Place, Plan};
+
+/// A broken rule; always a fault of hrmc.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+/// Checks `plan` against the rules above.
+///
+/// # Errors
+///
+/// Returns every violation found.
+pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
+    let mut violations = Vec::new();
+    // Offset of each live stretch of the arena, with its end.
+    let mut written: BTreeMap<usize, usize> = BTreeMap::new();
+    for (index, call) in plan.calls.iter().enumerate() {
+        let name = call.op.as_operation().name();
+        let mut blame = |message: String| violations.push(Violation(format!("call {index}, `{name}`: {message}")));
+        for input in &call.inputs {
+            if let Location::Arena(offset) = input.location
+                && !written.get(&offset).is_some_and(|&end| end >= offset + input.ty.bytes())
+            {
+                blame(format!("reads {} at {offset}, which does not hold it", input.ty));
+            }
+        }
+        for (position, output) in call.outputs.iter().enumerate() {
+            let shares = |input: &Place| overlaps(input, output);
+            let allowed = call.op.as_operation().in_place().iter().find(|pair| pair.1 == position).map(|pair| pair.0);
+            let clash = call.inputs.iter().enumerate().any(|(at, input)| Some(at) != allowed && shares(input));
+            if clash {
+                blame(format!("output {position} overlaps an input"));
+            }
+            match output.location {
+                Location::Arena(offset) => {
+                    let end = offset + output.ty.bytes();
+                    if offset % ALIGNMENT != 0 || end > plan.arena_bytes {
+                        blame(format!("output {position} at {offset} is outside the arena or not aligned"));
+                    }
+                    written.retain(|&start, &mut stop| stop <= offset || start >= end);
+                    written.insert(offset, end);
+                }
+                Location::Named(memory) => {
+                    if plan.memory[memory].is_input && allowed.is_none() {
+                        blame(format!("overwrites `{}`", plan.memory[memory].name));
+                    }
+                }
+            }
+        }
+    }
+    if violations.is_empty() { Ok(()) } else { Err(violations) }
+}
+
+fn overlaps(a: &Place, b: &Place) -> bool {
+    match (a.location, b.location) {
+        (Location::Named(a), Location::Named(b)) => a == b,
+        (Location::Arena(start_a), Location::Arena(start_b)) => {
+            start_a < start_b + b.ty.bytes() && start_b < start_a + a.ty.bytes()
+        }
+        _ => false,
+    }
+}
