@@ -24,7 +24,8 @@ pub fn differentiate(graph: &mut Graph, loss: Value, seed: Value, wanted: &[Valu
             continue;
         }
         let outputs = graph.results(node);
-        let arriving: Vec<Option<Value>> = outputs.iter().map(|output| gradients.get(output).copied()).collect();
+        let arriving: Vec<Option<Value>> =
+            outputs.iter().map(|output| gradients.get(output).copied()).collect();
         let inputs = graph.operands(node);
         let needed: Vec<bool> = inputs.iter().map(|input| active.contains(input)).collect();
         if arriving.iter().all(Option::is_none) || !needed.contains(&true) {

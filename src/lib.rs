@@ -1,9 +1,11 @@
 //! hrmc: a compiler and runner for hierarchical reasoning models.
 
 pub mod autodiff;
+pub mod backend;
 pub mod graph;
 pub mod ir;
 pub mod lower;
 pub mod optim;
 pub mod passes;
+pub mod pipeline;
 pub mod plan;

@@ -47,8 +47,7 @@ pub fn update(graph: &mut Graph, rule: &Rule, slots: &Slots<'_>, step: StepNames
         Rule::AdamAtan2(rule) => rule.clone().into(),
         Rule::AdamW(rule) => rule.clone().into(),
     };
-    let updated =
-        graph.add(op, &[slots.weight, m, v, slots.gradient, scalars[0], scalars[1], scalars[2]])[0];
+    let updated = graph.add(op, &[slots.weight, m, v, slots.gradient, scalars[0], scalars[1], scalars[2]])[0];
     if let Some((name, rate)) = slots.average {
         let average = graph.input(name, ty);
         graph.add(Average { rate }.into(), &[average, updated]);
@@ -56,7 +55,14 @@ pub fn update(graph: &mut Graph, rule: &Rule, slots: &Slots<'_>, step: StepNames
 }
 
 /// Adds the sign update of the rows of `table` that occur in `ids`.
-pub fn update_rows(graph: &mut Graph, rule: SignSgdRows, table: Value, ids: Value, gradient: Value, lr: &str) {
+pub fn update_rows(
+    graph: &mut Graph,
+    rule: SignSgdRows,
+    table: Value,
+    ids: Value,
+    gradient: Value,
+    lr: &str,
+) {
     let lr = graph.input(lr, TensorType::f32(&[1]));
     graph.add(rule.into(), &[table, ids, gradient, lr]);
 }

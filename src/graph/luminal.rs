@@ -107,7 +107,10 @@ impl Primitives {
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Tensor {
         let node = self
             .graph
-            .add_op(Function(format!("input {name}"), Box::new(|_| unreachable!("inputs are set before a run"))))
+            .add_op(Function(
+                format!("input {name}"),
+                Box::new(|_| unreachable!("inputs are set before a run")),
+            ))
             .finish();
         self.inputs.insert(name.to_string(), node);
         self.whole(node, shape)
@@ -116,8 +119,10 @@ impl Primitives {
     /// Adds a tensor with fixed values.
     pub fn data(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Tensor {
         assert_eq!(values.len(), shape.iter().product::<usize>(), "values fill the shape");
-        let node =
-            self.graph.add_op(Function(name.to_string(), Box::new(move |_| vec![Data::new(values.clone())]))).finish();
+        let node = self
+            .graph
+            .add_op(Function(name.to_string(), Box::new(move |_| vec![Data::new(values.clone())])))
+            .finish();
         self.whole(node, shape)
     }
 
@@ -338,7 +343,11 @@ impl Primitives {
         let bounds: Vec<(Expression, Expression)> = shape
             .iter()
             .enumerate()
-            .map(|(index, &size)| if index == axis { (start.into(), end.into()) } else { (0.into(), size.into()) })
+            .map(
+                |(index, &size)| {
+                    if index == axis { (start.into(), end.into()) } else { (0.into(), size.into()) }
+                },
+            )
             .collect();
         let mut view = x.view;
         view.slice(&bounds);
@@ -422,7 +431,12 @@ impl Decomposed {
                 op.as_operation().decompose(&mut primitives, &operands)
             };
             for (value, tensor) in graph.results(node).into_iter().zip(results) {
-                debug_assert_eq!(primitives.shape(tensor), graph.ty(value).shape, "{}", op.as_operation().name());
+                debug_assert_eq!(
+                    primitives.shape(tensor),
+                    graph.ty(value).shape,
+                    "{}",
+                    op.as_operation().name()
+                );
                 tensors.insert(value, tensor);
             }
             for (name, value) in updated_inputs(graph, node) {

@@ -285,7 +285,9 @@ impl Graph {
                 self.operands(node).into_iter().map(|value| value.node).collect();
             let operands = self.operands(node);
             for &(input, _) in self.op(node).as_operation().in_place() {
-                before.extend(self.readers_of_memory(operands[input]).into_iter().filter(|&reader| reader != node));
+                before.extend(
+                    self.readers_of_memory(operands[input]).into_iter().filter(|&reader| reader != node),
+                );
             }
             waits.insert(node, before.len());
             for other in before {

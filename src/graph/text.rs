@@ -56,7 +56,8 @@ pub fn to_text(graph: &Graph) -> String {
         }
         let results: Vec<String> = graph.results(node).iter().map(|&value| names.value(value)).collect();
         let operands: Vec<String> = graph.operands(node).iter().map(|&value| names.value(value)).collect();
-        let types: Vec<String> = graph.results(node).iter().map(|&value| graph.ty(value).to_string()).collect();
+        let types: Vec<String> =
+            graph.results(node).iter().map(|&value| graph.ty(value).to_string()).collect();
         let _ = writeln!(
             text,
             "{} = {}({}){} : {}",
@@ -77,7 +78,8 @@ pub fn to_text(graph: &Graph) -> String {
 pub fn to_dot(graph: &Graph) -> String {
     let order = graph.order();
     let names = Names::new(graph, &order);
-    let mut text = String::from("digraph hrmc {\n  rankdir = TB;\n  node [shape = box, fontname = \"monospace\"];\n");
+    let mut text =
+        String::from("digraph hrmc {\n  rankdir = TB;\n  node [shape = box, fontname = \"monospace\"];\n");
     for &node in &order {
         let results = graph.results(node);
         let types: Vec<String> = results.iter().map(|&value| graph.ty(value).to_string()).collect();

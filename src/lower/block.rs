@@ -12,7 +12,9 @@ impl Lowering<'_> {
         for layer in 0..network.layers {
             let names = BlockNames::new(&network.stored_as, layer);
             x = match network.block.mixing {
-                Mixing::Attention { heads, rope_theta } => self.attention(&names, &network.block, heads, rope_theta, x),
+                Mixing::Attention { heads, rope_theta } => {
+                    self.attention(&names, &network.block, heads, rope_theta, x)
+                }
                 Mixing::Mlp { .. } => self.mixer(&names, &network.block, x),
             };
             x = self.gated(&names.gate_up(), &names.down(), network.block.norm_eps, x);

@@ -15,8 +15,8 @@ mod segment;
 use crate::autodiff::differentiate;
 use crate::graph::ops::loss::IGNORE;
 use crate::graph::ops::{
-    Add, AdamAtan2, AdamW, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, Scale, Select,
-    Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
+    AdamAtan2, AdamW, Add, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, Scale,
+    Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
 use crate::ir::{Halt, Loss, Model, Optimizer, Train};
@@ -88,8 +88,10 @@ pub fn lower(model: &Model, program: Program, options: Options) -> Graph {
         graph: Graph::new(),
         parameters: parameters(model, options.puzzle_rows),
     };
-    let training =
-        Training { loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss), train: model.train.as_ref() };
+    let training = Training {
+        loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss),
+        train: model.train.as_ref(),
+    };
     lowering.run(&training);
     lowering.graph
 }
@@ -137,9 +139,13 @@ impl Lowering<'_> {
 
     /// Returns the input of a weight, by its name in the state dict.
     fn weight(&mut self, name: &str) -> Value {
-        let parameter =
-            self.parameters.iter().find(|parameter| parameter.name == name).expect("lowering asks for its own weights");
-        let averaged = self.program == Program::Evaluate { averaged: true } && parameter.role == Role::Trained;
+        let parameter = self
+            .parameters
+            .iter()
+            .find(|parameter| parameter.name == name)
+            .expect("lowering asks for its own weights");
+        let averaged =
+            self.program == Program::Evaluate { averaged: true } && parameter.role == Role::Trained;
         let memory = if averaged { names::average(name) } else { names::parameter(name) };
         let ty = parameter.ty();
         self.graph.input(&memory, ty)
@@ -273,7 +279,8 @@ impl Lowering<'_> {
                 optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
                 continue;
             }
-            let (moment1, moment2, average) = (names::moment1(&name), names::moment2(&name), names::average(&name));
+            let (moment1, moment2, average) =
+                (names::moment1(&name), names::moment2(&name), names::average(&name));
             let slots = Slots {
                 weight: self.weight(&name),
                 gradient,

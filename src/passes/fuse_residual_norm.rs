@@ -15,7 +15,9 @@ pub fn fuse_residual_norm(graph: &mut Graph) {
         let terms = graph.operands(sum.node);
         let product = [1, 0].into_iter().find(|&side| {
             let term = terms[side];
-            terms[0] != terms[1] && matches!(graph.op(term.node), Op::Linear(_)) && graph.only_reader(term).is_some()
+            terms[0] != terms[1]
+                && matches!(graph.op(term.node), Op::Linear(_))
+                && graph.only_reader(term).is_some()
         });
         let (op, inputs): (Op, Vec<_>) = match product {
             Some(side) => {

@@ -14,7 +14,9 @@ pub fn fuse_rotation(graph: &mut Graph) {
         let source = graph.operands(node)[0];
         for (reader, _) in graph.readers(graph.results(node)[0]) {
             match graph.op(reader).clone() {
-                Op::Attention(attention) if attention.rope_theta.is_none() && attention.heads == rotation.heads => {
+                Op::Attention(attention)
+                    if attention.rope_theta.is_none() && attention.heads == rotation.heads =>
+                {
                     let fused = Attention { rope_theta: Some(rotation.theta), ..attention };
                     let results = graph.add_like(fused.into(), &[source], reader);
                     for (old, new) in graph.results(reader).into_iter().zip(results) {
@@ -25,7 +27,8 @@ pub fn fuse_rotation(graph: &mut Graph) {
                 Op::AttentionGrad(grad) if grad.rope_theta.is_none() && grad.heads == rotation.heads => {
                     let Some(back) = graph.only_reader(graph.results(reader)[0]) else { continue };
                     let Op::Rotate(inverse) = graph.op(back) else { continue };
-                    if !inverse.inverse || inverse.theta != rotation.theta || inverse.heads != rotation.heads {
+                    if !inverse.inverse || inverse.theta != rotation.theta || inverse.heads != rotation.heads
+                    {
                         continue;
                     }
                     let mut inputs = graph.operands(reader);

@@ -7,7 +7,8 @@ use crate::graph::{Graph, NodeId, Op};
 /// The target pass of Q-learning reads one position of its last state; this stops at the attention of the
 /// last layer, which needs every key. Leaves alone values that anything else reads.
 pub fn narrow_reads(graph: &mut Graph) {
-    let mut open: Vec<NodeId> = graph.order().into_iter().rev().filter(|&node| is_position_slice(graph, node)).collect();
+    let mut open: Vec<NodeId> =
+        graph.order().into_iter().rev().filter(|&node| is_position_slice(graph, node)).collect();
     while let Some(node) = open.pop() {
         let Op::Slice(slice) = graph.op(node).clone() else { continue };
         let wide = graph.operands(node)[0];
@@ -43,5 +44,6 @@ pub fn narrow_reads(graph: &mut Graph) {
 
 /// Returns whether `node` takes some positions of `[B, T, D]`.
 fn is_position_slice(graph: &Graph, node: NodeId) -> bool {
-    matches!(graph.op(node), Op::Slice(Slice { axis: 1, .. })) && graph.ty(graph.results(node)[0]).shape.len() == 3
+    matches!(graph.op(node), Op::Slice(Slice { axis: 1, .. }))
+        && graph.ty(graph.results(node)[0]).shape.len() == 3
 }

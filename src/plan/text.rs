@@ -13,7 +13,8 @@ pub fn to_text(plan: &Plan) -> String {
         let _ = writeln!(text, "{kind} {}: {}", memory.name, memory.ty);
     }
     for (index, call) in plan.calls.iter().enumerate() {
-        let list = |places: &[Place]| places.iter().map(|place| show(plan, place)).collect::<Vec<_>>().join(", ");
+        let list =
+            |places: &[Place]| places.iter().map(|place| show(plan, place)).collect::<Vec<_>>().join(", ");
         let _ = writeln!(
             text,
             "{index:>4} {:<8} {} ({}) -> {} flops {} bytes {}",

@@ -24,7 +24,8 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
     let mut written: BTreeMap<usize, usize> = BTreeMap::new();
     for (index, call) in plan.calls.iter().enumerate() {
         let name = call.op.as_operation().name();
-        let mut blame = |message: String| violations.push(Violation(format!("call {index}, `{name}`: {message}")));
+        let mut blame =
+            |message: String| violations.push(Violation(format!("call {index}, `{name}`: {message}")));
         for input in &call.inputs {
             if let Location::Arena(offset) = input.location
                 && !written.get(&offset).is_some_and(|&end| end >= offset + input.ty.bytes())
@@ -34,8 +35,10 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
         }
         for (position, output) in call.outputs.iter().enumerate() {
             let shares = |input: &Place| overlaps(input, output);
-            let allowed = call.op.as_operation().in_place().iter().find(|pair| pair.1 == position).map(|pair| pair.0);
-            let clash = call.inputs.iter().enumerate().any(|(at, input)| Some(at) != allowed && shares(input));
+            let allowed =
+                call.op.as_operation().in_place().iter().find(|pair| pair.1 == position).map(|pair| pair.0);
+            let clash =
+                call.inputs.iter().enumerate().any(|(at, input)| Some(at) != allowed && shares(input));
             if clash {
                 blame(format!("output {position} overlaps an input"));
             }

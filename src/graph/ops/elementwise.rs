@@ -130,7 +130,9 @@ impl Operation for SumLeading {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let shape = &inputs[0].shape;
-        require(shape.len() > self.axes, || format!("needs more than {} axes, found {}", self.axes, inputs[0]))?;
+        require(shape.len() > self.axes, || {
+            format!("needs more than {} axes, found {}", self.axes, inputs[0])
+        })?;
         Ok(vec![TensorType::f32(&shape[shape.len() - self.axes..])])
     }
 

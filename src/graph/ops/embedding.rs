@@ -45,7 +45,10 @@ impl Operation for Embed {
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         let rows = graph.ty(at.inputs[0]).shape[0];
-        vec![at.wanted[0].then(|| graph.add1(EmbedGrad { rows }.into(), &[at.inputs[1], at.gradient()])), None]
+        vec![
+            at.wanted[0].then(|| graph.add1(EmbedGrad { rows }.into(), &[at.inputs[1], at.gradient()])),
+            None,
+        ]
     }
 }
 

@@ -37,7 +37,9 @@ pub(super) fn product(p: &mut Primitives, x: Tensor, w: Tensor) -> Tensor {
 }
 
 pub(super) fn linear_type(x: &TensorType, w: &TensorType) -> Result<TensorType, ShapeError> {
-    require(w.shape.len() == 2 && x.width() == w.shape[1], || format!("needs [.., K] and [N, K], found {x} and {w}"))?;
+    require(w.shape.len() == 2 && x.width() == w.shape[1], || {
+        format!("needs [.., K] and [N, K], found {x} and {w}")
+    })?;
     Ok(x.with_width(w.shape[0]))
 }
 

@@ -117,9 +117,10 @@ fn parts(p: &mut Primitives, kind: TokenLossKind, inputs: &[Tensor]) -> Parts {
 
 fn token_types(inputs: &[TensorType]) -> Result<(), ShapeError> {
     let (logits, labels) = (&inputs[0], &inputs[1]);
-    require(logits.shape.len() == 3 && labels.dtype == DType::I32 && labels.shape == logits.shape[..2], || {
-        format!("needs [B, S, V] and labels [B, S], found {logits} and {labels}")
-    })
+    require(
+        logits.shape.len() == 3 && labels.dtype == DType::I32 && labels.shape == logits.shape[..2],
+        || format!("needs [B, S, V] and labels [B, S], found {logits} and {labels}"),
+    )
 }
 
 impl Operation for TokenLoss {
@@ -218,7 +219,9 @@ impl Operation for Correctness {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [batch, positions, vocab] = p.shape(inputs[0])[..] else { unreachable!("logits have three axes") };
+        let [batch, positions, vocab] = p.shape(inputs[0])[..] else {
+            unreachable!("logits have three axes")
+        };
         let rows = batch * positions;
         let x = p.reshape(inputs[0], &[rows, vocab]);
         let labels = p.reshape(inputs[1], &[rows]);

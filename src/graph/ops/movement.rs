@@ -108,7 +108,9 @@ impl Operation for Reshape {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let ty = TensorType { dtype: inputs[0].dtype, shape: self.shape.clone() };
-        require(ty.elements() == inputs[0].elements(), || format!("needs as many elements, found {} and {ty}", inputs[0]))?;
+        require(ty.elements() == inputs[0].elements(), || {
+            format!("needs as many elements, found {} and {ty}", inputs[0])
+        })?;
         Ok(vec![ty])
     }
 
@@ -137,9 +139,10 @@ impl Operation for Slice {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let mut ty = inputs[0].clone();
-        require(self.axis < ty.shape.len() && self.start < self.end && self.end <= ty.shape[self.axis], || {
-            format!("needs {}..{} within axis {} of {}", self.start, self.end, self.axis, inputs[0])
-        })?;
+        require(
+            self.axis < ty.shape.len() && self.start < self.end && self.end <= ty.shape[self.axis],
+            || format!("needs {}..{} within axis {} of {}", self.start, self.end, self.axis, inputs[0]),
+        )?;
         ty.shape[self.axis] = self.end - self.start;
         Ok(vec![ty])
     }

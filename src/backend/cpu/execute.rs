@@ -1,0 +1,355 @@
+//! Executes a plan with the CPU kernels.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::kernels::{
+    self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
+    SignSgdStep, Store, SwigluShape,
+};
+use super::plain;
+use crate::backend::Named;
+use crate::backend::memory::Buffer;
+use crate::graph::ops::{Slice, TokenLossKind, rope_tables};
+use crate::graph::{DType, Op, TensorType};
+use crate::plan::{Call, Location, Place, Plan};
+
+/// A plan with the tables its kernels need.
+pub struct CpuProgram {
+    plan: Plan,
+    /// Rotation tables of each call that rotates, by index in [`CpuProgram::tables`].
+    rotations: Vec<Option<usize>>,
+    tables: Vec<Table>,
+}
+
+struct Table {
+    positions: usize,
+    head_width: usize,
+    theta: f32,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+/// Memory of one run: where each place begins.
+struct Pointers {
+    named: Vec<*mut u8>,
+    arena: *mut u8,
+}
+
+impl CpuProgram {
+    /// Prepares a plan.
+    pub fn new(plan: Plan) -> Self {
+        let mut tables: Vec<Table> = Vec::new();
+        let rotations = plan
+            .calls
+            .iter()
+            .map(|call| {
+                let (heads, theta) = match &call.op {
+                    Op::Attention(op) => (op.heads, op.rope_theta?),
+                    Op::AttentionGrad(op) => (op.heads, op.rope_theta?),
+                    Op::Rotate(op) => (op.heads, op.theta),
+                    _ => return None,
+                };
+                let shape = &call.inputs[0].ty.shape;
+                let (positions, head_width) = (shape[1], shape[2] / 3 / heads);
+                let found = tables.iter().position(|table| {
+                    table.positions == positions && table.head_width == head_width && table.theta == theta
+                });
+                Some(found.unwrap_or_else(|| {
+                    let (cos, sin) = rope_tables(positions, head_width, theta);
+                    tables.push(Table { positions, head_width, theta, cos, sin });
+                    tables.len() - 1
+                }))
+            })
+            .collect();
+        CpuProgram { plan, rotations, tables }
+    }
+
+    /// Runs every call once.
+    pub(in crate::backend) fn run(&self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) {
+        let pointers = self.pointers(memory, arena);
+        for index in 0..self.plan.calls.len() {
+            self.call(index, &pointers);
+        }
+    }
+
+    /// Runs every call once and reports its seconds.
+    pub(in crate::backend) fn run_profiled(
+        &self,
+        memory: &mut BTreeMap<String, Named>,
+        arena: &mut Buffer,
+        observe: &mut dyn FnMut(usize, f64),
+    ) {
+        let pointers = self.pointers(memory, arena);
+        for index in 0..self.plan.calls.len() {
+            let start = Instant::now();
+            self.call(index, &pointers);
+            observe(index, start.elapsed().as_secs_f64());
+        }
+    }
+
+    fn pointers(&self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) -> Pointers {
+        assert!(arena.bytes() >= self.plan.arena_bytes, "the arena holds the plan");
+        let named = self
+            .plan
+            .memory
+            .iter()
+            .map(|wanted| {
+                let named = &memory[&wanted.name];
+                assert!(named.buffer.bytes() >= wanted.ty.bytes(), "`{}` is allocated", wanted.name);
+                named.buffer.start()
+            })
+            .collect();
+        Pointers { named, arena: arena.start() }
+    }
+
+    fn call(&self, index: usize, pointers: &Pointers) {
+        let call = &self.plan.calls[index];
+        let table = self.rotations[index].map(|table| &self.tables[table]);
+        let rope = table.map(|table| Rope { cos: &table.cos, sin: &table.sin });
+        run_call(call, &Operands { call, pointers }, rope);
+    }
+}
+
+/// Gives the kernels of one call their slices.
+///
+/// The plan's verifier shows that outputs overlap no input but the one they replace, and each output is
+/// taken once, so the slices of one call never alias.
+struct Operands<'a> {
+    call: &'a Call,
+    pointers: &'a Pointers,
+}
+
+impl<'a> Operands<'a> {
+    fn start(&self, place: &Place) -> *mut u8 {
+        match place.location {
+            Location::Named(index) => self.pointers.named[index],
+            // SAFETY: the offset lies within the arena, as the plan's verifier checks.
+            Location::Arena(offset) => unsafe { self.pointers.arena.add(offset) },
+        }
+    }
+
+    fn f32(&self, input: usize) -> &'a [f32] {
+        let place = &self.call.inputs[input];
+        assert_eq!(place.ty.dtype, DType::F32, "input {input} holds f32");
+        // SAFETY: the memory holds this many initialised elements, is aligned, and no output overlaps it.
+        unsafe { std::slice::from_raw_parts(self.start(place).cast(), place.ty.elements()) }
+    }
+
+    fn i32(&self, input: usize) -> &'a [i32] {
+        let place = &self.call.inputs[input];
+        assert_eq!(place.ty.dtype, DType::I32, "input {input} holds i32");
+        // SAFETY: as for `f32`.
+        unsafe { std::slice::from_raw_parts(self.start(place).cast(), place.ty.elements()) }
+    }
+
+    #[expect(clippy::mut_from_ref, reason = "each output is taken once and outputs never overlap")]
+    fn out(&self, output: usize) -> &'a mut [f32] {
+        let place = &self.call.outputs[output];
+        assert_eq!(place.ty.dtype, DType::F32, "output {output} holds f32");
+        // SAFETY: as for `f32`; an in-place operator does not take the input that the output replaces.
+        unsafe { std::slice::from_raw_parts_mut(self.start(place).cast(), place.ty.elements()) }
+    }
+
+    fn scalar(&self, input: usize) -> f32 {
+        self.f32(input)[0]
+    }
+
+    fn ty(&self, input: usize) -> &'a TensorType {
+        &self.call.inputs[input].ty
+    }
+
+    fn out_ty(&self, output: usize) -> &'a TensorType {
+        &self.call.outputs[output].ty
+    }
+}
+
+fn attention_shape(qkv: &TensorType, heads: usize) -> AttentionShape {
+    AttentionShape {
+        batch: qkv.shape[0],
+        positions: qkv.shape[1],
+        heads,
+        head_width: qkv.shape[2] / 3 / heads,
+    }
+}
+
+fn loss_shape(logits: &TensorType) -> LossShape {
+    LossShape { batch: logits.shape[0], positions: logits.shape[1], vocab: logits.shape[2] }
+}
+
+fn loss_kind(kind: TokenLossKind) -> kernels::TokenLoss {
+    match kind {
+        TokenLossKind::Stablemax => kernels::TokenLoss::Stablemax,
+        TokenLossKind::Softmax => kernels::TokenLoss::Softmax,
+    }
+}
+
+/// Returns the copy of `count` indices of an axis between two tensors.
+fn copy_shape(
+    out: &TensorType,
+    x: &TensorType,
+    axis: usize,
+    out_start: usize,
+    in_start: usize,
+    count: usize,
+) -> CopyShape {
+    CopyShape {
+        batch: x.shape[..axis].iter().product(),
+        width: x.shape[axis + 1..].iter().product(),
+        out_positions: out.shape[axis],
+        out_start,
+        in_positions: x.shape[axis],
+        in_start,
+        count,
+    }
+}
+
+fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
+    match &call.op {
+        Op::Input(_) | Op::Detach(_) | Op::Reshape(_) => unreachable!("inputs and views make no call"),
+        Op::Slice(Slice { axis, start, end }) => {
+            let shape = copy_shape(at.out_ty(0), at.ty(0), *axis, 0, *start, end - start);
+            kernels::copy_strided(at.out(0), at.f32(0), Rest::Keep, shape);
+        }
+        Op::Pad(op) => {
+            let count = at.ty(0).shape[op.axis];
+            let shape = copy_shape(at.out_ty(0), at.ty(0), op.axis, op.before, 0, count);
+            kernels::copy_strided(at.out(0), at.f32(0), Rest::Zero, shape);
+        }
+        Op::Concat(op) => {
+            let out = at.out(0);
+            let [first, second] = [0, 1].map(|input| at.ty(input).shape[op.axis]);
+            let shape = copy_shape(at.out_ty(0), at.ty(0), op.axis, 0, 0, first);
+            kernels::copy_strided(out, at.f32(0), Rest::Keep, shape);
+            let shape = copy_shape(at.out_ty(0), at.ty(1), op.axis, first, 0, second);
+            kernels::copy_strided(out, at.f32(1), Rest::Keep, shape);
+        }
+        Op::Transpose(_) => {
+            let shape = &at.ty(0).shape;
+            kernels::transpose_last_two(at.out(0), at.f32(0), shape[0], shape[1], shape[2]);
+        }
+        Op::Add(_) => kernels::add(at.out(0), at.f32(0), at.f32(1)),
+        Op::Scale(op) => kernels::scale(at.out(0), at.f32(0), op.factor),
+        Op::AddSuffix(_) => kernels::add_positions(at.out(0), at.f32(0), at.f32(1)),
+        Op::SumLeading(_) => kernels::sum_over_batch(at.out(0), at.f32(0), Store::Replace),
+        Op::Fill(op) => at.out(0).fill(op.value),
+        Op::Sigmoid(_) => kernels::sigmoid(at.out(0), at.f32(0)),
+        Op::Maximum(_) => {
+            let (a, b) = (at.f32(0), at.f32(1));
+            at.out(0)
+                .iter_mut()
+                .zip(a.iter().zip(b))
+                .for_each(|(out, (&a, &b))| *out = if a < b { b } else { a });
+        }
+        Op::Select(_) => {
+            let (mask, a, b) = (at.f32(0), at.f32(1), at.f32(2));
+            for (index, out) in at.out(0).iter_mut().enumerate() {
+                *out = if mask[index] != 0.0 { a[index] } else { b[index] };
+            }
+        }
+        Op::Equal(_) => {
+            let (a, b) = (at.f32(0), at.f32(1));
+            at.out(0)
+                .iter_mut()
+                .zip(a.iter().zip(b))
+                .for_each(|(out, (a, b))| *out = f32::from(u8::from(a == b)));
+        }
+        Op::Linear(_) => {
+            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1]);
+            kernels::product_nt(at.out(0), at.f32(0), at.f32(1), None, Store::Replace, shape);
+        }
+        Op::LinearGradInput(_) => {
+            let shape = ProductShape::nn(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1]);
+            kernels::product_nn(at.out(0), at.f32(0), at.f32(1), Store::Replace, shape);
+        }
+        Op::LinearGradWeight(_) => {
+            let shape = ProductShape::tn(at.ty(0).rows(), at.ty(0).width(), at.ty(1).width());
+            kernels::product_tn(at.out(0), at.f32(0), at.f32(1), Store::Replace, shape);
+        }
+        Op::RmsNorm(op) => kernels::rms_norm(at.out(0), Some(at.out(1)), at.f32(0), at.ty(0).width(), op.eps),
+        Op::RmsNormGrad(_) => {
+            kernels::rms_norm_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), None, at.ty(0).width());
+        }
+        Op::AddRmsNorm(op) => {
+            kernels::add_rms_norm(at.out(0), Some(at.out(1)), at.f32(0), at.f32(1), at.ty(0).width(), op.eps);
+        }
+        Op::LinearAddRmsNorm(op) => {
+            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1]);
+            let (x, w, residual) = (at.f32(0), at.f32(1), at.f32(2));
+            kernels::linear_add_rms_norm(at.out(0), Some(at.out(1)), x, w, residual, op.eps, shape);
+        }
+        Op::Rotate(op) => {
+            let rope = rope.expect("a rotation has its table");
+            plain::rotate_qkv(at.out(0), at.f32(0), rope, op.inverse, attention_shape(at.ty(0), op.heads));
+        }
+        Op::Attention(op) => {
+            kernels::attention(at.out(0), at.out(1), at.f32(0), rope, attention_shape(at.ty(0), op.heads));
+        }
+        Op::AttentionGrad(op) => {
+            let shape = attention_shape(at.ty(0), op.heads);
+            kernels::attention_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), at.f32(3), rope, shape);
+        }
+        Op::SwiGlu(_) => kernels::swiglu(at.out(0), at.f32(0), gated_shape(at.out_ty(0), 0)),
+        Op::SwiGluGrad(_) => {
+            kernels::swiglu_grad(at.out(0), at.f32(0), at.f32(1), gated_shape(at.ty(1), 0));
+        }
+        Op::LinearSwiGlu(op) => {
+            let wide = op.keep.then(|| at.out(1));
+            let shape = gated_shape(at.out_ty(0), at.ty(0).width());
+            kernels::linear_swiglu(at.out(0), wide, at.f32(0), at.f32(1), shape);
+        }
+        Op::Embed(_) => kernels::embed(at.out(0), at.f32(0), at.i32(1), at.ty(0).width(), 1.0),
+        Op::EmbedGrad(_) => {
+            kernels::embed_grad(at.out(0), at.i32(0), at.f32(1), at.ty(1).width(), 1.0, Store::Replace);
+        }
+        Op::ResetRows(_) => plain::reset_rows(at.out(0), at.f32(0), at.f32(1), at.f32(2)),
+        Op::TokenLoss(op) => {
+            let shape = loss_shape(at.ty(0));
+            kernels::token_loss(at.out(0), at.f32(0), at.i32(1), loss_kind(op.kind), shape);
+        }
+        Op::TokenLossGrad(op) => {
+            let shape = loss_shape(at.ty(0));
+            kernels::token_loss_grad(at.out(0), at.f32(0), at.i32(1), at.f32(2), loss_kind(op.kind), shape);
+        }
+        Op::Correctness(_) => {
+            kernels::correctness(at.out(0), at.out(1), at.f32(0), at.i32(1), loss_shape(at.ty(0)));
+        }
+        Op::BceWithLogits(_) => kernels::bce_with_logits(at.out(0), at.f32(0), at.f32(1)),
+        Op::BceWithLogitsGrad(_) => {
+            kernels::bce_with_logits_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2));
+        }
+        Op::AdamAtan2(op) => {
+            let step = AdamAtan2Step {
+                lr: at.scalar(4),
+                beta1: op.beta1,
+                beta2: op.beta2,
+                weight_decay: op.weight_decay,
+                step_scale: at.scalar(5),
+                root_scale: at.scalar(6),
+            };
+            kernels::adam_atan2(at.out(0), at.out(1), at.out(2), at.f32(3), step);
+        }
+        Op::AdamW(op) => {
+            let step = AdamWStep {
+                lr: at.scalar(4),
+                beta1: op.beta1,
+                beta2: op.beta2,
+                weight_decay: op.weight_decay,
+                step_scale: at.scalar(5),
+                root_scale: at.scalar(6),
+                eps: op.eps,
+            };
+            kernels::adamw(at.out(0), at.out(1), at.out(2), at.f32(3), step);
+        }
+        Op::SignSgdRows(op) => {
+            let step = SignSgdStep { lr: at.scalar(3), weight_decay: op.weight_decay };
+            kernels::sign_sgd_rows(at.out(0), at.i32(1), at.f32(2), at.ty(0).width(), step);
+        }
+        Op::Average(op) => kernels::ema(at.out(0), at.f32(1), op.rate),
+        Op::Assign(_) => at.out(0).copy_from_slice(at.f32(1)),
+    }
+}
+
+fn gated_shape(h: &TensorType, width: usize) -> SwigluShape {
+    SwigluShape { rows: h.rows(), width, inner: h.width() }
+}

@@ -1,0 +1,256 @@
+//! Running programs on a device.
+//!
+//! A [`Session`] owns the memory that programs share by name (weights, moments, carry, rows) and runs
+//! them. [`Device::Cpu`] executes plans with fused kernels; [`Device::Reference`] gives the graph,
+//! decomposed to primitives, to luminal itself: slow, and the oracle of all tests.
+
+pub mod cpu;
+mod memory;
+mod reference;
+
+use std::collections::BTreeMap;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::graph::{DType, Graph, TensorType};
+use crate::plan::Plan;
+
+use cpu::CpuProgram;
+use memory::Buffer;
+use reference::ReferenceProgram;
+
+/// What runs a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Fused kernels on the CPU.
+    Cpu,
+    /// luminal's primitives, interpreted.
+    Reference,
+}
+
+impl Device {
+    /// Returns the name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Reference => "reference",
+        }
+    }
+}
+
+/// Why a session cannot do what is asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The system refused memory.
+    #[error("cannot allocate {bytes} bytes for {what}; use a smaller batch or model")]
+    OutOfMemory {
+        /// Size that was asked for.
+        bytes: usize,
+        /// What it was for.
+        what: String,
+    },
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads: {reason}; try fewer with `--threads`")]
+    Threads {
+        /// Threads that were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// A program that a session can run.
+pub enum Executable {
+    /// A plan for [`Device::Cpu`].
+    Planned(Plan),
+    /// A graph without detach markers for [`Device::Reference`].
+    Decomposed(Graph),
+}
+
+enum Loaded {
+    Cpu(CpuProgram),
+    Reference(ReferenceProgram),
+}
+
+struct Named {
+    ty: TensorType,
+    buffer: Buffer,
+}
+
+/// Memory and programs on one device.
+pub struct Session {
+    pool: ThreadPool,
+    memory: BTreeMap<String, Named>,
+    arena: Buffer,
+    programs: BTreeMap<String, Loaded>,
+    runs: u64,
+}
+
+impl Session {
+    /// Starts a session with a number of threads, at least one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the threads cannot be started.
+    pub fn new(threads: usize) -> Result<Self, BackendError> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .thread_name(|index| format!("hrmc-{index}"))
+            .build()
+            .map_err(|error| BackendError::Threads { threads, reason: error.to_string() })?;
+        Ok(Session {
+            pool,
+            memory: BTreeMap::new(),
+            arena: Buffer::empty(),
+            programs: BTreeMap::new(),
+            runs: 0,
+        })
+    }
+
+    /// Loads a program under a name and allocates the memory it needs; memory of a name that exists is shared.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the memory cannot be had.
+    pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+        let loaded = match executable {
+            Executable::Planned(plan) => {
+                for memory in &plan.memory {
+                    self.allocate(&memory.name, &memory.ty)?;
+                }
+                if self.arena.bytes() < plan.arena_bytes {
+                    // The old arena goes first: both at once might not fit.
+                    self.arena = Buffer::empty();
+                    self.arena = Buffer::zeroed(plan.arena_bytes, "activations")?;
+                }
+                Loaded::Cpu(CpuProgram::new(plan))
+            }
+            Executable::Decomposed(graph) => {
+                for (name, &value) in graph.inputs().iter().chain(graph.outputs()) {
+                    let ty = graph.ty(value).clone();
+                    self.allocate(name, &ty)?;
+                }
+                Loaded::Reference(ReferenceProgram::new(&graph))
+            }
+        };
+        self.programs.insert(name.to_string(), loaded);
+        Ok(())
+    }
+
+    fn allocate(&mut self, name: &str, ty: &TensorType) -> Result<(), BackendError> {
+        if let Some(named) = self.memory.get(name) {
+            assert_eq!(&named.ty, ty, "programs agree on the type of `{name}`");
+            return Ok(());
+        }
+        let buffer = Buffer::zeroed(ty.bytes(), name)?;
+        self.memory.insert(name.to_string(), Named { ty: ty.clone(), buffer });
+        Ok(())
+    }
+
+    /// Runs a program once.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no program of this name is loaded.
+    pub fn run(&mut self, name: &str) {
+        let program = self.programs.get_mut(name).expect("the program is loaded");
+        self.runs += 1;
+        match program {
+            Loaded::Cpu(program) => {
+                let (memory, arena) = (&mut self.memory, &mut self.arena);
+                self.pool.install(|| program.run(memory, arena));
+            }
+            Loaded::Reference(program) => program.run(&mut self.memory),
+        }
+    }
+
+    /// Runs a program once and calls `observe` with the index of each call and the seconds it took.
+    ///
+    /// Only planned programs have calls to observe; others run as with [`Session::run`].
+    pub fn run_profiled(&mut self, name: &str, observe: &mut (dyn FnMut(usize, f64) + Send)) {
+        match self.programs.get_mut(name).expect("the program is loaded") {
+            Loaded::Cpu(program) => {
+                let (memory, arena) = (&mut self.memory, &mut self.arena);
+                self.pool.install(|| program.run_profiled(memory, arena, observe));
+            }
+            Loaded::Reference(program) => program.run(&mut self.memory),
+        }
+    }
+
+    /// Returns the names and types of all memory, sorted by name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &TensorType)> {
+        self.memory.iter().map(|(name, named)| (name.as_str(), &named.ty))
+    }
+
+    /// Returns whether memory of this name exists.
+    pub fn has(&self, name: &str) -> bool {
+        self.memory.contains_key(name)
+    }
+
+    fn named(&self, name: &str) -> &Named {
+        self.memory.get(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"))
+    }
+
+    fn named_mut(&mut self, name: &str) -> &mut Named {
+        self.memory.get_mut(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"))
+    }
+
+    /// Returns f32 memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no f32 memory of this name.
+    pub fn f32(&self, name: &str) -> &[f32] {
+        let named = self.named(name);
+        assert_eq!(named.ty.dtype, DType::F32, "`{name}` holds f32");
+        &named.buffer.as_f32()[..named.ty.elements()]
+    }
+
+    /// Returns f32 memory for writing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no f32 memory of this name.
+    pub fn f32_mut(&mut self, name: &str) -> &mut [f32] {
+        let named = self.named_mut(name);
+        assert_eq!(named.ty.dtype, DType::F32, "`{name}` holds f32");
+        &mut named.buffer.as_f32_mut()[..named.ty.elements()]
+    }
+
+    /// Returns i32 memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no i32 memory of this name.
+    pub fn i32(&self, name: &str) -> &[i32] {
+        let named = self.named(name);
+        assert_eq!(named.ty.dtype, DType::I32, "`{name}` holds i32");
+        &named.buffer.as_i32()[..named.ty.elements()]
+    }
+
+    /// Returns i32 memory for writing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no i32 memory of this name.
+    pub fn i32_mut(&mut self, name: &str) -> &mut [i32] {
+        let named = self.named_mut(name);
+        assert_eq!(named.ty.dtype, DType::I32, "`{name}` holds i32");
+        &mut named.buffer.as_i32_mut()[..named.ty.elements()]
+    }
+
+    /// Returns the bytes of all memory, the arena included.
+    pub fn bytes(&self) -> usize {
+        self.arena.bytes() + self.memory.values().map(|named| named.buffer.bytes()).sum::<usize>()
+    }
+
+    /// Returns how many programs have run.
+    pub fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// Runs `work` in the session's threads.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+}

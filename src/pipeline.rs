@@ -1,0 +1,38 @@
+//! The one place where the stages meet.
+
+use crate::backend::{Device, Executable};
+use crate::graph::Graph;
+use crate::ir::Model;
+use crate::lower::{Options, Program, lower};
+use crate::passes::{PassReport, optimize, simplify};
+use crate::plan::{Plan, plan};
+
+/// What compiling one program yields.
+pub struct Compiled {
+    /// The graph after all passes.
+    pub graph: Graph,
+    /// Operators before and after each pass.
+    pub passes: Vec<PassReport>,
+    /// What runs.
+    pub plan: Plan,
+}
+
+/// Compiles one program of `model` to a plan.
+pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
+    let mut graph = lower(model, program, options);
+    let passes = optimize(&mut graph);
+    let plan = plan(&graph);
+    Compiled { graph, passes, plan }
+}
+
+/// Compiles one program of `model` to what `device` runs.
+pub fn executable(model: &Model, program: Program, options: Options, device: Device) -> Executable {
+    match device {
+        Device::Cpu => Executable::Planned(compile(model, program, options).plan),
+        Device::Reference => {
+            let mut graph = lower(model, program, options);
+            simplify(&mut graph);
+            Executable::Decomposed(graph)
+        }
+    }
+}
