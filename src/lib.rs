@@ -2,6 +2,7 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod data;
 pub mod graph;
 pub mod ir;
 pub mod lower;

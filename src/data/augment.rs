@@ -1,0 +1,75 @@
+//! Sudoku symmetries at every draw.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::kind::PuzzleKind;
+use super::random::Stream;
+use super::sudoku::{SudokuSize, SudokuSymmetry};
+
+/// Draws of a symmetry before a row is given unchanged. Each draw is refused only if it shows a held-out
+/// solution, which is rare unless the held-out grids are a large part of all grids.
+const DRAWS: usize = 100;
+
+/// Shows every training row under a fresh random symmetry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Augment {
+    size: SudokuSize,
+    held_out: Arc<BTreeSet<Vec<i32>>>,
+}
+
+impl Augment {
+    /// Returns the augmentation of Sudoku of one size.
+    pub fn new(size: SudokuSize) -> Augment {
+        Augment { size, held_out: Arc::default() }
+    }
+
+    /// Makes sure that training never sees the solution grid of a puzzle in `dataset`: a draw that would show
+    /// one is drawn again.
+    pub fn with_held_out(self, dataset: &Dataset) -> Augment {
+        let held_out = (0..dataset.examples()).map(|example| dataset.labels(example).collect()).collect();
+        Augment { held_out: Arc::new(held_out), ..self }
+    }
+
+    /// Checks that the training data is Sudoku of this size and has no held-out solution grid itself.
+    pub(super) fn check(&self, dataset: &Dataset) -> Result<(), DataError> {
+        if dataset.kind() != Some(PuzzleKind::Sudoku(self.size)) {
+            return Err(DataError::request(format!(
+                "Sudoku symmetries for {} do not fit the training data, which has rows of {} tokens and a \
+                 vocabulary of {}",
+                self.size,
+                dataset.metadata().seq_len,
+                dataset.metadata().vocab_size
+            )));
+        }
+        if self.held_out.is_empty() {
+            return Ok(());
+        }
+        let mut shared = (0..dataset.examples()).filter(|&example| {
+            let grid: Vec<i32> = dataset.labels(example).collect();
+            self.held_out.contains(&grid)
+        });
+        match shared.next() {
+            None => Ok(()),
+            Some(example) => Err(DataError::array_row(
+                "train/labels",
+                example,
+                "the solution grid is also that of a held-out puzzle; remove it from one of the two",
+            )),
+        }
+    }
+
+    /// Draws a symmetry and applies it to the inputs and labels of a row, `[S]` each.
+    pub(super) fn draw(&self, inputs: &[i32], labels: &[i32], random: &mut Stream) -> (Vec<i32>, Vec<i32>) {
+        for _ in 0..DRAWS {
+            let symmetry = SudokuSymmetry::draw(self.size, random);
+            let moved = symmetry.apply(labels);
+            if !self.held_out.contains(&moved) {
+                return (symmetry.apply(inputs), moved);
+            }
+        }
+        (inputs.to_vec(), labels.to_vec())
+    }
+}

@@ -1,0 +1,692 @@
+//! A dataset in memory, and reading one from a folder.
+//!
+//! The folder format is that of the published HRM code. A *group* is an original puzzle with all its
+//! augmented copies, a *puzzle* is one copy and has one identifier, an *example* is one pair of input and
+//! label rows:
+//!
+//! ```text
+//! identifiers.json                        names of the puzzle identifiers (not read)
+//! train/dataset.json                      [`Metadata`]
+//! train/<set>__inputs.npy                 [examples, S]
+//! train/<set>__labels.npy                 [examples, S]
+//! train/<set>__puzzle_identifiers.npy     [puzzles]
+//! train/<set>__puzzle_indices.npy         [puzzles + 1]  first example of each puzzle, then the end
+//! train/<set>__group_indices.npy          [groups + 1]   first puzzle of each group, then the end
+//! test/...                                the same
+//! ```
+//!
+//! Arrays may hold integers of any width, sign and byte order. Everything is checked when it is read, so a
+//! [`Dataset`] that exists is consistent: indices stay inside, tokens are below the vocabulary size, every
+//! puzzle and every group has something in it.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::error::DataError;
+use super::kind::PuzzleKind;
+use super::npy::IntegerArray;
+
+/// Label of a position that is neither trained nor scored.
+pub const IGNORED_LABEL: i32 = -100;
+
+/// Which part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Split {
+    /// Training examples.
+    Train,
+    /// Held-out examples.
+    Test,
+}
+
+impl Split {
+    /// Returns the name of the folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// The content of `dataset.json`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Metadata {
+    /// Token of padding.
+    pub pad_id: i32,
+    /// Label that is neither trained nor scored, if any.
+    pub ignore_label_id: Option<i32>,
+    /// Puzzle identifier of no puzzle.
+    pub blank_identifier_id: i32,
+    /// Number of different tokens, `V`.
+    pub vocab_size: usize,
+    /// Tokens in a row, `S`.
+    pub seq_len: usize,
+    /// Number of puzzle identifiers over all splits, the blank one included.
+    pub num_puzzle_identifiers: usize,
+    /// Groups in this split, over all sets.
+    pub total_groups: usize,
+    /// Examples per puzzle.
+    pub mean_puzzle_examples: f64,
+    /// Names of the sets.
+    pub sets: Vec<String>,
+    /// Family of puzzles, `sudoku` or `maze`. Not part of the published format, and absent wherever the
+    /// sizes alone tell the family.
+    #[serde(default, deserialize_with = "text_or_nothing")]
+    pub kind: Option<String>,
+}
+
+/// Takes a key that another tool may use for something else: whatever is not text counts as absent.
+fn text_or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(str::to_owned))
+}
+
+impl Metadata {
+    /// Returns the metadata of a dataset of one set `all` with padding, ignored label and blank identifier
+    /// 0, one puzzle identifier and no examples yet.
+    pub fn new(vocab_size: usize, seq_len: usize) -> Metadata {
+        Metadata {
+            pad_id: 0,
+            ignore_label_id: Some(0),
+            blank_identifier_id: 0,
+            vocab_size,
+            seq_len,
+            num_puzzle_identifiers: 1,
+            total_groups: 0,
+            mean_puzzle_examples: 1.0,
+            sets: vec!["all".to_owned()],
+            kind: None,
+        }
+    }
+
+    /// Returns the metadata of a dataset of puzzles of one kind, without examples yet.
+    pub fn for_kind(kind: PuzzleKind) -> Metadata {
+        let mut metadata = Metadata::new(kind.vocab_size(), kind.seq_len());
+        if PuzzleKind::of(&metadata) != Some(kind) {
+            metadata.kind = Some(kind.family().to_owned());
+        }
+        metadata
+    }
+
+    /// Returns the text of `dataset.json`: one line, the keys in their usual order, no final newline.
+    pub fn to_json(&self) -> String {
+        let text = |value: &String| serde_json::to_string(value).expect("text is always valid JSON");
+        let sets: Vec<String> = self.sets.iter().map(text).collect();
+        let ignored = self.ignore_label_id.map_or("null".to_owned(), |label| label.to_string());
+        let mut json = format!(
+            "{{\"pad_id\": {}, \"ignore_label_id\": {ignored}, \"blank_identifier_id\": {}, \
+             \"vocab_size\": {}, \"seq_len\": {}, \"num_puzzle_identifiers\": {}, \"total_groups\": {}, \
+             \"mean_puzzle_examples\": {:?}, \"sets\": [{}]",
+            self.pad_id,
+            self.blank_identifier_id,
+            self.vocab_size,
+            self.seq_len,
+            self.num_puzzle_identifiers,
+            self.total_groups,
+            self.mean_puzzle_examples,
+            sets.join(", "),
+        );
+        if let Some(kind) = &self.kind {
+            write!(json, ", \"kind\": {}", text(kind)).expect("writing to a string succeeds");
+        }
+        json.push('}');
+        json
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.vocab_size == 0 || self.vocab_size > i32::MAX as usize {
+            return Err(format!("`vocab_size` is {}; expected a positive 32-bit number", self.vocab_size));
+        }
+        if self.seq_len == 0 {
+            return Err("`seq_len` is 0; expected at least one token in a row".to_owned());
+        }
+        if !inside(i64::from(self.pad_id), self.vocab_size) {
+            return Err(format!("`pad_id` {} is outside the vocabulary of {}", self.pad_id, self.vocab_size));
+        }
+        if !inside(i64::from(self.blank_identifier_id), self.num_puzzle_identifiers) {
+            return Err(format!(
+                "`blank_identifier_id` {} is not one of the {} puzzle identifiers",
+                self.blank_identifier_id, self.num_puzzle_identifiers
+            ));
+        }
+        if self.sets.is_empty() {
+            return Err("`sets` is empty; expected at least one set".to_owned());
+        }
+        for (place, set) in self.sets.iter().enumerate() {
+            if set.is_empty() || set.contains(['/', '\\']) {
+                return Err(format!("`sets` has `{set}`, which cannot begin the name of a file"));
+            }
+            if self.sets[..place].contains(set) {
+                return Err(format!("`sets` has `{set}` twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn inside(value: i64, count: usize) -> bool {
+    usize::try_from(value).is_ok_and(|value| value < count)
+}
+
+/// Tokens, one byte each as long as all of them fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TokenArray {
+    Narrow(Vec<u8>),
+    Wide(Vec<i32>),
+}
+
+impl TokenArray {
+    fn with_capacity(capacity: usize) -> TokenArray {
+        TokenArray::Narrow(Vec::with_capacity(capacity))
+    }
+
+    fn push(&mut self, token: i32) {
+        match self {
+            TokenArray::Narrow(tokens) => match u8::try_from(token) {
+                Ok(token) => tokens.push(token),
+                Err(_) => {
+                    let mut wide: Vec<i32> = tokens.iter().map(|&token| i32::from(token)).collect();
+                    wide.push(token);
+                    *self = TokenArray::Wide(wide);
+                }
+            },
+            TokenArray::Wide(tokens) => tokens.push(token),
+        }
+    }
+
+    fn get(&self, index: usize) -> i32 {
+        match self {
+            TokenArray::Narrow(tokens) => i32::from(tokens[index]),
+            TokenArray::Wide(tokens) => tokens[index],
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            TokenArray::Narrow(tokens) => tokens.len(),
+            TokenArray::Wide(tokens) => tokens.len(),
+        }
+    }
+
+    fn slice(&self, range: Range<usize>) -> impl Iterator<Item = i32> {
+        range.map(|index| self.get(index))
+    }
+
+    fn hash_into(&self, digest: &mut Sha256) {
+        match self {
+            TokenArray::Narrow(tokens) => {
+                digest.update(b"u1");
+                digest.update(tokens);
+            }
+            TokenArray::Wide(tokens) => {
+                digest.update(b"i4");
+                tokens.iter().for_each(|token| digest.update(token.to_le_bytes()));
+            }
+        }
+    }
+}
+
+/// Where a set ends in the arrays of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct SetEnd {
+    examples: usize,
+    puzzles: usize,
+    groups: usize,
+}
+
+/// What belongs to one set of a dataset, as ranges into the whole dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetRanges {
+    /// Its examples.
+    pub examples: Range<usize>,
+    /// Its puzzles.
+    pub puzzles: Range<usize>,
+    /// Its groups.
+    pub groups: Range<usize>,
+}
+
+/// One split of a dataset, in memory and known to be consistent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    metadata: Metadata,
+    /// `[examples * S]`
+    inputs: TokenArray,
+    /// `[examples * S]`, as stored: the ignored label is not replaced yet.
+    labels: TokenArray,
+    /// `[puzzles]`
+    puzzle_identifiers: Vec<i32>,
+    /// `[puzzles + 1]`
+    puzzle_starts: Vec<usize>,
+    /// `[groups + 1]`
+    group_starts: Vec<usize>,
+    /// `[sets]`
+    set_ends: Vec<SetEnd>,
+}
+
+impl Dataset {
+    /// Reads one split of a dataset folder.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing, is not what the format says, or does not agree with another one.
+    pub fn open(folder: impl AsRef<Path>, split: Split) -> Result<Dataset, DataError> {
+        let folder = folder.as_ref().join(split.name());
+        let metadata_file = folder.join("dataset.json");
+        let json = fs::read_to_string(&metadata_file)
+            .map_err(|reason| DataError::Read { file: metadata_file.clone(), reason })?;
+        let metadata: Metadata = serde_json::from_str(&json).map_err(|reason| {
+            DataError::file(&metadata_file, format!("is not dataset metadata: {reason}"))
+        })?;
+        metadata.check().map_err(|reason| DataError::file(&metadata_file, reason))?;
+
+        let mut dataset = Dataset::empty(metadata.clone());
+        for set in &metadata.sets {
+            dataset.read_set(&folder, set)?;
+        }
+        dataset.check_totals().map_err(|reason| DataError::file(&metadata_file, reason))?;
+        Ok(dataset)
+    }
+
+    fn empty(metadata: Metadata) -> Dataset {
+        Dataset {
+            metadata,
+            inputs: TokenArray::with_capacity(0),
+            labels: TokenArray::with_capacity(0),
+            puzzle_identifiers: Vec::new(),
+            puzzle_starts: vec![0],
+            group_starts: vec![0],
+            set_ends: Vec::new(),
+        }
+    }
+
+    fn read_set(&mut self, folder: &Path, set: &str) -> Result<(), DataError> {
+        let path = |array: &str| array_file(folder, set, array);
+        let begin = self.end();
+        let Metadata { vocab_size, seq_len, .. } = self.metadata;
+
+        let input_examples = read_tokens(&path("inputs"), seq_len, &mut self.inputs, |token| {
+            if inside(token, vocab_size) {
+                Ok(())
+            } else {
+                Err(out_of_vocabulary("token", token, vocab_size))
+            }
+        })?;
+        let ignored = self.metadata.ignore_label_id.map(i64::from);
+        let label_examples = read_tokens(&path("labels"), seq_len, &mut self.labels, |label| {
+            if inside(label, vocab_size) || Some(label) == ignored {
+                Ok(())
+            } else {
+                Err(out_of_vocabulary("label", label, vocab_size))
+            }
+        })?;
+        if label_examples != input_examples {
+            let reason =
+                format!("has {label_examples} rows, but `{}` has {input_examples}", path("inputs").display());
+            return Err(DataError::file(path("labels"), reason));
+        }
+
+        let identifiers_file = path("puzzle_identifiers");
+        for (row, identifier) in read_list(&identifiers_file)?.into_iter().enumerate() {
+            let count = self.metadata.num_puzzle_identifiers;
+            if !inside(identifier, count) {
+                let reason = format!("puzzle identifier {identifier} is not below {count}");
+                return Err(DataError::array_row(&identifiers_file, row, reason));
+            }
+            self.puzzle_identifiers.push(identifier as i32);
+        }
+        let puzzles = self.puzzle_identifiers.len() - begin.puzzles;
+
+        let puzzle_file = path("puzzle_indices");
+        let puzzle_starts = read_list(&puzzle_file)?;
+        if puzzle_starts.len() != puzzles + 1 {
+            let reason = format!(
+                "has {} entries; expected {}, one more than the puzzles in `{}`",
+                puzzle_starts.len(),
+                puzzles + 1,
+                identifiers_file.display()
+            );
+            return Err(DataError::file(puzzle_file, reason));
+        }
+        append_starts(&mut self.puzzle_starts, &puzzle_starts, input_examples, begin.examples, "examples")
+            .map_err(|(row, reason)| DataError::array_row(puzzle_file, row, reason))?;
+
+        let group_file = path("group_indices");
+        let group_starts = read_list(&group_file)?;
+        append_starts(&mut self.group_starts, &group_starts, puzzles, begin.puzzles, "puzzles")
+            .map_err(|(row, reason)| DataError::array_row(group_file, row, reason))?;
+
+        self.set_ends.push(self.end());
+        Ok(())
+    }
+
+    fn end(&self) -> SetEnd {
+        SetEnd {
+            examples: self.inputs.len() / self.metadata.seq_len,
+            puzzles: self.puzzle_identifiers.len(),
+            groups: self.group_starts.len() - 1,
+        }
+    }
+
+    fn check_totals(&self) -> Result<(), String> {
+        // The mean is written with all its digits; this leaves room for a writer that keeps nine of them.
+        const RELATIVE_TOLERANCE: f64 = 1e-8;
+        if self.metadata.total_groups != self.groups() {
+            return Err(format!(
+                "`total_groups` is {}, but the sets have {} groups",
+                self.metadata.total_groups,
+                self.groups()
+            ));
+        }
+        let mean = self.mean_puzzle_examples();
+        if (self.metadata.mean_puzzle_examples - mean).abs() > RELATIVE_TOLERANCE * mean {
+            return Err(format!(
+                "`mean_puzzle_examples` is {}, but the sets have {} examples in {} puzzles, which is {mean}",
+                self.metadata.mean_puzzle_examples,
+                self.examples(),
+                self.puzzles()
+            ));
+        }
+        Ok(())
+    }
+
+    fn mean_puzzle_examples(&self) -> f64 {
+        if self.puzzles() == 0 { 1.0 } else { self.examples() as f64 / self.puzzles() as f64 }
+    }
+
+    /// Returns the metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Returns the kind of puzzle, or `None` where hrmc does not know it.
+    pub fn kind(&self) -> Option<PuzzleKind> {
+        PuzzleKind::of(&self.metadata)
+    }
+
+    /// Returns the number of examples.
+    pub fn examples(&self) -> usize {
+        self.inputs.len() / self.metadata.seq_len
+    }
+
+    /// Returns the number of puzzles.
+    pub fn puzzles(&self) -> usize {
+        self.puzzle_identifiers.len()
+    }
+
+    /// Returns the number of groups.
+    pub fn groups(&self) -> usize {
+        self.group_starts.len() - 1
+    }
+
+    /// Returns what belongs to a set.
+    ///
+    /// # Panics
+    ///
+    /// If `set` is not below the number of sets.
+    pub fn set(&self, set: usize) -> SetRanges {
+        let begin = if set == 0 { SetEnd::default() } else { self.set_ends[set - 1] };
+        let end = self.set_ends[set];
+        SetRanges {
+            examples: begin.examples..end.examples,
+            puzzles: begin.puzzles..end.puzzles,
+            groups: begin.groups..end.groups,
+        }
+    }
+
+    /// Returns the puzzles of a group.
+    pub fn puzzles_of(&self, group: usize) -> Range<usize> {
+        self.group_starts[group]..self.group_starts[group + 1]
+    }
+
+    /// Returns the examples of a puzzle.
+    pub fn examples_of(&self, puzzle: usize) -> Range<usize> {
+        self.puzzle_starts[puzzle]..self.puzzle_starts[puzzle + 1]
+    }
+
+    /// Returns the puzzle that an example belongs to.
+    pub fn puzzle_of(&self, example: usize) -> usize {
+        self.puzzle_starts.partition_point(|&start| start <= example) - 1
+    }
+
+    /// Returns the identifier of a puzzle.
+    pub fn identifier(&self, puzzle: usize) -> i32 {
+        self.puzzle_identifiers[puzzle]
+    }
+
+    /// Returns the input tokens of an example, `[S]`.
+    pub fn inputs(&self, example: usize) -> impl Iterator<Item = i32> {
+        self.inputs.slice(self.row(example))
+    }
+
+    /// Returns the labels of an example, `[S]`, with [`IGNORED_LABEL`] where nothing is asked for.
+    pub fn labels(&self, example: usize) -> impl Iterator<Item = i32> {
+        let ignored = self.metadata.ignore_label_id;
+        self.stored_labels(example)
+            .map(move |label| if Some(label) == ignored { IGNORED_LABEL } else { label })
+    }
+
+    /// Returns the labels of an example as they are stored, `[S]`.
+    pub(super) fn stored_labels(&self, example: usize) -> impl Iterator<Item = i32> {
+        self.labels.slice(self.row(example))
+    }
+
+    fn row(&self, example: usize) -> Range<usize> {
+        example * self.metadata.seq_len..(example + 1) * self.metadata.seq_len
+    }
+
+    /// Returns the SHA-256 of everything in the dataset, in hexadecimal.
+    ///
+    /// It depends on the content only, not on the integer types of the files.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.metadata.to_json());
+        self.inputs.hash_into(&mut digest);
+        self.labels.hash_into(&mut digest);
+        self.puzzle_identifiers.iter().for_each(|identifier| digest.update(identifier.to_le_bytes()));
+        for starts in [&self.puzzle_starts, &self.group_starts] {
+            starts.iter().for_each(|&start| digest.update((start as u64).to_le_bytes()));
+        }
+        digest.finalize().iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string succeeds");
+            text
+        })
+    }
+}
+
+fn out_of_vocabulary(what: &str, token: i64, vocab_size: usize) -> String {
+    format!("{what} {token} is outside the vocabulary of {vocab_size}")
+}
+
+/// Appends the tokens of a file and returns its number of rows.
+fn read_tokens(
+    file: &Path,
+    seq_len: usize,
+    tokens: &mut TokenArray,
+    check: impl Fn(i64) -> Result<(), String>,
+) -> Result<usize, DataError> {
+    let array = IntegerArray::open(file)?;
+    let &[rows, columns] = array.shape() else {
+        let reason = format!("has shape {:?}; expected [examples, {seq_len}]", array.shape());
+        return Err(DataError::file(file, reason));
+    };
+    if columns != seq_len {
+        let reason = format!("has rows of {columns} tokens; `seq_len` of `dataset.json` is {seq_len}");
+        return Err(DataError::file(file, reason));
+    }
+    if let TokenArray::Narrow(narrow) = tokens {
+        narrow.reserve_exact(rows * columns);
+    }
+    let mut index = 0;
+    array.for_each(|token| {
+        check(token).map_err(|reason| {
+            DataError::array_row(file, index / columns, format!("{reason}, in column {}", index % columns))
+        })?;
+        tokens.push(i32::try_from(token).expect("a checked token is a 32-bit number"));
+        index += 1;
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn read_list(file: &Path) -> Result<Vec<i64>, DataError> {
+    let array = IntegerArray::open(file)?;
+    if array.shape().len() != 1 {
+        let reason = format!("has shape {:?}; expected a plain list", array.shape());
+        return Err(DataError::file(file, reason));
+    }
+    let mut values = Vec::with_capacity(array.shape()[0]);
+    array.for_each(|value| {
+        values.push(value);
+        Ok(())
+    })?;
+    Ok(values)
+}
+
+/// Checks the index array of one set and appends it to the starts of all sets before it, shifted by `shift`.
+fn append_starts(
+    starts: &mut Vec<usize>,
+    indices: &[i64],
+    count: usize,
+    shift: usize,
+    what: &str,
+) -> Result<(), (usize, String)> {
+    match indices.first() {
+        None => return Err((0, "the list is empty; expected at least a 0".to_owned())),
+        Some(0) => {}
+        Some(first) => return Err((0, format!("the first index is {first}; expected 0"))),
+    }
+    for (row, pair) in indices.windows(2).enumerate() {
+        if pair[1] <= pair[0] {
+            let reason = format!("index {} does not increase over {} before it", pair[1], pair[0]);
+            return Err((row + 1, reason));
+        }
+        if pair[1] > count as i64 {
+            return Err((row + 1, format!("index {} is beyond the end of the {count} {what}", pair[1])));
+        }
+        starts.push(shift + pair[1] as usize);
+    }
+    let last = indices[indices.len() - 1];
+    if last != count as i64 {
+        return Err((indices.len() - 1, format!("the last index is {last}; expected {count}, all {what}")));
+    }
+    Ok(())
+}
+
+/// Collects puzzles into a [`Dataset`] of one set.
+///
+/// Add the examples of a puzzle, end the puzzle, add the next; end the group after its last puzzle.
+#[derive(Debug, Clone)]
+pub struct DatasetBuilder {
+    dataset: Dataset,
+}
+
+impl DatasetBuilder {
+    /// Begins a dataset. The totals, the mean and the names of the sets in `metadata` do not matter.
+    ///
+    /// # Errors
+    ///
+    /// If the metadata contradicts itself.
+    pub fn new(mut metadata: Metadata) -> Result<DatasetBuilder, DataError> {
+        metadata.sets = vec!["all".to_owned()];
+        metadata.check().map_err(|reason| DataError::file("dataset.json", reason))?;
+        Ok(DatasetBuilder { dataset: Dataset::empty(metadata) })
+    }
+
+    /// Adds an example to the puzzle being built; `inputs` and `labels` are both `[S]`.
+    ///
+    /// # Errors
+    ///
+    /// If a row has the wrong length or a token that is not in the vocabulary.
+    pub fn add_example(&mut self, inputs: &[i32], labels: &[i32]) -> Result<(), DataError> {
+        let row = self.dataset.examples();
+        let Metadata { vocab_size, seq_len, ignore_label_id, .. } = self.dataset.metadata;
+        for (array, tokens) in [("inputs", inputs), ("labels", labels)] {
+            if tokens.len() != seq_len {
+                let reason = format!("has {} tokens; expected {seq_len}", tokens.len());
+                return Err(DataError::array_row(array, row, reason));
+            }
+            let wrong = tokens.iter().enumerate().find(|&(_, &token)| {
+                !(inside(i64::from(token), vocab_size) || array == "labels" && Some(token) == ignore_label_id)
+            });
+            if let Some((column, &token)) = wrong {
+                let reason = out_of_vocabulary("token", i64::from(token), vocab_size);
+                return Err(DataError::array_row(array, row, format!("{reason}, in column {column}")));
+            }
+        }
+        inputs.iter().for_each(|&token| self.dataset.inputs.push(token));
+        labels.iter().for_each(|&token| self.dataset.labels.push(token));
+        Ok(())
+    }
+
+    /// Ends the puzzle being built.
+    ///
+    /// # Errors
+    ///
+    /// If it has no examples, or the identifier is not below the number of identifiers.
+    pub fn end_puzzle(&mut self, identifier: i32) -> Result<(), DataError> {
+        let row = self.dataset.puzzles();
+        let count = self.dataset.metadata.num_puzzle_identifiers;
+        if !inside(i64::from(identifier), count) {
+            let reason = format!("puzzle identifier {identifier} is not below {count}");
+            return Err(DataError::array_row("puzzle_identifiers", row, reason));
+        }
+        let end = self.dataset.examples();
+        if self.dataset.puzzle_starts.last() == Some(&end) {
+            return Err(DataError::array_row("puzzle_indices", row, "the puzzle has no examples"));
+        }
+        self.dataset.puzzle_identifiers.push(identifier);
+        self.dataset.puzzle_starts.push(end);
+        Ok(())
+    }
+
+    /// Ends the group being built.
+    ///
+    /// # Errors
+    ///
+    /// If it has no puzzles.
+    pub fn end_group(&mut self) -> Result<(), DataError> {
+        let end = self.dataset.puzzles();
+        if self.dataset.group_starts.last() == Some(&end) {
+            let row = self.dataset.groups();
+            return Err(DataError::array_row("group_indices", row, "the group has no puzzles"));
+        }
+        self.dataset.group_starts.push(end);
+        Ok(())
+    }
+
+    /// Returns the dataset.
+    ///
+    /// # Errors
+    ///
+    /// If examples or puzzles are left outside a finished puzzle or group.
+    pub fn finish(self) -> Result<Dataset, DataError> {
+        let mut dataset = self.dataset;
+        let end = dataset.end();
+        if dataset.puzzle_starts.last() != Some(&end.examples) {
+            return Err(DataError::file("puzzle_indices", "the last puzzle was not ended"));
+        }
+        if dataset.group_starts.last() != Some(&end.puzzles) {
+            return Err(DataError::file("group_indices", "the last group was not ended"));
+        }
+        dataset.set_ends.push(end);
+        dataset.metadata.total_groups = end.groups;
+        dataset.metadata.mean_puzzle_examples = dataset.mean_puzzle_examples();
+        Ok(dataset)
+    }
+}
+
+/// Returns the file of one array of a set, in the folder of a split.
+pub(super) fn array_file(split_folder: &Path, set: &str, array: &str) -> PathBuf {
+    split_folder.join(format!("{set}__{array}.npy"))
+}

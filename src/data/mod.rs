@@ -1,0 +1,42 @@
+//! Puzzle datasets: formats, builders, generators and batches.
+//!
+//! # What it means
+//!
+//! A [`Dataset`] is one split in memory. Its *examples* are pairs of rows of `S` tokens; a *puzzle* has one
+//! identifier and one or more examples; a *group* is an original puzzle with its augmented copies. It comes
+//! from a folder in the published format ([`Dataset::open`]), from CSV files or from a generator
+//! ([`DatasetBuilder`]), and is written to a folder by [`write_dataset`].
+//!
+//! Rows leave it in two ways. [`TestBatches`] goes once through all examples in file order.
+//! [`TrainLoader`] is an endless, seeded stream from which a trainer takes as many rows as it has room for,
+//! optionally under random symmetries ([`Augment`]).
+//!
+//! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
+
+mod augment;
+mod batch;
+mod dataset;
+mod error;
+mod kind;
+mod loader;
+mod maze;
+mod npy;
+pub mod random;
+mod sudoku;
+mod write;
+
+pub use augment::Augment;
+pub use batch::{Batch, TestBatches};
+pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
+pub use error::DataError;
+pub use kind::{Pair, PuzzleKind, PuzzleSplits};
+pub use loader::{LoaderState, Row, TrainLoader};
+pub use maze::{
+    DIHEDRAL_IMAGES, MazeRequest, dihedral_image, generate_maze, generate_maze_splits, is_optimal_path,
+    solve_maze,
+};
+pub use sudoku::{
+    Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, generate_sudoku, generate_sudoku_splits,
+    is_solved_sudoku, solve_sudoku,
+};
+pub use write::{Existing, SplitToWrite, TokenType, write_dataset};

@@ -1,0 +1,200 @@
+//! Backtracking over the blank cell with the fewest candidates, candidates kept as bit masks.
+
+use super::{BLANK, DIGIT_ZERO, SudokuSize, find_conflict, is_digit};
+use crate::data::random::Stream;
+
+/// How many solutions a puzzle has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Solutions {
+    /// It contradicts itself.
+    None,
+    /// Exactly one, given as tokens.
+    One(Vec<i32>),
+    /// Two or more.
+    Many,
+}
+
+/// Solves a Sudoku and tells whether its solution is the only one.
+///
+/// # Panics
+///
+/// If `question` is not a grid of this size made of blanks and digits.
+pub fn solve_sudoku(size: SudokuSize, question: &[i32]) -> Solutions {
+    assert_eq!(question.len(), size.cells(), "a grid has all its cells");
+    assert!(
+        question.iter().all(|&token| token == BLANK || is_digit(size, token)),
+        "a question has blanks and digits only"
+    );
+    if find_conflict(size, question).is_some() {
+        return Solutions::None;
+    }
+    let mut solutions = Vec::new();
+    Search::new(size, question).visit(&mut |grid| {
+        solutions.push(grid.to_vec());
+        solutions.len() == 2
+    });
+    match solutions.len() {
+        0 => Solutions::None,
+        1 => Solutions::One(solutions.remove(0)),
+        _ => Solutions::Many,
+    }
+}
+
+/// A partly filled grid without conflicts. In the masks, bit `d - 1` stands for digit `d`.
+pub(super) struct Search {
+    size: SudokuSize,
+    grid: Vec<i32>,
+    used_in_row: [u16; 9],
+    used_in_column: [u16; 9],
+    used_in_box: [u16; 9],
+}
+
+impl Search {
+    /// Begins with a grid without conflicts.
+    pub(super) fn new(size: SudokuSize, grid: &[i32]) -> Search {
+        let mut search = Search {
+            size,
+            grid: vec![BLANK; size.cells()],
+            used_in_row: [0; 9],
+            used_in_column: [0; 9],
+            used_in_box: [0; 9],
+        };
+        for (cell, &token) in grid.iter().enumerate() {
+            if token != BLANK {
+                search.place(cell, 1 << (token - DIGIT_ZERO - 1));
+            }
+        }
+        search
+    }
+
+    pub(super) fn grid(&self) -> &[i32] {
+        &self.grid
+    }
+
+    fn toggle(&mut self, cell: usize, bit: u16) {
+        let (row, column) = (cell / self.size.side(), cell % self.size.side());
+        self.used_in_row[row] ^= bit;
+        self.used_in_column[column] ^= bit;
+        self.used_in_box[self.size.box_of(row, column)] ^= bit;
+    }
+
+    fn place(&mut self, cell: usize, bit: u16) {
+        self.grid[cell] = bit.trailing_zeros() as i32 + 1 + DIGIT_ZERO;
+        self.toggle(cell, bit);
+    }
+
+    /// Makes a cell blank and returns the bit of the digit that it had.
+    fn clear(&mut self, cell: usize) -> u16 {
+        let bit = 1 << (self.grid[cell] - DIGIT_ZERO - 1);
+        self.grid[cell] = BLANK;
+        self.toggle(cell, bit);
+        bit
+    }
+
+    fn candidates(&self, cell: usize) -> u16 {
+        let (row, column) = (cell / self.size.side(), cell % self.size.side());
+        let used = self.used_in_row[row]
+            | self.used_in_column[column]
+            | self.used_in_box[self.size.box_of(row, column)];
+        !used & ((1 << self.size.side()) - 1)
+    }
+
+    /// Returns the blank cell with the fewest candidates, and the candidates.
+    fn tightest_cell(&self) -> Option<(usize, u16)> {
+        let mut tightest: Option<(usize, u16)> = None;
+        for cell in (0..self.grid.len()).filter(|&cell| self.grid[cell] == BLANK) {
+            let candidates = self.candidates(cell);
+            if tightest.is_none_or(|(_, fewest)| candidates.count_ones() < fewest.count_ones()) {
+                tightest = Some((cell, candidates));
+                if candidates.count_ones() <= 1 {
+                    break;
+                }
+            }
+        }
+        tightest
+    }
+
+    /// Shows every solution until `stop` returns true, and returns whether it did. The grid is as before
+    /// afterwards, except that a solution at which the search stopped stays in it.
+    pub(super) fn visit(&mut self, stop: &mut impl FnMut(&[i32]) -> bool) -> bool {
+        let Some((cell, mut candidates)) = self.tightest_cell() else {
+            return stop(&self.grid);
+        };
+        while candidates != 0 {
+            let bit = candidates & candidates.wrapping_neg();
+            candidates ^= bit;
+            self.place(cell, bit);
+            if self.visit(stop) {
+                return true;
+            }
+            self.clear(cell);
+        }
+        false
+    }
+
+    /// Fills the blank cells, trying digits in random order. Returns whether that is possible.
+    pub(super) fn fill(&mut self, random: &mut Stream) -> bool {
+        let Some((cell, candidates)) = self.tightest_cell() else {
+            return true;
+        };
+        let mut bits: Vec<u16> =
+            (0..self.size.side()).map(|digit| 1 << digit).filter(|bit| candidates & bit != 0).collect();
+        random.shuffle(&mut bits);
+        for bit in bits {
+            self.place(cell, bit);
+            if self.fill(random) {
+                return true;
+            }
+            self.clear(cell);
+        }
+        false
+    }
+
+    /// Makes a cell of a puzzle with one solution blank, if the puzzle still has just one solution then.
+    /// Returns whether it did.
+    pub(super) fn dig(&mut self, cell: usize) -> bool {
+        let bit = self.clear(cell);
+        let mut others = self.candidates(cell) & !bit;
+        let before = self.grid.clone();
+        while others != 0 {
+            let other = others & others.wrapping_neg();
+            others ^= other;
+            self.place(cell, other);
+            let solvable = self.visit(&mut |_| true);
+            if solvable {
+                *self = Search::new(self.size, &before);
+                self.place(cell, bit);
+                return false;
+            }
+            self.clear(cell);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_288_grids_of_4x4() {
+        let mut count = 0;
+        Search::new(SudokuSize::Four, &[BLANK; 16]).visit(&mut |_| {
+            count += 1;
+            false
+        });
+        assert_eq!(count, 288);
+    }
+
+    #[test]
+    fn no_one_and_many_solutions_are_told_apart() {
+        let solved = vec![2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2];
+        let mut question = solved.clone();
+        question[0] = BLANK;
+        question[9] = BLANK;
+        assert_eq!(solve_sudoku(SudokuSize::Four, &question), Solutions::One(solved));
+        assert_eq!(solve_sudoku(SudokuSize::Four, &[BLANK; 16]), Solutions::Many);
+        question[15] = 3;
+        assert_eq!(solve_sudoku(SudokuSize::Four, &question), Solutions::None);
+    }
+}
