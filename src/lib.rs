@@ -10,3 +10,4 @@ pub mod optim;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod verify;
