@@ -1,3 +1,4 @@
 //! hrmc: a compiler and runner for hierarchical reasoning models.
 
+pub mod backend;
 pub mod ir;

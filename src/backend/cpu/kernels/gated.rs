@@ -1,0 +1,192 @@
+//! The gated feed-forward unit.
+//!
+//! `h = silu(gate) * up` with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, "GLU variants"). The two
+//! operands come from one product whose weight holds the gate rows, then the up rows.
+
+use super::Store;
+use super::parallel::{CHUNK, Shared, for_each_block};
+use super::product::{Operand, Sizes, multiply, row_block};
+use super::scratch::with_scratch;
+use super::simd::{logistic, vectorised};
+
+/// Sizes of a gated unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwigluShape {
+    /// Rows `R`.
+    pub rows: usize,
+    /// Input width `K`; only the fused kernel reads it.
+    pub width: usize,
+    /// Inner width `F`.
+    pub inner: usize,
+}
+
+/// `h = silu(gate) * up`.
+///
+/// # Shapes
+///
+/// `h` `[R, F]`, `gate_up` `[R, 2F]`: each row holds the gates, then the values they scale.
+pub fn swiglu(h: &mut [f32], gate_up: &[f32], shape: SwigluShape) {
+    let SwigluShape { rows, inner, .. } = shape;
+    assert_eq!(h.len(), rows * inner);
+    assert_eq!(gate_up.len(), 2 * rows * inner);
+    let h = Shared::new(h);
+    for_each_block(rows, CHUNK.div_ceil(2 * inner.max(1)), rows * inner * 2, |rows| {
+        // SAFETY: the rows of different tasks are disjoint.
+        let h = unsafe { h.part(rows.start * inner..rows.end * inner) };
+        gate_rows(h, &gate_up[2 * rows.start * inner..2 * rows.end * inner], inner);
+    });
+}
+
+/// `h = silu(x · w_gateᵀ) * (x · w_upᵀ)`.
+///
+/// Works on blocks of rows, so that gates and values are combined while they are in cache.
+///
+/// # Shapes
+///
+/// `h` `[R, F]`, `x` `[R, K]`, `w` `[2F, K]`: gate rows, then up rows. `gate_up` `[R, 2F]` receives the
+/// product when the gradient will need it; without it, the product never leaves the scratch of a task.
+pub fn linear_swiglu(h: &mut [f32], gate_up: Option<&mut [f32]>, x: &[f32], w: &[f32], shape: SwigluShape) {
+    let SwigluShape { rows, width, inner } = shape;
+    assert_eq!(h.len(), rows * inner);
+    assert!(gate_up.as_ref().is_none_or(|gate_up| gate_up.len() == 2 * rows * inner));
+    let x = Operand::new(x, rows, width, width);
+    let w = Operand::new(w, 2 * inner, width, width).transposed();
+    let (h, gate_up) = (Shared::new(h), gate_up.map(Shared::new));
+    let work = rows * inner * width / 2;
+    for_each_block(rows, row_block(rows, 2 * inner * width), work, |rows| {
+        // SAFETY: the rows of different tasks are disjoint.
+        let h = unsafe { h.part(rows.start * inner..rows.end * inner) };
+        let sizes = Sizes { rows: rows.len(), columns: 2 * inner, depth: width };
+        let mut block = |gate_up: &mut [f32]| {
+            multiply(gate_up, 2 * inner, x.skip_rows(rows.start), w, sizes, Store::Replace);
+            gate_rows(h, gate_up, inner);
+        };
+        match gate_up {
+            // SAFETY: as above.
+            Some(gate_up) => block(unsafe { gate_up.part(2 * rows.start * inner..2 * rows.end * inner) }),
+            None => with_scratch(2 * rows.len() * inner, block),
+        }
+    });
+}
+
+/// Gradient of [`swiglu`]: with `s = 1 / (1 + e^-gate)`,
+/// `dgate = dh up s (1 + gate (1 - s))` and `dup = dh gate s`.
+///
+/// # Shapes
+///
+/// `dgate_up`, `gate_up` `[R, 2F]`, `dh` `[R, F]`.
+pub fn swiglu_grad(dgate_up: &mut [f32], gate_up: &[f32], dh: &[f32], shape: SwigluShape) {
+    let SwigluShape { rows, inner, .. } = shape;
+    assert_eq!(dh.len(), rows * inner);
+    assert_eq!(gate_up.len(), 2 * rows * inner);
+    assert_eq!(dgate_up.len(), gate_up.len());
+    let dgate_up = Shared::new(dgate_up);
+    for_each_block(rows, CHUNK.div_ceil(4 * inner.max(1)), rows * inner * 3, |rows| {
+        let range = 2 * rows.start * inner..2 * rows.end * inner;
+        // SAFETY: the rows of different tasks are disjoint.
+        let dgate_up = unsafe { dgate_up.part(range.clone()) };
+        let dh = &dh[rows.start * inner..rows.end * inner];
+        vectorised(
+            #[inline(always)]
+            || {
+                let gate_up = gate_up[range].chunks_exact(2 * inner);
+                for ((dgate_up, gate_up), dh) in
+                    dgate_up.chunks_exact_mut(2 * inner).zip(gate_up).zip(dh.chunks_exact(inner))
+                {
+                    let (dgates, dups) = dgate_up.split_at_mut(inner);
+                    let (gates, ups) = gate_up.split_at(inner);
+                    for ((((dgate, dup), gate), up), dh) in
+                        dgates.iter_mut().zip(dups).zip(gates).zip(ups).zip(dh)
+                    {
+                        let share = logistic(*gate);
+                        let silu = gate * share;
+                        *dgate = dh * up * (share + silu * (1.0 - share));
+                        *dup = dh * silu;
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// Combines gates and values of a few rows.
+fn gate_rows(h: &mut [f32], gate_up: &[f32], inner: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (h, gate_up) in h.chunks_exact_mut(inner.max(1)).zip(gate_up.chunks_exact(2 * inner.max(1))) {
+                let (gates, ups) = gate_up.split_at(inner);
+                for ((h, gate), up) in h.iter_mut().zip(gates).zip(ups) {
+                    *h = gate * logistic(*gate) * up;
+                }
+            }
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{
+        assert_close, assert_same_on_any_threads, differences, inner as sum_of_products, values, wide,
+    };
+    use super::*;
+
+    fn naive(gate_up: &[f64], inner: usize) -> Vec<f64> {
+        gate_up
+            .chunks(2 * inner)
+            .flat_map(|row| (0..inner).map(move |j| row[j] / (1.0 + (-row[j]).exp()) * row[inner + j]))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn unit_and_gradient_agree_with_the_formula(rows in 1_usize..6, inner in 1_usize..40, seed: u64) {
+            let shape = SwigluShape { rows, width: 0, inner };
+            let gate_up: Vec<f32> = values(seed, 2 * rows * inner).iter().map(|x| 6.0 * x).collect();
+            let dh = values(seed ^ 1, rows * inner);
+            let (mut h, mut dgate_up) = (vec![0.0; rows * inner], vec![0.0; 2 * rows * inner]);
+            swiglu(&mut h, &gate_up, shape);
+            // A handful of roundings of values up to 36.
+            assert_close(&h, &naive(&wide(&gate_up), inner), 1e-6);
+            swiglu_grad(&mut dgate_up, &gate_up, &dh, shape);
+            let exact = differences(&wide(&gate_up), |at| sum_of_products(&naive(at, inner), &wide(&dh)));
+            assert_close(&dgate_up, &exact, 3e-6);
+        }
+
+        #[test]
+        fn fused_unit_agrees_with_the_formula(
+            rows in 1_usize..50, width in 1_usize..40, inner in 1_usize..60, seed: u64,
+        ) {
+            let shape = SwigluShape { rows, width, inner };
+            let (x, w) = (values(seed, rows * width), values(seed ^ 1, 2 * inner * width));
+            let exact: Vec<f64> = (0..rows * 2 * inner)
+                .map(|at| (at / (2 * inner), at % (2 * inner)))
+                .map(|(i, j)| sum_of_products(&wide(&x[i * width..][..width]), &wide(&w[j * width..][..width])))
+                .collect();
+            let (mut h, mut kept) = (vec![0.0; rows * inner], vec![0.0; 2 * rows * inner]);
+            linear_swiglu(&mut h, Some(&mut kept), &x, &w, shape);
+            // Sums of at most 40 products below one, then a product of two of them.
+            assert_close(&kept, &exact, 5e-6);
+            assert_close(&h, &naive(&exact, inner), 1e-5);
+            let mut alone = vec![0.0; rows * inner];
+            linear_swiglu(&mut alone, None, &x, &w, shape);
+            prop_assert_eq!(h, alone);
+        }
+    }
+
+    #[test]
+    fn units_are_the_same_on_any_threads() {
+        let shape = SwigluShape { rows: 500, width: 64, inner: 96 };
+        let (x, w, dh) = (values(1, 500 * 64), values(2, 192 * 64), values(3, 500 * 96));
+        assert_same_on_any_threads(|| {
+            let (mut h, mut gate_up, mut dgate_up) =
+                (vec![0.0; 500 * 96], vec![0.0; 500 * 192], vec![0.0; 500 * 192]);
+            linear_swiglu(&mut h, Some(&mut gate_up), &x, &w, shape);
+            swiglu_grad(&mut dgate_up, &gate_up, &dh, shape);
+            [h, gate_up, dgate_up].concat()
+        });
+    }
+}

@@ -1,0 +1,202 @@
+//! Copies that only move elements.
+
+use super::parallel::{CHUNK, Shared, for_each_block};
+
+/// What a copy does with the places it does not copy to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// They keep their content.
+    Keep,
+    /// They become zero.
+    Zero,
+}
+
+/// Which positions a [`copy_strided`] copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyShape {
+    /// Batch rows `B` of both tensors.
+    pub batch: usize,
+    /// Width `D` of both tensors.
+    pub width: usize,
+    /// Positions of `out`.
+    pub out_positions: usize,
+    /// First position of `out` that is written.
+    pub out_start: usize,
+    /// Positions of `x`.
+    pub in_positions: usize,
+    /// First position of `x` that is read.
+    pub in_start: usize,
+    /// Number of positions that are copied.
+    pub count: usize,
+}
+
+/// `out[b, out_start + t] = x[b, in_start + t]` for `t < count`: slices and concatenations along axis 1.
+///
+/// With `width` 1 it pads or cuts the last axis of a matrix.
+///
+/// # Shapes
+///
+/// `out` `[B, out_positions, D]`, `x` `[B, in_positions, D]`.
+pub fn copy_strided(out: &mut [f32], x: &[f32], rest: Rest, shape: CopyShape) {
+    let CopyShape { batch, width, out_positions, out_start, in_positions, in_start, count } = shape;
+    assert_eq!(out.len(), batch * out_positions * width);
+    assert_eq!(x.len(), batch * in_positions * width);
+    assert!(
+        out_start + count <= out_positions && in_start + count <= in_positions,
+        "{shape:?} leaves a tensor"
+    );
+    let (out_row, in_row) = (out_positions * width, in_positions * width);
+    let work = batch * count * width / 4;
+    let out = Shared::new(out);
+    for_each_block(batch, CHUNK.div_ceil(out_row.max(1)), work, |rows| {
+        for row in rows {
+            // SAFETY: the batch rows of different tasks are disjoint.
+            let out = unsafe { out.part(row * out_row..(row + 1) * out_row) };
+            let (copied, from) =
+                (out_start * width..(out_start + count) * width, row * in_row + in_start * width);
+            if rest == Rest::Zero {
+                out[..copied.start].fill(0.0);
+                out[copied.end..].fill(0.0);
+            }
+            out[copied].copy_from_slice(&x[from..from + count * width]);
+        }
+    });
+}
+
+/// `out[b, d, t] = x[b, t, d]`.
+///
+/// # Shapes
+///
+/// `out` `[B, D, T]`, `x` `[B, T, D]`.
+pub fn transpose_last_two(out: &mut [f32], x: &[f32], batch: usize, positions: usize, width: usize) {
+    assert_eq!(out.len(), batch * positions * width);
+    assert_eq!(x.len(), out.len());
+    let size = positions * width;
+    let work = x.len() / 2;
+    let out = Shared::new(out);
+    for_each_block(batch, CHUNK.div_ceil(size.max(1)), work, |rows| {
+        for row in rows {
+            // SAFETY: the batch rows of different tasks are disjoint.
+            let out = unsafe { out.part(row * size..(row + 1) * size) };
+            transpose(out, positions, &x[row * size..(row + 1) * size], width, positions, width);
+        }
+    });
+}
+
+/// `out[j, i] = x[i, j]` for `i < rows`, `j < columns`, on the calling thread.
+///
+/// Squares keep the cache lines that are read and those that are written in the first cache.
+pub(super) fn transpose(
+    out: &mut [f32],
+    out_stride: usize,
+    x: &[f32],
+    x_stride: usize,
+    rows: usize,
+    columns: usize,
+) {
+    const SIDE: usize = 16;
+    for i_start in (0..rows).step_by(SIDE) {
+        let i_end = rows.min(i_start + SIDE);
+        for j_start in (0..columns).step_by(SIDE) {
+            let j_end = columns.min(j_start + SIDE);
+            for j in j_start..j_end {
+                for (i, out) in (i_start..i_end).zip(&mut out[j * out_stride + i_start..]) {
+                    *out = x[i * x_stride + j];
+                }
+            }
+        }
+    }
+}
+
+/// `z[b, t] = init` for every `t` of every row whose mask is not zero; other rows stay as they are.
+///
+/// # Shapes
+///
+/// `z` `[B, T, D]`, `mask` `[B]`, `init` `[D]`.
+pub fn reset_rows(z: &mut [f32], mask: &[i32], init: &[f32]) {
+    if mask.is_empty() {
+        return;
+    }
+    let size = z.len() / mask.len();
+    assert_eq!(size * mask.len(), z.len());
+    assert!(!init.is_empty() && size.is_multiple_of(init.len()), "{} into {size}", init.len());
+    for (row, _) in z.chunks_exact_mut(size.max(1)).zip(mask).filter(|(_, mask)| **mask != 0) {
+        row.chunks_exact_mut(init.len()).for_each(|position| position.copy_from_slice(init));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{assert_same_on_any_threads, numbers, values};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn copies_move_exactly_what_they_say(
+            batch in 1_usize..4, width in 1_usize..9, count in 0_usize..6, starts in [0_usize..4, 0_usize..4],
+            ends in [0_usize..4, 0_usize..4], zero: bool, seed: u64,
+        ) {
+            let shape = CopyShape {
+                batch, width, count,
+                out_start: starts[0], in_start: starts[1],
+                out_positions: starts[0] + count + ends[0], in_positions: starts[1] + count + ends[1],
+            };
+            let x = values(seed, batch * shape.in_positions * width);
+            let old = values(seed ^ 1, batch * shape.out_positions * width);
+            let mut out = old.clone();
+            copy_strided(&mut out, &x, if zero { Rest::Zero } else { Rest::Keep }, shape);
+            for at in 0..out.len() {
+                let (b, t, d) = (at / width / shape.out_positions, at / width % shape.out_positions, at % width);
+                let expected = if (starts[0]..starts[0] + count).contains(&t) {
+                    x[(b * shape.in_positions + t - starts[0] + starts[1]) * width + d]
+                } else if zero { 0.0 } else { old[at] };
+                prop_assert_eq!(out[at], expected);
+            }
+        }
+
+        #[test]
+        fn transposition_exchanges_the_axes(batch in 1_usize..4, positions in 1_usize..40, width in 1_usize..40, seed: u64) {
+            let x = values(seed, batch * positions * width);
+            let mut out = vec![0.0; x.len()];
+            transpose_last_two(&mut out, &x, batch, positions, width);
+            for (at, &x) in x.iter().enumerate() {
+                let (b, t, d) = (at / width / positions, at / width % positions, at % width);
+                prop_assert_eq!(out[(b * width + d) * positions + t], x);
+            }
+        }
+
+        #[test]
+        fn masked_rows_are_reset(batch in 1_usize..6, positions in 1_usize..5, width in 1_usize..9, seed: u64) {
+            let (old, init, mask) = (values(seed, batch * positions * width), values(seed ^ 1, width), numbers(seed, batch, 2));
+            let mut z = old.clone();
+            reset_rows(&mut z, &mask, &init);
+            for at in 0..z.len() {
+                let reset = mask[at / width / positions] != 0;
+                prop_assert_eq!(z[at], if reset { init[at % width] } else { old[at] });
+            }
+        }
+    }
+
+    #[test]
+    fn copies_are_the_same_on_any_threads() {
+        let x = values(1, 40 * 100 * 90);
+        assert_same_on_any_threads(|| {
+            let (mut turned, mut cut) = (vec![0.0; x.len()], vec![1.0; 40 * 60 * 90]);
+            transpose_last_two(&mut turned, &x, 40, 100, 90);
+            let shape = CopyShape {
+                batch: 40,
+                width: 90,
+                out_positions: 60,
+                out_start: 5,
+                in_positions: 100,
+                in_start: 30,
+                count: 50,
+            };
+            copy_strided(&mut cut, &x, Rest::Zero, shape);
+            [turned, cut].concat()
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! CPU kernels: pure functions over slices of `f32`, ignorant of graphs and plans.
+//!
+//! # Conventions
+//!
+//! Tensors are row-major and contiguous unless a stride is given. Letters: `R` rows, `N` and `K`
+//! widths of a weight, `B` batch rows, `T` positions, `D` model width, `H` heads, `d` width of one
+//! head, `F` feed-forward width, `V` vocabulary, `S` labelled positions, `E` width of a puzzle vector.
+//! A kernel panics when the length of a slice contradicts its shape; it never fails otherwise.
+//!
+//! # The same bits for any number of threads
+//!
+//! A kernel cuts its work into tasks whose borders depend on the sizes alone, and no sum crosses a
+//! task. Which thread runs a task, and when, therefore cannot show in the result. Tasks are handed to
+//! the rayon pool the caller runs in; small work stays on the calling thread.
+//!
+//! # Speed
+//!
+//! Loops are written so that the compiler vectorises them; [`pulp`] compiles each of them for
+//! several instruction sets and picks one when the program runs. Sums keep sixteen (or a multiple)
+//! partial sums, added in a fixed order at the end, because the compiler may not reorder a sum by
+//! itself. Products go through one packed kernel in [`product`].
+
+pub mod attention;
+pub mod elementwise;
+pub mod embedding;
+pub mod gated;
+pub mod layout;
+pub mod loss;
+pub mod norm;
+pub mod optimizer;
+pub mod product;
+
+mod parallel;
+mod scratch;
+mod simd;
+#[cfg(test)]
+mod testing;
+
+pub use attention::{AttentionShape, Rope, attention, attention_grad};
+pub use elementwise::{
+    add, add_assign, add_positions, add3, broadcast, scale, sigmoid, sum_over_batch, zero,
+};
+pub use embedding::{embed, embed_grad};
+pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
+pub use layout::{CopyShape, Rest, copy_strided, reset_rows, transpose_last_two};
+pub use loss::{
+    IGNORED_LABEL, LossShape, TokenLoss, bce_with_logits, bce_with_logits_grad, correctness, token_loss,
+    token_loss_grad,
+};
+pub use norm::{add_rms_norm, linear_add_rms_norm, rms_norm, rms_norm_grad};
+pub use optimizer::{AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adamw, ema, sign_sgd_rows};
+pub use product::{ProductShape, product_nn, product_nt, product_tn};
+
+/// Whether a kernel overwrites its result or adds to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// The old content is not read.
+    Replace,
+    /// The result is added to the old content.
+    Add,
+}
