@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Operand, ProductShape, Sizes, multiply, row_block};
+use super::product::{Grid, Operand, ProductShape, Sizes, multiply_raw};
 use super::simd::{dot, vectorised};
 
 /// `y = x / sqrt(mean(x^2) + eps)`, row by row.
@@ -67,7 +67,8 @@ pub fn add_rms_norm(
 
 /// `y = norm(residual + x · wᵀ)`, the end of both halves of a block.
 ///
-/// Works on blocks of rows, so that a row is normed while it is in cache.
+/// The product adds to a copy of the residual. The norm is a second pass: a task with whole rows would have to
+/// arrange the whole weight, which costs more than reading the sums once more.
 ///
 /// # Shapes
 ///
@@ -88,22 +89,30 @@ pub fn linear_add_rms_norm(
     assert_eq!(residual.len(), y.len());
     let x = Operand::new(x, r, k, shape.a_stride);
     let w = Operand::new(w, n, k, shape.b_stride).transposed();
+    let sizes = Sizes { rows: r, columns: n, depth: k };
+    let sums = Shared::new(y);
+    Grid::new(sizes, x, w).for_each_tile(|tile| {
+        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
+        for row in tile.rows.clone() {
+            let range = row * n + tile.columns.start..row * n + tile.columns.end;
+            // SAFETY: the tiles of different tasks are disjoint.
+            unsafe { sums.part(range.clone()) }.copy_from_slice(&residual[range]);
+        }
+        let (x, w) = (x.skip_rows(tile.rows.start), w.skip_columns(tile.columns.start));
+        // SAFETY: as above; the copies are finished.
+        unsafe {
+            let target = sums.tile(tile.rows.start * n + tile.columns.start, n, sizes);
+            multiply_raw(target, n, x, w, sizes, Store::Add);
+        }
+    });
     by_blocks(
         y,
         inv_rms,
         n,
-        row_block(r, n * k),
-        2 * k,
+        rows_per_task(n),
+        4,
         #[inline(always)]
-        |rows, y, inv_rms| {
-            y.copy_from_slice(&residual[rows.start * n..rows.end * n]);
-            let sizes = Sizes { rows: rows.len(), columns: n, depth: k };
-            multiply(y, n, x.skip_rows(rows.start), w, sizes, Store::Add);
-            vectorised(
-                #[inline(always)]
-                || normalise_rows(y, inv_rms, n, eps),
-            );
-        },
+        |_, y, inv_rms| normalise_rows(y, inv_rms, n, eps),
     );
 }
 
