@@ -2,7 +2,9 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod check;
 pub mod data;
+pub mod diagnostic;
 pub mod graph;
 pub mod ir;
 pub mod lower;
@@ -10,4 +12,6 @@ pub mod optim;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod span;
+pub mod syntax;
 pub mod verify;
