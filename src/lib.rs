@@ -2,7 +2,10 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod bench;
+pub mod check;
 pub mod data;
+pub mod diagnostic;
 pub mod graph;
 pub mod ir;
 pub mod lower;
@@ -11,3 +14,6 @@ pub mod passes;
 pub mod pipeline;
 pub mod plan;
 pub mod runtime;
+pub mod span;
+pub mod syntax;
+pub mod verify;
