@@ -11,13 +11,16 @@ mod flow;
 mod heads;
 pub mod keys;
 mod outline;
-
+mod overrides;
 mod reader;
 mod segment;
-
+mod show;
 mod train;
 
 use std::collections::BTreeMap;
+
+pub use overrides::apply_overrides;
+pub use show::show;
 
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::ir;
@@ -47,6 +50,9 @@ pub fn check(file: &ast::File) -> Checked {
     let mut diagnostics = context.diagnostics;
     diagnostic::sort(&mut diagnostics);
     let model = model.filter(|_| !context.refused && !diagnostic::has_errors(&diagnostics));
+    if let Some(model) = &model {
+        debug_assert_eq!(ir::verify(model), Ok(()), "a model without errors obeys the rules of the IR");
+    }
     Checked { model, diagnostics }
 }
 
@@ -99,7 +105,6 @@ impl<'a> Context<'a> {
         if let Some(train) = train {
             body.train = Some(train?);
         }
-        debug_assert_eq!(ir::verify(&body), Ok(()), "a model without errors obeys the rules of the IR");
         Some(body)
     }
 
