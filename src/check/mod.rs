@@ -17,7 +17,7 @@ mod segment;
 mod show;
 mod train;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use overrides::apply_overrides;
 pub use show::show;
@@ -44,10 +44,19 @@ pub struct Checked {
 /// said to be missing from what could not be read.
 pub fn check(file: &ast::File) -> Checked {
     let complete = file.complete && file.models().all(|model| model.complete);
-    let mut context =
-        Context { diagnostics: Vec::new(), lets: BTreeMap::new(), complete, refused: !complete };
+    let mut context = Context {
+        diagnostics: Vec::new(),
+        lets: BTreeMap::new(),
+        misspelt: BTreeSet::new(),
+        complete,
+        refused: !complete,
+    };
     let model = context.file(file);
     let mut diagnostics = context.diagnostics;
+    // What seems unused may be what a name that stands for nothing was meant to be.
+    if diagnostics.iter().any(|diagnostic| diagnostic.code == Code::UnknownName) {
+        diagnostics.retain(|diagnostic| !matches!(diagnostic.code, Code::UnusedLet | Code::UnusedBlock));
+    }
     diagnostic::sort(&mut diagnostics);
     let model = model.filter(|_| !context.refused && !diagnostic::has_errors(&diagnostics));
     if let Some(model) = &model {
@@ -60,6 +69,8 @@ pub fn check(file: &ast::File) -> Checked {
 struct Context<'a> {
     diagnostics: Vec<Diagnostic>,
     lets: BTreeMap<&'a str, Let>,
+    /// Statements that were surely meant by unknown ones, which are not missing on top of that.
+    misspelt: BTreeSet<String>,
     /// Whether every statement of the text is in the tree; names may be unknown for another reason if not.
     complete: bool,
     /// Whether the file cannot yield a model whatever is in it.
