@@ -2,7 +2,10 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod check;
+pub mod cli;
 pub mod data;
+pub mod diagnostic;
 pub mod graph;
 pub mod ir;
 pub mod lower;
@@ -10,3 +13,5 @@ pub mod optim;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod span;
+pub mod syntax;

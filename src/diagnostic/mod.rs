@@ -1,0 +1,134 @@
+//! What a stage has to say about a source, as plain data.
+//!
+//! A [`Diagnostic`] names a [`Code`], says in one sentence what is wrong, points at the smallest useful
+//! place, and may add labels, notes (facts) and a help (what to do). Stages only collect diagnostics.
+//! [`render`] is the one place that turns them into text for people, [`to_json`] into text for programs.
+
+mod catalog;
+mod render;
+
+pub use catalog::{CODES, Code};
+pub use render::{Appearance, render, to_json};
+
+use crate::span::Span;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The spec is refused.
+    Error,
+    /// The spec is accepted, but surely says something else than was meant.
+    Warning,
+}
+
+/// A place with a remark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The place.
+    pub span: Span,
+    /// The remark; may be empty for a primary label.
+    pub text: String,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind of problem it is.
+    pub code: Code,
+    /// One sentence that makes sense alone: lower case, no full stop, user names in backticks.
+    pub message: String,
+    /// Where the problem is.
+    pub primary: Label,
+    /// Where the expectation came from.
+    pub secondary: Vec<Label>,
+    /// Facts.
+    pub notes: Vec<String>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Returns an error that points at `span`.
+    pub fn error(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            primary: Label { span, text: String::new() },
+            secondary: Vec::new(),
+            notes: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Returns a warning that points at `span`.
+    pub fn warning(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
+    }
+
+    /// Sets the remark at the primary place.
+    pub fn label(mut self, text: impl Into<String>) -> Diagnostic {
+        self.primary.text = text.into();
+        self
+    }
+
+    /// Adds a second place.
+    pub fn secondary(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
+        self.secondary.push(Label { span, text: text.into() });
+        self
+    }
+
+    /// Adds a fact.
+    pub fn note(mut self, text: impl Into<String>) -> Diagnostic {
+        self.notes.push(text.into());
+        self
+    }
+
+    /// Says what to do.
+    pub fn help(mut self, text: impl Into<String>) -> Diagnostic {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Says what to do, where there is something to say.
+    pub fn maybe_help(mut self, text: Option<String>) -> Diagnostic {
+        self.help = text.or(self.help);
+        self
+    }
+}
+
+/// Sorts diagnostics by place, then by code and message, and drops those said twice.
+pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort_by(|a, b| {
+        (a.primary.span, a.code.as_str(), &a.message).cmp(&(b.primary.span, b.code.as_str(), &b.message))
+    });
+    diagnostics.dedup();
+}
+
+/// Returns whether any of the diagnostics is an error.
+pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Diagnostic, has_errors, sort};
+    use crate::span::Span;
+
+    #[test]
+    fn sorting_goes_by_place_and_drops_repetitions() {
+        let late = Diagnostic::error(Code::Syntax, Span::new(9, 10), "late");
+        let early = Diagnostic::warning(Code::UnusedLet, Span::new(1, 2), "early");
+        let mut diagnostics = vec![late.clone(), early.clone(), late.clone()];
+        sort(&mut diagnostics);
+        assert_eq!(diagnostics, [early, late]);
+    }
+
+    #[test]
+    fn warnings_alone_are_no_errors() {
+        let warning = Diagnostic::warning(Code::UnusedLet, Span::new(0, 0), "unused");
+        assert!(!has_errors(&[warning]));
+    }
+}

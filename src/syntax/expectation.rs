@@ -1,0 +1,160 @@
+//! Turns what the parser generator says about a failure into words a user knows.
+
+use pest::error::{ErrorVariant, InputLocation};
+
+use super::parse::Rule;
+use super::{STATEMENT_KEYWORDS, nearest};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+
+/// Returns the diagnostic for text that does not match.
+///
+/// `text` is the whole source, `offset` where the refused part begins in it, `end` where it ends.
+pub(super) fn explain(text: &str, offset: usize, end: usize, error: &pest::error::Error<Rule>) -> Diagnostic {
+    let at = offset
+        + match error.location {
+            InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
+        };
+    let positives = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
+        ErrorVariant::CustomError { .. } => &[],
+    };
+    let expected = describe(positives);
+    let (found, span) = found(text, at, end);
+    Diagnostic::error(Code::Syntax, span, format!("expected {expected}, found {found}"))
+        .label(format!("expected {expected}"))
+        .maybe_help(keyword_help(&text[offset..end], positives))
+}
+
+/// Suggests a keyword where the refused text begins with something like one.
+fn keyword_help(refused: &str, positives: &[Rule]) -> Option<String> {
+    let word: String = refused.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let known = STATEMENT_KEYWORDS.iter().copied().chain(["repeat", "model", "train"]);
+    if word.is_empty() || known.clone().any(|keyword| keyword == word) {
+        return None;
+    }
+    let candidates: Vec<&str> = if positives.contains(&Rule::top) { vec!["model", "train"] } else { known.collect() };
+    nearest(&word, candidates).map(|keyword| format!("did you mean `{keyword}`?"))
+}
+
+fn describe(positives: &[Rule]) -> String {
+    // Where an item may end, its optional continuations are noise, and so is what a value may begin with.
+    if positives.iter().any(|rule| phrase(*rule) == SEPARATOR) {
+        return SEPARATOR.to_string();
+    }
+    let values = positives.iter().any(|rule| phrase(*rule) == VALUE);
+    let mut phrases: Vec<&str> = Vec::new();
+    for rule in positives {
+        let phrase = phrase(*rule);
+        let noise = values && matches!(rule, Rule::minus | Rule::open_paren | Rule::name);
+        if !noise && !phrase.is_empty() && !phrases.contains(&phrase) {
+            phrases.push(phrase);
+        }
+    }
+    match phrases.split_last() {
+        None => "something else".to_string(),
+        Some((last, [])) => (*last).to_string(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+    }
+}
+
+const SEPARATOR: &str = "a comma or a new line";
+const VALUE: &str = "a value";
+
+/// Returns what a rule is called in messages; empty where it is never worth naming.
+fn phrase(rule: Rule) -> &'static str {
+    match rule {
+        Rule::EOI
+        | Rule::end
+        | Rule::separator
+        | Rule::comma
+        | Rule::entry_line
+        | Rule::statement_line
+        | Rule::step_line
+        | Rule::top_line => SEPARATOR,
+        Rule::value
+        | Rule::lone_value
+        | Rule::expression
+        | Rule::term
+        | Rule::factor
+        | Rule::primary
+        | Rule::number
+        | Rule::string
+        | Rule::call
+        | Rule::tuple
+        | Rule::digits => VALUE,
+        Rule::argument | Rule::positional => "an argument",
+        Rule::arguments | Rule::open_paren => "`(`",
+        Rule::close_paren => "`)`",
+        Rule::position | Rule::open_bracket => "`[`",
+        Rule::close_bracket => "`]`",
+        Rule::entries | Rule::steps | Rule::open_brace => "`{`",
+        Rule::close_brace => "`}`",
+        Rule::equals => "`=`",
+        Rule::arrow => "`<-`",
+        Rule::colon => "`:`",
+        Rule::plus => "`+`",
+        Rule::minus => "`-`",
+        Rule::star => "`*`",
+        Rule::slash => "`/`",
+        Rule::kw_model => "`model`",
+        Rule::kw_train => "`train`",
+        Rule::kw_let => "`let`",
+        Rule::kw_block => "`block`",
+        Rule::kw_network => "`network`",
+        Rule::kw_state => "`state`",
+        Rule::kw_segment => "`segment`",
+        Rule::kw_repeat => "`repeat`",
+        Rule::kw_gradient => "`gradient`",
+        Rule::kw_predict => "`predict`",
+        Rule::kw_from => "`from`",
+        Rule::kw_halt => "`halt`",
+        Rule::name | Rule::path | Rule::lone_path => "a name",
+        Rule::unit => "a unit",
+        Rule::entry | Rule::entry_slot => "`key = value`",
+        Rule::statement
+        | Rule::statement_slot
+        | Rule::let_statement
+        | Rule::block_statement
+        | Rule::network_statement
+        | Rule::state_statement
+        | Rule::segment_statement
+        | Rule::gradient_statement
+        | Rule::predict_statement
+        | Rule::halt_statement
+        | Rule::section => "a statement",
+        Rule::step | Rule::step_slot | Rule::update => "an update or a `repeat`",
+        Rule::repeat => "`repeat`",
+        Rule::label => "a label",
+        Rule::top | Rule::top_slot | Rule::model | Rule::train | Rule::file => "`model` or `train`",
+        Rule::WHITESPACE
+        | Rule::COMMENT
+        | Rule::word_start
+        | Rule::word_part
+        | Rule::newline
+        | Rule::keyword
+        | Rule::skipped
+        | Rule::balanced => "",
+    }
+}
+
+/// Returns what stands at `at`, in words, and its place.
+fn found(text: &str, at: usize, end: usize) -> (String, Span) {
+    let rest = &text[at..end.max(at)];
+    let Some(first) = rest.chars().next().filter(|first| !matches!(first, '\n' | '\r' | '#')) else {
+        return ("the end of the line".to_string(), Span::new(at, at));
+    };
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    let length = if is_word(first) {
+        rest.find(|character: char| !is_word(character)).unwrap_or(rest.len())
+    } else if rest.starts_with("<-") {
+        2
+    } else {
+        first.len_utf8()
+    };
+    let span = Span::new(at, at + length);
+    match first {
+        '"' => ("a string that is not closed or has an unknown escape".to_string(), span),
+        _ => (format!("`{}`", &rest[..length]), span),
+    }
+}

@@ -1,0 +1,44 @@
+//! Text to syntax tree and back.
+//!
+//! [`parse`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what
+//! cannot be read is reported and left out, and the lists it is missing from are marked incomplete.
+//! [`format`] writes the canonical layout. [`parse_override`] reads `path=value` from a command line.
+
+pub mod ast;
+mod delimiters;
+mod expectation;
+mod overrides;
+mod parse;
+mod text;
+
+pub use overrides::{Override, Rejected, parse_override};
+pub use parse::{Parsed, parse};
+pub use text::to_text;
+
+/// Words that begin a statement of a model.
+pub const STATEMENT_KEYWORDS: &[&str] =
+    &["let", "tokens", "puzzles", "block", "network", "state", "segment", "gradient", "predict", "halt"];
+
+/// Returns the candidate that is spelled most like `word`, if one is close enough to be meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|&(distance, candidate)| distance <= (word.len().max(candidate.len()) / 3).max(1))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn nearest_finds_a_slip_and_rejects_a_stranger() {
+        let keys = ["hidden", "heads", "positions"];
+        assert_eq!(nearest("hiden", keys), Some("hidden"));
+        assert_eq!(nearest("head", keys), Some("heads"));
+        assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest("x", ["y", "zz"]), Some("y"));
+    }
+}

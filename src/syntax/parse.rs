@@ -1,0 +1,531 @@
+//! Text to syntax tree.
+//!
+//! The grammar decides what matches; this file turns the pairs of the parser generator into nodes, and
+//! text that the grammar skipped into diagnostics.
+
+use pest::Parser;
+use pest::iterators::Pair;
+
+use super::{ast, delimiters, expectation};
+use crate::diagnostic::{self, Code, Diagnostic};
+use crate::span::{Source, Span};
+
+/// Most operators in one expression; keeps every tree shallow enough to walk.
+const MOST_OPERATORS: usize = 200;
+
+/// What reading a source yields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// Everything that could be read.
+    pub file: ast::File,
+    /// What could not be read, sorted by place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+#[expect(missing_docs, reason = "the generated rules are documented in the grammar")]
+mod generated {
+    /// The parser generated from the grammar.
+    #[derive(pest_derive::Parser)]
+    #[grammar = "../grammar/hrm.pest"]
+    pub(crate) struct Grammar;
+}
+
+pub(super) use generated::{Grammar, Rule};
+
+/// Reads a file.
+pub fn parse(source: &Source) -> Parsed {
+    let text = source.text.as_str();
+    let whole = Span::new(0, text.len());
+    let mut diagnostics = delimiters::check(text);
+    if !diagnostics.is_empty() {
+        return Parsed { file: ast::File { items: Vec::new(), span: whole, complete: false }, diagnostics };
+    }
+    let file = match Grammar::parse(Rule::file, text) {
+        Ok(mut pairs) => {
+            let file = pairs.next().expect("a successful match yields the rule that was asked for");
+            Tree { text, offset: 0, diagnostics: &mut diagnostics }.file(file, whole)
+        }
+        Err(error) => {
+            diagnostics.push(expectation::explain(text, 0, text.len(), &error));
+            ast::File { items: Vec::new(), span: whole, complete: false }
+        }
+    };
+    diagnostic::sort(&mut diagnostics);
+    Parsed { file, diagnostics }
+}
+
+/// Reads a value on its own. Spans are shifted by `offset`, where `part` begins in the whole text `text`.
+pub(super) fn parse_value(text: &str, offset: usize) -> Result<ast::Value, Vec<Diagnostic>> {
+    let mut diagnostics = delimiters::check(&text[offset..]);
+    if !diagnostics.is_empty() {
+        for diagnostic in &mut diagnostics {
+            diagnostic.primary.span = diagnostic.primary.span.shifted(offset);
+            for label in &mut diagnostic.secondary {
+                label.span = label.span.shifted(offset);
+            }
+        }
+        return Err(diagnostics);
+    }
+    match Grammar::parse(Rule::lone_value, &text[offset..]) {
+        Ok(mut pairs) => {
+            let value = pairs.next().expect("the rule begins with a value");
+            let value = Tree { text, offset, diagnostics: &mut diagnostics }.value(value);
+            if diagnostics.is_empty() { Ok(value) } else { Err(diagnostics) }
+        }
+        Err(error) => Err(vec![expectation::explain(text, offset, text.len(), &error)]),
+    }
+}
+
+/// Reads a dotted path. The path is the first `length` bytes of `text`.
+pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Diagnostic> {
+    let mut pairs = Grammar::parse(Rule::lone_path, &text[..length])
+        .map_err(|error| expectation::explain(text, 0, length, &error))?;
+    let path = pairs.next().expect("the rule begins with a path");
+    let mut ignored = Vec::new();
+    let tree = Tree { text, offset: 0, diagnostics: &mut ignored };
+    Ok(path.into_inner().map(|name| tree.name(name)).collect())
+}
+
+/// Builds nodes.
+struct Tree<'a> {
+    /// The whole text, for messages.
+    text: &'a str,
+    /// Where the text that was matched begins in it.
+    offset: usize,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+/// Children of a pair without punctuation.
+fn children(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
+    pair.into_inner().filter(|child| !is_punctuation(child.as_rule()))
+}
+
+fn is_punctuation(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::newline
+            | Rule::comma
+            | Rule::separator
+            | Rule::end
+            | Rule::EOI
+            | Rule::equals
+            | Rule::arrow
+            | Rule::colon
+            | Rule::open_paren
+            | Rule::close_paren
+            | Rule::open_bracket
+            | Rule::close_bracket
+            | Rule::open_brace
+            | Rule::close_brace
+            | Rule::kw_let
+            | Rule::kw_block
+            | Rule::kw_network
+            | Rule::kw_state
+            | Rule::kw_repeat
+            | Rule::kw_gradient
+            | Rule::kw_predict
+            | Rule::kw_from
+            | Rule::kw_halt
+            | Rule::kw_model
+    )
+}
+
+fn next<'a>(children: &mut impl Iterator<Item = Pair<'a, Rule>>) -> Pair<'a, Rule> {
+    children.next().expect("the grammar requires this child")
+}
+
+impl Tree<'_> {
+    /// Returns the place of a pair, without the white space a rule may end with.
+    fn span(&self, pair: &Pair<'_, Rule>) -> Span {
+        let start = pair.as_span().start();
+        Span::new(start, start + trimmed_length(pair.as_str())).shifted(self.offset)
+    }
+
+    /// Reports text that the grammar skipped by reading it again with the rule it should have matched.
+    fn skipped(&mut self, pair: &Pair<'_, Rule>, line: Rule) {
+        let start = pair.as_span().start();
+        let refused = &pair.as_str()[..trimmed_length(pair.as_str())];
+        let end = start + refused.len();
+        self.diagnostics.push(match Grammar::parse(line, refused) {
+            Err(error) => expectation::explain(self.text, start, end, &error),
+            Ok(_) => Diagnostic::error(
+                Code::Syntax,
+                Span::new(start, end),
+                "expected a comma or a new line after this",
+            ),
+        });
+    }
+
+    fn file(&mut self, pair: Pair<'_, Rule>, span: Span) -> ast::File {
+        let mut items = Vec::new();
+        let mut complete = true;
+        for child in children(pair) {
+            match child.as_rule() {
+                Rule::top => items.push(self.item(next(&mut children(child)))),
+                _ => {
+                    complete = false;
+                    self.skipped(&child, Rule::top_line);
+                }
+            }
+        }
+        ast::File { items, span, complete }
+    }
+
+    fn item(&mut self, pair: Pair<'_, Rule>) -> ast::Item {
+        let span = self.span(&pair);
+        let rule = pair.as_rule();
+        let mut parts = children(pair);
+        let first = next(&mut parts);
+        if rule == Rule::train {
+            let keyword = self.span(&first);
+            return ast::Item::Train(ast::Train { keyword, entries: self.entries(next(&mut parts)), span });
+        }
+        let name = self.name(first);
+        let mut statements = Vec::new();
+        let mut complete = true;
+        for child in parts {
+            match child.as_rule() {
+                Rule::statement => statements.push(self.statement(child)),
+                _ => {
+                    complete = false;
+                    self.skipped(&child, Rule::statement_line);
+                }
+            }
+        }
+        ast::Item::Model(ast::Model { name, statements, span, complete })
+    }
+
+    fn name(&self, pair: Pair<'_, Rule>) -> ast::Name {
+        ast::Name { text: pair.as_str().to_string(), span: self.span(&pair) }
+    }
+
+    fn statement(&mut self, pair: Pair<'_, Rule>) -> ast::Statement {
+        let span = self.span(&pair);
+        let inner = next(&mut children(pair));
+        let rule = inner.as_rule();
+        if rule == Rule::entry {
+            return ast::Statement { kind: ast::StatementKind::Entry(self.entry(inner)), span };
+        }
+        let mut parts = children(inner);
+        let kind = match rule {
+            Rule::segment_statement => {
+                let keyword = self.span(&next(&mut parts));
+                let steps = self.steps(next(&mut parts));
+                ast::StatementKind::Segment(ast::Segment { keyword, steps })
+            }
+            Rule::state_statement => self.state(parts),
+            _ => {
+                let name = self.name(next(&mut parts));
+                self.named_statement(rule, name, parts)
+            }
+        };
+        ast::Statement { kind, span }
+    }
+
+    fn state<'a>(&mut self, parts: impl Iterator<Item = Pair<'a, Rule>>) -> ast::StatementKind {
+        let mut names = Vec::new();
+        let mut init = None;
+        for part in parts {
+            match part.as_rule() {
+                Rule::name => names.push(self.name(part)),
+                _ => init = Some(self.expression(part)),
+            }
+        }
+        ast::StatementKind::State(ast::State { names, init })
+    }
+
+    /// Builds the statements that begin with a keyword and a name, or with a name.
+    fn named_statement<'a>(
+        &mut self,
+        rule: Rule,
+        name: ast::Name,
+        mut parts: impl Iterator<Item = Pair<'a, Rule>>,
+    ) -> ast::StatementKind {
+        match rule {
+            Rule::let_statement => {
+                let value = self.expression(next(&mut parts));
+                ast::StatementKind::Let(ast::Definition { name, value })
+            }
+            Rule::network_statement => {
+                let value = self.expression(next(&mut parts));
+                ast::StatementKind::Network(ast::Definition { name, value })
+            }
+            Rule::block_statement => {
+                let entries = self.entries(next(&mut parts));
+                ast::StatementKind::Block(ast::Section { name, entries })
+            }
+            Rule::section => {
+                let entries = self.entries(next(&mut parts));
+                ast::StatementKind::Section(ast::Section { name, entries })
+            }
+            Rule::gradient_statement => {
+                let arguments = parts.map(|part| self.factor(part)).collect();
+                ast::StatementKind::Gradient(ast::Gradient { policy: name, arguments })
+            }
+            Rule::halt_statement => {
+                let entries = parts.next().map(|part| self.entries(part));
+                ast::StatementKind::Halt(ast::Halt { policy: name, entries })
+            }
+            Rule::predict_statement => {
+                let state = self.name(next(&mut parts));
+                let mut position = None;
+                let mut entries = None;
+                for part in parts {
+                    match part.as_rule() {
+                        Rule::position => position = Some(self.expression(next(&mut children(part)))),
+                        _ => entries = Some(self.entries(part)),
+                    }
+                }
+                ast::StatementKind::Predict(ast::Predict { what: name, state, position, entries })
+            }
+            other => unreachable!("the grammar has no statement {other:?}"),
+        }
+    }
+
+    fn steps(&mut self, pair: Pair<'_, Rule>) -> ast::Steps {
+        let span = self.span(&pair);
+        let mut steps = Vec::new();
+        let mut complete = true;
+        for child in children(pair) {
+            match child.as_rule() {
+                Rule::step => steps.push(self.step(child)),
+                _ => {
+                    complete = false;
+                    self.skipped(&child, Rule::step_line);
+                }
+            }
+        }
+        ast::Steps { steps, span, complete }
+    }
+
+    fn step(&mut self, pair: Pair<'_, Rule>) -> ast::Step {
+        let span = self.span(&pair);
+        let inner = next(&mut children(pair));
+        let rule = inner.as_rule();
+        let mut parts = children(inner);
+        let first = next(&mut parts);
+        let kind = if rule == Rule::update {
+            let state = self.name(first);
+            ast::StepKind::Update(ast::Update { state, value: self.expression(next(&mut parts)) })
+        } else {
+            let (label, count) = match first.as_rule() {
+                Rule::label => (Some(self.name(next(&mut children(first)))), next(&mut parts)),
+                _ => (None, first),
+            };
+            let count = self.factor(count);
+            ast::StepKind::Repeat(ast::Repeat { label, count, body: self.steps(next(&mut parts)) })
+        };
+        ast::Step { kind, span }
+    }
+
+    /// Builds entries between braces or arguments between parentheses.
+    fn entries(&mut self, pair: Pair<'_, Rule>) -> ast::Entries {
+        let span = self.span(&pair);
+        let delimiter = match pair.as_rule() {
+            Rule::arguments => ast::Delimiter::Paren,
+            _ => ast::Delimiter::Brace,
+        };
+        let mut entries = Vec::new();
+        let mut complete = true;
+        for child in children(pair) {
+            match child.as_rule() {
+                Rule::entry => entries.push(self.entry(child)),
+                Rule::argument => {
+                    let inner = next(&mut children(child));
+                    entries.push(match inner.as_rule() {
+                        Rule::entry => self.entry(inner),
+                        _ => self.positional(inner),
+                    });
+                }
+                _ => {
+                    complete = false;
+                    self.skipped(&child, Rule::entry_line);
+                }
+            }
+        }
+        ast::Entries { delimiter, entries, span, complete }
+    }
+
+    fn entry(&mut self, pair: Pair<'_, Rule>) -> ast::Entry {
+        let span = self.span(&pair);
+        let mut parts = children(pair);
+        let key = self.name(next(&mut parts));
+        ast::Entry { key: Some(key), value: self.value(next(&mut parts)), span }
+    }
+
+    fn positional(&mut self, pair: Pair<'_, Rule>) -> ast::Entry {
+        let span = self.span(&pair);
+        ast::Entry { key: None, value: self.value(next(&mut children(pair))), span }
+    }
+
+    fn value(&mut self, pair: Pair<'_, Rule>) -> ast::Value {
+        let span = self.span(&pair);
+        let mut parts = children(pair);
+        let expr = self.expression(next(&mut parts));
+        let unit = parts.next().map(|unit| self.name(next(&mut children(unit))));
+        ast::Value { expr, unit, span }
+    }
+
+    /// Builds sums and, one level down, products; both group to the left.
+    fn expression(&mut self, pair: Pair<'_, Rule>) -> ast::Expr {
+        let span = self.span(&pair);
+        let mut operators = 0;
+        let mut parts = children(pair);
+        let first = next(&mut parts);
+        let mut left = self.operand(first);
+        while let Some(operator) = parts.next() {
+            let operator = match operator.as_rule() {
+                Rule::plus => ast::Operator::Add,
+                Rule::minus => ast::Operator::Subtract,
+                Rule::star => ast::Operator::Multiply,
+                _ => ast::Operator::Divide,
+            };
+            let right = self.operand(next(&mut parts));
+            operators += 1;
+            if operators > MOST_OPERATORS {
+                self.diagnostics.push(too_many_operators(span));
+                break;
+            }
+            let span = left.span.to(right.span);
+            let binary = ast::Binary { operator, left: Box::new(left), right: Box::new(right) };
+            left = ast::Expr { kind: ast::ExprKind::Binary(binary), span };
+        }
+        left
+    }
+
+    fn operand(&mut self, pair: Pair<'_, Rule>) -> ast::Expr {
+        match pair.as_rule() {
+            Rule::term => self.expression(pair),
+            _ => self.factor(pair),
+        }
+    }
+
+    fn factor(&mut self, pair: Pair<'_, Rule>) -> ast::Expr {
+        let span = self.span(&pair);
+        let mut parts = children(pair);
+        let first = next(&mut parts);
+        match first.as_rule() {
+            Rule::minus => {
+                let inner = self.primary(next(&mut parts));
+                ast::Expr { kind: ast::ExprKind::Negative(Box::new(inner)), span }
+            }
+            _ => self.primary(first),
+        }
+    }
+
+    fn primary(&mut self, pair: Pair<'_, Rule>) -> ast::Expr {
+        let span = self.span(&pair);
+        let inner = next(&mut children(pair));
+        let kind = match inner.as_rule() {
+            Rule::number => ast::ExprKind::Number(inner.as_str().to_string()),
+            Rule::string => ast::ExprKind::Text(unescape(inner.as_str())),
+            Rule::name => ast::ExprKind::Name(inner.as_str().to_string()),
+            Rule::call => {
+                let mut parts = children(inner);
+                let callee = self.name(next(&mut parts));
+                ast::ExprKind::Call(ast::Call { callee, arguments: self.entries(next(&mut parts)) })
+            }
+            _ => {
+                let mut parts: Vec<ast::Expr> = children(inner).map(|part| self.expression(part)).collect();
+                match parts.len() {
+                    1 => ast::ExprKind::Group(Box::new(parts.remove(0))),
+                    _ => ast::ExprKind::Tuple(parts),
+                }
+            }
+        };
+        ast::Expr { kind, span }
+    }
+}
+
+fn too_many_operators(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::Syntax, span, format!("more than {MOST_OPERATORS} operators in one expression"))
+        .help("split it with `let`")
+}
+
+/// Returns the length of `text` without the white space and the comment at its end.
+fn trimmed_length(text: &str) -> usize {
+    let mut in_string = false;
+    let mut escaped = false;
+    let mut length = 0;
+    for (at, character) in text.char_indices() {
+        match character {
+            '#' if !in_string && !text[at..].contains('\n') => return length,
+            '"' if !escaped => in_string = !in_string,
+            '\n' => in_string = false,
+            _ => {}
+        }
+        escaped = in_string && character == '\\' && !escaped;
+        if !character.is_whitespace() {
+            length = at + character.len_utf8();
+        }
+    }
+    length
+}
+
+/// Returns the text between the quotes of a literal that matches the grammar.
+fn unescape(literal: &str) -> String {
+    let mut text = String::new();
+    let mut characters = literal[1..literal.len() - 1].chars();
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some(other) => other,
+                None => '\\',
+            },
+            other => other,
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+    use crate::span::Source;
+
+    fn messages(text: &str) -> Vec<String> {
+        let source = Source::new("a.hrm", text);
+        let at = |diagnostic: &super::Diagnostic| source.location(diagnostic.primary.span.start);
+        parse(&source)
+            .diagnostics
+            .iter()
+            .map(|diagnostic| {
+                let place = at(diagnostic);
+                format!("{}:{} {}", place.line, place.column, diagnostic.message)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn shipped_specs_parse() {
+        for text in [
+            include_str!("../../specs/maze.hrm"),
+            include_str!("../../specs/sudoku.hrm"),
+            include_str!("../../specs/sudoku-small.hrm"),
+            include_str!("../../specs/quickstart.hrm"),
+        ] {
+            assert_eq!(messages(text), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn every_broken_item_is_reported_and_the_rest_is_read() {
+        let text = "model a {\n  let = 2\n  tokens { vocab = , positions 81 }\n  netwrok low = 4 * b\n  \
+                    segment {\n    repeat { z <- f(z) }\n    z = f(z)\n  }\n  let N = 2 let M = 3\n}\ntrian { }\n";
+        assert_eq!(
+            messages(text),
+            [
+                "2:7 expected a name, found `=`",
+                "3:19 expected a value, found the end of the line",
+                "3:32 expected `=`, found `81`",
+                "4:11 expected `=` or `{`, found `low`",
+                "6:12 expected a value, found `{`",
+                "7:7 expected `<-` or `:`, found `=`",
+                "9:13 expected a comma or a new line, found `let`",
+                "11:1 expected `model` or `train`, found `trian`",
+            ]
+        );
+    }
+}
