@@ -1,1 +1,213 @@
-//! x
+//! Syntax tree to checked model: the last stage that may blame the user.
+//!
+//! [`check`] resolves names, evaluates constant expressions, writes in the defaults and tests everything
+//! that can be known without data or a device. It reports every problem of the file at once and yields a
+//! model only if none of them is an error. [`show`] is the way back: a model as the text of a spec, with
+//! every default written out. [`apply_overrides`] puts values from a command line into the text of a spec.
+
+mod block;
+mod constant;
+mod flow;
+mod heads;
+pub mod keys;
+mod outline;
+
+mod reader;
+mod segment;
+
+mod train;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{self, Code, Diagnostic};
+use crate::ir;
+use crate::span::Span;
+use crate::syntax::ast;
+use constant::Constant;
+use outline::Outline;
+
+/// What checking a file yields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The model, if there is no error.
+    pub model: Option<ir::Model>,
+    /// Errors and warnings, sorted by place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a file.
+///
+/// A file with syntax errors is checked as far as it could be read; it never yields a model, and nothing is
+/// said to be missing from what could not be read.
+pub fn check(file: &ast::File) -> Checked {
+    let complete = file.complete && file.models().all(|model| model.complete);
+    let mut context =
+        Context { diagnostics: Vec::new(), lets: BTreeMap::new(), complete, refused: !complete };
+    let model = context.file(file);
+    let mut diagnostics = context.diagnostics;
+    diagnostic::sort(&mut diagnostics);
+    let model = model.filter(|_| !context.refused && !diagnostic::has_errors(&diagnostics));
+    Checked { model, diagnostics }
+}
+
+/// What is known while a file is checked.
+struct Context<'a> {
+    diagnostics: Vec<Diagnostic>,
+    lets: BTreeMap<&'a str, Let>,
+    /// Whether every statement of the text is in the tree; names may be unknown for another reason if not.
+    complete: bool,
+    /// Whether the file cannot yield a model whatever is in it.
+    refused: bool,
+}
+
+/// A number with a name.
+struct Let {
+    name: Span,
+    value: Option<Constant>,
+    used: bool,
+}
+
+impl<'a> Context<'a> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn file(&mut self, file: &'a ast::File) -> Option<ir::Model> {
+        let mut models = file.models();
+        let model = models.next();
+        for extra in models {
+            let first = model.expect("there is one before the second").name.span;
+            self.report(second("model", extra.name.span, first));
+        }
+        let mut trains = file.trains();
+        let train = trains.next();
+        for extra in trains {
+            let first = train.expect("there is one before the second").keyword;
+            self.report(second("train", extra.keyword, first));
+        }
+        let Some(model) = model else {
+            if file.complete {
+                self.report(no_model(file.span));
+            }
+            return None;
+        };
+        let outline = self.outline(model);
+        let body = self.model(&outline);
+        let train = train.map(|train| self.train(train, &outline, body.as_ref()));
+        self.unused_lets();
+        let mut body = body?;
+        if let Some(train) = train {
+            body.train = Some(train?);
+        }
+        debug_assert_eq!(ir::verify(&body), Ok(()), "a model without errors obeys the rules of the IR");
+        Some(body)
+    }
+
+    /// Checks everything but the `train` block.
+    fn model(&mut self, outline: &Outline<'a>) -> Option<ir::Model> {
+        let sizes = self.sizes(outline);
+        let inits = self.state_inits(outline);
+        let nest = self.nest(outline);
+        let token_state = self.token_head(outline);
+        let positions = sizes.as_ref().map(|sizes| {
+            sizes.tokens.positions + sizes.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)
+        });
+        let q = self.q_head(outline, positions);
+        if let (Some(nest), Some(q)) = (&nest, &q) {
+            let q_state = q.as_ref().map(|q| q.state);
+            self.idle_states(outline, nest, &[token_state, q_state]);
+        }
+        let halt = self.halt(outline, q);
+        let gradient = self.gradient(outline, nest.as_ref());
+        let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
+        if !nest.whole() {
+            self.refused = true;
+            return None;
+        }
+        let (halt, q_head) = halt?;
+        let states = outline.states.iter().zip(inits).map(|(state, init)| {
+            Some(ir::State { name: state.name.text.clone(), stored_as: String::new(), init: init? })
+        });
+        let mut model = ir::Model {
+            name: outline.name.text.clone(),
+            hidden: sizes.hidden,
+            tokens: sizes.tokens,
+            puzzles: sizes.puzzles,
+            networks: sizes.networks,
+            states: states.collect::<Option<Vec<_>>>()?,
+            segment: std::mem::take(&mut nest.steps),
+            gradient: gradient?,
+            token_head: ir::TokenHead { state: token_state },
+            q_head,
+            halt,
+            train: None,
+        };
+        segment::name_storage(&mut model);
+        self.flow(outline, &nest, &model);
+        Some(model)
+    }
+
+    fn unused_lets(&mut self) {
+        if self.complete {
+            let unused: Vec<Diagnostic> = self
+                .lets
+                .iter()
+                .filter(|(_, definition)| !definition.used)
+                .map(|(name, definition)| unused_let(name, definition.name))
+                .collect();
+            self.diagnostics.extend(unused);
+        }
+    }
+}
+
+fn second(what: &str, span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::DuplicateKey, span, format!("a file has one `{what}`, found a second"))
+        .label("the second")
+        .secondary(first, "the first")
+        .help("keep one of the two")
+}
+
+fn no_model(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, Span::new(span.end, span.end), "the file has no `model`")
+        .help("add `model name { … }`")
+}
+
+fn unused_let(name: &str, span: Span) -> Diagnostic {
+    Diagnostic::warning(Code::UnusedLet, span, format!("`{name}` is never used"))
+        .label("defined here")
+        .help("remove it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checked, check};
+    use crate::ir;
+    use crate::span::Source;
+    use crate::syntax::parse;
+
+    /// Checks a text that follows the grammar.
+    pub(super) fn checked(text: &str) -> Checked {
+        let parsed = parse(&Source::new("test.hrm", text));
+        assert_eq!(parsed.diagnostics, [], "the text follows the grammar");
+        check(&parsed.file)
+    }
+
+    /// Returns the model of a text without any problem.
+    pub(super) fn model(text: &str) -> ir::Model {
+        let checked = checked(text);
+        assert_eq!(checked.diagnostics, []);
+        checked.model.expect("a text without problems yields a model")
+    }
+
+    #[test]
+    fn shipped_specs_have_no_problems() {
+        for text in [
+            include_str!("../../specs/maze.hrm"),
+            include_str!("../../specs/sudoku.hrm"),
+            include_str!("../../specs/sudoku-small.hrm"),
+            include_str!("../../specs/quickstart.hrm"),
+        ] {
+            assert_eq!(ir::verify(&model(text)), Ok(()));
+        }
+    }
+}

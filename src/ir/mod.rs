@@ -427,11 +427,27 @@ impl Model {
         self.prefix_positions() + self.tokens.positions
     }
 
+    /// Returns the updates of the loop nest in the order of the text, each once.
+    pub fn updates(&self) -> Vec<&Update> {
+        let mut updates = Vec::new();
+        collect_updates(&self.segment, &mut updates);
+        updates
+    }
+
     /// Returns the largest number of segments `M` a row may take.
     pub fn max_segments(&self) -> usize {
         match self.halt {
             Halt::QLearning { max_segments, .. } | Halt::Bce { max_segments, .. } => max_segments,
             Halt::Fixed { segments } => segments,
+        }
+    }
+}
+
+fn collect_updates<'a>(steps: &'a [Step], updates: &mut Vec<&'a Update>) {
+    for step in steps {
+        match step {
+            Step::Update(update) => updates.push(update),
+            Step::Repeat(repeat) => collect_updates(&repeat.body, updates),
         }
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn check(text: &str) -> Vec<Diagnostic> {
             _ => {}
         }
     }
-    diagnostics.extend(open.into_iter().map(|(opening, place)| unclosed(opening, place, text.trim_end().len())));
+    diagnostics
+        .extend(open.into_iter().map(|(opening, place)| unclosed(opening, place, text.trim_end().len())));
     diagnostics
 }
 
@@ -67,13 +68,9 @@ fn unclosed(opening: char, at: usize, expected_at: usize) -> Diagnostic {
 }
 
 fn unopened(closing: char, at: usize) -> Diagnostic {
-    Diagnostic::error(
-        Code::UnbalancedDelimiter,
-        Span::new(at, at + 1),
-        format!("`{closing}` closes nothing"),
-    )
-    .label("nothing is open here")
-    .help("remove it, or add what should open before it")
+    Diagnostic::error(Code::UnbalancedDelimiter, Span::new(at, at + 1), format!("`{closing}` closes nothing"))
+        .label("nothing is open here")
+        .help("remove it, or add what should open before it")
 }
 
 fn too_deep(at: usize) -> Diagnostic {

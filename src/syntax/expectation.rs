@@ -33,7 +33,8 @@ fn keyword_help(refused: &str, positives: &[Rule]) -> Option<String> {
     if word.is_empty() || known.clone().any(|keyword| keyword == word) {
         return None;
     }
-    let candidates: Vec<&str> = if positives.contains(&Rule::top) { vec!["model", "train"] } else { known.collect() };
+    let candidates: Vec<&str> =
+        if positives.contains(&Rule::top) { vec!["model", "train"] } else { known.collect() };
     nearest(&word, candidates).map(|keyword| format!("did you mean `{keyword}`?"))
 }
 

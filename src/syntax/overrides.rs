@@ -44,9 +44,9 @@ impl Override {
 /// Returns what does not follow the grammar, with places in `text`.
 pub fn parse_override(text: &str) -> Result<Override, Box<Rejected>> {
     let source = Source::new("--set", text);
-    read(text).map_err(|diagnostics| Box::new(Rejected { source: source.clone(), diagnostics })).map(
-        |(path, value)| Override { source, path, value },
-    )
+    read(text)
+        .map_err(|diagnostics| Box::new(Rejected { source: source.clone(), diagnostics }))
+        .map(|(path, value)| Override { source, path, value })
 }
 
 fn read(text: &str) -> Result<(Vec<ast::Name>, ast::Value), Vec<Diagnostic>> {

@@ -22,7 +22,6 @@ pub struct Parsed {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-#[expect(missing_docs, reason = "the generated rules are documented in the grammar")]
 mod generated {
     /// The parser generated from the grammar.
     #[derive(pest_derive::Parser)]

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::ast::{
-    Delimiter, Entries, Entry, Expr, ExprKind, File, Item, Name, Statement, StatementKind, Step, StepKind, Steps,
+    Delimiter, Entries, Entry, Expr, ExprKind, File, Item, Name, Statement, StatementKind, Step, StepKind,
+    Steps,
 };
 use crate::span::Span;
 
@@ -58,16 +59,24 @@ impl Tree {
         let span = statement.span;
         match &statement.kind {
             StatementKind::Let(definition) => {
-                self.node(&format!("let {}", definition.name.text), span, |tree| tree.expr(&definition.value));
+                self.node(&format!("let {}", definition.name.text), span, |tree| {
+                    tree.expr(&definition.value)
+                });
             }
             StatementKind::Network(definition) => {
-                self.node(&format!("network {}", definition.name.text), span, |tree| tree.expr(&definition.value));
+                self.node(&format!("network {}", definition.name.text), span, |tree| {
+                    tree.expr(&definition.value)
+                });
             }
             StatementKind::Block(section) => {
-                self.node(&format!("block {}", section.name.text), span, |tree| tree.entries(&section.entries));
+                self.node(&format!("block {}", section.name.text), span, |tree| {
+                    tree.entries(&section.entries)
+                });
             }
             StatementKind::Section(section) => {
-                self.node(&format!("section {}", section.name.text), span, |tree| tree.entries(&section.entries));
+                self.node(&format!("section {}", section.name.text), span, |tree| {
+                    tree.entries(&section.entries)
+                });
             }
             StatementKind::State(state) => self.node("state", span, |tree| {
                 state.names.iter().for_each(|name| tree.name("name", name));
@@ -103,7 +112,9 @@ impl Tree {
     fn step(&mut self, step: &Step) {
         match &step.kind {
             StepKind::Update(update) => {
-                self.node(&format!("update {}", update.state.text), step.span, |tree| tree.expr(&update.value));
+                self.node(&format!("update {}", update.state.text), step.span, |tree| {
+                    tree.expr(&update.value)
+                });
             }
             StepKind::Repeat(repeat) => self.node("repeat", step.span, |tree| {
                 repeat.label.iter().for_each(|label| tree.name("label", label));

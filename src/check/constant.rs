@@ -1,0 +1,184 @@
+//! Values of constant expressions.
+//!
+//! Whole numbers are exact as long as they stay whole: a division that leaves no rest is whole again.
+
+use std::fmt;
+
+use super::Context;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+use crate::syntax::ast::{Expr, ExprKind, Operator};
+use crate::syntax::nearest;
+
+/// A number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Constant {
+    /// A whole number that is exact.
+    Whole(i128),
+    /// Any other finite number.
+    Real(f64),
+}
+
+impl fmt::Display for Constant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Constant::Whole(value) => write!(formatter, "{value}"),
+            Constant::Real(value) => write!(formatter, "{value:?}"),
+        }
+    }
+}
+
+impl Constant {
+    /// Returns the value as a real number.
+    pub(super) fn real(self) -> f64 {
+        match self {
+            Constant::Whole(value) => value as f64,
+            Constant::Real(value) => value,
+        }
+    }
+
+    /// Returns the value as a whole number, if it is one.
+    pub(super) fn whole(self) -> Option<i128> {
+        match self {
+            Constant::Whole(value) => Some(value),
+            Constant::Real(value) => (value.fract() == 0.0 && value.abs() < 1e30).then_some(value as i128),
+        }
+    }
+
+    fn read(literal: &str) -> Option<Constant> {
+        let digits = literal.replace('_', "");
+        if digits.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(value) = digits.parse()
+        {
+            return Some(Constant::Whole(value));
+        }
+        digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Constant::Real)
+    }
+
+    fn apply(operator: Operator, left: Constant, right: Constant) -> Option<Constant> {
+        if let (Constant::Whole(left), Constant::Whole(right)) = (left, right) {
+            let exact = match operator {
+                Operator::Add => left.checked_add(right),
+                Operator::Subtract => left.checked_sub(right),
+                Operator::Multiply => left.checked_mul(right),
+                Operator::Divide if right == 0 => return None,
+                Operator::Divide if left % right == 0 => Some(left / right),
+                Operator::Divide => None,
+            };
+            if let Some(value) = exact {
+                return Some(Constant::Whole(value));
+            }
+        }
+        let (left, right) = (left.real(), right.real());
+        let value = match operator {
+            Operator::Add => left + right,
+            Operator::Subtract => left - right,
+            Operator::Multiply => left * right,
+            Operator::Divide => left / right,
+        };
+        value.is_finite().then_some(Constant::Real(value))
+    }
+}
+
+impl Context<'_> {
+    /// Returns the value of an expression, or reports why it has none.
+    pub(super) fn constant(&mut self, expr: &Expr) -> Option<Constant> {
+        match &expr.kind {
+            ExprKind::Number(literal) => {
+                let value = Constant::read(literal);
+                if value.is_none() {
+                    self.report(no_value(expr.span, "is too large to be a number"));
+                }
+                value
+            }
+            ExprKind::Name(name) => self.named_constant(name, expr.span),
+            ExprKind::Group(inner) => self.constant(inner),
+            ExprKind::Negative(inner) => {
+                Constant::apply(Operator::Subtract, Constant::Whole(0), self.constant(inner)?)
+            }
+            ExprKind::Binary(binary) => {
+                let left = self.constant(&binary.left);
+                let right = self.constant(&binary.right);
+                let value = Constant::apply(binary.operator, left?, right?);
+                if value.is_none() {
+                    let why = match binary.operator {
+                        Operator::Divide => "divides by zero",
+                        Operator::Add | Operator::Subtract | Operator::Multiply => {
+                            "is too large to be a number"
+                        }
+                    };
+                    self.report(no_value(expr.span, why));
+                }
+                value
+            }
+            ExprKind::Text(_) | ExprKind::Call(_) | ExprKind::Tuple(_) => {
+                self.report(no_number(expr));
+                None
+            }
+        }
+    }
+
+    fn named_constant(&mut self, name: &str, span: Span) -> Option<Constant> {
+        if let Some(definition) = self.lets.get_mut(name) {
+            definition.used = true;
+            return definition.value;
+        }
+        if self.complete {
+            let suggestion = nearest(name, self.lets.keys().copied()).map(str::to_string);
+            self.report(unknown_constant(name, span, suggestion));
+        }
+        None
+    }
+}
+
+fn no_value(span: Span, why: &str) -> Diagnostic {
+    Diagnostic::error(Code::BadArithmetic, span, format!("this expression {why}"))
+}
+
+fn no_number(expr: &Expr) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, expr.span, format!("expected a number, found {}", expr.describe()))
+        .label("expected a number")
+}
+
+fn unknown_constant(name: &str, span: Span, suggestion: Option<String>) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error(Code::UnknownName, span, format!("no `let` before this defines `{name}`"))
+            .label("expected a number or the name of one");
+    match suggestion {
+        Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")),
+        None => diagnostic.help(format!("define it in the model with `let {name} = …`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Constant::{Real, Whole};
+    use super::{Constant, Operator};
+
+    #[test]
+    fn literals_are_whole_as_long_as_they_can_be() {
+        assert_eq!(Constant::read("10_000"), Some(Whole(10_000)));
+        assert_eq!(Constant::read("1e4"), Some(Real(1e4)));
+        assert_eq!(Constant::read("0.5"), Some(Real(0.5)));
+        assert_eq!(Constant::read("1e999"), None);
+        assert_eq!(Real(1e4).whole(), Some(10_000));
+        assert_eq!(Real(0.5).whole(), None);
+    }
+
+    #[test]
+    fn division_without_rest_stays_whole() {
+        assert_eq!(Constant::apply(Operator::Divide, Whole(6), Whole(3)), Some(Whole(2)));
+        assert_eq!(Constant::apply(Operator::Divide, Whole(1), Whole(4)), Some(Real(0.25)));
+        assert_eq!(Constant::apply(Operator::Divide, Whole(1), Whole(0)), None);
+        assert_eq!(Constant::apply(Operator::Divide, Real(1.0), Whole(0)), None);
+    }
+
+    #[test]
+    fn whole_numbers_that_overflow_become_real() {
+        let large = Whole(i128::MAX);
+        assert_eq!(
+            Constant::apply(Operator::Multiply, large, large),
+            Some(Real(i128::MAX as f64 * i128::MAX as f64))
+        );
+    }
+}

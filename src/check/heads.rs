@@ -1,0 +1,207 @@
+//! What is predicted, and when a row stops.
+
+use super::Context;
+use super::outline::Outline;
+use super::reader::{Fields, LARGEST, Reals, to_usize};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::ir::{self, QOutputs, StateId};
+use crate::span::Span;
+use crate::syntax::ast::{Expr, ExprKind, Predict};
+
+/// A Q head before the halting policy has its say.
+#[derive(Debug)]
+pub(super) struct QDraft {
+    pub(super) state: StateId,
+    position: usize,
+    bias: f32,
+    /// Absent where the policy decides.
+    outputs: Option<QOutputs>,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the state that the tokens are predicted from.
+    pub(super) fn token_head(&mut self, outline: &Outline<'a>) -> Option<StateId> {
+        let Some(predict) = outline.predict_tokens else {
+            self.missing_statement(outline, "predict tokens", "predict tokens from z");
+            return None;
+        };
+        self.predict_settings(predict);
+        if let Some(position) = &predict.position {
+            self.report(tokens_at_a_position(position.span));
+        }
+        self.state(&predict.state.text, predict.state.span, outline)
+    }
+
+    /// Returns the Q head; `Some(None)` for a model without one and `None` if there is an error.
+    pub(super) fn q_head(
+        &mut self,
+        outline: &Outline<'a>,
+        positions: Option<usize>,
+    ) -> Option<Option<QDraft>> {
+        let Some(predict) = outline.predict_q else { return Some(None) };
+        let settings = self.predict_settings(predict)?;
+        let state = self.state(&predict.state.text, predict.state.span, outline);
+        let position = match &predict.position {
+            Some(position) => self.whole_number(position, "position", 0..=LARGEST).map(to_usize),
+            None => Some(0),
+        };
+        if let (Some(position), Some(expr), Some(positions)) = (position, &predict.position, positions)
+            && position >= positions
+        {
+            self.report(position_outside(expr.span, position, positions, &predict.state.text));
+            return None;
+        }
+        let bias = self.real_or(&settings, "bias", Reals::All, -5.0);
+        let outputs = match settings.get("outputs") {
+            Some(value) => self.unitless(value).and_then(|expr| self.outputs(expr)).map(Some),
+            None => Some(None),
+        };
+        Some(Some(QDraft { state: state?, position: position?, bias: bias?, outputs: outputs? }))
+    }
+
+    fn predict_settings(&mut self, predict: &'a Predict) -> Option<Fields<'a>> {
+        let what = &predict.what;
+        let entries = predict.entries.as_ref();
+        self.chosen_word(&super::keys::PREDICT, &what.text, what.span, entries).map(|(_, settings)| settings)
+    }
+
+    fn outputs(&mut self, expr: &'a Expr) -> Option<QOutputs> {
+        let parts: Vec<&Expr> = match &expr.ungrouped().kind {
+            ExprKind::Tuple(parts) => parts.iter().collect(),
+            _ => vec![expr],
+        };
+        let mut words = Vec::new();
+        let mut known = true;
+        for part in parts {
+            match self.chosen(&super::keys::OUTPUT, part) {
+                Some((word, _)) => words.push(word),
+                None => known = false,
+            }
+        }
+        match (known, words.as_slice()) {
+            (true, ["halt", "continue"]) => Some(QOutputs::HaltContinue),
+            (true, ["halt"]) => Some(QOutputs::Halt),
+            (true, _) => {
+                self.report(no_outputs(expr.span));
+                None
+            }
+            (false, _) => None,
+        }
+    }
+
+    /// Returns the halting policy and the Q head it reads.
+    pub(super) fn halt(
+        &mut self,
+        outline: &Outline<'a>,
+        q: Option<Option<QDraft>>,
+    ) -> Option<(ir::Halt, Option<ir::QHead>)> {
+        let Some(halt) = outline.halt else {
+            self.missing_statement(outline, "halt", "halt q_learning { max_segments = 16 }");
+            return None;
+        };
+        let policy = &halt.policy;
+        let (word, settings) =
+            self.chosen_word(&super::keys::HALT, &policy.text, policy.span, halt.entries.as_ref())?;
+        if word == "fixed" {
+            let segments = self.whole(&settings, "segments", 1..=LARGEST);
+            if let Some(predict) = outline.predict_q {
+                self.report(q_without_use(predict.what.span, policy.span));
+            }
+            return Some((ir::Halt::Fixed { segments: segments? }, None));
+        }
+        let max_segments = self.whole(&settings, "max_segments", 1..=LARGEST);
+        let explore = self.real_or(&settings, "explore", Reals::Share, 0.0);
+        if let (Some(1), Some(explore)) = (max_segments, explore)
+            && explore > 0.0
+        {
+            self.report(nothing_to_explore(settings.span("explore"), settings.span("max_segments")));
+        }
+        let q = match q? {
+            Some(q) => q,
+            None => {
+                if self.complete {
+                    self.report(q_missing(word, policy.span, outline));
+                }
+                return None;
+            }
+        };
+        let q_learning = word == "q_learning";
+        if q_learning {
+            // The one way to build targets; naming it is optional.
+            self.choice(&settings, "target", "bootstrap")?;
+        }
+        let outputs = match q.outputs {
+            Some(QOutputs::Halt) if q_learning => {
+                let predict = outline.predict_q.expect("the Q head comes from this statement");
+                let span = predict.entries.as_ref().map_or(predict.what.span, |entries| entries.span);
+                self.report(q_continue_missing(span, policy.span));
+                return None;
+            }
+            Some(outputs) => outputs,
+            None if q_learning => QOutputs::HaltContinue,
+            None => QOutputs::Halt,
+        };
+        let head = ir::QHead { state: q.state, position: q.position, bias: q.bias, outputs };
+        let (max_segments, explore) = (max_segments?, explore?);
+        let halt = match q_learning {
+            true => ir::Halt::QLearning { max_segments, explore },
+            false => ir::Halt::Bce { max_segments, explore },
+        };
+        Some((halt, Some(head)))
+    }
+}
+
+fn tokens_at_a_position(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, "tokens are predicted at every position, found a single one")
+        .label("not expected")
+        .help("remove the position")
+}
+
+fn position_outside(span: Span, position: usize, positions: usize, state: &str) -> Diagnostic {
+    let message = format!("`{state}` has the positions 0 to {}, found {position}", positions - 1);
+    Diagnostic::error(Code::OutOfRange, span, message)
+        .label(format!("expected at most {}", positions - 1))
+        .note("prefix positions of the puzzle vector count, and come first")
+}
+
+fn no_outputs(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, "the outputs are `(halt, continue)` or `halt`, in this order")
+        .label("expected `(halt, continue)` or `halt`")
+}
+
+fn q_without_use(span: Span, policy: Span) -> Diagnostic {
+    Diagnostic::error(Code::QOutputsMismatch, span, "nothing reads the Q values of this model")
+        .label("predicted here")
+        .secondary(policy, "`fixed` reads no Q values")
+        .help("remove `predict q`, or choose another halting policy")
+}
+
+fn q_missing(policy: &str, span: Span, outline: &Outline<'_>) -> Diagnostic {
+    let state = outline.predict_tokens.map_or("z", |predict| predict.state.text.as_str());
+    let outputs = if policy == "q_learning" { "(halt, continue)" } else { "halt" };
+    Diagnostic::error(
+        Code::QOutputsMismatch,
+        span,
+        format!("`{policy}` reads Q values, but none are predicted"),
+    )
+    .label(format!("reads `{outputs}`"))
+    .help(format!("add `predict q from {state}[0] {{ outputs = {outputs} }}`"))
+}
+
+fn q_continue_missing(span: Span, policy: Span) -> Diagnostic {
+    Diagnostic::error(
+        Code::QOutputsMismatch,
+        span,
+        "`q_learning` needs the outputs `(halt, continue)`, found `halt`",
+    )
+    .label("has `halt` alone")
+    .secondary(policy, "compares `halt` with `continue`")
+    .help("write `outputs = (halt, continue)`, or use `halt bce`")
+}
+
+fn nothing_to_explore(span: Span, max_segments: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, "`explore` has no effect with one segment")
+        .label("has no effect")
+        .secondary(max_segments, "no row runs longer than this")
+        .help("remove it")
+}

@@ -1,0 +1,158 @@
+//! Every key the language knows, as one table.
+//!
+//! The reader of entries, the suggestions, the override paths and the test of the reference all go by it.
+
+/// Keys that may stand together.
+#[derive(Debug)]
+pub struct Group {
+    /// What the keys belong to, for messages.
+    pub title: &'static str,
+    /// The keys.
+    pub keys: &'static [Key],
+    /// Key that a lone value between parentheses stands for.
+    pub positional: Option<&'static str>,
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// Words its value may be, each with what may be set in parentheses; empty where the value is no word.
+    pub choices: &'static [Choice],
+}
+
+/// A word a value may be.
+#[derive(Debug)]
+pub struct Choice {
+    /// The word.
+    pub name: &'static str,
+    /// What may be set in parentheses behind it.
+    pub group: &'static Group,
+}
+
+impl Group {
+    /// Returns the key with this name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+const fn group(title: &'static str, keys: &'static [Key]) -> Group {
+    Group { title, keys, positional: None }
+}
+
+const fn key(name: &'static str) -> Key {
+    Key { name, choices: &[] }
+}
+
+const fn choice(name: &'static str, choices: &'static [Choice]) -> Key {
+    Key { name, choices }
+}
+
+const fn word(name: &'static str) -> Choice {
+    Choice { name, group: &NOTHING }
+}
+
+const fn with(name: &'static str, group: &'static Group) -> Choice {
+    Choice { name, group }
+}
+
+/// What takes no settings.
+pub static NOTHING: Group = group("this", &[]);
+
+/// `tokens { … }`.
+pub static TOKENS: Group = group("`tokens`", &[key("vocab"), key("positions")]);
+
+/// `puzzles { … }`.
+pub static PUZZLES: Group = group("`puzzles`", &[key("width"), key("positions")]);
+
+/// `block name { … }`.
+pub static BLOCK: Group = group(
+    "`block`",
+    &[
+        key("hidden"),
+        key("heads"),
+        choice("positions", &[with("rope", &ROPE), word("learned"), word("none")]),
+        choice("mixing", &[word("attention"), with("mlp", &MIXER)]),
+        choice("mlp", &[with("swiglu", &SWIGLU)]),
+        choice("norm", &[with("post_rms", &POST_RMS)]),
+    ],
+);
+
+static ROPE: Group = group("`rope`", &[key("theta")]);
+static MIXER: Group = group("`mlp`", &[key("expansion"), key("multiple_of"), key("width")]);
+static SWIGLU: Group = group("`swiglu`", &[key("expansion"), key("multiple_of"), key("width")]);
+static POST_RMS: Group = group("`post_rms`", &[key("eps")]);
+
+/// `state name = …`.
+pub static STATE: Key = choice("state", &[with("normal", &NORMAL)]);
+
+static NORMAL: Group = group("`normal`", &[key("std"), key("truncate")]);
+
+/// `gradient …`. What follows `last` is no list of keys.
+pub static GRADIENT: Key = choice("gradient", &[word("one_step"), word("last"), word("full")]);
+
+/// `predict …`.
+pub static PREDICT: Key = choice("predict", &[with("tokens", &PREDICT_TOKENS), with("q", &PREDICT_Q)]);
+
+static PREDICT_TOKENS: Group = group("`predict tokens`", &[]);
+static PREDICT_Q: Group = group("`predict q`", &[key("outputs"), key("bias")]);
+
+/// Outputs of the Q head.
+pub static OUTPUT: Key = choice("outputs", &[word("halt"), word("continue")]);
+
+/// `halt …`.
+pub static HALT: Key =
+    choice("halt", &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED)]);
+
+static Q_LEARNING: Group =
+    group("`q_learning`", &[key("max_segments"), key("explore"), choice("target", &[word("bootstrap")])]);
+static BCE: Group = group("`bce`", &[key("max_segments"), key("explore")]);
+static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positional: Some("segments") };
+
+/// `train { … }`.
+pub static TRAIN: Group = group(
+    "`train`",
+    &[
+        choice("data", &[with("sudoku", &SUDOKU), with("maze", &MAZE)]),
+        choice("loss", &[word("stablemax"), word("softmax")]),
+        choice("optimizer", &[with("adam_atan2", &ADAM_ATAN2), with("adamw", &ADAMW)]),
+        choice("puzzles", &[with("sign_sgd", &SIGN_SGD)]),
+        key("ema"),
+        choice("schedule", &[with("constant", &CONSTANT), with("cosine", &COSINE), with("linear", &LINEAR)]),
+        key("batch"),
+        key("epochs"),
+        key("steps"),
+        key("eval_every"),
+        choice("precision", &[word("f32"), word("bf16")]),
+        key("seed"),
+    ],
+);
+
+static SUDOKU: Group = group(
+    "`sudoku`",
+    &[
+        key("size"),
+        key("givens"),
+        key("train"),
+        key("test"),
+        choice("augment", &[word("true"), word("false")]),
+    ],
+);
+static MAZE: Group = group("`maze`", &[key("size"), key("min_path"), key("train"), key("test")]);
+static ADAM_ATAN2: Group = group("`adam_atan2`", &[key("lr"), key("betas"), key("weight_decay")]);
+static ADAMW: Group = group("`adamw`", &[key("lr"), key("betas"), key("weight_decay"), key("eps")]);
+static SIGN_SGD: Group = group("`sign_sgd`", &[key("lr"), key("weight_decay")]);
+static CONSTANT: Group = group("`constant`", &[key("warmup_steps")]);
+static COSINE: Group = group("`cosine`", &[key("warmup_steps"), key("min_ratio")]);
+static LINEAR: Group = group("`linear`", &[key("warmup_steps"), key("min_ratio")]);
+
+/// Units a value may have.
+pub static UNITS: &[&str] = &["epochs", "steps"];
+
+/// Names no spec may give, since they mean something already.
+pub static RESERVED: &[&str] = &[
+    "x", "q", "true", "false", "model", "train", "let", "tokens", "puzzles", "block", "network", "state",
+    "segment", "repeat", "gradient", "predict", "from", "halt",
+];

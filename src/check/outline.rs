@@ -1,0 +1,222 @@
+//! The statements of a model by kind, with every name checked for being new.
+
+use std::collections::BTreeMap;
+
+use super::keys::RESERVED;
+use super::reader::suggestion;
+use super::{Context, Let};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+use crate::syntax::STATEMENT_KEYWORDS;
+use crate::syntax::ast::{
+    Definition, Entries, Expr, Gradient, Halt, Model, Name, Predict, Section, Segment, StatementKind,
+};
+
+/// What a model says, by kind.
+#[derive(Debug)]
+pub(super) struct Outline<'a> {
+    /// Where to point when a whole statement is missing.
+    pub(super) name: &'a Name,
+    pub(super) tokens: Option<&'a Section>,
+    pub(super) puzzles: Option<&'a Section>,
+    pub(super) blocks: Vec<&'a Section>,
+    pub(super) networks: Vec<&'a Definition>,
+    pub(super) states: Vec<StateName<'a>>,
+    pub(super) segment: Option<&'a Segment>,
+    pub(super) gradient: Option<&'a Gradient>,
+    pub(super) predict_tokens: Option<&'a Predict>,
+    pub(super) predict_q: Option<&'a Predict>,
+    pub(super) halt: Option<&'a Halt>,
+    /// What each name of the model is.
+    names: BTreeMap<&'a str, Named>,
+}
+
+/// A state and how it begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StateName<'a> {
+    pub(super) name: &'a Name,
+    pub(super) init: Option<&'a Expr>,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    span: Span,
+    kind: &'static str,
+}
+
+impl Outline<'_> {
+    /// Returns what kind of thing a name is, e.g. `a block`.
+    pub(super) fn kind_of(&self, name: &str) -> Option<&'static str> {
+        self.names.get(name).map(|named| named.kind)
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Sorts the statements of a model by kind and evaluates its `let`s.
+    pub(super) fn outline(&mut self, model: &'a Model) -> Outline<'a> {
+        let mut outline = Outline {
+            name: &model.name,
+            tokens: None,
+            puzzles: None,
+            blocks: Vec::new(),
+            networks: Vec::new(),
+            states: Vec::new(),
+            segment: None,
+            gradient: None,
+            predict_tokens: None,
+            predict_q: None,
+            halt: None,
+            names: BTreeMap::new(),
+        };
+        for statement in &model.statements {
+            match &statement.kind {
+                StatementKind::Let(definition) => {
+                    let value = self.constant(&definition.value);
+                    if self.new_name(&mut outline, &definition.name, "a number") {
+                        let definition_of = Let { name: definition.name.span, value, used: false };
+                        self.lets.insert(&definition.name.text, definition_of);
+                    }
+                }
+                StatementKind::Block(section) => {
+                    if self.new_name(&mut outline, &section.name, "a block") {
+                        outline.blocks.push(section);
+                    }
+                }
+                StatementKind::Network(definition) => {
+                    if self.new_name(&mut outline, &definition.name, "a network") {
+                        outline.networks.push(definition);
+                    }
+                }
+                StatementKind::State(state) => {
+                    for name in &state.names {
+                        if self.new_name(&mut outline, name, "a state") {
+                            outline.states.push(StateName { name, init: state.init.as_ref() });
+                        }
+                    }
+                }
+                StatementKind::Segment(segment) => {
+                    let first = outline.segment.map(|first| first.keyword);
+                    if self.only(first, "segment", segment.keyword) {
+                        outline.segment = Some(segment);
+                    }
+                }
+                StatementKind::Gradient(gradient) => {
+                    let first = outline.gradient.map(|first| first.policy.span);
+                    if self.only(first, "gradient", gradient.policy.span) {
+                        outline.gradient = Some(gradient);
+                    }
+                }
+                StatementKind::Predict(predict) => self.outline_predict(&mut outline, predict),
+                StatementKind::Halt(halt) => {
+                    let first = outline.halt.map(|first| first.policy.span);
+                    if self.only(first, "halt", halt.policy.span) {
+                        outline.halt = Some(halt);
+                    }
+                }
+                StatementKind::Section(section) => self.outline_section(&mut outline, section),
+                StatementKind::Entry(entry) => {
+                    let key = entry.key.as_ref().expect("the grammar gives statements a key");
+                    self.report(unknown_statement(key));
+                }
+            }
+        }
+        outline
+    }
+
+    fn outline_predict(&mut self, outline: &mut Outline<'a>, predict: &'a Predict) {
+        let (slot, label) = match predict.what.text.as_str() {
+            "tokens" => (&mut outline.predict_tokens, "predict tokens"),
+            "q" => (&mut outline.predict_q, "predict q"),
+            // Choosing reports the word, since it is none of the choices.
+            other => {
+                self.chosen_word(&super::keys::PREDICT, other, predict.what.span, None);
+                return;
+            }
+        };
+        let first = slot.map(|first| first.what.span);
+        if self.only(first, label, predict.what.span) {
+            *slot = Some(predict);
+        }
+    }
+
+    fn outline_section(&mut self, outline: &mut Outline<'a>, section: &'a Section) {
+        let slot = match section.name.text.as_str() {
+            "tokens" => &mut outline.tokens,
+            "puzzles" => &mut outline.puzzles,
+            _ => {
+                self.report(unknown_statement(&section.name));
+                return;
+            }
+        };
+        let first = slot.map(|first| first.name.span);
+        if self.only(first, &section.name.text, section.name.span) {
+            *slot = Some(section);
+        }
+    }
+
+    /// Reports a statement that may stand only once and stands there already.
+    fn only(&mut self, first: Option<Span>, what: &str, span: Span) -> bool {
+        if let Some(first) = first {
+            self.report(second_statement(what, span, first));
+        }
+        first.is_none()
+    }
+
+    /// Enters a name, or reports that it is taken.
+    fn new_name(&mut self, outline: &mut Outline<'a>, name: &'a Name, kind: &'static str) -> bool {
+        if RESERVED.contains(&name.text.as_str()) {
+            self.report(reserved(name));
+            return false;
+        }
+        if let Some(first) = outline.names.get(name.text.as_str()) {
+            self.report(duplicate_name(name, *first));
+            return false;
+        }
+        outline.names.insert(&name.text, Named { span: name.span, kind });
+        true
+    }
+
+    /// Reports that a statement no model can do without is missing.
+    pub(super) fn missing_statement(&mut self, outline: &Outline<'a>, what: &str, example: &str) {
+        if self.complete {
+            self.report(missing_statement(outline.name, what, example));
+        }
+    }
+}
+
+/// Returns the entries of a section and where to point when one is missing.
+pub(super) fn parts(section: &Section) -> (Span, Option<&Entries>) {
+    (section.name.span, Some(&section.entries))
+}
+
+fn unknown_statement(name: &Name) -> Diagnostic {
+    Diagnostic::error(Code::UnknownKey, name.span, format!("a model has no `{}`", name.text))
+        .label("not known here")
+        .maybe_help(suggestion(&name.text, STATEMENT_KEYWORDS.iter().copied()))
+}
+
+fn second_statement(what: &str, span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::DuplicateKey, span, format!("`{what}` is given twice"))
+        .label("given again here")
+        .secondary(first, "first given here")
+        .help("keep one of the two")
+}
+
+fn reserved(name: &Name) -> Diagnostic {
+    let message = format!("`{}` means something in every spec and cannot be defined", name.text);
+    Diagnostic::error(Code::ReservedName, name.span, message).label("reserved").help("choose another name")
+}
+
+fn duplicate_name(name: &Name, first: Named) -> Diagnostic {
+    Diagnostic::error(Code::DuplicateName, name.span, format!("`{}` is already {}", name.text, first.kind))
+        .label("defined again here")
+        .secondary(first.span, format!("{} here", first.kind))
+        .help("choose another name")
+}
+
+fn missing_statement(model: &Name, what: &str, example: &str) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, model.span, format!("the model `{}` has no `{what}`", model.text))
+        .label(format!("`{what}` is missing"))
+        .help(format!("add `{example}`"))
+}

@@ -1,0 +1,398 @@
+//! Reads lists of entries by the table of keys.
+//!
+//! Unknown, duplicate and missing keys, units where none belong, values of the wrong kind and numbers out
+//! of range are handled here, once, for every list of the language.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use super::Context;
+use super::constant::Constant;
+use super::keys::{Group, Key};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
+use crate::syntax::nearest;
+
+/// Largest whole number that a count or a width may be.
+pub(super) const LARGEST: i128 = i32::MAX as i128;
+
+/// The entries of one list, by key.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    group: &'static Group,
+    /// Where to point when something is missing.
+    owner: Span,
+    /// Whether every entry of the text is here.
+    complete: bool,
+    found: BTreeMap<&'static str, Field<'a>>,
+}
+
+#[derive(Debug)]
+struct Field<'a> {
+    entry: Span,
+    value: &'a Value,
+}
+
+/// Range of a real number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Reals {
+    /// Any finite number.
+    All,
+    /// Above 0.
+    Positive,
+    /// 0 or above.
+    NotNegative,
+    /// From 0 to 1, both included.
+    Share,
+    /// From 0 up to, but not including, 1.
+    Decay,
+    /// Between 0 and 1, both excluded.
+    OpenShare,
+}
+
+impl Reals {
+    fn contains(self, value: f64) -> bool {
+        match self {
+            Reals::All => true,
+            Reals::Positive => value > 0.0,
+            Reals::NotNegative => value >= 0.0,
+            Reals::Share => (0.0..=1.0).contains(&value),
+            Reals::Decay => (0.0..1.0).contains(&value),
+            Reals::OpenShare => value > 0.0 && value < 1.0,
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Reals::All => "a number that f32 can hold",
+            Reals::Positive => "above 0",
+            Reals::NotNegative => "at least 0",
+            Reals::Share => "between 0 and 1",
+            Reals::Decay => "at least 0 and below 1",
+            Reals::OpenShare => "above 0 and below 1",
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Returns the value of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+        debug_assert!(self.group.key(key).is_some(), "`{key}` is not in the table of {}", self.group.title);
+        self.found.get(key).map(|field| field.value)
+    }
+
+    /// Returns the place of the value of a key, or of the whole list.
+    pub(super) fn span(&self, key: &str) -> Span {
+        self.get(key).map_or(self.owner, |value| value.span)
+    }
+
+    /// Returns the place of the entry of a key, if there is one.
+    pub(super) fn entry_span(&self, key: &str) -> Option<Span> {
+        self.found.get(key).map(|field| field.entry)
+    }
+
+    /// Returns where to point when something is missing.
+    pub(super) fn owner(&self) -> Span {
+        self.owner
+    }
+
+    /// Returns whether every entry of the text could be read.
+    pub(super) fn complete(&self) -> bool {
+        self.complete
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Sorts the entries of a list by key.
+    pub(super) fn fields(
+        &mut self,
+        group: &'static Group,
+        owner: Span,
+        entries: Option<&'a Entries>,
+    ) -> Fields<'a> {
+        let mut fields = Fields { group, owner, complete: true, found: BTreeMap::new() };
+        let Some(entries) = entries else { return fields };
+        fields.complete = entries.complete;
+        for (index, entry) in entries.entries.iter().enumerate() {
+            let (name, place) = match (&entry.key, group.positional) {
+                (Some(key), _) => (key.text.as_str(), key.span),
+                (None, Some(key)) if index == 0 => (key, entry.span),
+                (None, _) => {
+                    self.report(no_key(entry.span, group));
+                    continue;
+                }
+            };
+            let Some(key) = group.key(name) else {
+                self.report(unknown_key(name, place, group));
+                continue;
+            };
+            if let Some(first) = fields.found.get(key.name) {
+                self.report(duplicate_key(name, place, first.entry));
+                continue;
+            }
+            fields.found.insert(key.name, Field { entry: entry.span, value: &entry.value });
+        }
+        fields
+    }
+
+    /// Returns the value of a key that has no default.
+    pub(super) fn required(&mut self, fields: &Fields<'a>, key: &'static str) -> Option<&'a Value> {
+        let value = fields.get(key);
+        if value.is_none() && fields.complete {
+            self.report(missing_key(key, fields));
+        }
+        value
+    }
+
+    /// Returns the expression of a value that takes no unit.
+    pub(super) fn unitless(&mut self, value: &'a Value) -> Option<&'a Expr> {
+        match &value.unit {
+            None => Some(&value.expr),
+            Some(unit) => {
+                self.report(unit_without_use(unit));
+                None
+            }
+        }
+    }
+
+    /// Returns a whole number in a range, from a key without a default.
+    pub(super) fn whole(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        range: RangeInclusive<i128>,
+    ) -> Option<usize> {
+        let value = self.required(fields, key)?;
+        let expr = self.unitless(value)?;
+        self.whole_number(expr, key, range).map(to_usize)
+    }
+
+    /// Returns a whole number in a range, or the default.
+    pub(super) fn whole_or(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        range: RangeInclusive<i128>,
+        default: usize,
+    ) -> Option<usize> {
+        match fields.get(key) {
+            Some(_) => self.whole(fields, key, range),
+            None => Some(default),
+        }
+    }
+
+    /// Returns the value of an expression that must be a whole number in a range.
+    pub(super) fn whole_number(
+        &mut self,
+        expr: &Expr,
+        what: &str,
+        range: RangeInclusive<i128>,
+    ) -> Option<i128> {
+        let constant = self.constant(expr)?;
+        let Some(number) = constant.whole() else {
+            self.report(not_whole(expr.span, what, constant));
+            return None;
+        };
+        if !range.contains(&number) {
+            self.report(whole_out_of_range(expr.span, what, number, &range));
+            return None;
+        }
+        Some(number)
+    }
+
+    /// Returns a real number in a range, from a key without a default.
+    pub(super) fn real(&mut self, fields: &Fields<'a>, key: &'static str, range: Reals) -> Option<f32> {
+        let value = self.required(fields, key)?;
+        let expr = self.unitless(value)?;
+        self.real_number(expr, key, range)
+    }
+
+    /// Returns a real number in a range, or the default.
+    pub(super) fn real_or(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        range: Reals,
+        default: f32,
+    ) -> Option<f32> {
+        match fields.get(key) {
+            Some(_) => self.real(fields, key, range),
+            None => Some(default),
+        }
+    }
+
+    /// Returns the value of an expression that must be a real number in a range, also after rounding to f32.
+    pub(super) fn real_number(&mut self, expr: &Expr, what: &str, range: Reals) -> Option<f32> {
+        let constant = self.constant(expr)?;
+        let rounded = constant.real() as f32;
+        if !rounded.is_finite() || !range.contains(constant.real()) || !range.contains(f64::from(rounded)) {
+            self.report(real_out_of_range(expr.span, what, constant, range));
+            return None;
+        }
+        Some(rounded)
+    }
+
+    /// Returns which of its words a key is set to, and what is set in parentheses; the default word if it is not.
+    pub(super) fn choice(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        default: &'static str,
+    ) -> Option<(&'static str, Fields<'a>)> {
+        let table = fields.group.key(key).expect("the caller asks for keys of the table");
+        match fields.get(key) {
+            Some(value) => {
+                let expr = self.unitless(value)?;
+                self.chosen(table, expr)
+            }
+            None => {
+                let choice = table.choices.iter().find(|choice| choice.name == default);
+                let choice = choice.expect("the default is one of the words");
+                Some((choice.name, self.fields(choice.group, fields.owner, None)))
+            }
+        }
+    }
+
+    /// Returns which of its words a key without a default is set to, and what is set in parentheses.
+    pub(super) fn required_choice(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+    ) -> Option<(&'static str, Fields<'a>)> {
+        let table = fields.group.key(key).expect("the caller asks for keys of the table");
+        let value = self.required(fields, key)?;
+        let expr = self.unitless(value)?;
+        self.chosen(table, expr)
+    }
+
+    /// Returns which of the words of `key` an expression is.
+    pub(super) fn chosen(&mut self, key: &'static Key, expr: &'a Expr) -> Option<(&'static str, Fields<'a>)> {
+        match &expr.ungrouped().kind {
+            ExprKind::Name(name) => self.chosen_word(key, name, expr.span, None),
+            ExprKind::Call(Call { callee, arguments }) => {
+                self.chosen_word(key, &callee.text, callee.span, Some(arguments))
+            }
+            _ => {
+                self.report(not_a_choice(key, expr));
+                None
+            }
+        }
+    }
+
+    /// Returns which of the words of `key` a word is, with the entries behind it.
+    pub(super) fn chosen_word(
+        &mut self,
+        key: &'static Key,
+        word: &str,
+        span: Span,
+        entries: Option<&'a Entries>,
+    ) -> Option<(&'static str, Fields<'a>)> {
+        match key.choices.iter().find(|choice| choice.name == word) {
+            Some(choice) => Some((choice.name, self.fields(choice.group, span, entries))),
+            None => {
+                self.report(unknown_choice(key, word, span));
+                None
+            }
+        }
+    }
+}
+
+/// Converts a number that a range has kept small.
+pub(super) fn to_usize(number: i128) -> usize {
+    usize::try_from(number).expect("ranges of whole numbers end far below what usize holds")
+}
+
+/// Returns the words as `a`, `b` or `c`.
+pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match words.split_last() {
+        None => "nothing".to_string(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+    }
+}
+
+/// Suggests the nearest candidate, or lists them all.
+pub(super) fn suggestion<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    match nearest(word, candidates.clone()) {
+        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
+        None if candidates.clone().next().is_none() => None,
+        None => Some(format!("known here: {}", listed(candidates))),
+    }
+}
+
+fn unknown_key(name: &str, span: Span, group: &Group) -> Diagnostic {
+    let message = match group.keys {
+        [] => format!("nothing can be set here, found `{name}`"),
+        _ => format!("{} has no key `{name}`", group.title),
+    };
+    Diagnostic::error(Code::UnknownKey, span, message)
+        .label("unknown key")
+        .maybe_help(suggestion(name, group.keys.iter().map(|key| key.name)))
+}
+
+fn no_key(span: Span, group: &Group) -> Diagnostic {
+    let known = match group.keys {
+        [] => "takes no settings".to_string(),
+        keys => format!("takes {} by name", listed(keys.iter().map(|key| key.name))),
+    };
+    Diagnostic::error(Code::UnknownKey, span, format!("{} {known}", group.title))
+        .label("expected `key = value`")
+}
+
+fn duplicate_key(name: &str, span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::DuplicateKey, span, format!("`{name}` is given twice"))
+        .label("given again here")
+        .secondary(first, "first given here")
+        .help("keep one of the two")
+}
+
+fn missing_key(key: &str, fields: &Fields<'_>) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, fields.owner, format!("{} needs `{key}`", fields.group.title))
+        .label(format!("`{key}` is missing"))
+        .help(format!("add `{key} = …`"))
+}
+
+fn unit_without_use(unit: &Name) -> Diagnostic {
+    Diagnostic::error(Code::WrongUnit, unit.span, format!("no unit is expected here, found `{}`", unit.text))
+        .label("not expected")
+        .help("remove it, or put a comma or a new line before it")
+}
+
+fn not_whole(span: Span, what: &str, found: Constant) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, format!("`{what}` takes a whole number, found {found}"))
+        .label("expected a whole number")
+}
+
+fn whole_out_of_range(span: Span, what: &str, found: i128, range: &RangeInclusive<i128>) -> Diagnostic {
+    let expected = if found < *range.start() {
+        format!("at least {}", range.start())
+    } else {
+        format!("at most {}", range.end())
+    };
+    Diagnostic::error(Code::OutOfRange, span, format!("`{what}` must be {expected}, found {found}"))
+        .label(format!("expected {expected}"))
+}
+
+fn real_out_of_range(span: Span, what: &str, found: Constant, range: Reals) -> Diagnostic {
+    let expected = range.describe();
+    Diagnostic::error(Code::OutOfRange, span, format!("`{what}` must be {expected}, found {found}"))
+        .label(format!("expected {expected}"))
+}
+
+fn not_a_choice(key: &Key, expr: &Expr) -> Diagnostic {
+    let expected = listed(key.choices.iter().map(|choice| choice.name));
+    let message = format!("`{}` takes {expected}, found {}", key.name, expr.describe());
+    Diagnostic::error(Code::WrongType, expr.span, message).label(format!("expected {expected}"))
+}
+
+fn unknown_choice(key: &Key, word: &str, span: Span) -> Diagnostic {
+    let choices = key.choices.iter().map(|choice| choice.name);
+    Diagnostic::error(Code::UnknownValue, span, format!("`{word}` is no choice for `{}`", key.name))
+        .label(format!("expected {}", listed(choices.clone())))
+        .maybe_help(nearest(word, choices).map(|choice| format!("did you mean `{choice}`?")))
+}

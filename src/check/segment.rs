@@ -1,0 +1,488 @@
+//! States, the loop nest that updates them, and the gradient policy.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use super::outline::Outline;
+use super::reader::{LARGEST, Reals, suggestion, to_usize};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::ir::{self, NetworkId, StateId};
+use crate::span::Span;
+use crate::syntax::ast::{
+    Binary, Call, Expr, ExprKind, Gradient, Name, Operator, Repeat, StepKind, Steps, Update,
+};
+
+/// Most updates of an unrolled segment.
+const MOST_UPDATES: usize = 100_000;
+/// Name of the embedded input.
+const INPUT: &str = "x";
+
+/// A loop nest with what later checks need to know about its text.
+#[derive(Debug, Default)]
+pub(super) struct Nest<'a> {
+    /// The steps; parts with errors are left out.
+    pub(super) steps: Vec<ir::Step>,
+    /// Place of every update of `steps`, in the order of the text.
+    pub(super) updates: Vec<Span>,
+    /// Place of every update of each state, errors or not.
+    updated: BTreeMap<StateId, Span>,
+    /// States that an update reads, errors or not.
+    read: BTreeMap<StateId, Span>,
+    labels: BTreeMap<&'a str, Label>,
+    /// Whether anything was left out.
+    broken: bool,
+    /// Whether every step of the text is in the tree.
+    complete: bool,
+}
+
+/// A labelled loop.
+#[derive(Debug)]
+struct Label {
+    span: Span,
+    count: Option<usize>,
+}
+
+impl<'a> Context<'a> {
+    /// Returns how each state begins, or `None` for those with an error.
+    pub(super) fn state_inits(&mut self, outline: &Outline<'a>) -> Vec<Option<ir::Normal>> {
+        if outline.states.is_empty() {
+            self.missing_statement(outline, "state", "state z = normal(std = 1, truncate = 2)");
+        }
+        let default = Some(ir::Normal { std: 1.0, truncate: 2.0 });
+        outline
+            .states
+            .iter()
+            .map(|state| match state.init {
+                None => default.clone(),
+                Some(init) => {
+                    let (_, settings) = self.chosen(&super::keys::STATE, init)?;
+                    let std = self.real_or(&settings, "std", Reals::Positive, 1.0);
+                    let truncate = self.real_or(&settings, "truncate", Reals::Positive, 2.0);
+                    Some(ir::Normal { std: std?, truncate: truncate? })
+                }
+            })
+            .collect()
+    }
+
+    /// Checks the loop nest.
+    pub(super) fn nest(&mut self, outline: &Outline<'a>) -> Option<Nest<'a>> {
+        let Some(segment) = outline.segment else {
+            self.missing_statement(outline, "segment", "segment { z <- net(z + x) }");
+            return None;
+        };
+        let mut nest = Nest { complete: segment.steps.complete, ..Nest::default() };
+        nest.steps = self.steps(&segment.steps, outline, &mut nest);
+        let length = count_updates(&nest.steps);
+        if length > MOST_UPDATES {
+            self.report(segment_too_long(segment.keyword, length));
+            nest.broken = true;
+        }
+        Some(nest)
+    }
+
+    fn steps(&mut self, steps: &'a Steps, outline: &Outline<'a>, nest: &mut Nest<'a>) -> Vec<ir::Step> {
+        nest.complete &= steps.complete;
+        let mut checked = Vec::new();
+        for step in &steps.steps {
+            let step = match &step.kind {
+                StepKind::Update(update) => {
+                    let update = self.update(update, outline, nest);
+                    if update.is_some() {
+                        nest.updates.push(step.span);
+                    }
+                    update.map(ir::Step::Update)
+                }
+                StepKind::Repeat(repeat) => self.repeat(repeat, outline, nest).map(ir::Step::Repeat),
+            };
+            nest.broken |= step.is_none();
+            checked.extend(step);
+        }
+        checked
+    }
+
+    fn repeat(
+        &mut self,
+        repeat: &'a Repeat,
+        outline: &Outline<'a>,
+        nest: &mut Nest<'a>,
+    ) -> Option<ir::Repeat> {
+        let count = match self.constant(&repeat.count).map(|constant| (constant, constant.whole())) {
+            Some((_, Some(0))) => {
+                self.report(no_iterations(repeat.count.span));
+                None
+            }
+            Some(_) => self.whole_number(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
+            None => None,
+        };
+        if let Some(label) = &repeat.label {
+            match nest.labels.get(label.text.as_str()) {
+                Some(first) => self.report(duplicate_label(label, first.span)),
+                None => {
+                    nest.labels.insert(&label.text, Label { span: label.span, count });
+                }
+            }
+        }
+        if repeat.body.steps.is_empty() && repeat.body.complete {
+            self.report(no_body(repeat.body.span));
+            return None;
+        }
+        let body = self.steps(&repeat.body, outline, nest);
+        let label = repeat.label.as_ref().map(|label| label.text.clone());
+        Some(ir::Repeat { label, count: count?, body })
+    }
+
+    fn update(
+        &mut self,
+        update: &'a Update,
+        outline: &Outline<'a>,
+        nest: &mut Nest<'a>,
+    ) -> Option<ir::Update> {
+        let state = self.state(&update.state.text, update.state.span, outline);
+        if let Some(state) = state {
+            nest.updated.entry(state).or_insert(update.state.span);
+        }
+        let ExprKind::Call(Call { callee, arguments }) = &update.value.ungrouped().kind else {
+            self.report(no_network_call(update, outline));
+            return None;
+        };
+        let network = self.network_id(callee, outline);
+        let mut operands = Some(Vec::new());
+        match arguments.entries.as_slice() {
+            [entry] if entry.key.is_none() => match self.unitless(&entry.value) {
+                Some(sum) => self.operands(sum, outline, nest, &mut operands),
+                None => operands = None,
+            },
+            entries => {
+                if arguments.complete {
+                    self.report(no_sum(callee, arguments.span, entries.len()));
+                }
+                operands = None;
+            }
+        }
+        Some(ir::Update { state: state?, network: network?, operands: operands? })
+    }
+
+    /// Appends the operands of a sum from left to right.
+    fn operands(
+        &mut self,
+        expr: &'a Expr,
+        outline: &Outline<'a>,
+        nest: &mut Nest<'a>,
+        operands: &mut Option<Vec<ir::Operand>>,
+    ) {
+        let operand = match &expr.ungrouped().kind {
+            ExprKind::Binary(Binary { operator: Operator::Add, left, right }) => {
+                self.operands(left, outline, nest, operands);
+                self.operands(right, outline, nest, operands);
+                return;
+            }
+            ExprKind::Name(name) if name == INPUT => Some(ir::Operand::Input),
+            ExprKind::Name(name) => {
+                let state = self.state(name, expr.span, outline);
+                if let Some(state) = state {
+                    nest.read.entry(state).or_insert(expr.span);
+                }
+                state.map(ir::Operand::State)
+            }
+            _ => {
+                self.report(no_operand(expr));
+                None
+            }
+        };
+        match (operand, operands.as_mut()) {
+            (Some(operand), Some(list)) => list.push(operand),
+            _ => *operands = None,
+        }
+    }
+
+    /// Returns the state with this name, or reports that there is none.
+    pub(super) fn state(&mut self, name: &str, span: Span, outline: &Outline<'a>) -> Option<StateId> {
+        let index = outline.states.iter().position(|state| state.name.text == name);
+        if index.is_none() && self.complete {
+            self.report(unknown_state(name, span, outline));
+        }
+        index.map(StateId)
+    }
+
+    fn network_id(&mut self, name: &Name, outline: &Outline<'a>) -> Option<NetworkId> {
+        let index = outline.networks.iter().position(|network| network.name.text == name.text);
+        if index.is_none() && self.complete {
+            self.report(unknown_network(name, outline));
+        }
+        index.map(NetworkId)
+    }
+
+    /// Reports states that are never updated or never read.
+    pub(super) fn idle_states(
+        &mut self,
+        outline: &Outline<'a>,
+        nest: &Nest<'a>,
+        predicted: &[Option<StateId>],
+    ) {
+        if !nest.complete || !self.complete {
+            return;
+        }
+        for (index, state) in outline.states.iter().enumerate() {
+            let id = StateId(index);
+            if !nest.updated.contains_key(&id) {
+                self.report(never_updated(state.name));
+            }
+            if !nest.read.contains_key(&id) && !predicted.contains(&Some(id)) {
+                self.report(never_read(state.name, nest.updated.get(&id).copied()));
+            }
+        }
+    }
+
+    /// Checks the gradient policy.
+    pub(super) fn gradient(
+        &mut self,
+        outline: &Outline<'a>,
+        nest: Option<&Nest<'a>>,
+    ) -> Option<ir::Gradient> {
+        let Some(gradient) = outline.gradient else { return Some(ir::Gradient::OneStep) };
+        let (word, _) =
+            self.chosen_word(&super::keys::GRADIENT, &gradient.policy.text, gradient.policy.span, None)?;
+        if word == "last" {
+            return self.last(gradient, nest);
+        }
+        if let Some(extra) = gradient.arguments.first() {
+            self.report(gradient_takes_nothing(word, extra.span));
+            return None;
+        }
+        Some(if word == "full" { ir::Gradient::Full } else { ir::Gradient::OneStep })
+    }
+
+    fn last(&mut self, gradient: &'a Gradient, nest: Option<&Nest<'a>>) -> Option<ir::Gradient> {
+        let (count_expr, label) = match gradient.arguments.as_slice() {
+            [label] => (None, label),
+            [count, label] => (Some(count), label),
+            _ => {
+                self.report(last_of_what(gradient.policy.span));
+                return None;
+            }
+        };
+        let ExprKind::Name(name) = &label.kind else {
+            self.report(last_of_what(label.span));
+            return None;
+        };
+        let count = match count_expr {
+            Some(expr) => self.whole_number(expr, "last", 1..=LARGEST).map(to_usize),
+            None => Some(1),
+        };
+        let nest = nest?;
+        let Some(loop_) = nest.labels.get(name.as_str()) else {
+            if nest.complete && self.complete {
+                self.report(unknown_loop(name, label.span, nest));
+            }
+            return None;
+        };
+        let count = count?;
+        if let Some(available) = loop_.count.filter(|&available| count > available) {
+            let span = count_expr.map_or(label.span, |expr| expr.span);
+            self.report(more_than_the_loop_has(name, span, count, loop_.span, available));
+            return None;
+        }
+        Some(ir::Gradient::Last { count, label: name.clone() })
+    }
+}
+
+impl Nest<'_> {
+    /// Returns whether `steps` holds everything the text says.
+    pub(super) fn whole(&self) -> bool {
+        self.complete && !self.broken
+    }
+}
+
+/// Returns the number of updates of the unrolled steps, or the largest number there is.
+fn count_updates(steps: &[ir::Step]) -> usize {
+    steps.iter().fold(0, |sum, step| {
+        sum.saturating_add(match step {
+            ir::Step::Update(_) => 1,
+            ir::Step::Repeat(repeat) => count_updates(&repeat.body).saturating_mul(repeat.count),
+        })
+    })
+}
+
+/// Sets the names that states and networks are stored under.
+///
+/// The published codes have two states, of which the one that predicts the tokens is the high one, and one
+/// network for both or one for each. Models of that shape get their names; others are stored under the names of the spec.
+pub(super) fn name_storage(model: &mut ir::Model) {
+    let high = model.token_head.state;
+    let states = model.states.len();
+    for (index, state) in model.states.iter_mut().enumerate() {
+        state.stored_as = match states {
+            1 => "H_init".to_string(),
+            2 if StateId(index) == high => "H_init".to_string(),
+            2 => "L_init".to_string(),
+            _ => format!("{}_init", state.name),
+        };
+    }
+    let names = match (model.networks.len(), states) {
+        (1, _) => Some(vec!["L_level"]),
+        (2, 2) => match (serves(model, NetworkId(0)), serves(model, NetworkId(1))) {
+            (Serves::High, Serves::Low) => Some(vec!["H_level", "L_level"]),
+            (Serves::Low, Serves::High) => Some(vec!["L_level", "H_level"]),
+            _ => None,
+        },
+        _ => None,
+    };
+    for (index, network) in model.networks.iter_mut().enumerate() {
+        network.stored_as = match &names {
+            Some(names) => names[index].to_string(),
+            None => format!("{}_level", network.name),
+        };
+    }
+}
+
+/// Which states a network updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serves {
+    /// The one that predicts the tokens.
+    High,
+    /// Another one.
+    Low,
+    /// Both, or none.
+    Mixed,
+}
+
+fn serves(model: &ir::Model, network: NetworkId) -> Serves {
+    let mut updates = model.updates().into_iter().filter(|update| update.network == network).peekable();
+    if updates.peek().is_none() {
+        return Serves::Mixed;
+    }
+    let (high, low): (Vec<_>, Vec<_>) = updates.partition(|update| update.state == model.token_head.state);
+    match (high.is_empty(), low.is_empty()) {
+        (false, true) => Serves::High,
+        (true, false) => Serves::Low,
+        _ => Serves::Mixed,
+    }
+}
+
+fn no_iterations(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::EmptyLoop, span, "`repeat 0` does nothing")
+        .label("expected at least 1")
+        .help("remove the loop, or repeat at least once")
+}
+
+fn no_body(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::EmptyLoop, span, "this loop has nothing to repeat")
+        .label("empty")
+        .help("remove the loop, or give it an update")
+}
+
+fn segment_too_long(span: Span, length: usize) -> Diagnostic {
+    let message = format!("a segment has at most {MOST_UPDATES} updates, found {length}");
+    Diagnostic::error(Code::SegmentTooLong, span, message)
+        .label("too long once its loops are unrolled")
+        .help("repeat less often")
+}
+
+fn duplicate_label(label: &Name, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::DuplicateName, label.span, format!("`{}` already labels a loop", label.text))
+        .label("labels a second loop")
+        .secondary(first, "labels this loop")
+        .help("choose another label")
+}
+
+fn unknown_state(name: &str, span: Span, outline: &Outline<'_>) -> Diagnostic {
+    let message = format!("there is no state `{name}`");
+    let diagnostic = Diagnostic::error(Code::UnknownName, span, message)
+        .label("expected a state")
+        .maybe_help(suggestion(name, outline.states.iter().map(|state| state.name.text.as_str())));
+    match outline.kind_of(name) {
+        Some(kind) => diagnostic.note(format!("`{name}` is {kind}")),
+        None if name == INPUT => diagnostic.note("`x` is the embedded input, which is read but not updated"),
+        None => diagnostic,
+    }
+}
+
+fn unknown_network(name: &Name, outline: &Outline<'_>) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error(Code::UnknownName, name.span, format!("there is no network `{}`", name.text))
+            .label("expected a network")
+            .maybe_help(suggestion(
+                &name.text,
+                outline.networks.iter().map(|network| network.name.text.as_str()),
+            ));
+    match outline.kind_of(&name.text) {
+        Some(kind) => diagnostic.note(format!("`{}` is {kind}", name.text)),
+        None => diagnostic,
+    }
+}
+
+fn no_network_call(update: &Update, outline: &Outline<'_>) -> Diagnostic {
+    let network = outline.networks.first().map_or("net", |network| network.name.text.as_str());
+    let message = format!("an update applies a network, found {}", update.value.describe());
+    Diagnostic::error(Code::WrongType, update.value.span, message)
+        .label("expected a network applied to a sum")
+        .help(format!("write `{} <- {network}({} + x)`", update.state.text, update.state.text))
+}
+
+fn no_sum(network: &Name, span: Span, found: usize) -> Diagnostic {
+    let message = match found {
+        1 => format!("`{}` reads a sum of states and `x`, found a setting", network.text),
+        _ => format!("`{}` reads one sum of states and `x`, found {found} arguments", network.text),
+    };
+    Diagnostic::error(Code::WrongType, span, message)
+        .label("expected one sum")
+        .help("add the parts up with `+`")
+}
+
+fn no_operand(expr: &Expr) -> Diagnostic {
+    let message = format!("a network reads a sum of states and `x`, found {}", expr.describe());
+    Diagnostic::error(Code::WrongType, expr.span, message).label("expected a state or `x`")
+}
+
+fn never_updated(state: &Name) -> Diagnostic {
+    Diagnostic::error(
+        Code::StateNeverUpdated,
+        state.span,
+        format!("the state `{}` is never updated", state.text),
+    )
+    .label("defined here")
+    .help(format!("update it in the segment with `{} <- …`, or remove it", state.text))
+}
+
+fn never_read(state: &Name, updated: Option<Span>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        Code::StateNeverRead,
+        state.span,
+        format!("the state `{}` is never read", state.text),
+    )
+    .label("defined here")
+    .help("read it in an update or in a `predict`, or remove it");
+    match updated {
+        Some(span) => diagnostic.secondary(span, "updated here"),
+        None => diagnostic,
+    }
+}
+
+fn gradient_takes_nothing(policy: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, format!("nothing may follow `gradient {policy}`"))
+        .label("not expected")
+        .help("remove it, or write `gradient last LOOP`")
+}
+
+fn last_of_what(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, "`gradient last` names a labelled loop")
+        .label("expected the label of a loop")
+        .help("write `gradient last LOOP` or `gradient last 2 LOOP`")
+}
+
+fn unknown_loop(name: &str, span: Span, nest: &Nest<'_>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code::UnknownName, span, format!("no loop is labelled `{name}`"))
+        .label("expected the label of a loop");
+    match suggestion(name, nest.labels.keys().copied()) {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic.help(format!("label a loop with `{name}: repeat …`")),
+    }
+}
+
+fn more_than_the_loop_has(name: &str, span: Span, count: usize, label: Span, available: usize) -> Diagnostic {
+    let message = format!("`{name}` has {available} iterations, the gradient asks for the last {count}");
+    Diagnostic::error(Code::OutOfRange, span, message)
+        .label(format!("expected at most {available}"))
+        .secondary(label, format!("{available} iterations"))
+        .help("ask for fewer, or write `gradient full`")
+}

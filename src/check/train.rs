@@ -1,0 +1,405 @@
+//! The `train` block.
+
+use super::Context;
+use super::outline::Outline;
+use super::reader::{Fields, LARGEST, Reals, listed, to_usize};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::ir;
+use crate::span::Span;
+use crate::syntax::ast::{Expr, ExprKind, Train, Value};
+use crate::syntax::nearest;
+
+/// Most steps a length may count; more would not be exact as a real number.
+const MOST_STEPS: i128 = 1_000_000_000_000;
+
+impl<'a> Context<'a> {
+    /// Checks the `train` block against the model, as far as that is known.
+    pub(super) fn train(
+        &mut self,
+        train: &'a Train,
+        outline: &Outline<'a>,
+        model: Option<&ir::Model>,
+    ) -> Option<ir::Train> {
+        let fields = self.fields(&super::keys::TRAIN, train.keyword, Some(&train.entries));
+        let data = self.data(&fields);
+        if let (Some(data), Some(model)) = (&data, model) {
+            self.data_fits(&fields, data, outline, model);
+        }
+        let loss = self.choice(&fields, "loss", "stablemax").map(|(word, _)| match word {
+            "softmax" => ir::Loss::Softmax,
+            _ => ir::Loss::Stablemax,
+        });
+        let optimizer = self.optimizer(&fields);
+        let puzzle_optimizer = self.puzzle_optimizer(&fields, outline);
+        let ema = match fields.get("ema") {
+            Some(_) => self.real(&fields, "ema", Reals::OpenShare).map(Some),
+            None => Some(None),
+        };
+        let schedule = self.schedule(&fields);
+        let batch = self.whole(&fields, "batch", 1..=LARGEST);
+        let length = self.length(&fields);
+        let eval_every = self.eval_every(&fields, length);
+        if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
+            && schedule.warmup_steps >= steps
+        {
+            self.report(only_warmup(
+                fields.span("schedule"),
+                schedule.warmup_steps,
+                fields.span("steps"),
+                steps,
+            ));
+        }
+        let precision = self.choice(&fields, "precision", "f32").map(|(word, _)| match word {
+            "bf16" => ir::Precision::Bf16,
+            _ => ir::Precision::F32,
+        });
+        let seed = match fields.get("seed") {
+            Some(value) => self
+                .unitless(value)
+                .and_then(|expr| self.whole_number(expr, "seed", 0..=i128::from(u64::MAX)))
+                .map(|seed| u64::try_from(seed).expect("the range ends with u64")),
+            None => Some(0),
+        };
+        Some(ir::Train {
+            data: data?,
+            loss: loss?,
+            optimizer: optimizer?,
+            puzzle_optimizer: puzzle_optimizer?,
+            ema: ema?,
+            schedule: schedule?,
+            batch: batch?,
+            length: length?,
+            eval_every: eval_every?,
+            precision: precision?,
+            seed: seed?,
+        })
+    }
+
+    fn data(&mut self, fields: &Fields<'a>) -> Option<ir::Data> {
+        let value = self.required(fields, "data")?;
+        let expr = self.unitless(value)?;
+        match &expr.ungrouped().kind {
+            ExprKind::Text(folder) if folder.trim().is_empty() => {
+                self.report(no_folder(expr.span));
+                None
+            }
+            ExprKind::Text(folder) => Some(ir::Data::Folder(folder.clone())),
+            ExprKind::Call(_) | ExprKind::Name(_) => {
+                let key = super::keys::TRAIN.key("data").expect("the table has this key");
+                match self.chosen(key, expr)? {
+                    ("sudoku", settings) => self.sudoku(&settings).map(ir::Data::Sudoku),
+                    (_, settings) => self.maze(&settings).map(ir::Data::Maze),
+                }
+            }
+            _ => {
+                self.report(no_data(expr));
+                None
+            }
+        }
+    }
+
+    fn sudoku(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedSudoku> {
+        let size = self.whole(settings, "size", 1..=LARGEST);
+        let fewest = match size {
+            Some(4) => Some(4),
+            Some(6) => Some(8),
+            Some(9) => Some(17),
+            Some(other) => {
+                self.report(sudoku_size(settings.span("size"), other));
+                None
+            }
+            None => None,
+        };
+        let most = size.map_or(LARGEST, |size| (size * size) as i128 - 1);
+        let givens = self.whole(settings, "givens", fewest.unwrap_or(1)..=most);
+        let train = self.whole(settings, "train", 1..=LARGEST);
+        let test = self.whole(settings, "test", 1..=LARGEST);
+        let augment = self.choice(settings, "augment", "true").map(|(word, _)| word == "true");
+        fewest?;
+        Some(ir::GeneratedSudoku {
+            size: size?,
+            givens: givens?,
+            train: train?,
+            test: test?,
+            augment: augment?,
+        })
+    }
+
+    fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
+        let size = self.whole(settings, "size", 2..=1_000);
+        let cells = size.map_or(LARGEST, |size| (size * size) as i128);
+        let min_path = self.whole_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
+        let train = self.whole(settings, "train", 1..=LARGEST);
+        let test = self.whole(settings, "test", 1..=LARGEST);
+        Some(ir::GeneratedMaze { size: size?, min_path: min_path?, train: train?, test: test? })
+    }
+
+    /// Compares vocabulary and positions with generated puzzles, whose sizes are known.
+    fn data_fits(&mut self, fields: &Fields<'a>, data: &ir::Data, outline: &Outline<'a>, model: &ir::Model) {
+        let (what, vocab, size) = match data {
+            ir::Data::Folder(_) => return,
+            ir::Data::Sudoku(sudoku) => ("Sudoku puzzles", sudoku.size + 2, sudoku.size),
+            ir::Data::Maze(maze) => ("mazes", 6, maze.size),
+        };
+        let what = format!("{what} of side {size}");
+        let tokens = outline.tokens.map_or(outline.name.span, |section| section.name.span);
+        let data = fields.span("data");
+        if model.tokens.vocab != vocab {
+            self.report(data_disagrees("vocab", model.tokens.vocab, vocab, &what, tokens, data));
+        }
+        if model.tokens.positions != size * size {
+            self.report(data_disagrees(
+                "positions",
+                model.tokens.positions,
+                size * size,
+                &what,
+                tokens,
+                data,
+            ));
+        }
+    }
+
+    fn optimizer(&mut self, fields: &Fields<'a>) -> Option<ir::Optimizer> {
+        let (word, settings) = self.required_choice(fields, "optimizer")?;
+        let lr = self.real(&settings, "lr", Reals::Positive);
+        let betas = match settings.get("betas") {
+            Some(value) => self.betas(value),
+            None => Some([0.9, 0.95]),
+        };
+        let weight_decay = self.real_or(&settings, "weight_decay", Reals::NotNegative, 0.0);
+        let eps = match word {
+            "adamw" => self.real_or(&settings, "eps", Reals::Positive, 1e-8),
+            _ => Some(0.0),
+        };
+        let [beta1, beta2] = betas?;
+        let adam = ir::Adam { lr: lr?, beta1, beta2, weight_decay: weight_decay? };
+        let eps = eps?;
+        Some(match word {
+            "adamw" => ir::Optimizer::AdamW { adam, eps },
+            _ => ir::Optimizer::AdamAtan2(adam),
+        })
+    }
+
+    fn betas(&mut self, value: &'a Value) -> Option<[f32; 2]> {
+        let expr = self.unitless(value)?;
+        let ExprKind::Tuple(parts) = &expr.kind else {
+            self.report(no_pair(expr.span, &expr.describe()));
+            return None;
+        };
+        let [first, second] = parts.as_slice() else {
+            self.report(no_pair(expr.span, &expr.describe()));
+            return None;
+        };
+        let beta1 = self.real_number(first, "betas", Reals::Decay);
+        let beta2 = self.real_number(second, "betas", Reals::Decay);
+        Some([beta1?, beta2?])
+    }
+
+    /// Returns `Some(None)` for a model without puzzle vectors and `None` if there is an error.
+    fn puzzle_optimizer(
+        &mut self,
+        fields: &Fields<'a>,
+        outline: &Outline<'a>,
+    ) -> Option<Option<ir::SignSgd>> {
+        match (outline.puzzles, fields.entry_span("puzzles")) {
+            (None, None) => Some(None),
+            (None, Some(span)) => {
+                if self.complete {
+                    self.report(optimizer_without_puzzles(span, outline.name.span));
+                }
+                None
+            }
+            (Some(section), None) => {
+                if fields.complete() {
+                    self.report(puzzles_without_optimizer(fields.owner(), section.name.span));
+                }
+                None
+            }
+            (Some(_), Some(_)) => {
+                let (_, settings) = self.required_choice(fields, "puzzles")?;
+                let lr = self.real(&settings, "lr", Reals::Positive);
+                let weight_decay = self.real_or(&settings, "weight_decay", Reals::NotNegative, 0.0);
+                Some(Some(ir::SignSgd { lr: lr?, weight_decay: weight_decay? }))
+            }
+        }
+    }
+
+    fn schedule(&mut self, fields: &Fields<'a>) -> Option<ir::Schedule> {
+        let (word, settings) = self.choice(fields, "schedule", "constant")?;
+        let shape = match word {
+            "cosine" => ir::ScheduleShape::Cosine,
+            "linear" => ir::ScheduleShape::Linear,
+            _ => ir::ScheduleShape::Constant,
+        };
+        let warmup_steps = match settings.get("warmup_steps") {
+            Some(value) => self
+                .unitless(value)
+                .and_then(|expr| self.whole_number(expr, "warmup_steps", 0..=MOST_STEPS))
+                .map(|steps| to_usize(steps) as u64),
+            None => Some(0),
+        };
+        let min_ratio = match shape {
+            ir::ScheduleShape::Constant => Some(1.0),
+            ir::ScheduleShape::Cosine | ir::ScheduleShape::Linear => {
+                self.real_or(&settings, "min_ratio", Reals::Share, 0.0)
+            }
+        };
+        Some(ir::Schedule { shape, warmup_steps: warmup_steps?, min_ratio: min_ratio? })
+    }
+
+    fn length(&mut self, fields: &Fields<'a>) -> Option<ir::Length> {
+        match (fields.entry_span("epochs"), fields.entry_span("steps")) {
+            (Some(epochs), Some(steps)) => {
+                let (first, second) = if epochs < steps { (epochs, steps) } else { (steps, epochs) };
+                self.report(two_lengths(second, first));
+                None
+            }
+            (None, None) => {
+                if fields.complete() {
+                    self.report(no_length(fields.owner()));
+                }
+                None
+            }
+            (Some(_), None) => {
+                let value = self.required(fields, "epochs")?;
+                let expr = self.unitless(value)?;
+                self.epochs(expr, "epochs").map(ir::Length::Epochs)
+            }
+            (None, Some(_)) => {
+                let value = self.required(fields, "steps")?;
+                let expr = self.unitless(value)?;
+                self.steps_number(expr, "steps").map(ir::Length::Steps)
+            }
+        }
+    }
+
+    fn epochs(&mut self, expr: &'a Expr, what: &str) -> Option<f64> {
+        self.real_number(expr, what, Reals::Positive)?;
+        // The value is kept in full, since epochs are counted as f64.
+        self.constant(expr).map(super::constant::Constant::real)
+    }
+
+    fn steps_number(&mut self, expr: &'a Expr, what: &str) -> Option<u64> {
+        self.whole_number(expr, what, 1..=MOST_STEPS).map(|steps| to_usize(steps) as u64)
+    }
+
+    /// Returns `Some(None)` where the model is evaluated at the end alone and `None` if there is an error.
+    fn eval_every(&mut self, fields: &Fields<'a>, length: Option<ir::Length>) -> Option<Option<ir::Length>> {
+        let Some(value) = fields.get("eval_every") else { return Some(None) };
+        let Some(unit) = &value.unit else {
+            self.report(unit_missing(value.span));
+            return None;
+        };
+        let every = match unit.text.as_str() {
+            "epochs" => ir::Length::Epochs(self.epochs(&value.expr, "eval_every")?),
+            "steps" => ir::Length::Steps(self.steps_number(&value.expr, "eval_every")?),
+            _ => {
+                self.report(unknown_unit(&unit.text, unit.span));
+                return None;
+            }
+        };
+        let never = match (every, length) {
+            (ir::Length::Epochs(every), Some(ir::Length::Epochs(length))) => every > length,
+            (ir::Length::Steps(every), Some(ir::Length::Steps(length))) => every > length,
+            _ => false,
+        };
+        if never {
+            let key = if matches!(every, ir::Length::Epochs(_)) { "epochs" } else { "steps" };
+            self.report(never_evaluated(value.span, fields.span(key)));
+        }
+        Some(Some(every))
+    }
+}
+
+fn no_folder(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::OutOfRange, span, "the data folder has no name")
+        .label("expected the path of a folder")
+        .help("name a dataset folder, or generate puzzles with `sudoku(…)` or `maze(…)`")
+}
+
+fn no_data(expr: &Expr) -> Diagnostic {
+    let message = format!("`data` takes a folder, `sudoku(…)` or `maze(…)`, found {}", expr.describe());
+    Diagnostic::error(Code::WrongType, expr.span, message)
+        .label("expected a string, `sudoku(…)` or `maze(…)`")
+}
+
+fn sudoku_size(span: Span, found: usize) -> Diagnostic {
+    Diagnostic::error(Code::OutOfRange, span, format!("Sudoku grids have side 4, 6 or 9, found {found}"))
+        .label("expected 4, 6 or 9")
+}
+
+fn data_disagrees(
+    key: &str,
+    found: usize,
+    expected: usize,
+    what: &str,
+    tokens: Span,
+    data: Span,
+) -> Diagnostic {
+    let message = format!("{what} have {key} = {expected}, the model has {key} = {found}");
+    Diagnostic::error(Code::DataMismatch, data, message)
+        .label(format!("{key} = {expected}"))
+        .secondary(tokens, format!("{key} = {found}"))
+        .help(format!("write `{key} = {expected}` in `tokens`"))
+}
+
+fn no_pair(span: Span, found: &str) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, format!("`betas` takes two numbers, found {found}"))
+        .label("expected two numbers")
+        .help("write `betas = (0.9, 0.95)`")
+}
+
+fn optimizer_without_puzzles(span: Span, model: Span) -> Diagnostic {
+    Diagnostic::error(Code::PuzzleOptimizerMismatch, span, "the model has no puzzle vectors to train")
+        .label("would have no effect")
+        .secondary(model, "this model has no `puzzles`")
+        .help("remove it, or add `puzzles { … }` to the model")
+}
+
+fn puzzles_without_optimizer(span: Span, section: Span) -> Diagnostic {
+    Diagnostic::error(Code::PuzzleOptimizerMismatch, span, "the puzzle vectors have no optimizer")
+        .label("`puzzles` is missing")
+        .secondary(section, "the vectors")
+        .help("add `puzzles = sign_sgd(lr = 1e-4, weight_decay = 1.0)`")
+}
+
+fn two_lengths(span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::ConflictingKeys, span, "`epochs` and `steps` exclude each other")
+        .label("a second length")
+        .secondary(first, "the length is given here")
+        .help("keep one of the two")
+}
+
+fn no_length(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, span, "`train` needs `epochs` or `steps`")
+        .label("does not say when to stop")
+        .help("add `epochs = …` or `steps = …`")
+}
+
+fn unit_missing(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::WrongUnit, span, "`eval_every` needs a unit")
+        .label("of what")
+        .help("write `epochs` or `steps` behind the number")
+}
+
+fn unknown_unit(unit: &str, span: Span) -> Diagnostic {
+    let units = super::keys::UNITS;
+    Diagnostic::error(Code::WrongUnit, span, format!("there is no unit `{unit}`"))
+        .label(format!("expected {}", listed(units.iter().copied())))
+        .maybe_help(nearest(unit, units.iter().copied()).map(|unit| format!("did you mean `{unit}`?")))
+}
+
+fn never_evaluated(span: Span, length: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, "the model is evaluated at the end alone")
+        .label("longer than the training")
+        .secondary(length, "the length of the training")
+        .help("make it shorter, or leave it out")
+}
+
+fn only_warmup(span: Span, warmup_steps: u64, steps_span: Span, steps: u64) -> Diagnostic {
+    let message = format!("{warmup_steps} steps of warm-up leave nothing of {steps} steps of training");
+    Diagnostic::warning(Code::WithoutEffect, span, message)
+        .label("the rate never reaches `lr`")
+        .secondary(steps_span, "the length of the training")
+        .help("warm up for fewer steps, or train longer")
+}
