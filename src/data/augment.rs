@@ -17,7 +17,7 @@ const DRAWS: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Augment {
     size: SudokuSize,
-    held_out: Arc<BTreeSet<Vec<i32>>>,
+    held_out: Arc<BTreeSet<Vec<u8>>>,
 }
 
 impl Augment {
@@ -29,7 +29,7 @@ impl Augment {
     /// Makes sure that training never sees the solution grid of a puzzle in `dataset`: a draw that would show
     /// one is drawn again.
     pub fn with_held_out(self, dataset: &Dataset) -> Augment {
-        let held_out = (0..dataset.examples()).map(|example| dataset.labels(example).collect()).collect();
+        let held_out = (0..dataset.examples()).map(|example| key(dataset.labels(example))).collect();
         Augment { held_out: Arc::new(held_out), ..self }
     }
 
@@ -47,10 +47,8 @@ impl Augment {
         if self.held_out.is_empty() {
             return Ok(());
         }
-        let mut shared = (0..dataset.examples()).filter(|&example| {
-            let grid: Vec<i32> = dataset.labels(example).collect();
-            self.held_out.contains(&grid)
-        });
+        let mut shared =
+            (0..dataset.examples()).filter(|&example| self.held_out.contains(&key(dataset.labels(example))));
         match shared.next() {
             None => Ok(()),
             Some(example) => Err(DataError::array_row(
@@ -61,15 +59,20 @@ impl Augment {
         }
     }
 
-    /// Draws a symmetry and applies it to the inputs and labels of a row, `[S]` each.
+    /// Draws a symmetry that shows no held-out solution grid and applies it to the inputs and labels of a row, `[S]` each.
     pub(super) fn draw(&self, inputs: &[i32], labels: &[i32], random: &mut Stream) -> (Vec<i32>, Vec<i32>) {
         for _ in 0..DRAWS {
             let symmetry = SudokuSymmetry::draw(self.size, random);
             let moved = symmetry.apply(labels);
-            if !self.held_out.contains(&moved) {
+            if self.held_out.is_empty() || !self.held_out.contains(&key(moved.iter().copied())) {
                 return (symmetry.apply(inputs), moved);
             }
         }
         (inputs.to_vec(), labels.to_vec())
     }
+}
+
+/// Packs a grid of labels; an ignored label, which no solution grid has, becomes 0.
+fn key(labels: impl Iterator<Item = i32>) -> Vec<u8> {
+    labels.map(|label| u8::try_from(label).unwrap_or(0)).collect()
 }

@@ -22,7 +22,7 @@ pub const GOAL: i32 = 4;
 pub const PATH: i32 = 5;
 
 /// The characters of the tokens 1 to 5.
-pub(crate) const CHARACTERS: [char; 5] = ['#', ' ', 'S', 'G', 'o'];
+const CHARACTERS: [char; 5] = ['#', ' ', 'S', 'G', 'o'];
 
 /// Yields the neighbours of a cell in the order down, left, right, up.
 fn neighbours(side: usize, cell: usize) -> impl Iterator<Item = usize> {
@@ -148,7 +148,13 @@ pub fn is_optimal_path(question: &[i32], answer: &[i32]) -> bool {
     check_answer(question, answer).is_ok() && path_cells(answer) == path_cells(&best)
 }
 
-fn character(token: i32) -> char {
+/// Returns the token of a character.
+pub(crate) fn token(character: char) -> Option<i32> {
+    CHARACTERS.iter().position(|&known| known == character).map(|index| index as i32 + WALL)
+}
+
+/// Returns the character of a token, `?` if it has none.
+pub(crate) fn character(token: i32) -> char {
     match token {
         WALL..=PATH => CHARACTERS[(token - WALL) as usize],
         _ => '?',
@@ -327,8 +333,7 @@ mod tests {
     use super::*;
 
     fn tokens(rows: &[&str]) -> Vec<i32> {
-        let token = |character| CHARACTERS.iter().position(|&known| known == character).unwrap() as i32 + 1;
-        rows.iter().flat_map(|row| row.chars()).map(token).collect()
+        rows.iter().flat_map(|row| row.chars()).map(|character| token(character).unwrap()).collect()
     }
 
     #[test]

@@ -15,18 +15,21 @@
 
 mod augment;
 mod batch;
+mod build;
 mod dataset;
 mod error;
 mod kind;
 mod loader;
 mod maze;
 mod npy;
+pub mod puzzle;
 pub mod random;
 mod sudoku;
 mod write;
 
 pub use augment::Augment;
 pub use batch::{Batch, TestBatches};
+pub use build::{BuiltDataset, Copies, MazeBuild, SudokuBuild, build_maze, build_sudoku};
 pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
 pub use error::DataError;
 pub use kind::{Pair, PuzzleKind, PuzzleSplits};

@@ -1,0 +1,374 @@
+//! Building datasets from CSV files, or from generated puzzles.
+//!
+//! A folder has `train.csv` and `test.csv` with the columns `source,question,answer,rating` of the public
+//! Sudoku and maze sets. What is built has the content that the published builders give it wherever they
+//! leave nothing to chance: the same rows in the same order, groups and identifiers. They never seed their
+//! random numbers, so subsets and random copies can only be alike in kind. Unlike them, every row is checked.
+
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord};
+
+use super::augment::Augment;
+use super::dataset::{Dataset, DatasetBuilder, Metadata, Split};
+use super::error::DataError;
+use super::kind::{Pair, PuzzleKind, PuzzleSplits};
+use super::maze::{self, DIHEDRAL_IMAGES, dihedral_image};
+use super::random::Stream;
+use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
+use super::write::{Existing, SplitToWrite, TokenType, write_dataset};
+
+/// The header of a CSV file.
+const COLUMNS: [&str; 4] = ["source", "question", "answer", "rating"];
+
+/// How to build a Sudoku dataset from CSV files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SudokuBuild {
+    /// Size of the grids.
+    pub size: SudokuSize,
+    /// Training puzzles to keep, drawn at random; all of them if there are not more.
+    pub subsample: Option<usize>,
+    /// Random symmetric copies of each training puzzle, besides the puzzle itself.
+    pub copies: usize,
+    /// Lowest rating to keep, in training and test; it is applied before the subsample is drawn.
+    pub min_difficulty: Option<i64>,
+    /// Seed of the subsample and of the copies.
+    pub seed: u64,
+}
+
+/// How to build a maze dataset from CSV files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MazeBuild {
+    /// Training mazes to keep, drawn at random; all of them if there are not more.
+    pub subsample: Option<usize>,
+    /// Whether each training maze is given in all eight dihedral images.
+    pub dihedral: bool,
+    /// Seed of the subsample.
+    pub seed: u64,
+}
+
+/// Copies of each training puzzle; a puzzle and its copies make up a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// None, only the puzzle itself.
+    None,
+    /// This many random Sudoku symmetries, besides the puzzle itself.
+    Symmetries(usize),
+    /// All eight turns and flips of a maze, the puzzle itself being the first.
+    Dihedral,
+}
+
+/// A dataset that was built, ready to be used or written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuiltDataset {
+    /// Training split.
+    pub train: Dataset,
+    /// Test split.
+    pub test: Dataset,
+    /// Integer type of the training tokens when written, as the published builders choose it.
+    pub train_tokens: TokenType,
+}
+
+impl BuiltDataset {
+    /// Builds a dataset from puzzles of one kind. Only training puzzles are copied.
+    ///
+    /// A random copy never shows the solution grid of a test puzzle.
+    ///
+    /// # Errors
+    ///
+    /// If the copies do not fit the kind of puzzle, or a puzzle does not have the size of the kind.
+    pub fn from_puzzles(
+        kind: PuzzleKind,
+        splits: &PuzzleSplits,
+        copies: Copies,
+        seed: u64,
+    ) -> Result<BuiltDataset, DataError> {
+        let test = build_split(kind, &splits.test, |pair| vec![pair.clone()])?;
+        let (train, train_tokens) = match (copies, kind) {
+            (Copies::None, _) => {
+                (build_split(kind, &splits.train, |pair| vec![pair.clone()])?, TokenType::U1)
+            }
+            (Copies::Symmetries(count), PuzzleKind::Sudoku(size)) => {
+                let augment = Augment::new(size).with_held_out(&test);
+                let mut random = Stream::new(seed, "augment", 0);
+                let train = build_split(kind, &splits.train, |pair| {
+                    let mut group = vec![pair.clone()];
+                    group.extend((0..count).map(|_| {
+                        let (question, answer) = augment.draw(&pair.question, &pair.answer, &mut random);
+                        Pair { question, answer }
+                    }));
+                    group
+                })?;
+                (train, if count > 0 { TokenType::I8 } else { TokenType::U1 })
+            }
+            (Copies::Dihedral, PuzzleKind::Maze { .. }) => {
+                let image = |pair: &Pair, image| Pair {
+                    question: dihedral_image(&pair.question, image),
+                    answer: dihedral_image(&pair.answer, image),
+                };
+                let train = build_split(kind, &splits.train, |pair| {
+                    (0..DIHEDRAL_IMAGES).map(|number| image(pair, number)).collect()
+                })?;
+                (train, TokenType::U1)
+            }
+            (Copies::Symmetries(_), PuzzleKind::Maze { .. }) => {
+                return Err(DataError::request("a maze has no Sudoku symmetries; ask for dihedral images"));
+            }
+            (Copies::Dihedral, PuzzleKind::Sudoku(_)) => {
+                return Err(DataError::request(
+                    "Sudoku is copied by its own symmetries, not turned and flipped",
+                ));
+            }
+        };
+        Ok(BuiltDataset { train, test, train_tokens })
+    }
+
+    /// Writes the dataset to a folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_dataset`].
+    pub fn write(&self, folder: impl AsRef<Path>, existing: Existing) -> Result<(), DataError> {
+        let splits = [
+            SplitToWrite { split: Split::Train, dataset: &self.train, tokens: self.train_tokens },
+            SplitToWrite { split: Split::Test, dataset: &self.test, tokens: TokenType::U1 },
+        ];
+        write_dataset(folder, &splits, &["<blank>".to_owned()], existing)
+    }
+}
+
+fn build_split(
+    kind: PuzzleKind,
+    pairs: &[Pair],
+    mut group_of: impl FnMut(&Pair) -> Vec<Pair>,
+) -> Result<Dataset, DataError> {
+    let mut builder = DatasetBuilder::new(Metadata::for_kind(kind))?;
+    for pair in pairs {
+        for copy in group_of(pair) {
+            builder.add_example(&copy.question, &copy.answer)?;
+            builder.end_puzzle(0)?;
+        }
+        builder.end_group()?;
+    }
+    builder.finish()
+}
+
+/// Builds a Sudoku dataset from `train.csv` and `test.csv` in a folder.
+///
+/// # Errors
+///
+/// If a file is missing, a row is not a puzzle with its answer, or nothing is left of a split.
+pub fn build_sudoku(folder: impl AsRef<Path>, options: &SudokuBuild) -> Result<BuiltDataset, DataError> {
+    let read = |split: Split| {
+        let file = folder.as_ref().join(format!("{split}.csv"));
+        let mut pairs = Vec::new();
+        read_csv(&file, |row| {
+            if let Some(lowest) = options.min_difficulty {
+                let rating: i64 =
+                    row[3].parse().map_err(|_| format!("the rating `{}` is not a whole number", &row[3]))?;
+                if rating < lowest {
+                    return Ok(());
+                }
+            }
+            pairs.push(parse_sudoku(options.size, &row[1], &row[2])?);
+            Ok(())
+        })?;
+        if pairs.is_empty() {
+            let reason = match options.min_difficulty {
+                Some(lowest) => format!("has no puzzle with a rating of at least {lowest}"),
+                None => "has no puzzles".to_owned(),
+            };
+            return Err(DataError::file(file, reason));
+        }
+        Ok(pairs)
+    };
+    let train = subsample(read(Split::Train)?, options.subsample, options.seed)?;
+    let splits = PuzzleSplits { train, test: read(Split::Test)? };
+    let copies = Copies::Symmetries(options.copies);
+    BuiltDataset::from_puzzles(PuzzleKind::Sudoku(options.size), &splits, copies, options.seed)
+}
+
+/// Builds a maze dataset from `train.csv` and `test.csv` in a folder. The first row decides the size.
+///
+/// # Errors
+///
+/// If a file is missing, a row is not a maze with a path, or a split is empty.
+pub fn build_maze(folder: impl AsRef<Path>, options: &MazeBuild) -> Result<BuiltDataset, DataError> {
+    let mut side = None;
+    let mut read = |split: Split| {
+        let file = folder.as_ref().join(format!("{split}.csv"));
+        let mut pairs = Vec::new();
+        read_csv(&file, |row| {
+            let side = match side {
+                Some(side) => side,
+                None => *side.insert(side_of(&row[1])?),
+            };
+            pairs.push(parse_maze(side, &row[1], &row[2])?);
+            Ok(())
+        })?;
+        if pairs.is_empty() {
+            return Err(DataError::file(file, "has no mazes"));
+        }
+        Ok(pairs)
+    };
+    let train = subsample(read(Split::Train)?, options.subsample, options.seed)?;
+    let splits = PuzzleSplits { train, test: read(Split::Test)? };
+    let side = side.expect("a split that is not empty has a first row");
+    let copies = if options.dihedral { Copies::Dihedral } else { Copies::None };
+    BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, copies, options.seed)
+}
+
+fn subsample(pairs: Vec<Pair>, count: Option<usize>, seed: u64) -> Result<Vec<Pair>, DataError> {
+    match count {
+        Some(0) => Err(DataError::request("a subsample of 0 puzzles leaves nothing to train on")),
+        Some(count) if count < pairs.len() => {
+            let chosen = Stream::new(seed, "subsample", 0).sample(pairs.len(), count);
+            Ok(chosen.into_iter().map(|index| pairs[index].clone()).collect())
+        }
+        Some(_) | None => Ok(pairs),
+    }
+}
+
+/// Gives each row after the header to `take`, whose error becomes that of the row.
+fn read_csv(file: &Path, mut take: impl FnMut(&StringRecord) -> Result<(), String>) -> Result<(), DataError> {
+    // Fields are not trimmed, since a maze may begin and end with open cells. A row with too few or too many
+    // columns is reported below, with its own message.
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_path(file)
+        .map_err(|error| csv_error(file, 0, 0, error))?;
+    let mut record = StringRecord::new();
+    let mut row = 0;
+    let mut has_header = false;
+    loop {
+        let line = reader.position().line();
+        if !reader.read_record(&mut record).map_err(|error| csv_error(file, row, line, error))? {
+            break;
+        }
+        if !has_header {
+            check_header(&record).map_err(|reason| DataError::file(file, reason))?;
+            has_header = true;
+            continue;
+        }
+        row += 1;
+        let line = record.position().map_or(line, |position| position.line());
+        let result = if record.len() == COLUMNS.len() {
+            take(&record)
+        } else {
+            Err(format!("has {} columns; expected {}", record.len(), COLUMNS.join(",")))
+        };
+        result.map_err(|reason| DataError::CsvRow { file: file.to_owned(), row, line, reason })?;
+    }
+    if has_header {
+        Ok(())
+    } else {
+        Err(DataError::file(file, format!("is empty; expected the header `{}`", COLUMNS.join(","))))
+    }
+}
+
+fn csv_error(file: &Path, row: usize, line: u64, error: csv::Error) -> DataError {
+    match error.into_kind() {
+        csv::ErrorKind::Io(reason) => DataError::Read { file: file.to_owned(), reason },
+        csv::ErrorKind::Utf8 { .. } => {
+            let reason = "has characters that are not UTF-8 text".to_owned();
+            DataError::CsvRow { file: file.to_owned(), row: row + 1, line, reason }
+        }
+        other => DataError::file(file, format!("is not a CSV file: {other:?}")),
+    }
+}
+
+fn check_header(record: &StringRecord) -> Result<(), String> {
+    if record.iter().eq(COLUMNS) {
+        return Ok(());
+    }
+    let found: Vec<&str> = record.iter().collect();
+    Err(format!("begins with the columns `{}`; expected `{}`", found.join(","), COLUMNS.join(",")))
+}
+
+fn check_length(what: &str, text: &str, side: usize) -> Result<(), String> {
+    let cells = side * side;
+    match text.chars().count() {
+        count if count == cells => Ok(()),
+        count => Err(format!("the {what} has {count} characters; expected {cells} for {side}x{side}")),
+    }
+}
+
+fn place(side: usize, cell: usize) -> String {
+    format!("row {}, column {}", cell / side + 1, cell % side + 1)
+}
+
+fn parse_sudoku(size: SudokuSize, question: &str, answer: &str) -> Result<Pair, String> {
+    let side = size.side();
+    let digit = |character: char| {
+        character.to_digit(10).filter(|&digit| (1..=side as u32).contains(&digit)).map(|digit| digit as i32)
+    };
+    check_length("question", question, side)?;
+    check_length("answer", answer, side)?;
+    let mut pair =
+        Pair { question: Vec::with_capacity(side * side), answer: Vec::with_capacity(side * side) };
+    for (cell, character) in question.chars().enumerate() {
+        pair.question.push(match (character, digit(character)) {
+            ('.' | '0', _) => BLANK,
+            (_, Some(digit)) => DIGIT_ZERO + digit,
+            (_, None) => {
+                let place = place(side, cell);
+                return Err(format!(
+                    "the question has `{character}` at {place} of the grid; expected 1 to {side} or `.`"
+                ));
+            }
+        });
+    }
+    for (cell, character) in answer.chars().enumerate() {
+        let Some(digit) = digit(character) else {
+            let place = place(side, cell);
+            return Err(format!("the answer has `{character}` at {place} of the grid; expected 1 to {side}"));
+        };
+        let token = DIGIT_ZERO + digit;
+        if pair.question[cell] != BLANK && pair.question[cell] != token {
+            return Err(format!(
+                "the answer has {digit} at {} of the grid, where the question has {}",
+                place(side, cell),
+                pair.question[cell] - DIGIT_ZERO
+            ));
+        }
+        pair.answer.push(token);
+    }
+    match sudoku::find_conflict(size, &pair.answer) {
+        None => Ok(pair),
+        Some(conflict) => Err(format!(
+            "the answer has {} twice in a {}: at {} and at {} of the grid",
+            pair.answer[conflict.first] - DIGIT_ZERO,
+            conflict.unit,
+            place(side, conflict.first),
+            place(side, conflict.second)
+        )),
+    }
+}
+
+fn side_of(question: &str) -> Result<usize, String> {
+    let cells = question.chars().count();
+    let side = cells.isqrt();
+    if side * side == cells && side > 1 {
+        Ok(side)
+    } else {
+        Err(format!("the question has {cells} characters, which do not make a square maze"))
+    }
+}
+
+fn parse_maze(side: usize, question: &str, answer: &str) -> Result<Pair, String> {
+    let parse = |what: &str, text: &str| {
+        check_length(what, text, side)?;
+        let token = |(cell, character)| {
+            maze::token(character).ok_or_else(|| {
+                let place = place(side, cell);
+                format!("the {what} has `{character}` at {place} of the maze; expected `#`, space, `S`, `G` or `o`")
+            })
+        };
+        text.chars().enumerate().map(token).collect::<Result<Vec<i32>, String>>()
+    };
+    let pair = Pair { question: parse("question", question)?, answer: parse("answer", answer)? };
+    maze::check_question(&pair.question)?;
+    maze::check_answer(&pair.question, &pair.answer)?;
+    Ok(pair)
+}

@@ -1,0 +1,478 @@
+//! Single puzzles: reading one that somebody types, judging an answer, drawing both.
+
+use std::fmt;
+
+use super::kind::PuzzleKind;
+use super::maze::{self, GOAL, OPEN, PATH, START, WALL, is_optimal_path, solve_maze};
+use super::sudoku::{
+    self, BLANK, DIGIT_ZERO, Solutions, SudokuSize, find_conflict, is_solved_sudoku, solve_sudoku,
+};
+
+/// Why a text is not a puzzle. Rows and columns are those of the grid, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PuzzleError {
+    /// The number of rows is wrong.
+    #[error("the puzzle has {found} rows; expected {side} rows of {side} cells, or one line of all cells")]
+    Rows {
+        /// Rows in the text.
+        found: usize,
+        /// Cells on one side of the grid.
+        side: usize,
+    },
+    /// A row has the wrong length.
+    #[error("row {row} has {found} cells; expected {side}{}", if *.open_ends { OPEN_ENDS } else { "" })]
+    Columns {
+        /// The row.
+        row: usize,
+        /// Cells in it.
+        found: usize,
+        /// Cells on one side of the grid.
+        side: usize,
+        /// Whether open cells at the end of the row may have been lost.
+        open_ends: bool,
+    },
+    /// A character means nothing.
+    #[error("row {row}, column {column} has `{character}`; expected {expected}")]
+    Character {
+        /// The row.
+        row: usize,
+        /// The column.
+        column: usize,
+        /// The character.
+        character: char,
+        /// What may stand there.
+        expected: String,
+    },
+    /// Two givens break the rules of Sudoku.
+    #[error(
+        "row {row}, column {column} has {digit}, which row {other_row}, column {other_column} of the same {unit} \
+         has already"
+    )]
+    Conflict {
+        /// Row of the second given.
+        row: usize,
+        /// Column of the second given.
+        column: usize,
+        /// The digit of both.
+        digit: i32,
+        /// Row of the first given.
+        other_row: usize,
+        /// Column of the first given.
+        other_column: usize,
+        /// `row`, `column` or `box`.
+        unit: &'static str,
+    },
+    /// The cells do not make a maze.
+    #[error("{reason}")]
+    Maze {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+const OPEN_ENDS: &str = " (write `.` for open cells at the end of a row)";
+
+/// Reads a puzzle of a known kind and returns its tokens, `[S]`.
+///
+/// Sudoku: digits, with `.`, `0` or `_` for a blank cell, as one line or row by row. Spaces and the lines
+/// `|`, `-`, `+` of a drawn grid are skipped. Mazes: `#` for a wall, space or `.` for an open cell, `S` and
+/// `G`, as one line or row by row. Empty lines are skipped.
+///
+/// # Errors
+///
+/// If the text is not one such grid, or its givens break the rules.
+pub fn parse_puzzle(kind: PuzzleKind, text: &str) -> Result<Vec<i32>, PuzzleError> {
+    match kind {
+        PuzzleKind::Sudoku(size) => parse_sudoku(size, text),
+        PuzzleKind::Maze { side } => parse_maze(side, text),
+    }
+}
+
+fn parse_sudoku(size: SudokuSize, text: &str) -> Result<Vec<i32>, PuzzleError> {
+    let side = size.side();
+    let is_cell = |character: &char| !character.is_whitespace() && !['|', '-', '+'].contains(character);
+    let lines: Vec<Vec<char>> = text
+        .lines()
+        .map(|line| line.chars().filter(is_cell).collect::<Vec<char>>())
+        .filter(|line| !line.is_empty())
+        .collect();
+    let grid = parse_cells(side, &lines, false, |character| match character {
+        '.' | '0' | '_' => Ok(BLANK),
+        _ => match character.to_digit(10) {
+            Some(digit) if digit as usize <= side => Ok(DIGIT_ZERO + digit as i32),
+            _ => Err(format!("1 to {side}, or `.` for a blank cell")),
+        },
+    })?;
+    match find_conflict(size, &grid) {
+        None => Ok(grid),
+        Some(conflict) => Err(PuzzleError::Conflict {
+            row: conflict.second / side + 1,
+            column: conflict.second % side + 1,
+            digit: grid[conflict.second] - DIGIT_ZERO,
+            other_row: conflict.first / side + 1,
+            other_column: conflict.first % side + 1,
+            unit: conflict.unit,
+        }),
+    }
+}
+
+fn parse_maze(side: usize, text: &str) -> Result<Vec<i32>, PuzzleError> {
+    let lines: Vec<Vec<char>> =
+        text.lines().filter(|line| !line.is_empty()).map(|line| line.chars().collect()).collect();
+    let grid = parse_cells(side, &lines, true, |character| {
+        let token = if character == '.' { Some(OPEN) } else { maze::token(character) };
+        token
+            .filter(|&token| token != PATH)
+            .ok_or_else(|| "`#`, space or `.` for an open cell, `S` or `G`".to_owned())
+    })?;
+    maze::check_question(&grid).map_err(|reason| PuzzleError::Maze { reason })?;
+    Ok(grid)
+}
+
+fn parse_cells(
+    side: usize,
+    lines: &[Vec<char>],
+    open_ends: bool,
+    token: impl Fn(char) -> Result<i32, String>,
+) -> Result<Vec<i32>, PuzzleError> {
+    let rows: Vec<&[char]> = match lines {
+        [line] if line.len() == side * side => line.chunks(side).collect(),
+        lines => lines.iter().map(Vec::as_slice).collect(),
+    };
+    if rows.len() != side {
+        return Err(PuzzleError::Rows { found: rows.len(), side });
+    }
+    let mut grid = Vec::with_capacity(side * side);
+    for (row, cells) in rows.iter().enumerate() {
+        if cells.len() != side {
+            return Err(PuzzleError::Columns { row: row + 1, found: cells.len(), side, open_ends });
+        }
+        for (column, &character) in cells.iter().enumerate() {
+            grid.push(token(character).map_err(|expected| PuzzleError::Character {
+                row: row + 1,
+                column: column + 1,
+                character,
+                expected,
+            })?);
+        }
+    }
+    Ok(grid)
+}
+
+/// Returns the answer that a dataset has for a question: the only solution of a Sudoku, or the path of a maze
+/// by the breadth-first rule. `None` if there is no solution, or a Sudoku has more than one.
+///
+/// # Panics
+///
+/// If the question is not one that [`parse_puzzle`] could return.
+pub fn expected_answer(kind: PuzzleKind, question: &[i32]) -> Option<Vec<i32>> {
+    match kind {
+        PuzzleKind::Sudoku(size) => match solve_sudoku(size, question) {
+            Solutions::One(answer) => Some(answer),
+            Solutions::None | Solutions::Many => None,
+        },
+        PuzzleKind::Maze { .. } => solve_maze(question),
+    }
+}
+
+/// Returns whether an answer solves the puzzle, whether or not it is the one in the dataset.
+///
+/// A Sudoku must be complete, keep the rules and keep the givens. A maze must be the question with the cells
+/// of one shortest path marked, any of them.
+pub fn is_valid_solution(kind: PuzzleKind, question: &[i32], answer: &[i32]) -> bool {
+    if question.len() != kind.seq_len() || answer.len() != kind.seq_len() {
+        return false;
+    }
+    match kind {
+        PuzzleKind::Sudoku(size) => {
+            let keeps_givens =
+                question.iter().zip(answer).all(|(&given, &token)| given == BLANK || given == token);
+            keeps_givens && is_solved_sudoku(size, answer)
+        }
+        PuzzleKind::Maze { .. } => {
+            maze::check_question(question).is_ok() && is_optimal_path(question, answer)
+        }
+    }
+}
+
+/// What is to be said about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// Whether it solves the puzzle, see [`is_valid_solution`].
+    pub is_valid: bool,
+    /// Whether it has the label in every cell that has one, which is what exact accuracy counts.
+    pub equals_label: bool,
+}
+
+/// Judges an answer by the rules and by its labels, `[S]`, where [`IGNORED_LABEL`](super::IGNORED_LABEL) asks
+/// for nothing.
+pub fn judge(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: &[i32]) -> Judgement {
+    let equals_label = answer.len() == labels.len()
+        && labels.iter().zip(answer).all(|(&label, &token)| label == super::IGNORED_LABEL || label == token);
+    Judgement { is_valid: is_valid_solution(kind, question, answer), equals_label }
+}
+
+/// What a piece of a drawing stands for, so that it can be coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A line or space between cells.
+    Frame,
+    /// A digit of the question.
+    Given,
+    /// A digit of the answer.
+    Filled,
+    /// A cell of a Sudoku without a digit.
+    Blank,
+    /// A wall of a maze.
+    Wall,
+    /// An open cell of a maze.
+    Open,
+    /// The start of a maze.
+    Start,
+    /// The goal of a maze.
+    Goal,
+    /// A cell on the path.
+    Path,
+    /// A cell where the answer changes what the question says, or has a token that means nothing there.
+    Wrong,
+}
+
+/// A piece of a drawing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// What to print.
+    pub text: String,
+    /// What it stands for.
+    pub role: Role,
+}
+
+/// A puzzle as lines of text. It displays as plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawing {
+    /// The lines, from top to bottom; each has its pieces from left to right.
+    pub lines: Vec<Vec<Cell>>,
+}
+
+impl fmt::Display for Drawing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            for cell in line {
+                formatter.write_str(&cell.text)?;
+            }
+            formatter.write_str("\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// Draws a question, with an answer filled in where there is one.
+///
+/// # Panics
+///
+/// If question or answer do not have the size of the kind, `[S]`.
+pub fn draw(kind: PuzzleKind, question: &[i32], answer: Option<&[i32]>) -> Drawing {
+    let answer = answer.unwrap_or(question);
+    assert_eq!(question.len(), kind.seq_len(), "a question has all its cells");
+    assert_eq!(answer.len(), kind.seq_len(), "an answer has all its cells");
+    match kind {
+        PuzzleKind::Sudoku(size) => draw_sudoku(size, question, answer),
+        PuzzleKind::Maze { side } => draw_maze(side, question, answer),
+    }
+}
+
+fn piece(text: impl Into<String>, role: Role) -> Cell {
+    Cell { text: text.into(), role }
+}
+
+fn draw_sudoku(size: SudokuSize, question: &[i32], answer: &[i32]) -> Drawing {
+    let side = size.side();
+    let boxes_across = side / size.box_columns();
+    let rule = format!("{}+", format!("+{}", "-".repeat(2 * size.box_columns() + 1)).repeat(boxes_across));
+    let mut lines = Vec::new();
+    for row in 0..side {
+        if row % size.box_rows() == 0 {
+            lines.push(vec![piece(&rule, Role::Frame)]);
+        }
+        let mut line = Vec::new();
+        for column in 0..side {
+            let frame = if column % size.box_columns() == 0 { "| " } else { "" };
+            line.push(piece(frame, Role::Frame));
+            let cell = row * side + column;
+            line.push(draw_sudoku_cell(size, question[cell], answer[cell]));
+            line.push(piece(" ", Role::Frame));
+        }
+        line.push(piece("|", Role::Frame));
+        lines.push(line);
+    }
+    lines.push(vec![piece(&rule, Role::Frame)]);
+    Drawing { lines }
+}
+
+fn draw_sudoku_cell(size: SudokuSize, question: i32, answer: i32) -> Cell {
+    let text = match answer {
+        BLANK => ".".to_owned(),
+        digit if sudoku::is_digit(size, digit) => (digit - DIGIT_ZERO).to_string(),
+        _ => "?".to_owned(),
+    };
+    let role = match (question, answer) {
+        (BLANK, BLANK) => Role::Blank,
+        (BLANK, digit) if sudoku::is_digit(size, digit) => Role::Filled,
+        (given, token) if given == token && sudoku::is_digit(size, token) => Role::Given,
+        _ => Role::Wrong,
+    };
+    piece(text, role)
+}
+
+fn draw_maze(side: usize, question: &[i32], answer: &[i32]) -> Drawing {
+    let cell = |(&question, &answer): (&i32, &i32)| {
+        let role = match (question, answer) {
+            (WALL, WALL) => Role::Wall,
+            (OPEN, OPEN) => Role::Open,
+            (START, START) => Role::Start,
+            (GOAL, GOAL) => Role::Goal,
+            (OPEN | PATH, PATH) => Role::Path,
+            _ => Role::Wrong,
+        };
+        piece(maze::character(answer), role)
+    };
+    let cells: Vec<Cell> = question.iter().zip(answer).map(cell).collect();
+    Drawing { lines: cells.chunks(side).map(<[Cell]>::to_vec).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUR: PuzzleKind = PuzzleKind::Sudoku(SudokuSize::Four);
+    const MAZE: PuzzleKind = PuzzleKind::Maze { side: 3 };
+
+    fn message(kind: PuzzleKind, text: &str) -> String {
+        parse_puzzle(kind, text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_sudoku_may_be_typed_in_many_ways() {
+        let tokens = vec![2, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1, 5, 1, 1];
+        for text in [
+            "1.....2......4..",
+            "1000002000000400\n",
+            "1...\n..2.\n....\n.4..",
+            "1 _ _ _\r\n_ _ 2 _\r\n_ _ _ _\r\n_ 4 _ _\r\n",
+            "+-----+-----+\n| 1 . | . . |\n| . . | 2 . |\n+-----+-----+\n| . . | . . |\n| . 4 | . . |\n+-----+-----+",
+        ] {
+            assert_eq!(parse_puzzle(FOUR, text), Ok(tokens.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_can_be_read_again() {
+        for size in SudokuSize::ALL {
+            let kind = PuzzleKind::Sudoku(size);
+            let pair = super::super::generate_sudoku(size, size.cells() / 2, 1, 3).unwrap().remove(0);
+            let drawing = draw(kind, &pair.question, None).to_string();
+            assert_eq!(parse_puzzle(kind, &drawing), Ok(pair.question));
+        }
+        let pair = super::super::generate_maze(7, 8, 1, 3).unwrap().remove(0);
+        let kind = PuzzleKind::Maze { side: 7 };
+        assert_eq!(parse_puzzle(kind, &draw(kind, &pair.question, None).to_string()), Ok(pair.question));
+    }
+
+    #[test]
+    fn a_wrong_sudoku_is_reported_with_row_and_column() {
+        assert_eq!(
+            message(FOUR, "1...\n..2.\n...."),
+            "the puzzle has 3 rows; expected 4 rows of 4 cells, or one line of all cells"
+        );
+        assert_eq!(message(FOUR, "1...\n..2\n....\n...."), "row 2 has 3 cells; expected 4");
+        assert_eq!(
+            message(FOUR, "1...\n..25\n....\n...."),
+            "row 2, column 4 has `5`; expected 1 to 4, or `.` for a blank cell"
+        );
+        assert_eq!(
+            message(FOUR, "1...\n..2.\n....\n1..."),
+            "row 4, column 1 has 1, which row 1, column 1 of the same column has already"
+        );
+    }
+
+    #[test]
+    fn a_maze_may_be_typed_in_rows_or_in_one_line() {
+        let tokens = vec![3, 2, 2, 1, 1, 2, 2, 4, 2];
+        assert_eq!(parse_puzzle(MAZE, "S  \n## \n G \n"), Ok(tokens.clone()));
+        assert_eq!(parse_puzzle(MAZE, "S..\n##.\n.G.\n"), Ok(tokens.clone()));
+        assert_eq!(parse_puzzle(MAZE, "S  ##  G "), Ok(tokens));
+    }
+
+    #[test]
+    fn a_wrong_maze_is_reported_with_row_and_column() {
+        assert_eq!(
+            message(MAZE, "S  \n##\n G \n"),
+            "row 2 has 2 cells; expected 3 (write `.` for open cells at the end of a row)"
+        );
+        assert_eq!(
+            message(MAZE, "S  \n#o \n G "),
+            "row 2, column 2 has `o`; expected `#`, space or `.` for an open cell, `S` or `G`"
+        );
+        assert_eq!(message(MAZE, "S  \n## \n   "), "the maze has 0 cells with goal `G`; expected one");
+        assert_eq!(message(MAZE, "S S\n## \n  G"), "the maze has 2 cells with start `S`; expected one");
+    }
+
+    #[test]
+    fn any_shortest_path_is_valid_but_only_one_is_the_label() {
+        let question = parse_puzzle(MAZE, "S..\n...\n..G").unwrap();
+        let label = expected_answer(MAZE, &question).unwrap();
+        assert_eq!(draw(MAZE, &question, Some(&label)).to_string(), "S  \no  \nooG\n");
+        let other: Vec<i32> = "Soo  o  G".chars().map(|character| maze::token(character).unwrap()).collect();
+        let judged = |answer: &[i32]| judge(MAZE, &question, answer, &label);
+        assert_eq!(judged(&label), Judgement { is_valid: true, equals_label: true });
+        assert_eq!(judged(&other), Judgement { is_valid: true, equals_label: false });
+        assert_eq!(judged(&question), Judgement { is_valid: false, equals_label: false });
+    }
+
+    #[test]
+    fn a_valid_sudoku_answer_keeps_the_givens() {
+        let question = parse_puzzle(FOUR, "12..\n..12\n21..\n..21").unwrap();
+        let answer = parse_puzzle(FOUR, "1234\n3412\n2143\n4321").unwrap();
+        assert!(is_valid_solution(FOUR, &question, &answer));
+        let other = parse_puzzle(FOUR, "2134\n3412\n1243\n4321").unwrap();
+        assert!(is_solved_sudoku(SudokuSize::Four, &other));
+        assert!(!is_valid_solution(FOUR, &question, &other));
+        assert!(!is_valid_solution(FOUR, &question, &answer[1..]));
+    }
+
+    #[test]
+    fn roles_tell_givens_from_filled_and_wrong_cells() {
+        let question = parse_puzzle(FOUR, "1...\n..2.\n....\n.4..").unwrap();
+        let mut answer = question.clone();
+        answer[1] = 5;
+        answer[0] = 3;
+        answer[2] = 0;
+        let drawing = draw(FOUR, &question, Some(&answer));
+        let cells: Vec<(&str, Role)> = drawing
+            .lines
+            .iter()
+            .flatten()
+            .filter(|cell| cell.role != Role::Frame)
+            .map(|cell| (cell.text.as_str(), cell.role))
+            .collect();
+        assert_eq!(
+            cells[..4],
+            [("2", Role::Wrong), ("4", Role::Filled), ("?", Role::Wrong), (".", Role::Blank)]
+        );
+        assert_eq!(cells[6], ("2", Role::Given));
+    }
+
+    #[test]
+    fn a_drawing_shows_boxes() {
+        let question = parse_puzzle(FOUR, "1...\n..2.\n....\n.4..").unwrap();
+        assert_eq!(
+            draw(FOUR, &question, None).to_string(),
+            "+-----+-----+\n\
+             | 1 . | . . |\n\
+             | . . | 2 . |\n\
+             +-----+-----+\n\
+             | . . | . . |\n\
+             | . 4 | . . |\n\
+             +-----+-----+\n"
+        );
+    }
+}
