@@ -15,3 +15,4 @@ pub mod pipeline;
 pub mod plan;
 pub mod span;
 pub mod syntax;
+pub mod verify;

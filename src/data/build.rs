@@ -372,3 +372,278 @@ fn parse_maze(side: usize, question: &str, answer: &str) -> Result<Pair, String>
     maze::check_answer(&pair.question, &pair.answer)?;
     Ok(pair)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::maze::generate_maze;
+    use super::super::puzzle::is_valid_solution;
+    use super::super::sudoku::generate_sudoku;
+    use super::*;
+
+    const HEADER: &str = "source,question,answer,rating\n";
+    const FOUR: SudokuBuild =
+        SudokuBuild { size: SudokuSize::Four, subsample: None, copies: 0, min_difficulty: None, seed: 0 };
+    const MAZE: MazeBuild = MazeBuild { subsample: None, dihedral: false, seed: 0 };
+    const SUDOKU_ROW: &str = "x,1..4.4.2..4.4..1,1234341221434321,3\n";
+    const MAZE_ROW: &str = "x,S  ##    G   # #,So ##o   G   # #,3\n";
+
+    /// A folder with these two files, given without their headers.
+    fn folder(train: &str, test: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("train.csv"), format!("{HEADER}{train}")).unwrap();
+        fs::write(folder.path().join("test.csv"), format!("{HEADER}{test}")).unwrap();
+        folder
+    }
+
+    fn message(folder: &tempfile::TempDir, result: Result<BuiltDataset, DataError>) -> String {
+        result.unwrap_err().to_string().replace(&folder.path().display().to_string(), "DIR")
+    }
+
+    fn sudoku_message(row: &str) -> String {
+        let folder = folder(&format!("{SUDOKU_ROW}{row}\n"), SUDOKU_ROW);
+        let message = message(&folder, build_sudoku(folder.path(), &FOUR));
+        message.strip_prefix("`DIR/train.csv`, row 2 (line 3): ").unwrap().to_owned()
+    }
+
+    fn maze_message(row: &str) -> String {
+        let folder = folder(MAZE_ROW, &format!("{MAZE_ROW}{row}\n"));
+        let message = message(&folder, build_maze(folder.path(), &MAZE));
+        message.strip_prefix("`DIR/test.csv`, row 2 (line 3): ").unwrap().to_owned()
+    }
+
+    fn character_row(pair: &Pair, character: impl Fn(i32) -> char, rating: usize) -> String {
+        let text = |tokens: &[i32]| tokens.iter().map(|&token| character(token)).collect::<String>();
+        format!("made,{},{},{rating}\n", text(&pair.question), text(&pair.answer))
+    }
+
+    fn sudoku_rows(pairs: &[Pair]) -> String {
+        let character =
+            |token| if token == BLANK { '.' } else { char::from(b'0' + (token - DIGIT_ZERO) as u8) };
+        pairs.iter().enumerate().map(|(rating, pair)| character_row(pair, character, rating)).collect()
+    }
+
+    fn maze_rows(pairs: &[Pair]) -> String {
+        pairs.iter().map(|pair| character_row(pair, maze::character, 0)).collect()
+    }
+
+    fn pairs(dataset: &Dataset) -> Vec<Pair> {
+        (0..dataset.examples())
+            .map(|example| Pair {
+                question: dataset.inputs(example).collect(),
+                answer: dataset.labels(example).collect(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn sudoku_rows_keep_their_order_and_make_one_group_each() {
+        let made = generate_sudoku(SudokuSize::Nine, 40, 6, 0).unwrap();
+        let folder = folder(&sudoku_rows(&made[..4]), &sudoku_rows(&made[4..]));
+        let options = SudokuBuild { size: SudokuSize::Nine, copies: 3, ..FOUR };
+        let built = build_sudoku(folder.path(), &options).unwrap();
+        assert_eq!(built.train_tokens, TokenType::I8);
+        assert_eq!(pairs(&built.test), made[4..]);
+        assert_eq!((built.train.groups(), built.train.puzzles()), (4, 16));
+        let train = pairs(&built.train);
+        for (group, original) in made[..4].iter().enumerate() {
+            let copies = &train[4 * group..4 * group + 4];
+            assert_eq!(&copies[0], original);
+            for copy in &copies[1..] {
+                assert_ne!(copy, original);
+                assert!(is_valid_solution(
+                    PuzzleKind::Sudoku(SudokuSize::Nine),
+                    &copy.question,
+                    &copy.answer
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn sudoku_without_copies_is_the_file_itself() {
+        let made = generate_sudoku(SudokuSize::Six, 20, 6, 0).unwrap();
+        let folder = folder(&sudoku_rows(&made[..4]), &sudoku_rows(&made[4..]));
+        let built = build_sudoku(folder.path(), &SudokuBuild { size: SudokuSize::Six, ..FOUR }).unwrap();
+        assert_eq!(built.train_tokens, TokenType::U1);
+        assert_eq!(pairs(&built.train), made[..4]);
+    }
+
+    #[test]
+    fn difficulty_is_applied_to_both_splits_before_the_subsample() {
+        let made = generate_sudoku(SudokuSize::Four, 8, 10, 0).unwrap();
+        let rows = sudoku_rows(&made);
+        let folder = folder(&rows, &rows);
+        let build = |options: &SudokuBuild| build_sudoku(folder.path(), options).unwrap();
+        let built = build(&SudokuBuild { subsample: Some(3), min_difficulty: Some(6), ..FOUR });
+        assert_eq!(pairs(&built.test), made[6..]);
+        let chosen = pairs(&built.train);
+        assert_eq!(chosen.len(), 3);
+        assert!(chosen.iter().all(|pair| made[6..].contains(pair)));
+
+        let all = SudokuBuild { subsample: Some(10), ..FOUR };
+        assert_eq!(pairs(&build(&all).train), made);
+        let few = |seed| build(&SudokuBuild { subsample: Some(5), copies: 1, seed, ..FOUR }).train;
+        assert_eq!(few(1), few(1));
+        assert_ne!(few(1), few(2));
+    }
+
+    #[test]
+    fn a_maze_comes_in_all_its_images() {
+        let made = generate_maze(6, 6, 3, 0).unwrap();
+        let folder = folder(&maze_rows(&made[..2]), &maze_rows(&made[2..]));
+        let built = build_maze(folder.path(), &MazeBuild { dihedral: true, ..MAZE }).unwrap();
+        assert_eq!((built.train.groups(), built.train.puzzles()), (2, 16));
+        assert_eq!(pairs(&built.test), made[2..]);
+        for (example, pair) in pairs(&built.train).iter().enumerate() {
+            assert_eq!(pair.question, dihedral_image(&made[example / 8].question, example % 8));
+            assert_eq!(pair.answer, dihedral_image(&made[example / 8].answer, example % 8));
+        }
+        assert_eq!(pairs(&build_maze(folder.path(), &MAZE).unwrap().train), made[..2]);
+    }
+
+    #[test]
+    fn small_mazes_are_not_taken_for_sudoku() {
+        let folder = folder(MAZE_ROW, MAZE_ROW);
+        let built = build_maze(folder.path(), &MAZE).unwrap();
+        built.write(folder.path().join("out"), Existing::Refuse).unwrap();
+        let read = Dataset::open(folder.path().join("out"), Split::Train).unwrap();
+        assert_eq!(read.kind(), Some(PuzzleKind::Maze { side: 4 }));
+    }
+
+    #[test]
+    fn copies_never_show_a_test_solution() {
+        let request =
+            sudoku::SudokuRequest { size: SudokuSize::Four, givens: 8, train: 50, test: 50, seed: 0 };
+        let splits = sudoku::generate_sudoku_splits(&request).unwrap();
+        let kind = PuzzleKind::Sudoku(SudokuSize::Four);
+        let built = BuiltDataset::from_puzzles(kind, &splits, Copies::Symmetries(10), 0).unwrap();
+        let test: Vec<Vec<i32>> = splits.test.into_iter().map(|pair| pair.answer).collect();
+        assert!(pairs(&built.train).iter().all(|pair| !test.contains(&pair.answer)));
+    }
+
+    #[test]
+    fn a_wrong_sudoku_row_is_named_with_its_reason() {
+        assert_eq!(
+            sudoku_message("x,1..4.4.2..4.4..,1234341221434321,3"),
+            "the question has 15 characters; expected 16 for 4x4"
+        );
+        assert_eq!(
+            sudoku_message("x,1..4.4.2..4.4..1,12343412214343210,3"),
+            "the answer has 17 characters; expected 16 for 4x4"
+        );
+        assert_eq!(
+            sudoku_message("x,1..4.5.2..4.4..1,1234341221434321,3"),
+            "the question has `5` at row 2, column 2 of the grid; expected 1 to 4 or `.`"
+        );
+        assert_eq!(
+            sudoku_message("x,1..4.4.2..4.4..1,1234341221434.21,3"),
+            "the answer has `.` at row 4, column 2 of the grid; expected 1 to 4"
+        );
+        assert_eq!(
+            sudoku_message("x,2..4.4.2..4.4..1,1234341221434321,3"),
+            "the answer has 1 at row 1, column 1 of the grid, where the question has 2"
+        );
+        assert_eq!(
+            sudoku_message("x,1...............,1234341221431321,3"),
+            "the answer has 1 twice in a column: at row 1, column 1 and at row 4, column 1 of the grid"
+        );
+        assert_eq!(
+            sudoku_message("1..4.4.2..4.4..1,1234341221434321,3"),
+            "has 3 columns; expected source,question,answer,rating"
+        );
+    }
+
+    #[test]
+    fn a_wrong_maze_row_is_named_with_its_reason() {
+        assert_eq!(
+            maze_message("x,S  ##    G   # ,So ##o   G   # ,3"),
+            "the question has 15 characters; expected 16 for 4x4"
+        );
+        assert_eq!(
+            maze_message("x,S  ##    G   # X,So ##o   G   # #,3"),
+            "the question has `X` at row 4, column 4 of the maze; expected `#`, space, `S`, `G` or `o`"
+        );
+        assert_eq!(
+            maze_message("x,S  ##    S   # #,So ##o   G   # #,3"),
+            "the maze has 2 cells with start `S`; expected one"
+        );
+        assert_eq!(
+            maze_message("x,So ##    G   # #,So ##o   G   # #,3"),
+            "the question has path `o` at row 1, column 2"
+        );
+        assert_eq!(
+            maze_message("x,S  ##    G   # #,So ##o   G   # o,3"),
+            "the answer has `o` at row 4, column 4, where the question has `#`"
+        );
+        assert_eq!(
+            maze_message("x,S  ##    G   # #,S  ##    G   # #,3"),
+            "the path of the answer does not lead from `S` to `G`"
+        );
+    }
+
+    #[test]
+    fn a_first_maze_that_is_not_square_is_refused() {
+        let folder = folder("x,S G,SoG,3\n", MAZE_ROW);
+        assert_eq!(
+            message(&folder, build_maze(folder.path(), &MAZE)),
+            "`DIR/train.csv`, row 1 (line 2): the question has 3 characters, which do not make a square maze"
+        );
+    }
+
+    #[test]
+    fn wrong_files_are_named() {
+        let wrong_folder = folder(SUDOKU_ROW, SUDOKU_ROW);
+        let build =
+            |options: &SudokuBuild| message(&wrong_folder, build_sudoku(wrong_folder.path(), options));
+        let test = wrong_folder.path().join("test.csv");
+        assert_eq!(
+            build(&SudokuBuild { min_difficulty: Some(4), ..FOUR }),
+            "`DIR/train.csv`: has no puzzle with a rating of at least 4"
+        );
+        assert_eq!(
+            build(&SudokuBuild { subsample: Some(0), ..FOUR }),
+            "a subsample of 0 puzzles leaves nothing to train on"
+        );
+        fs::write(&test, HEADER).unwrap();
+        assert_eq!(build(&FOUR), "`DIR/test.csv`: has no puzzles");
+        fs::write(&test, "").unwrap();
+        assert_eq!(
+            build(&FOUR),
+            "`DIR/test.csv`: is empty; expected the header `source,question,answer,rating`"
+        );
+        fs::write(&test, "question,answer\n").unwrap();
+        assert_eq!(
+            build(&FOUR),
+            "`DIR/test.csv`: begins with the columns `question,answer`; expected `source,question,answer,rating`"
+        );
+        fs::write(&test, [HEADER.as_bytes(), SUDOKU_ROW.as_bytes(), b"\xFF,,,\n"].concat()).unwrap();
+        assert_eq!(build(&FOUR), "`DIR/test.csv`, row 2 (line 3): has characters that are not UTF-8 text");
+        fs::remove_file(&test).unwrap();
+        assert_eq!(build(&FOUR), "cannot read `DIR/test.csv`: No such file or directory (os error 2)");
+
+        let unrated = folder("x,1..4.4.2..4.4..1,1234341221434321,hard\n", SUDOKU_ROW);
+        let rated = SudokuBuild { min_difficulty: Some(1), ..FOUR };
+        assert_eq!(
+            message(&unrated, build_sudoku(unrated.path(), &rated)),
+            "`DIR/train.csv`, row 1 (line 2): the rating `hard` is not a whole number"
+        );
+        assert!(build_sudoku(unrated.path(), &FOUR).is_ok(), "ratings are only read when they matter");
+    }
+
+    #[test]
+    fn copies_must_fit_the_kind() {
+        let splits = PuzzleSplits { train: Vec::new(), test: Vec::new() };
+        let message =
+            |kind, copies| BuiltDataset::from_puzzles(kind, &splits, copies, 0).unwrap_err().to_string();
+        assert_eq!(
+            message(PuzzleKind::Maze { side: 4 }, Copies::Symmetries(1)),
+            "a maze has no Sudoku symmetries; ask for dihedral images"
+        );
+        assert_eq!(
+            message(PuzzleKind::Sudoku(SudokuSize::Four), Copies::Dihedral),
+            "Sudoku is copied by its own symmetries, not turned and flipped"
+        );
+    }
+}

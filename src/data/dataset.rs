@@ -295,6 +295,8 @@ impl Dataset {
             dataset.read_set(&folder, set)?;
         }
         dataset.check_totals().map_err(|reason| DataError::file(&metadata_file, reason))?;
+        // The JSON reader may be wrong in the last digit.
+        dataset.metadata.mean_puzzle_examples = dataset.mean_puzzle_examples();
         Ok(dataset)
     }
 
@@ -383,7 +385,7 @@ impl Dataset {
         const RELATIVE_TOLERANCE: f64 = 1e-8;
         if self.metadata.total_groups != self.groups() {
             return Err(format!(
-                "`total_groups` is {}, but the sets have {} groups",
+                "`total_groups` is {}, but the number of groups in the sets is {}",
                 self.metadata.total_groups,
                 self.groups()
             ));
@@ -613,7 +615,7 @@ impl DatasetBuilder {
         let Metadata { vocab_size, seq_len, ignore_label_id, .. } = self.dataset.metadata;
         for (array, tokens) in [("inputs", inputs), ("labels", labels)] {
             if tokens.len() != seq_len {
-                let reason = format!("has {} tokens; expected {seq_len}", tokens.len());
+                let reason = format!("has length {}; expected {seq_len}", tokens.len());
                 return Err(DataError::array_row(array, row, reason));
             }
             let wrong = tokens.iter().enumerate().find(|&(_, &token)| {

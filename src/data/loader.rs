@@ -179,3 +179,219 @@ fn epoch_order(groups: usize, seed: u64, epoch: u64) -> Vec<u32> {
     Stream::new(seed, STREAM, epoch + 1).shuffle(&mut order);
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::{prop, proptest};
+
+    use super::super::build::{BuiltDataset, Copies};
+    use super::super::dataset::{DatasetBuilder, Metadata};
+    use super::super::kind::PuzzleKind;
+    use super::super::sudoku::{BLANK, SudokuRequest, SudokuSize, generate_sudoku_splits, is_solved_sudoku};
+    use super::*;
+
+    /// A group of one puzzle with one example.
+    const ONE: &[usize] = &[1];
+
+    /// A dataset whose groups hold puzzles with these numbers of examples. Identifiers number the puzzles,
+    /// the only token of an example numbers the examples.
+    fn dataset(groups: &[&[usize]]) -> Arc<Dataset> {
+        let mut metadata = Metadata::new(1000, 1);
+        metadata.num_puzzle_identifiers = 1000;
+        metadata.ignore_label_id = None;
+        let mut builder = DatasetBuilder::new(metadata).unwrap();
+        let mut example = 0;
+        let mut puzzle = 0;
+        for group in groups {
+            for &examples in *group {
+                for _ in 0..examples {
+                    builder.add_example(&[example], &[example]).unwrap();
+                    example += 1;
+                }
+                builder.end_puzzle(puzzle).unwrap();
+                puzzle += 1;
+            }
+            builder.end_group().unwrap();
+        }
+        Arc::new(builder.finish().unwrap())
+    }
+
+    fn examples(rows: &[Row]) -> Vec<i32> {
+        rows.iter().map(|row| row.inputs[0]).collect()
+    }
+
+    #[test]
+    fn each_epoch_is_another_order_of_all_groups() {
+        let mut loader = TrainLoader::new(dataset(&[ONE; 20]), None, 0).unwrap();
+        let epochs: Vec<Vec<i32>> = (0..3).map(|_| examples(&loader.next_rows(20))).collect();
+        for epoch in &epochs {
+            assert_eq!(epoch.iter().collect::<BTreeSet<_>>().len(), 20);
+        }
+        assert_ne!(epochs[0], epochs[1]);
+        assert_ne!(epochs[1], epochs[2]);
+        assert_eq!(loader.epochs_done(), 3.0);
+    }
+
+    #[test]
+    fn a_request_crosses_the_border_of_an_epoch() {
+        let mut loader = TrainLoader::new(dataset(&[ONE; 4]), None, 0).unwrap();
+        let rows = examples(&loader.next_rows(10));
+        assert_eq!(rows[..4].iter().collect::<BTreeSet<_>>().len(), 4);
+        assert_eq!(rows[4..8].iter().collect::<BTreeSet<_>>().len(), 4);
+        assert_eq!(loader.epochs_done(), 2.5);
+    }
+
+    #[test]
+    fn a_puzzle_gives_as_many_examples_as_there_is_room_for() {
+        let mut loader = TrainLoader::new(dataset(&[&[5], &[5]]), None, 0).unwrap();
+        let rows = loader.next_rows(7);
+        let puzzles: Vec<i32> = rows.iter().map(|row| row.puzzle).collect();
+        assert_eq!(puzzles, [[puzzles[0]; 5].as_slice(), &[1 - puzzles[0]; 2]].concat());
+        assert_eq!(examples(&rows).iter().collect::<BTreeSet<_>>().len(), 7, "drawn without repeats");
+        assert_eq!(loader.epochs_done(), 1.0, "what did not fit is left out");
+    }
+
+    #[test]
+    fn puzzles_of_a_group_are_drawn_equally_often_whatever_their_size() {
+        let mut loader = TrainLoader::new(dataset(&[&[1, 4]]), None, 0).unwrap();
+        let mut counts: BTreeMap<i32, u32> = BTreeMap::new();
+        for _ in 0..1000 {
+            *counts.entry(loader.next_rows(1)[0].puzzle).or_default() += 1;
+        }
+        // Five standard deviations of a binomial with mean 500 are 79.
+        assert!(counts[&0].abs_diff(500) < 79, "{counts:?}");
+    }
+
+    #[test]
+    fn the_ignored_label_becomes_minus_100() {
+        let mut builder = DatasetBuilder::new(Metadata::new(5, 3)).unwrap();
+        builder.add_example(&[0, 1, 2], &[0, 3, 0]).unwrap();
+        builder.end_puzzle(0).unwrap();
+        builder.end_group().unwrap();
+        let dataset = Arc::new(builder.finish().unwrap());
+        let row = TrainLoader::new(dataset, None, 0).unwrap().next_rows(1).remove(0);
+        assert_eq!(row, Row { inputs: vec![0, 1, 2], labels: vec![-100, 3, -100], puzzle: 0 });
+    }
+
+    #[test]
+    fn a_place_in_another_dataset_is_refused() {
+        let state = TrainLoader::new(dataset(&[ONE; 4]), None, 0).unwrap().state();
+        let error = TrainLoader::restore(dataset(&[ONE; 5]), None, &state).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the loader was saved 0 groups into an epoch of 4, but the training data has 5 groups"
+        );
+    }
+
+    #[test]
+    fn a_dataset_without_puzzles_is_refused() {
+        let error = TrainLoader::new(dataset(&[]), None, 0).unwrap_err().to_string();
+        assert_eq!(error, "the training data has no puzzles");
+    }
+
+    fn sudoku(size: SudokuSize, givens: usize, train: usize, test: usize) -> BuiltDataset {
+        let request = SudokuRequest { size, givens, train, test, seed: 1 };
+        let splits = generate_sudoku_splits(&request).unwrap();
+        BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, Copies::None, 0).unwrap()
+    }
+
+    #[test]
+    fn augmented_rows_are_valid_and_fresh() {
+        let size = SudokuSize::Six;
+        let built = sudoku(size, 20, 1, 1);
+        let mut loader = TrainLoader::new(Arc::new(built.train), Some(Augment::new(size)), 0).unwrap();
+        let rows = loader.next_rows(50);
+        for row in &rows {
+            assert!(is_solved_sudoku(size, &row.labels));
+            assert_eq!(row.inputs.iter().filter(|&&token| token != BLANK).count(), 20);
+            assert!(
+                row.inputs.iter().zip(&row.labels).all(|(given, label)| *given == BLANK || given == label)
+            );
+        }
+        assert_eq!(rows.iter().map(|row| &row.labels).collect::<BTreeSet<_>>().len(), 50);
+    }
+
+    #[test]
+    fn training_never_sees_a_held_out_solution() {
+        // Half of all grids of 4x4 are held out, so without the redraws every other row would be one.
+        let size = SudokuSize::Four;
+        let built = sudoku(size, 8, 400, 400);
+        let held_out: BTreeSet<Vec<i32>> =
+            (0..400).map(|example| built.test.labels(example).collect()).collect();
+        assert!(held_out.len() > 100);
+        let seen = |augment| {
+            let mut loader = TrainLoader::new(Arc::new(built.train.clone()), Some(augment), 0).unwrap();
+            loader.next_rows(1000).iter().filter(|row| held_out.contains(&row.labels)).count()
+        };
+        assert!(seen(Augment::new(size)) > 300);
+        assert_eq!(seen(Augment::new(size).with_held_out(&built.test)), 0);
+    }
+
+    #[test]
+    fn augmentation_must_fit_the_training_data() {
+        let built = sudoku(SudokuSize::Four, 8, 2, 2);
+        let train = Arc::new(built.train);
+        let error = |augment| TrainLoader::new(Arc::clone(&train), Some(augment), 0).unwrap_err().to_string();
+        assert_eq!(
+            error(Augment::new(SudokuSize::Nine)),
+            "Sudoku symmetries for 9x9 do not fit the training data, which has rows of 16 tokens and a \
+             vocabulary of 6"
+        );
+        assert_eq!(
+            error(Augment::new(SudokuSize::Four).with_held_out(&train)),
+            "`train/labels`, row 0 (counted from 0): the solution grid is also that of a held-out puzzle; remove \
+             it from one of the two"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_restored_loader_goes_on_with_the_same_rows(
+            groups in prop::collection::vec(prop::collection::vec(1..5_usize, 1..4), 1..9),
+            before in prop::collection::vec(0..7_usize, 0..12),
+            after in prop::collection::vec(0..7_usize, 1..12),
+            seed in 0..1000_u64,
+        ) {
+            let groups: Vec<&[usize]> = groups.iter().map(Vec::as_slice).collect();
+            let dataset = dataset(&groups);
+            let mut loader = TrainLoader::new(Arc::clone(&dataset), None, seed).unwrap();
+            before.iter().for_each(|&count| drop(loader.next_rows(count)));
+            let saved = serde_json::to_string(&loader.state()).unwrap();
+            let state: LoaderState = serde_json::from_str(&saved).unwrap();
+            let mut restored = TrainLoader::restore(dataset, None, &state).unwrap();
+            assert_eq!(restored.epochs_done(), loader.epochs_done());
+            for &count in &after {
+                assert_eq!(restored.next_rows(count), loader.next_rows(count));
+            }
+            assert_eq!(restored.state(), loader.state());
+        }
+
+        #[test]
+        fn a_restored_loader_augments_in_the_same_way(before in 0..20_usize, seed in 0..1000_u64) {
+            let size = SudokuSize::Nine;
+            let built = sudoku(size, 60, 3, 1);
+            let augment = Some(Augment::new(size).with_held_out(&built.test));
+            let train = Arc::new(built.train);
+            let mut loader = TrainLoader::new(Arc::clone(&train), augment.clone(), seed).unwrap();
+            loader.next_rows(before);
+            let mut restored = TrainLoader::restore(train, augment, &loader.state()).unwrap();
+            assert_eq!(restored.next_rows(5), loader.next_rows(5));
+        }
+
+        #[test]
+        fn an_epoch_visits_each_group_exactly_once(
+            sizes in prop::collection::vec(1..4_usize, 1..12),
+            seed in 0..1000_u64,
+        ) {
+            let groups: Vec<[usize; 1]> = sizes.iter().map(|&size| [size]).collect();
+            let groups: Vec<&[usize]> = groups.iter().map(<[usize; 1]>::as_slice).collect();
+            let mut loader = TrainLoader::new(dataset(&groups), None, seed).unwrap();
+            let rows = loader.next_rows(sizes.iter().sum());
+            let seen: BTreeSet<i32> = examples(&rows).into_iter().collect();
+            assert_eq!(seen.len(), rows.len());
+            assert_eq!(loader.epochs_done(), 1.0);
+        }
+    }
+}

@@ -183,6 +183,11 @@ impl Graph {
         luminal::node(self.inner.graph.node_weight(node.0).expect("a node id of this graph").as_ref())
     }
 
+    /// Returns whether a node exists; a pass that removes nodes on its way asks before it looks at one.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.inner.graph.contains_node(node.0)
+    }
+
     /// Returns the operator of a node.
     pub fn op(&self, node: NodeId) -> &Op {
         &self.weight(node).op

@@ -460,3 +460,66 @@ pub fn gated_width(expansion: f64, width: usize, multiple_of: usize) -> usize {
     let raw = (expansion * width as f64 * 2.0 / 3.0).round_ties_even() as usize;
     raw.div_ceil(multiple_of) * multiple_of
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Small models for the tests of the stages that work on them.
+
+    use super::{
+        Block, Gradient, Halt, Mixing, Model, Network, NetworkId, Normal, Operand, QHead, QOutputs, Repeat,
+        State, StateId, Step, TokenHead, Tokens, Update,
+    };
+
+    /// Returns a model with the states `z_low` and `z_high`, the networks `low` and `high`, width 8 and 4 tokens.
+    pub(crate) fn example() -> Model {
+        let block =
+            Block { mixing: Mixing::Attention { heads: 2, rope_theta: None }, inner: 8, norm_eps: 1e-5 };
+        let network = |name: &str, stored_as: &str| Network {
+            name: name.to_string(),
+            stored_as: stored_as.to_string(),
+            layers: 1,
+            block: block.clone(),
+        };
+        let state = |name: &str, stored_as: &str| State {
+            name: name.to_string(),
+            stored_as: stored_as.to_string(),
+            init: Normal { std: 1.0, truncate: 2.0 },
+        };
+        Model {
+            name: "example".to_string(),
+            hidden: 8,
+            tokens: Tokens { vocab: 3, positions: 4, learned_positions: false },
+            puzzles: None,
+            networks: vec![network("low", "L_level"), network("high", "H_level")],
+            states: vec![state("z_low", "L_init"), state("z_high", "H_init")],
+            segment: vec![
+                update(0, 0, &[Operand::Input]),
+                update(1, 1, &[Operand::State(StateId(0)), Operand::State(StateId(1))]),
+            ],
+            gradient: Gradient::OneStep,
+            token_head: TokenHead { state: StateId(1) },
+            q_head: Some(QHead {
+                state: StateId(1),
+                position: 0,
+                bias: -5.0,
+                outputs: QOutputs::HaltContinue,
+            }),
+            halt: Halt::QLearning { max_segments: 2, explore: 0.5 },
+            train: None,
+        }
+    }
+
+    /// Returns `state <- network(operands)`.
+    pub(crate) fn update(state: usize, network: usize, operands: &[Operand]) -> Step {
+        Step::Update(Update {
+            state: StateId(state),
+            network: NetworkId(network),
+            operands: operands.to_vec(),
+        })
+    }
+
+    /// Returns `label: repeat count { body }`.
+    pub(crate) fn repeat(label: Option<&str>, count: usize, body: Vec<Step>) -> Step {
+        Step::Repeat(Repeat { label: label.map(str::to_string), count, body })
+    }
+}

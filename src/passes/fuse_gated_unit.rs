@@ -6,6 +6,9 @@ use crate::graph::{Graph, Op};
 /// The product stays an output where its gradient needs it. Leaves alone a product that is a named output.
 pub fn fuse_gated_unit(graph: &mut Graph) {
     for node in graph.order() {
+        if !graph.contains(node) {
+            continue;
+        }
         if !matches!(graph.op(node), Op::SwiGlu(_)) {
             continue;
         }

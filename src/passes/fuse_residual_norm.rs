@@ -6,6 +6,9 @@ use crate::graph::{Graph, Op};
 /// Leaves alone sums and products that anything else reads.
 pub fn fuse_residual_norm(graph: &mut Graph) {
     for node in graph.order() {
+        if !graph.contains(node) {
+            continue;
+        }
         let Op::RmsNorm(norm) = graph.op(node) else { continue };
         let eps = norm.eps;
         let sum = graph.operands(node)[0];

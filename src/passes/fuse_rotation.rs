@@ -7,6 +7,9 @@ use crate::graph::{Graph, Op};
 /// what stays in memory for the backward pass. Leaves alone a rotation with another inverse behind it.
 pub fn fuse_rotation(graph: &mut Graph) {
     for node in graph.order() {
+        if !graph.contains(node) {
+            continue;
+        }
         let Op::Rotate(rotation) = graph.op(node).clone() else { continue };
         if rotation.inverse {
             continue;

@@ -10,6 +10,9 @@ pub fn narrow_reads(graph: &mut Graph) {
     let mut open: Vec<NodeId> =
         graph.order().into_iter().rev().filter(|&node| is_position_slice(graph, node)).collect();
     while let Some(node) = open.pop() {
+        if !graph.contains(node) {
+            continue;
+        }
         let Op::Slice(slice) = graph.op(node).clone() else { continue };
         let wide = graph.operands(node)[0];
         if graph.only_reader(wide).is_none() {

@@ -8,9 +8,11 @@
 //! out            p v
 //! ```
 //!
-//! One task handles one head of one batch row. Scores are computed for a block of queries at a time, so
-//! that a block stays in cache and memory does not grow with `T²`. The backward pass computes
-//! them again from the logarithms of the softmax sums (Dao et al. 2022):
+//! A task handles some heads of some batch rows. Scores are computed for a block of queries at a time, so
+//! that a block stays in cache and memory does not grow with `T²`. They are stored with one column per
+//! query: maxima, exponentials and sums then run over many queries side by side and no sum
+//! crosses a register. The backward pass computes scores again from the logarithms of the softmax
+//! sums (Dao et al. 2022):
 //!
 //! ```text
 //! p = exp(q' k'ᵀ - lse)      dv = pᵀ dout       dp = dout vᵀ
@@ -18,13 +20,14 @@
 //! ```
 
 use super::Store;
-use super::parallel::{Shared, for_each_task};
-use super::product::{Operand, Sizes, multiply};
+use super::layout::transpose;
+use super::panel::{PANEL, PanelProduct};
+use super::parallel::{Shared, for_each_block};
 use super::scratch::{aligned, carve, with_scratch};
-use super::simd::{dot, exp, exp_in_place, largest, vectorised};
+use super::simd::{dot, exp, vectorised};
 
-/// Queries whose scores are held at a time.
-const QUERIES: usize = 64;
+/// Queries whose scores are held at a time, side by side.
+const QUERIES: usize = 32;
 
 /// Sizes of an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,11 @@ impl AttentionShape {
     /// Returns the model width `D = H d`.
     pub const fn width(&self) -> usize {
         self.heads * self.head_width
+    }
+
+    /// Heads in one task: enough that a small head does not cost more to hand out than to compute.
+    fn heads_per_task(&self) -> usize {
+        (200_000 / (self.positions * self.positions * self.head_width).max(1)).max(1)
     }
 
     fn work(&self) -> usize {
@@ -77,58 +85,58 @@ pub fn attention(
     assert_eq!(out.len() * 3, qkv.len());
     assert_eq!(lse.len(), batch * heads * positions);
     let width = shape.width();
+    let padded = head_width.next_multiple_of(PANEL);
     let (out, lse) = (Shared::new(out), Shared::new(lse));
-    for_each_task(batch * heads, shape.work(), |task| {
-        let (row, head) = (task / heads, task % heads);
-        let qkv = &qkv[row * positions * 3 * width..(row + 1) * positions * 3 * width];
-        // SAFETY: every task has its own part of `lse`.
-        let lse = unsafe { lse.part(task * positions..(task + 1) * positions) };
-        let size = aligned(positions * head_width);
-        with_scratch(4 * size + aligned(QUERIES * positions), |mut rest| {
-            let q = carve(&mut rest, positions * head_width);
-            let k = carve(&mut rest, positions * head_width);
-            let mixed = carve(&mut rest, positions * head_width);
-            let scores = carve(&mut rest, QUERIES * positions);
-            vectorised(|| {
-                take_head(q, &qkv[head * head_width..], 3 * width, rope, head_width, inv_sqrt(head_width));
-                take_head(k, &qkv[width + head * head_width..], 3 * width, rope, head_width, 1.0);
-            });
-            let k = Operand::new(k, positions, head_width, head_width);
-            let v = Operand::new(&qkv[2 * width + head * head_width..], positions, head_width, 3 * width);
-            for start in (0..positions).step_by(QUERIES) {
-                let count = QUERIES.min(positions - start);
-                let q = Operand::new(&q[start * head_width..], count, head_width, head_width);
-                let scores = &mut scores[..count * positions];
-                let sizes = Sizes { rows: count, columns: positions, depth: head_width };
-                multiply(scores, positions, q, k.transposed(), sizes, Store::Replace);
-                vectorised(|| {
-                    for (scores, lse) in
-                        scores.chunks_exact_mut(positions).zip(&mut lse[start..start + count])
-                    {
-                        let shift = largest(scores);
-                        let sum = exp_in_place(scores, shift);
-                        let factor = 1.0 / sum;
-                        for score in scores.iter_mut() {
-                            *score *= factor;
-                        }
-                        *lse = shift + sum.ln();
+    for_each_block(batch * heads, shape.heads_per_task(), shape.work(), |tasks| {
+        let rows_size = positions * padded;
+        let size = 3 * aligned(rows_size) + (head_width + positions) * QUERIES + QUERIES * padded;
+        with_scratch(size, |mut rest| {
+            let q = carve(&mut rest, rows_size);
+            let k = carve(&mut rest, rows_size);
+            let v = carve(&mut rest, rows_size);
+            let turned = carve(&mut rest, head_width * QUERIES);
+            let weights = carve(&mut rest, positions * QUERIES);
+            let mixed = carve(&mut rest, QUERIES * padded);
+            for task in tasks {
+                let source = Head::new(qkv, task, shape);
+                source.take(q, 0, rope, inv_sqrt(head_width));
+                source.take(k, 1, rope, 1.0);
+                source.take(v, 2, None, 1.0);
+                // SAFETY: every head of every batch row has its own part of `lse`.
+                let lse = unsafe { lse.part(task * positions..(task + 1) * positions) };
+                let (row, head) = (task / heads, task % heads);
+                for start in (0..positions).step_by(QUERIES) {
+                    let count = QUERIES.min(positions - start);
+                    let columns = count.next_multiple_of(PANEL);
+                    turn(turned, &q[start * padded..], padded, count, head_width);
+                    scores(weights, k, turned, columns, shape);
+                    let (highest, sums) = vectorised(
+                        #[inline(always)]
+                        || softmax_columns(weights),
+                    );
+                    PanelProduct {
+                        rows: count,
+                        columns: padded,
+                        depth: positions,
+                        left: weights,
+                        left_down: 1,
+                        left_along: QUERIES,
+                        right: v,
+                        right_stride: padded,
+                        store: Store::Replace,
                     }
-                });
-                let mixed = &mut mixed[start * head_width..(start + count) * head_width];
-                let sizes = Sizes { rows: count, columns: head_width, depth: positions };
-                multiply(
-                    mixed,
-                    head_width,
-                    Operand::new(scores, count, positions, positions),
-                    v,
-                    sizes,
-                    Store::Replace,
-                );
-            }
-            for (position, mixed) in mixed.chunks_exact(head_width).enumerate() {
-                let at = (row * positions + position) * width + head * head_width;
-                // SAFETY: every task has its own head of its own batch row.
-                unsafe { out.part(at..at + head_width) }.copy_from_slice(mixed);
+                    .into(mixed, padded);
+                    for (i, mixed) in mixed.chunks_exact(padded).take(count).enumerate() {
+                        lse[start + i] = highest[i] + sums[i].ln();
+                        let at = (row * positions + start + i) * width + head * head_width;
+                        // SAFETY: every head of every batch row has its own columns of its own rows.
+                        let out = unsafe { out.part(at..at + head_width) };
+                        let factor = 1.0 / sums[i];
+                        for (out, mixed) in out.iter_mut().zip(mixed) {
+                            *out = mixed * factor;
+                        }
+                    }
+                }
             }
         });
     });
@@ -156,72 +164,199 @@ pub fn attention_grad(
     assert_eq!(dout.len(), out.len());
     assert_eq!(lse.len(), batch * heads * positions);
     let width = shape.width();
+    let padded = head_width.next_multiple_of(PANEL);
     let dqkv = Shared::new(dqkv);
-    for_each_task(batch * heads, 2 * shape.work(), |task| {
-        let (row, head) = (task / heads, task % heads);
-        let qkv = &qkv[row * positions * 3 * width..(row + 1) * positions * 3 * width];
-        let first = row * positions * width + head * head_width;
-        let (out, dout) = (&out[first..], &dout[first..]);
-        let lse = &lse[task * positions..(task + 1) * positions];
-        let size = aligned(positions * head_width);
-        let block = aligned(QUERIES * positions);
-        with_scratch(5 * size + 2 * block, |mut rest| {
-            let q = carve(&mut rest, positions * head_width);
-            let k = carve(&mut rest, positions * head_width);
-            let dq = carve(&mut rest, positions * head_width);
-            let dk = carve(&mut rest, positions * head_width);
-            let dv = carve(&mut rest, positions * head_width);
-            let p = carve(&mut rest, QUERIES * positions);
-            let ds = carve(&mut rest, QUERIES * positions);
-            vectorised(|| {
-                take_head(q, &qkv[head * head_width..], 3 * width, rope, head_width, inv_sqrt(head_width));
-                take_head(k, &qkv[width + head * head_width..], 3 * width, rope, head_width, 1.0);
-            });
-            let k = Operand::new(k, positions, head_width, head_width);
-            let v = Operand::new(&qkv[2 * width + head * head_width..], positions, head_width, 3 * width);
-            for start in (0..positions).step_by(QUERIES) {
-                let count = QUERIES.min(positions - start);
-                let q = Operand::new(&q[start * head_width..], count, head_width, head_width);
-                let dout_rows = Operand::new(&dout[start * width..], count, head_width, width);
-                let (p, ds) = (&mut p[..count * positions], &mut ds[..count * positions]);
-                let sizes = Sizes { rows: count, columns: positions, depth: head_width };
-                multiply(p, positions, q, k.transposed(), sizes, Store::Replace);
-                multiply(ds, positions, dout_rows, v.transposed(), sizes, Store::Replace);
-                vectorised(|| {
-                    for (i, (p, ds)) in
-                        p.chunks_exact_mut(positions).zip(ds.chunks_exact_mut(positions)).enumerate()
-                    {
-                        let at = (start + i) * width;
-                        let mean = dot(&out[at..at + head_width], &dout[at..at + head_width]);
-                        let lse = lse[start + i];
-                        for (p, ds) in p.iter_mut().zip(ds) {
-                            *p = exp(*p - lse);
-                            *ds = *p * (*ds - mean);
-                        }
-                    }
-                });
-                let store = if start == 0 { Store::Replace } else { Store::Add };
-                let (p, ds) = (
-                    Operand::new(p, count, positions, positions),
-                    Operand::new(ds, count, positions, positions),
+    for_each_block(batch * heads, shape.heads_per_task(), 2 * shape.work(), |tasks| {
+        let rows_size = positions * padded;
+        let size = 7 * aligned(rows_size) + (2 * head_width + 2 * positions) * QUERIES;
+        with_scratch(size, |mut rest| {
+            let q = carve(&mut rest, rows_size);
+            let k = carve(&mut rest, rows_size);
+            let v = carve(&mut rest, rows_size);
+            let dy = carve(&mut rest, rows_size);
+            let dq = carve(&mut rest, rows_size);
+            let dk = carve(&mut rest, rows_size);
+            let dv = carve(&mut rest, rows_size);
+            let turned = carve(&mut rest, head_width * QUERIES);
+            let turned_dy = carve(&mut rest, head_width * QUERIES);
+            let weights = carve(&mut rest, positions * QUERIES);
+            let dscores = carve(&mut rest, positions * QUERIES);
+            for task in tasks {
+                let source = Head::new(qkv, task, shape);
+                source.take(q, 0, rope, inv_sqrt(head_width));
+                source.take(k, 1, rope, 1.0);
+                source.take(v, 2, None, 1.0);
+                let (row, head) = (task / heads, task % heads);
+                let first = row * positions * width + head * head_width;
+                let (out, dout) = (&out[first..], &dout[first..]);
+                vectorised(
+                    #[inline(always)]
+                    || take_rows(dy, dout, width, padded, head_width),
                 );
-                let sizes = Sizes { rows: positions, columns: head_width, depth: count };
-                multiply(dv, head_width, p.transposed(), dout_rows, sizes, store);
-                multiply(dk, head_width, ds.transposed(), q, sizes, store);
-                let sizes = Sizes { rows: count, columns: head_width, depth: positions };
-                multiply(&mut dq[start * head_width..], head_width, ds, k, sizes, Store::Replace);
-            }
-            let parts = [(&*dq, rope, inv_sqrt(head_width)), (&*dk, rope, 1.0), (&*dv, None, 1.0)];
-            for (third, (gradient, rope, factor)) in parts.into_iter().enumerate() {
-                for (position, gradient) in gradient.chunks_exact(head_width).enumerate() {
-                    let at = (row * positions + position) * 3 * width + third * width + head * head_width;
-                    // SAFETY: every task has its own head of its own batch row.
-                    let target = unsafe { dqkv.part(at..at + head_width) };
-                    vectorised(|| give_row(target, gradient, rope, position, factor));
+                let lse = &lse[task * positions..(task + 1) * positions];
+                for start in (0..positions).step_by(QUERIES) {
+                    let count = QUERIES.min(positions - start);
+                    let columns = count.next_multiple_of(PANEL);
+                    turn(turned, &q[start * padded..], padded, count, head_width);
+                    turn(turned_dy, &dy[start * padded..], padded, count, head_width);
+                    scores(weights, k, turned, columns, shape);
+                    scores(dscores, v, turned_dy, columns, shape);
+                    // Lanes beyond the last query hold nothing; their weights become one, which no sum reads.
+                    let (mut log_sums, mut means) = ([0.0; QUERIES], [0.0; QUERIES]);
+                    log_sums[..count].copy_from_slice(&lse[start..start + count]);
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            for (i, mean) in means[..count].iter_mut().enumerate() {
+                                let at = (start + i) * width;
+                                *mean = dot(&out[at..at + head_width], &dout[at..at + head_width]);
+                            }
+                            dscore_columns(weights, dscores, &log_sums, &means);
+                        },
+                    );
+                    let store = if start == 0 { Store::Replace } else { Store::Add };
+                    let by_key = |left: &[f32], right: &[f32], target: &mut [f32]| {
+                        PanelProduct {
+                            rows: positions,
+                            columns: padded,
+                            depth: count,
+                            left,
+                            left_down: QUERIES,
+                            left_along: 1,
+                            right: &right[start * padded..],
+                            right_stride: padded,
+                            store,
+                        }
+                        .into(target, padded);
+                    };
+                    by_key(weights, dy, dv);
+                    by_key(dscores, q, dk);
+                    PanelProduct {
+                        rows: count,
+                        columns: padded,
+                        depth: positions,
+                        left: dscores,
+                        left_down: 1,
+                        left_along: QUERIES,
+                        right: k,
+                        right_stride: padded,
+                        store: Store::Replace,
+                    }
+                    .into(&mut dq[start * padded..], padded);
+                }
+                let parts = [(&*dq, rope, inv_sqrt(head_width)), (&*dk, rope, 1.0), (&*dv, None, 1.0)];
+                for (third, (gradient, rope, factor)) in parts.into_iter().enumerate() {
+                    let first = row * positions * 3 * width + third * width + head * head_width;
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            for (position, gradient) in gradient.chunks_exact(padded).enumerate() {
+                                let at = first + position * 3 * width;
+                                // SAFETY: every head of every batch row has its own columns of its own rows.
+                                let target = unsafe { dqkv.part(at..at + head_width) };
+                                give_row(target, &gradient[..head_width], rope, position, factor);
+                            }
+                        },
+                    );
                 }
             }
         });
     });
+}
+
+/// One head of one batch row of `qkv`.
+struct Head<'a> {
+    /// From the first element of its queries on.
+    data: &'a [f32],
+    width: usize,
+    head_width: usize,
+}
+
+impl<'a> Head<'a> {
+    fn new(qkv: &'a [f32], task: usize, shape: AttentionShape) -> Self {
+        let (row, head) = (task / shape.heads, task % shape.heads);
+        let width = shape.width();
+        let data = &qkv[row * shape.positions * 3 * width + head * shape.head_width..];
+        Head { data, width, head_width: shape.head_width }
+    }
+
+    /// Copies queries (`third` 0), keys (1) or values (2) into rows padded with zeros.
+    fn take(&self, target: &mut [f32], third: usize, rope: Option<Rope<'_>>, factor: f32) {
+        let padded = self.head_width.next_multiple_of(PANEL);
+        let source = &self.data[third * self.width..];
+        vectorised(
+            #[inline(always)]
+            || {
+                if rope.is_none() && factor == 1.0 {
+                    take_rows(target, source, 3 * self.width, padded, self.head_width);
+                } else {
+                    take_rotated(target, source, 3 * self.width, padded, self.head_width, rope, factor);
+                }
+            },
+        );
+    }
+}
+
+/// `weights[j, i] = Σ_c rows[j, c] turned[c, i]`: one column per query.
+fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, shape: AttentionShape) {
+    PanelProduct {
+        rows: shape.positions,
+        columns,
+        depth: shape.head_width,
+        left: rows,
+        left_down: shape.head_width.next_multiple_of(PANEL),
+        left_along: 1,
+        right: turned,
+        right_stride: QUERIES,
+        store: Store::Replace,
+    }
+    .into(weights, QUERIES);
+}
+
+/// Turns `count` rows into columns; the columns after them become zero.
+fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: usize) {
+    if count < QUERIES {
+        turned.fill(0.0);
+    }
+    transpose(turned, QUERIES, rows, stride, count, width);
+}
+
+/// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.
+#[inline(always)]
+fn softmax_columns(weights: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
+    let (rows, _) = weights.as_chunks_mut::<QUERIES>();
+    let mut highest = [f32::NEG_INFINITY; QUERIES];
+    for row in rows.iter() {
+        for (highest, &score) in highest.iter_mut().zip(row) {
+            *highest = if score > *highest { score } else { *highest };
+        }
+    }
+    let mut sums = [0.0; QUERIES];
+    for row in rows {
+        for ((score, highest), sum) in row.iter_mut().zip(&highest).zip(&mut sums) {
+            *score = exp(*score - highest);
+            *sum += *score;
+        }
+    }
+    (highest, sums)
+}
+
+/// Replaces scores by weights `p = e^(score - log_sum)` and `dp` by `ds = p (dp - mean)`.
+#[inline(always)]
+fn dscore_columns(
+    weights: &mut [f32],
+    dscores: &mut [f32],
+    log_sums: &[f32; QUERIES],
+    means: &[f32; QUERIES],
+) {
+    let (weights, _) = weights.as_chunks_mut::<QUERIES>();
+    let (dscores, _) = dscores.as_chunks_mut::<QUERIES>();
+    for (weights, dscores) in weights.iter_mut().zip(dscores) {
+        for (((weight, dscore), log_sum), mean) in weights.iter_mut().zip(dscores).zip(log_sums).zip(means) {
+            *weight = exp(*weight - log_sum);
+            *dscore = *weight * (*dscore - mean);
+        }
+    }
 }
 
 fn check(shape: AttentionShape, qkv: &[f32], rope: Option<Rope<'_>>) {
@@ -237,39 +372,63 @@ fn inv_sqrt(head_width: usize) -> f32 {
     1.0 / (head_width as f32).sqrt()
 }
 
-/// Copies one head out of rows `stride` apart, rotates it and scales it.
+/// Copies rows of `width` elements, `stride` apart, and pads them with zeros.
 #[inline(always)]
-fn take_head(
+fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padded: usize, width: usize) {
+    for (position, target) in target.chunks_exact_mut(padded).enumerate() {
+        target[..width].copy_from_slice(&source[position * stride..][..width]);
+        target[width..].fill(0.0);
+    }
+}
+
+/// [`take_rows`] of rows that are rotated and scaled.
+#[inline(always)]
+fn take_rotated(
     target: &mut [f32],
     source: &[f32],
     stride: usize,
+    padded: usize,
+    width: usize,
     rope: Option<Rope<'_>>,
-    head_width: usize,
     factor: f32,
 ) {
-    let half = head_width / 2;
-    for (position, target) in target.chunks_exact_mut(head_width).enumerate() {
-        let source = &source[position * stride..][..head_width];
+    let half = width / 2;
+    for (position, target) in target.chunks_exact_mut(padded).enumerate() {
+        let source = &source[position * stride..][..width];
+        target[width..].fill(0.0);
+        let target = &mut target[..width];
         let Some(rope) = rope else {
             for (target, source) in target.iter_mut().zip(source) {
                 *target = source * factor;
             }
             continue;
         };
-        let (cos, sin) = (
-            &rope.cos[position * head_width..][..head_width],
-            &rope.sin[position * head_width..][..head_width],
-        );
+        let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
+        let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
         let (low, high) = target.split_at_mut(half);
         let (source_low, source_high) = source.split_at(half);
-        for j in 0..half {
-            low[j] = (source_low[j] * cos[j] - source_high[j] * sin[j]) * factor;
-            high[j] = (source_high[j] * cos[half + j] + source_low[j] * sin[half + j]) * factor;
-        }
+        rotate_half(low, source_low, source_high, cos_low, sin_low, -1.0, factor);
+        rotate_half(high, source_high, source_low, cos_high, sin_high, 1.0, factor);
     }
 }
 
-/// Scales the gradient of one rotated row and turns it back: the transpose of what [`take_head`] does.
+/// `target = (own cos + sign other sin) factor`.
+#[inline(always)]
+fn rotate_half(
+    target: &mut [f32],
+    own: &[f32],
+    other: &[f32],
+    cos: &[f32],
+    sin: &[f32],
+    sign: f32,
+    factor: f32,
+) {
+    for ((((target, own), other), cos), sin) in target.iter_mut().zip(own).zip(other).zip(cos).zip(sin) {
+        *target = (own * cos + sign * (other * sin)) * factor;
+    }
+}
+
+/// Scales the gradient of one rotated row and turns it back: the transpose of what [`take_rotated`] does.
 #[inline(always)]
 fn give_row(target: &mut [f32], gradient: &[f32], rope: Option<Rope<'_>>, position: usize, factor: f32) {
     let head_width = target.len();
@@ -280,14 +439,12 @@ fn give_row(target: &mut [f32], gradient: &[f32], rope: Option<Rope<'_>>, positi
         }
         return;
     };
-    let (cos, sin) =
-        (&rope.cos[position * head_width..][..head_width], &rope.sin[position * head_width..][..head_width]);
+    let (cos_low, cos_high) = rope.cos[position * head_width..][..head_width].split_at(half);
+    let (sin_low, sin_high) = rope.sin[position * head_width..][..head_width].split_at(half);
     let (low, high) = target.split_at_mut(half);
     let (gradient_low, gradient_high) = gradient.split_at(half);
-    for j in 0..half {
-        low[j] = (gradient_low[j] * cos[j] + gradient_high[j] * sin[half + j]) * factor;
-        high[j] = (gradient_high[j] * cos[half + j] - gradient_low[j] * sin[j]) * factor;
-    }
+    rotate_half(low, gradient_low, gradient_high, cos_low, sin_high, 1.0, factor);
+    rotate_half(high, gradient_high, gradient_low, cos_high, sin_low, -1.0, factor);
 }
 
 #[cfg(test)]

@@ -12,11 +12,15 @@ use super::simd::{logistic, vectorised};
 pub fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
     assert_eq!(a.len(), out.len());
     assert_eq!(b.len(), out.len());
-    by_chunks(out, |range, out| {
-        for ((out, a), b) in out.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
-            *out = a + b;
-        }
-    });
+    by_chunks(
+        out,
+        #[inline(always)]
+        |range, out| {
+            for ((out, a), b) in out.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
+                *out = a + b;
+            }
+        },
+    );
 }
 
 /// `out = (a + b) + c`.
@@ -28,12 +32,16 @@ pub fn add3(out: &mut [f32], a: &[f32], b: &[f32], c: &[f32]) {
     assert_eq!(a.len(), out.len());
     assert_eq!(b.len(), out.len());
     assert_eq!(c.len(), out.len());
-    by_chunks(out, |range, out| {
-        let (a, b, c) = (&a[range.clone()], &b[range.clone()], &c[range]);
-        for (((out, a), b), c) in out.iter_mut().zip(a).zip(b).zip(c) {
-            *out = a + b + c;
-        }
-    });
+    by_chunks(
+        out,
+        #[inline(always)]
+        |range, out| {
+            let (a, b, c) = (&a[range.clone()], &b[range.clone()], &c[range]);
+            for (((out, a), b), c) in out.iter_mut().zip(a).zip(b).zip(c) {
+                *out = a + b + c;
+            }
+        },
+    );
 }
 
 /// `out += a`.
@@ -43,11 +51,15 @@ pub fn add3(out: &mut [f32], a: &[f32], b: &[f32], c: &[f32]) {
 /// Both of one length.
 pub fn add_assign(out: &mut [f32], a: &[f32]) {
     assert_eq!(a.len(), out.len());
-    by_chunks(out, |range, out| {
-        for (out, a) in out.iter_mut().zip(&a[range]) {
-            *out += a;
-        }
-    });
+    by_chunks(
+        out,
+        #[inline(always)]
+        |range, out| {
+            for (out, a) in out.iter_mut().zip(&a[range]) {
+                *out += a;
+            }
+        },
+    );
 }
 
 /// `out = factor x`.
@@ -57,16 +69,24 @@ pub fn add_assign(out: &mut [f32], a: &[f32]) {
 /// Both of one length.
 pub fn scale(out: &mut [f32], x: &[f32], factor: f32) {
     assert_eq!(x.len(), out.len());
-    by_chunks(out, |range, out| {
-        for (out, x) in out.iter_mut().zip(&x[range]) {
-            *out = factor * x;
-        }
-    });
+    by_chunks(
+        out,
+        #[inline(always)]
+        |range, out| {
+            for (out, x) in out.iter_mut().zip(&x[range]) {
+                *out = factor * x;
+            }
+        },
+    );
 }
 
 /// `out = 0`.
 pub fn zero(out: &mut [f32]) {
-    by_chunks(out, |_, out| out.fill(0.0));
+    by_chunks(
+        out,
+        #[inline(always)]
+        |_, out| out.fill(0.0),
+    );
 }
 
 /// `out = 1 / (1 + e^-x)`.
@@ -76,11 +96,15 @@ pub fn zero(out: &mut [f32]) {
 /// Both of one length.
 pub fn sigmoid(out: &mut [f32], x: &[f32]) {
     assert_eq!(x.len(), out.len());
-    by_chunks(out, |range, out| {
-        for (out, x) in out.iter_mut().zip(&x[range]) {
-            *out = logistic(*x);
-        }
-    });
+    by_chunks(
+        out,
+        #[inline(always)]
+        |range, out| {
+            for (out, x) in out.iter_mut().zip(&x[range]) {
+                *out = logistic(*x);
+            }
+        },
+    );
 }
 
 /// Fills `out` with copies of `x`.
@@ -119,14 +143,17 @@ pub fn add_positions(out: &mut [f32], x: &[f32], positions: &[f32]) {
     for_each_block(batch, CHUNK.div_ceil(size), work, |rows| {
         // SAFETY: the rows of different tasks are disjoint.
         let out = unsafe { out.part(rows.start * size..rows.end * size) };
-        vectorised(|| {
-            let x = x[rows.start * size..rows.end * size].chunks_exact(size);
-            for (out, x) in out.chunks_exact_mut(size).zip(x) {
-                for ((out, x), position) in out.iter_mut().zip(x).zip(positions) {
-                    *out = x + position;
+        vectorised(
+            #[inline(always)]
+            || {
+                let x = x[rows.start * size..rows.end * size].chunks_exact(size);
+                for (out, x) in out.chunks_exact_mut(size).zip(x) {
+                    for ((out, x), position) in out.iter_mut().zip(x).zip(positions) {
+                        *out = x + position;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -144,16 +171,19 @@ pub fn sum_over_batch(out: &mut [f32], dy: &[f32], store: Store) {
     for_each_block(size, 512, dy.len() / 4, |range| {
         // SAFETY: the ranges of different tasks are disjoint.
         let out = unsafe { out.part(range.clone()) };
-        vectorised(|| {
-            if store == Store::Replace {
-                out.fill(0.0);
-            }
-            for dy in dy.chunks_exact(size) {
-                for (out, dy) in out.iter_mut().zip(&dy[range.clone()]) {
-                    *out += dy;
+        vectorised(
+            #[inline(always)]
+            || {
+                if store == Store::Replace {
+                    out.fill(0.0);
                 }
-            }
-        });
+                for dy in dy.chunks_exact(size) {
+                    for (out, dy) in out.iter_mut().zip(&dy[range.clone()]) {
+                        *out += dy;
+                    }
+                }
+            },
+        );
     });
 }
 
@@ -164,7 +194,10 @@ fn by_chunks(out: &mut [f32], run: impl Fn(std::ops::Range<usize>, &mut [f32]) +
     for_each_block(len, CHUNK, len / 4, |range| {
         // SAFETY: the ranges of different tasks are disjoint.
         let part = unsafe { out.part(range.clone()) };
-        vectorised(|| run(range, part));
+        vectorised(
+            #[inline(always)]
+            || run(range, part),
+        );
     });
 }
 

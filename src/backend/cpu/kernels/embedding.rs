@@ -16,13 +16,16 @@ pub fn embed(out: &mut [f32], table: &[f32], ids: &[i32], width: usize, scale: f
     for_each_block(ids.len(), CHUNK.div_ceil(width.max(1)), work, |rows| {
         // SAFETY: the rows of different tasks are disjoint.
         let out = unsafe { out.part(rows.start * width..rows.end * width) };
-        vectorised(|| {
-            for (out, id) in out.chunks_exact_mut(width.max(1)).zip(&ids[rows]) {
-                for (out, value) in out.iter_mut().zip(row_of(table, *id, width)) {
-                    *out = scale * value;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (out, id) in out.chunks_exact_mut(width.max(1)).zip(&ids[rows]) {
+                    for (out, value) in out.iter_mut().zip(row_of(table, *id, width)) {
+                        *out = scale * value;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -42,16 +45,19 @@ pub fn embed_grad(dtable: &mut [f32], ids: &[i32], dy: &[f32], width: usize, sca
             // SAFETY: the columns of different tasks are disjoint, and only one row is used at a time.
             unsafe { dtable.part(row * width + columns.start..row * width + columns.end) }
         };
-        vectorised(|| {
-            if store == Store::Replace {
-                (0..rows).for_each(|row| target(row).fill(0.0));
-            }
-            for (id, dy) in ids.iter().zip(dy.chunks_exact(width)) {
-                for (target, dy) in target(index_of(*id, rows)).iter_mut().zip(&dy[columns.clone()]) {
-                    *target += scale * dy;
+        vectorised(
+            #[inline(always)]
+            || {
+                if store == Store::Replace {
+                    (0..rows).for_each(|row| target(row).fill(0.0));
                 }
-            }
-        });
+                for (id, dy) in ids.iter().zip(dy.chunks_exact(width)) {
+                    for (target, dy) in target(index_of(*id, rows)).iter_mut().zip(&dy[columns.clone()]) {
+                        *target += scale * dy;
+                    }
+                }
+            },
+        );
     });
 }
 

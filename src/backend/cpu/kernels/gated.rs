@@ -5,7 +5,7 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Operand, Sizes, multiply, row_block};
+use super::product::{Grid, Operand, Sizes, multiply, multiply_raw};
 use super::scratch::with_scratch;
 use super::simd::{logistic, vectorised};
 
@@ -33,13 +33,25 @@ pub fn swiglu(h: &mut [f32], gate_up: &[f32], shape: SwigluShape) {
     for_each_block(rows, CHUNK.div_ceil(2 * inner.max(1)), rows * inner * 2, |rows| {
         // SAFETY: the rows of different tasks are disjoint.
         let h = unsafe { h.part(rows.start * inner..rows.end * inner) };
-        gate_rows(h, &gate_up[2 * rows.start * inner..2 * rows.end * inner], inner);
+        let gate_up = &gate_up[2 * rows.start * inner..2 * rows.end * inner];
+        vectorised(
+            #[inline(always)]
+            || {
+                for (h, gate_up) in
+                    h.chunks_exact_mut(inner.max(1)).zip(gate_up.chunks_exact(2 * inner.max(1)))
+                {
+                    let (gates, ups) = gate_up.split_at(inner);
+                    gate_row(h, gates, ups);
+                }
+            },
+        );
     });
 }
 
 /// `h = silu(x · w_gateᵀ) * (x · w_upᵀ)`.
 ///
-/// Works on blocks of rows, so that gates and values are combined while they are in cache.
+/// A task computes some columns of gates and the same columns of values for some rows, and combines them
+/// while they are in cache.
 ///
 /// # Shapes
 ///
@@ -52,20 +64,62 @@ pub fn linear_swiglu(h: &mut [f32], gate_up: Option<&mut [f32]>, x: &[f32], w: &
     let x = Operand::new(x, rows, width, width);
     let w = Operand::new(w, 2 * inner, width, width).transposed();
     let (h, gate_up) = (Shared::new(h), gate_up.map(Shared::new));
-    let work = rows * inner * width / 2;
-    for_each_block(rows, row_block(rows, 2 * inner * width), work, |rows| {
-        // SAFETY: the rows of different tasks are disjoint.
-        let h = unsafe { h.part(rows.start * inner..rows.end * inner) };
-        let sizes = Sizes { rows: rows.len(), columns: 2 * inner, depth: width };
-        let mut block = |gate_up: &mut [f32]| {
-            multiply(gate_up, 2 * inner, x.from_row(rows.start), w, sizes, Store::Replace);
-            gate_rows(h, gate_up, inner);
-        };
-        match gate_up {
-            // SAFETY: as above.
-            Some(gate_up) => block(unsafe { gate_up.part(2 * rows.start * inner..2 * rows.end * inner) }),
-            None => with_scratch(2 * rows.len() * inner, block),
-        }
+    // Twice the depth stands for the two products of a tile.
+    let grid = Grid::new(Sizes { rows, columns: inner, depth: 2 * width }, x, w);
+    grid.for_each_tile(|tile| {
+        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };
+        let x = x.skip_rows(tile.rows.start);
+        let (w_gate, w_up) = (w.skip_columns(tile.columns.start), w.skip_columns(inner + tile.columns.start));
+        let size = sizes.rows * sizes.columns;
+        with_scratch(if gate_up.is_some() { 0 } else { 2 * size }, |scratch| {
+            match gate_up {
+                // SAFETY: the tiles of different tasks are disjoint, and gates and values lie apart.
+                Some(gate_up) => unsafe {
+                    let gates =
+                        gate_up.tile(tile.rows.start * 2 * inner + tile.columns.start, 2 * inner, sizes);
+                    multiply_raw(gates, 2 * inner, x, w_gate, sizes, Store::Replace);
+                    let ups = gate_up.tile(
+                        tile.rows.start * 2 * inner + inner + tile.columns.start,
+                        2 * inner,
+                        sizes,
+                    );
+                    multiply_raw(ups, 2 * inner, x, w_up, sizes, Store::Replace);
+                },
+                None => {
+                    let (gates, ups) = scratch.split_at_mut(size);
+                    multiply(gates, sizes.columns, x, w_gate, sizes, Store::Replace);
+                    multiply(ups, sizes.columns, x, w_up, sizes, Store::Replace);
+                }
+            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (i, row) in tile.rows.clone().enumerate() {
+                        let at = row * inner + tile.columns.start;
+                        // SAFETY: the tiles of different tasks are disjoint; nothing writes to `gate_up` any more.
+                        let (h, gates, ups) = unsafe {
+                            let h = h.part(at..at + sizes.columns);
+                            match gate_up {
+                                Some(gate_up) => {
+                                    let at = row * 2 * inner + tile.columns.start;
+                                    (
+                                        h,
+                                        &*gate_up.part(at..at + sizes.columns),
+                                        &*gate_up.part(at + inner..at + inner + sizes.columns),
+                                    )
+                                }
+                                None => (
+                                    h,
+                                    &scratch[i * sizes.columns..][..sizes.columns],
+                                    &scratch[size + i * sizes.columns..][..sizes.columns],
+                                ),
+                            }
+                        };
+                        gate_row(h, gates, ups);
+                    }
+                },
+            );
+        });
     });
 }
 
@@ -86,36 +140,41 @@ pub fn swiglu_grad(dgate_up: &mut [f32], gate_up: &[f32], dh: &[f32], shape: Swi
         // SAFETY: the rows of different tasks are disjoint.
         let dgate_up = unsafe { dgate_up.part(range.clone()) };
         let dh = &dh[rows.start * inner..rows.end * inner];
-        vectorised(|| {
-            let gate_up = gate_up[range].chunks_exact(2 * inner);
-            for ((dgate_up, gate_up), dh) in
-                dgate_up.chunks_exact_mut(2 * inner).zip(gate_up).zip(dh.chunks_exact(inner))
-            {
-                let (dgates, dups) = dgate_up.split_at_mut(inner);
-                let (gates, ups) = gate_up.split_at(inner);
-                for ((((dgate, dup), gate), up), dh) in
-                    dgates.iter_mut().zip(dups).zip(gates).zip(ups).zip(dh)
+        vectorised(
+            #[inline(always)]
+            || {
+                let gate_up = gate_up[range].chunks_exact(2 * inner);
+                for ((dgate_up, gate_up), dh) in
+                    dgate_up.chunks_exact_mut(2 * inner).zip(gate_up).zip(dh.chunks_exact(inner))
                 {
-                    let share = logistic(*gate);
-                    let silu = gate * share;
-                    *dgate = dh * up * (share + silu * (1.0 - share));
-                    *dup = dh * silu;
+                    let (dgates, dups) = dgate_up.split_at_mut(inner);
+                    let (gates, ups) = gate_up.split_at(inner);
+                    grad_row(dgates, dups, gates, ups, dh);
                 }
-            }
-        });
+            },
+        );
     });
 }
 
-/// Combines gates and values of a few rows.
-fn gate_rows(h: &mut [f32], gate_up: &[f32], inner: usize) {
-    vectorised(|| {
-        for (h, gate_up) in h.chunks_exact_mut(inner.max(1)).zip(gate_up.chunks_exact(2 * inner.max(1))) {
-            let (gates, ups) = gate_up.split_at(inner);
-            for ((h, gate), up) in h.iter_mut().zip(gates).zip(ups) {
-                *h = gate * logistic(*gate) * up;
-            }
-        }
-    });
+/// One row of [`swiglu_grad`].
+///
+/// A function of its own, because the compiler then knows that the slices do not overlap.
+#[inline(always)]
+fn grad_row(dgates: &mut [f32], dups: &mut [f32], gates: &[f32], ups: &[f32], dh: &[f32]) {
+    for ((((dgate, dup), gate), up), dh) in dgates.iter_mut().zip(dups).zip(gates).zip(ups).zip(dh) {
+        let share = logistic(*gate);
+        let silu = gate * share;
+        *dgate = dh * up * (share + silu * (1.0 - share));
+        *dup = dh * silu;
+    }
+}
+
+/// One row of [`swiglu`].
+#[inline(always)]
+fn gate_row(h: &mut [f32], gates: &[f32], ups: &[f32]) {
+    for ((h, gate), up) in h.iter_mut().zip(gates).zip(ups) {
+        *h = gate * logistic(*gate) * up;
+    }
 }
 
 #[cfg(test)]

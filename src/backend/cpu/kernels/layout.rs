@@ -162,9 +162,9 @@ mod tests {
             let x = values(seed, batch * positions * width);
             let mut out = vec![0.0; x.len()];
             transpose_last_two(&mut out, &x, batch, positions, width);
-            for at in 0..x.len() {
+            for (at, &x) in x.iter().enumerate() {
                 let (b, t, d) = (at / width / positions, at / width % positions, at % width);
-                prop_assert_eq!(out[(b * width + d) * positions + t], x[at]);
+                prop_assert_eq!(out[(b * width + d) * positions + t], x);
             }
         }
 

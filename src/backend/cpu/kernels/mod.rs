@@ -30,6 +30,7 @@ pub mod norm;
 pub mod optimizer;
 pub mod product;
 
+mod panel;
 mod parallel;
 mod scratch;
 mod simd;

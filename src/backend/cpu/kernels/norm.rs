@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Operand, ProductShape, Sizes, multiply, row_block};
+use super::product::{Grid, Operand, ProductShape, Sizes, multiply_raw};
 use super::simd::{dot, vectorised};
 
 /// `y = x / sqrt(mean(x^2) + eps)`, row by row.
@@ -18,10 +18,18 @@ use super::simd::{dot, vectorised};
 pub fn rms_norm(y: &mut [f32], inv_rms: Option<&mut [f32]>, x: &[f32], width: usize, eps: f32) {
     assert_eq!(x.len(), y.len());
     let block = rows_per_task(width);
-    by_blocks(y, inv_rms, width, block, 4, |rows, y, inv_rms| {
-        y.copy_from_slice(&x[rows.start * width..rows.end * width]);
-        normalise_rows(y, inv_rms, width, eps);
-    });
+    by_blocks(
+        y,
+        inv_rms,
+        width,
+        block,
+        4,
+        #[inline(always)]
+        |rows, y, inv_rms| {
+            y.copy_from_slice(&x[rows.start * width..rows.end * width]);
+            normalise_rows(y, inv_rms, width, eps);
+        },
+    );
 }
 
 /// `y = norm(a + b)`, row by row.
@@ -40,18 +48,27 @@ pub fn add_rms_norm(
     assert_eq!(a.len(), y.len());
     assert_eq!(b.len(), y.len());
     let block = rows_per_task(width);
-    by_blocks(y, inv_rms, width, block, 4, |rows, y, inv_rms| {
-        let range = rows.start * width..rows.end * width;
-        for ((y, a), b) in y.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
-            *y = a + b;
-        }
-        normalise_rows(y, inv_rms, width, eps);
-    });
+    by_blocks(
+        y,
+        inv_rms,
+        width,
+        block,
+        4,
+        #[inline(always)]
+        |rows, y, inv_rms| {
+            let range = rows.start * width..rows.end * width;
+            for ((y, a), b) in y.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
+                *y = a + b;
+            }
+            normalise_rows(y, inv_rms, width, eps);
+        },
+    );
 }
 
 /// `y = norm(residual + x · wᵀ)`, the end of both halves of a block.
 ///
-/// Works on blocks of rows, so that a row is normed while it is in cache.
+/// The product adds to a copy of the residual. The norm is a second pass: a task with whole rows would have to
+/// arrange the whole weight, which costs more than reading the sums once more.
 ///
 /// # Shapes
 ///
@@ -72,12 +89,31 @@ pub fn linear_add_rms_norm(
     assert_eq!(residual.len(), y.len());
     let x = Operand::new(x, r, k, shape.a_stride);
     let w = Operand::new(w, n, k, shape.b_stride).transposed();
-    by_blocks(y, inv_rms, n, row_block(r, n * k), 2 * k, |rows, y, inv_rms| {
-        y.copy_from_slice(&residual[rows.start * n..rows.end * n]);
-        let sizes = Sizes { rows: rows.len(), columns: n, depth: k };
-        multiply(y, n, x.from_row(rows.start), w, sizes, Store::Add);
-        vectorised(|| normalise_rows(y, inv_rms, n, eps));
+    let sizes = Sizes { rows: r, columns: n, depth: k };
+    let sums = Shared::new(y);
+    Grid::new(sizes, x, w).for_each_tile(|tile| {
+        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
+        for row in tile.rows.clone() {
+            let range = row * n + tile.columns.start..row * n + tile.columns.end;
+            // SAFETY: the tiles of different tasks are disjoint.
+            unsafe { sums.part(range.clone()) }.copy_from_slice(&residual[range]);
+        }
+        let (x, w) = (x.skip_rows(tile.rows.start), w.skip_columns(tile.columns.start));
+        // SAFETY: as above; the copies are finished.
+        unsafe {
+            let target = sums.tile(tile.rows.start * n + tile.columns.start, n, sizes);
+            multiply_raw(target, n, x, w, sizes, Store::Add);
+        }
     });
+    by_blocks(
+        y,
+        inv_rms,
+        n,
+        rows_per_task(n),
+        4,
+        #[inline(always)]
+        |_, y, inv_rms| normalise_rows(y, inv_rms, n, eps),
+    );
 }
 
 /// `dx = s (dy - y mean(dy y))` with `dy = dy1 + dy2`, the gradient of the norm.
@@ -97,24 +133,32 @@ pub fn rms_norm_grad(
     assert_eq!(dy1.len(), dx.len());
     assert!(dy2.is_none_or(|dy2| dy2.len() == dy1.len()));
     assert_eq!(inv_rms.len() * width, dx.len());
-    by_blocks(dx, None, width, rows_per_task(width), 6, |rows, dx, _| {
-        for (row, dx) in rows.zip(dx.chunks_exact_mut(width)) {
-            let range = row * width..(row + 1) * width;
-            let (y, dy1) = (&y[range.clone()], &dy1[range.clone()]);
-            match dy2 {
-                None => dx.copy_from_slice(dy1),
-                Some(dy2) => {
-                    for ((dx, a), b) in dx.iter_mut().zip(dy1).zip(&dy2[range]) {
-                        *dx = a + b;
+    by_blocks(
+        dx,
+        None,
+        width,
+        rows_per_task(width),
+        6,
+        #[inline(always)]
+        |rows, dx, _| {
+            for (row, dx) in rows.zip(dx.chunks_exact_mut(width)) {
+                let range = row * width..(row + 1) * width;
+                let (y, dy1) = (&y[range.clone()], &dy1[range.clone()]);
+                match dy2 {
+                    None => dx.copy_from_slice(dy1),
+                    Some(dy2) => {
+                        for ((dx, a), b) in dx.iter_mut().zip(dy1).zip(&dy2[range]) {
+                            *dx = a + b;
+                        }
                     }
                 }
+                let mean = dot(dx, y) / width as f32;
+                for (dx, y) in dx.iter_mut().zip(y) {
+                    *dx = inv_rms[row] * (*dx - y * mean);
+                }
             }
-            let mean = dot(dx, y) / width as f32;
-            for (dx, y) in dx.iter_mut().zip(y) {
-                *dx = inv_rms[row] * (*dx - y * mean);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Rows of a cheap kernel in one task.
@@ -133,7 +177,7 @@ fn by_blocks(
     effort: usize,
     run: impl Fn(std::ops::Range<usize>, &mut [f32], Option<&mut [f32]>) + Sync + Send,
 ) {
-    let rows = if width == 0 { 0 } else { y.len() / width };
+    let rows = y.len().checked_div(width).unwrap_or(0);
     assert_eq!(rows * width, y.len(), "{} elements are not rows of {width}", y.len());
     if let Some(inv_rms) = &inv_rms {
         assert_eq!(inv_rms.len(), rows);
@@ -146,7 +190,10 @@ fn by_blocks(
         let (y, inv_rms) = unsafe {
             (y.part(rows.start * width..rows.end * width), inv_rms.map(|inv_rms| inv_rms.part(rows.clone())))
         };
-        vectorised(|| run(rows, y, inv_rms));
+        vectorised(
+            #[inline(always)]
+            || run(rows, y, inv_rms),
+        );
     });
 }
 

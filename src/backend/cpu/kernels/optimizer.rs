@@ -35,13 +35,20 @@ pub struct AdamAtan2Step {
 pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: AdamAtan2Step) {
     let AdamAtan2Step { lr, beta1, beta2, weight_decay, step_scale, root_scale } = step;
     let keep = 1.0 - lr * weight_decay;
-    by_parameters(p, m, v, g, |p, m, v, g| {
-        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-            *m = beta1 * *m + (1.0 - beta1) * g;
-            *v = beta2 * *v + (1.0 - beta2) * (g * g);
-            *p = *p * keep - step_scale * atan2(*m, v.sqrt() * root_scale);
-        }
-    });
+    by_parameters(
+        p,
+        m,
+        v,
+        g,
+        #[inline(always)]
+        |p, m, v, g| {
+            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                *m = beta1 * *m + (1.0 - beta1) * g;
+                *v = beta2 * *v + (1.0 - beta2) * (g * g);
+                *p = *p * keep - step_scale * atan2(*m, v.sqrt() * root_scale);
+            }
+        },
+    );
 }
 
 /// Constants of one [`adamw`] update.
@@ -76,13 +83,20 @@ pub struct AdamWStep {
 pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: AdamWStep) {
     let AdamWStep { lr, beta1, beta2, weight_decay, step_scale, root_scale, eps } = step;
     let keep = 1.0 - lr * weight_decay;
-    by_parameters(p, m, v, g, |p, m, v, g| {
-        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-            *m = beta1 * *m + (1.0 - beta1) * g;
-            *v = beta2 * *v + (1.0 - beta2) * (g * g);
-            *p = *p * keep - step_scale * (*m / (v.sqrt() * root_scale + eps));
-        }
-    });
+    by_parameters(
+        p,
+        m,
+        v,
+        g,
+        #[inline(always)]
+        |p, m, v, g| {
+            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                *m = beta1 * *m + (1.0 - beta1) * g;
+                *v = beta2 * *v + (1.0 - beta2) * (g * g);
+                *p = *p * keep - step_scale * (*m / (v.sqrt() * root_scale + eps));
+            }
+        },
+    );
 }
 
 /// Constants of one [`sign_sgd_rows`] update.
@@ -115,23 +129,26 @@ pub fn sign_sgd_rows(table: &mut [f32], ids: &[i32], grad_rows: &[f32], width: u
         // SAFETY: only the first task with this id gets here, so no other one touches this row.
         let weights = unsafe { table.part(row * width..(row + 1) * width) };
         with_scratch(width, |sum| {
-            vectorised(|| {
-                sum.fill(0.0);
-                for (_, g) in ids
-                    .iter()
-                    .zip(grad_rows.chunks_exact(width))
-                    .skip(task)
-                    .filter(|(other, _)| **other == id)
-                {
-                    for (sum, g) in sum.iter_mut().zip(g) {
-                        *sum += g;
+            vectorised(
+                #[inline(always)]
+                || {
+                    sum.fill(0.0);
+                    for (_, g) in ids
+                        .iter()
+                        .zip(grad_rows.chunks_exact(width))
+                        .skip(task)
+                        .filter(|(other, _)| **other == id)
+                    {
+                        for (sum, g) in sum.iter_mut().zip(g) {
+                            *sum += g;
+                        }
                     }
-                }
-                for (weight, sum) in weights.iter_mut().zip(&*sum) {
-                    let sign = if *sum == 0.0 { 0.0 } else { 1.0_f32.copysign(*sum) };
-                    *weight = *weight * keep - step.lr * sign;
-                }
-            });
+                    for (weight, sum) in weights.iter_mut().zip(&*sum) {
+                        let sign = if *sum == 0.0 { 0.0 } else { 1.0_f32.copysign(*sum) };
+                        *weight = *weight * keep - step.lr * sign;
+                    }
+                },
+            );
         });
     });
 }
@@ -148,11 +165,14 @@ pub fn ema(average: &mut [f32], p: &[f32], rate: f32) {
     for_each_block(len, CHUNK, len / 4, |range| {
         // SAFETY: the ranges of different tasks are disjoint.
         let average = unsafe { average.part(range.clone()) };
-        vectorised(|| {
-            for (average, p) in average.iter_mut().zip(&p[range]) {
-                *average = (1.0 - rate) * p + rate * *average;
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (average, p) in average.iter_mut().zip(&p[range]) {
+                    *average = (1.0 - rate) * p + rate * *average;
+                }
+            },
+        );
     });
 }
 
@@ -172,7 +192,10 @@ fn by_parameters(
     for_each_block(len, CHUNK / 2, len, |range| {
         // SAFETY: the ranges of different tasks are disjoint, and the three slices are different.
         let (p, m, v) = unsafe { (p.part(range.clone()), m.part(range.clone()), v.part(range.clone())) };
-        vectorised(|| run(p, m, v, &g[range]));
+        vectorised(
+            #[inline(always)]
+            || run(p, m, v, &g[range]),
+        );
     });
 }
 

@@ -54,6 +54,11 @@ impl<'a, T> Shared<'a, T> {
         Shared { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
     }
 
+    /// Returns the number of elements of the whole slice.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Returns the address of the first element; writing through it is up to the caller.
     pub fn pointer(&self) -> *mut T {
         self.start

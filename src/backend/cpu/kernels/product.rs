@@ -8,11 +8,13 @@
 //! weight gradient   out[N, K] = a[R, N]ᵀ · b[R, K]      product_tn
 //! ```
 //!
-//! The result is cut into tiles along its longer side; each tile is one task and one call of the `gemm`
-//! crate on the thread that runs it.
+//! The result is cut into tiles; each tile is one task and one call of the `gemm` crate on the thread that
+//! runs it. A product of two tiles sums over the whole depth in one call, so the cut does not show.
+
+use std::ops::Range;
 
 use super::Store;
-use super::parallel::{Shared, for_each_block};
+use super::parallel::{Shared, for_each_task};
 
 /// Sizes of a product, and how far apart rows lie in memory.
 ///
@@ -108,19 +110,11 @@ pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
 }
 
 /// Sizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub rows: usize,
     pub columns: usize,
     pub depth: usize,
-}
-
-/// Rows in one task of a kernel that multiplies blocks of rows by one weight of `weight` elements.
-///
-/// Blocks are as tall as eight tasks allow, because every block reads (and packs) the whole weight.
-pub(super) fn row_block(rows: usize, weight: usize) -> usize {
-    let tasks = (2 * rows * weight / 4_000_000).clamp(1, 8);
-    rows.div_ceil(tasks).next_multiple_of(8)
 }
 
 /// A matrix that is read: element `(i, j)` lies at `i * down + j * along`.
@@ -146,17 +140,17 @@ impl<'a> Operand<'a> {
     }
 
     /// Leaves out the first rows.
-    pub fn from_row(self, row: usize) -> Self {
+    pub fn skip_rows(self, row: usize) -> Self {
         Operand { data: &self.data[(row * self.down).min(self.data.len())..], ..self }
     }
 
     /// Leaves out the first columns.
-    fn from_column(self, column: usize) -> Self {
-        self.transposed().from_row(column).transposed()
+    pub fn skip_columns(self, column: usize) -> Self {
+        self.transposed().skip_rows(column).transposed()
     }
 }
 
-/// Cuts the result into tasks.
+/// Cuts the result into tasks and computes them.
 fn tiled(
     out: &mut [f32],
     out_stride: usize,
@@ -165,41 +159,111 @@ fn tiled(
     sizes: Sizes,
     store: Store,
 ) {
-    let Sizes { rows, columns, depth } = sizes;
+    let Sizes { rows, columns, .. } = sizes;
     Operand::new(out, rows, columns, out_stride);
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    // Eight tasks balance two to four threads; a task below four million operations is not worth having.
-    let work = 2 * rows * columns * depth.max(1);
-    let tasks = (work / 4_000_000).clamp(1, 8);
-    let shared = Shared::new(out);
-    let multiply_tile = |rows_from: usize, columns_from: usize, sizes: Sizes| {
-        let start = rows_from * out_stride + columns_from;
-        // SAFETY: the check above proves that every element of the tile lies in `out`, and tiles of
-        // different tasks have no element in common.
+    let out = Shared::new(out);
+    Grid::new(sizes, left, right).for_each_tile(|tile| {
+        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), ..sizes };
+        let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
+        // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
+        // element in common.
         unsafe {
-            let tile = shared.pointer().add(start);
-            multiply_raw(
-                tile,
-                out_stride,
-                left.from_row(rows_from),
-                right.from_column(columns_from),
-                sizes,
-                store,
-            );
+            let target = out.tile(tile.rows.start * out_stride + tile.columns.start, out_stride, sizes);
+            multiply_raw(target, out_stride, left, right, sizes, store);
         }
-    };
-    if columns >= rows {
-        let width = columns.div_ceil(tasks).next_multiple_of(48);
-        for_each_block(columns, width, work / 8, |part| {
-            multiply_tile(0, part.start, Sizes { columns: part.len(), ..sizes });
+    });
+}
+
+/// A rectangle of a result.
+#[derive(Debug, Clone)]
+pub(super) struct Tile {
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+}
+
+/// How a result is cut into tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    sizes: Sizes,
+    tile_rows: usize,
+    tile_columns: usize,
+}
+
+impl Grid {
+    /// Chooses the grid that should be finished first by two threads that take tiles in turn.
+    ///
+    /// Small tiles balance better; large ones pack less, since every tile arranges its own rows and
+    /// columns of the operands. The costs below are cycles per element as measured with AVX-512; they
+    /// decide about speed only, and depend on sizes alone.
+    pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>) -> Self {
+        /// Columns and rows of one call of the inner kernel of `gemm`.
+        const KERNEL: (usize, usize) = (48, 8);
+        const MULTIPLICATIONS_PER_CYCLE: f64 = 32.0;
+        /// To hand out a task and to begin a product.
+        const TASK_CYCLES: f64 = 3000.0;
+        const SMALL: usize = 2_000_000;
+        let Sizes { rows, columns, depth } = sizes;
+        if rows * columns * depth < SMALL {
+            return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
+        }
+        // Columns of the right operand are copied as they lie, or turned, which is slow.
+        let turn_right = if right.along == 1 { 0.25 } else { 2.5 };
+        let turn_left = if left.along == 1 { 0.0 } else { 0.5 };
+        let cost = |grid: &Grid| {
+            let (height, width) = (grid.tile_rows, grid.tile_columns);
+            let multiplications =
+                width.next_multiple_of(KERNEL.0) * height.next_multiple_of(KERNEL.1) * depth;
+            let packing = turn_right * (width * depth) as f64 + turn_left * (height * depth) as f64;
+            let tile = multiplications as f64 / MULTIPLICATIONS_PER_CYCLE + packing + TASK_CYCLES;
+            // The last tile of one thread may start when the other one has nothing left to do. A grid
+            // whose last row or column is cut short has less work than it has tiles.
+            let whole = rows as f64 / height as f64 * columns as f64 / width as f64;
+            tile * (whole + 1.0) / 2.0
+        };
+        const PARTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24];
+        let mut best: Option<(f64, Grid)> = None;
+        for rows_parts in PARTS {
+            for column_parts in PARTS {
+                if !(4..=48).contains(&(rows_parts * column_parts)) {
+                    continue;
+                }
+                let tile_rows = rows.div_ceil(rows_parts).next_multiple_of(KERNEL.1);
+                let tile_columns = columns.div_ceil(column_parts).next_multiple_of(KERNEL.0);
+                let grid =
+                    Grid { sizes, tile_rows: tile_rows.min(rows), tile_columns: tile_columns.min(columns) };
+                let cost = cost(&grid);
+                if best.is_none_or(|(least, _)| cost < least) {
+                    best = Some((cost, grid));
+                }
+            }
+        }
+        best.expect("there are several candidates").1
+    }
+
+    /// Calls `run` with every tile, on the rayon pool if there is more than one.
+    pub fn for_each_tile(self, run: impl Fn(Tile) + Sync + Send) {
+        let Sizes { rows, columns, depth } = self.sizes;
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        let down = rows.div_ceil(self.tile_rows);
+        let along = columns.div_ceil(self.tile_columns);
+        for_each_task(down * along, rows * columns * depth.max(1), |task| {
+            let (row, column) = (task / along * self.tile_rows, task % along * self.tile_columns);
+            run(Tile {
+                rows: row..rows.min(row + self.tile_rows),
+                columns: column..columns.min(column + self.tile_columns),
+            });
         });
-    } else {
-        let height = rows.div_ceil(tasks).next_multiple_of(8);
-        for_each_block(rows, height, work / 8, |part| {
-            multiply_tile(part.start, 0, Sizes { rows: part.len(), ..sizes });
-        });
+    }
+}
+
+impl Shared<'_> {
+    /// Returns the address of a tile whose rows lie `stride` elements apart, after checking that it fits.
+    pub fn tile(&self, start: usize, stride: usize, sizes: Sizes) -> *mut f32 {
+        let end = start + sizes.rows.saturating_sub(1) * stride + sizes.columns;
+        assert!(end <= self.len(), "a tile ends at {end} of {} elements", self.len());
+        self.pointer().wrapping_add(start)
     }
 }
 
@@ -223,7 +287,7 @@ pub(super) fn multiply(
 ///
 /// The `rows` rows of `columns` elements from `out` on, `out_stride` apart, may be written by this
 /// call alone.
-unsafe fn multiply_raw(
+pub(super) unsafe fn multiply_raw(
     out: *mut f32,
     out_stride: usize,
     left: Operand<'_>,

@@ -14,7 +14,9 @@ pub const LANES: usize = 16;
 
 /// Runs `body` compiled for the widest instruction set of this machine.
 ///
-/// What `body` calls must be inlined into it to profit.
+/// What `body` calls must be inlined into it to profit, and so must `body` itself: write
+/// `vectorised(#[inline(always)] || …)`. Otherwise the compiler may leave it a function of its own, without
+/// the instruction set.
 #[inline(always)]
 pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(body)
@@ -70,7 +72,7 @@ pub fn atan2(up: f32, right: f32) -> f32 {
     let large = if large == 0.0 { 1.0 } else { large };
     let ratio = small / large;
     let square = ratio * ratio;
-    let series = 2.823_638_9e-3_f32;
+    let series = 2.823_639e-3_f32;
     let series = series.mul_add(square, -1.595_690_3e-2);
     let series = series.mul_add(square, 4.250_499e-2);
     let series = series.mul_add(square, -7.489_009e-2);

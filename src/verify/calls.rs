@@ -1,0 +1,340 @@
+//! Runs the calls a fixture records.
+
+use std::collections::BTreeMap;
+
+use super::fixture::Fixture;
+use super::{Extent, VerifyError};
+use crate::backend::{Device, Session};
+use crate::ir::{Halt, Schedule, ScheduleShape};
+use crate::lower::names::{self, Scope};
+use crate::lower::parameters::{Parameter, Role, parameters};
+use crate::lower::{LOCAL_PUZZLE_ROWS, Options, Program};
+use crate::pipeline::executable;
+
+/// Values by name, without `expect.`.
+pub(super) type Computed = BTreeMap<String, Vec<f64>>;
+
+const FIXED: &str = "fixed";
+const TRAIN: &str = "train";
+const EVALUATE: &str = "evaluate";
+const EVALUATE_AVERAGE: &str = "evaluate_average";
+
+pub(super) struct Runner<'a> {
+    fixture: &'a Fixture,
+    session: Session,
+    parameters: Vec<Parameter>,
+    slots: Slots,
+    computed: Computed,
+}
+
+/// What each row of the batch holds.
+#[derive(Clone)]
+struct Slots {
+    inputs: Vec<i32>,
+    labels: Vec<i32>,
+    puzzles: Vec<i32>,
+    steps: Vec<usize>,
+    halted: Vec<bool>,
+}
+
+impl<'a> Runner<'a> {
+    pub(super) fn new(
+        fixture: &'a Fixture,
+        device: Device,
+        threads: usize,
+        extent: Extent,
+    ) -> Result<Self, VerifyError> {
+        let options = Options { batch: fixture.batch, puzzle_rows: fixture.puzzle_rows };
+        let mut session = Session::new(threads)?;
+        let mut load = |name: &str, program: Program| {
+            session.load(name, executable(&fixture.model, program, options, device))
+        };
+        load(FIXED, Program::Gradients)?;
+        if extent == Extent::Whole {
+            load(TRAIN, Program::Train)?;
+            load(EVALUATE, Program::Evaluate { averaged: false })?;
+            if fixture.ema().is_some() {
+                load(EVALUATE_AVERAGE, Program::Evaluate { averaged: true })?;
+            }
+        }
+        let parameters = parameters(&fixture.model, fixture.puzzle_rows);
+        let slots = Slots::recorded(fixture, "carry");
+        Ok(Runner { fixture, session, parameters, slots, computed: Computed::new() })
+    }
+
+    pub(super) fn run(mut self, extent: Extent) -> Computed {
+        self.begin();
+        let segments = if extent == Extent::Whole { self.fixture.segments } else { 1 };
+        for segment in 0..segments {
+            self.fixed_segment(segment);
+        }
+        if extent == Extent::Whole {
+            self.evaluation(EVALUATE, "eval");
+            self.begin();
+            for step in 1..=self.fixture.optimizer_steps {
+                self.training_step(step);
+            }
+            if self.fixture.ema().is_some() {
+                self.evaluation(EVALUATE_AVERAGE, "ema_eval");
+            }
+        }
+        self.computed
+    }
+
+    /// Sets weights, carry and slots to what is recorded, moments to zero and averages to the weights.
+    fn begin(&mut self) {
+        let names: Vec<String> = self.session.names().map(|(name, _)| name.to_string()).collect();
+        for name in names.iter().filter(|name| name.starts_with("moment")) {
+            self.session.f32_mut(name).fill(0.0);
+        }
+        for parameter in &self.parameters {
+            let values = self.fixture.f32(&format!("param.{}", parameter.name));
+            for memory in [names::parameter(&parameter.name), names::average(&parameter.name)] {
+                if self.session.has(&memory) {
+                    self.session.f32_mut(&memory).copy_from_slice(values);
+                }
+            }
+        }
+        for (state, recorded) in self.fixture.model.states.iter().zip(self.fixture.state_names()) {
+            let values = self.fixture.f32(&format!("carry.{recorded}"));
+            self.session.f32_mut(&Scope::Train.carry(&state.name)).copy_from_slice(values);
+        }
+        self.slots = Slots::recorded(self.fixture, "carry");
+    }
+
+    fn max_segments(&self) -> usize {
+        self.fixture.model.max_segments()
+    }
+
+    /// Refills halted slots from a recorded batch and hands everything to the session.
+    fn feed(&mut self, batch: usize, scope: Scope) {
+        let offered = Slots::recorded(self.fixture, &format!("batch.{batch}"));
+        let reset: Vec<f32> = self.slots.halted.iter().map(|&halted| f32::from(u8::from(halted))).collect();
+        self.slots.refill(&offered);
+        let max = self.max_segments();
+        let at_limit: Vec<f32> =
+            self.slots.steps.iter().map(|steps| f32::from(u8::from(steps + 1 >= max))).collect();
+        self.session.i32_mut(&scope.tokens()).copy_from_slice(&self.slots.inputs);
+        self.session.i32_mut(&scope.labels()).copy_from_slice(&self.slots.labels);
+        if self.session.has(&scope.puzzles()) {
+            self.session.i32_mut(&scope.puzzles()).copy_from_slice(&self.slots.puzzles);
+        }
+        self.session.f32_mut(&scope.reset()).copy_from_slice(&reset);
+        if self.session.has(&scope.at_limit()) {
+            self.session.f32_mut(&scope.at_limit()).copy_from_slice(&at_limit);
+        }
+    }
+
+    /// Counts the segment that ran and decides which slots halt; without exploration.
+    fn decide(&mut self, scope: Scope, training: bool) {
+        let max = self.max_segments();
+        let q_halt = self.session.f32(&scope.q_halt());
+        let q_continue = self.session.f32(&scope.q_continue());
+        for row in 0..self.slots.steps.len() {
+            self.slots.steps[row] += 1;
+            let wants = match self.fixture.model.halt {
+                Halt::QLearning { .. } => q_halt[row] > q_continue[row],
+                Halt::Bce { .. } => q_halt[row] > 0.0,
+                Halt::Fixed { .. } => false,
+            };
+            self.slots.halted[row] = self.slots.steps[row] >= max || (training && max > 1 && wants);
+        }
+    }
+
+    fn record(&mut self, name: String, values: &[f32]) {
+        self.computed.insert(name, values.iter().map(|&value| f64::from(value)).collect());
+    }
+
+    fn record_memory(&mut self, name: String, memory: &str) {
+        let values: Vec<f64> = self.session.f32(memory).iter().map(|&value| f64::from(value)).collect();
+        self.computed.insert(name, values);
+    }
+
+    /// Records losses and metrics under `prefix`.
+    fn tally(&mut self, prefix: &str, scope: Scope) {
+        let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
+        let session = &self.session;
+        let token = sum(session.f32(&scope.token_loss()));
+        let halt = sum(session.f32(&scope.halt_loss()));
+        let go_on = session.has(&scope.continue_loss()) && scope == Scope::Train;
+        let go_on = go_on.then(|| sum(session.f32(&scope.continue_loss())));
+        let (right, counted) = (session.f32(&scope.right()), session.f32(&scope.counted()));
+        let q_halt = session.f32(&scope.q_halt());
+        let mut metrics = [0.0_f64; 5];
+        for row in 0..right.len() {
+            if !self.slots.halted[row] || counted[row] == 0.0 {
+                continue;
+            }
+            let exact = right[row] == counted[row];
+            let row_metrics = [
+                1.0,
+                f64::from(right[row]) / f64::from(counted[row]),
+                f64::from(u8::from(exact)),
+                f64::from(u8::from((q_halt[row] >= 0.0) == exact)),
+                self.slots.steps[row] as f64,
+            ];
+            metrics.iter_mut().zip(row_metrics).for_each(|(sum, value)| *sum += value);
+        }
+        let names = ["count", "accuracy", "exact_accuracy", "q_halt_accuracy", "steps"];
+        for (name, value) in names.into_iter().zip(metrics) {
+            self.computed.insert(format!("{prefix}.metric.{name}"), vec![value]);
+        }
+        self.computed.insert(format!("{prefix}.metric.lm_loss"), vec![token]);
+        self.computed.insert(format!("{prefix}.metric.q_halt_loss"), vec![halt]);
+        if let Some(go_on) = go_on {
+            self.computed.insert(format!("{prefix}.metric.q_continue_loss"), vec![go_on]);
+        }
+        self.computed.insert(format!("{prefix}.loss"), vec![token + 0.5 * (halt + go_on.unwrap_or(0.0))]);
+    }
+
+    fn outputs(&mut self, prefix: &str, scope: Scope) {
+        self.record_memory(format!("{prefix}.logits"), &scope.logits());
+        self.record_memory(format!("{prefix}.q_halt_logits"), &scope.q_halt());
+        self.record_memory(format!("{prefix}.q_continue_logits"), &scope.q_continue());
+        self.tally(prefix, scope);
+    }
+
+    fn fixed_segment(&mut self, segment: usize) {
+        let scope = Scope::Train;
+        self.feed(segment, scope);
+        self.session.run(FIXED);
+        self.decide(scope, true);
+        let prefix = format!("segment.{segment}");
+        self.outputs(&prefix, scope);
+        if self.session.has(&scope.target_q_continue()) {
+            self.record_memory(format!("{prefix}.target_q_continue"), &scope.target_q_continue());
+        }
+        for (state, recorded) in self.fixture.model.states.iter().zip(self.fixture.state_names()) {
+            self.record_memory(format!("{prefix}.{recorded}"), &scope.carry(&state.name));
+        }
+        self.record_slots(&prefix);
+        if segment == 0 {
+            let names: Vec<String> = self
+                .parameters
+                .iter()
+                .filter(|parameter| parameter.role == Role::Trained)
+                .map(|parameter| parameter.name.clone())
+                .chain(self.fixture.model.puzzles.is_some().then(|| LOCAL_PUZZLE_ROWS.to_string()))
+                .collect();
+            for name in names {
+                self.record_memory(format!("grad.{name}"), &scope.gradient(&name));
+            }
+        }
+    }
+
+    fn record_slots(&mut self, prefix: &str) {
+        let halted: Vec<f32> = self.slots.halted.iter().map(|&halted| f32::from(u8::from(halted))).collect();
+        let steps: Vec<f32> = self.slots.steps.iter().map(|&steps| steps as f32).collect();
+        self.record(format!("{prefix}.halted"), &halted);
+        self.record(format!("{prefix}.steps"), &steps);
+    }
+
+    /// Runs the first batch from an empty carry until every slot halts.
+    fn evaluation(&mut self, program: &str, prefix: &str) {
+        self.slots.halted.fill(true);
+        for _ in 0..self.max_segments() {
+            self.feed(0, Scope::Evaluate);
+            self.session.run(program);
+            self.decide(Scope::Evaluate, false);
+        }
+        self.outputs(prefix, Scope::Evaluate);
+    }
+
+    fn training_step(&mut self, step: usize) {
+        let scope = Scope::Train;
+        self.feed(step - 1, scope);
+        for (name, value) in self.fixture.step_scalars(step) {
+            if self.session.has(name) {
+                self.session.f32_mut(name)[0] = value;
+            }
+        }
+        self.session.run(TRAIN);
+        self.decide(scope, true);
+        let prefix = format!("train.{step}");
+        self.outputs(&prefix, scope);
+        self.record_slots(&prefix);
+        for parameter in self.parameters.clone() {
+            let name = &parameter.name;
+            self.record_memory(format!("{prefix}.param.{name}"), &names::parameter(name));
+            if self.session.has(&names::average(name)) {
+                self.record_memory(format!("{prefix}.ema.{name}"), &names::average(name));
+            }
+        }
+    }
+}
+
+impl Slots {
+    /// Reads slots from the tensors of a carry, or of a batch, which has neither steps nor halted rows.
+    fn recorded(fixture: &Fixture, prefix: &str) -> Self {
+        let (steps, halted) = if prefix == "carry" {
+            let steps = fixture.i32("carry.steps").iter().map(|&steps| steps as usize).collect();
+            (steps, fixture.i32("carry.halted").iter().map(|&halted| halted != 0).collect())
+        } else {
+            (vec![0; fixture.batch], vec![false; fixture.batch])
+        };
+        Slots {
+            inputs: fixture.i32(&format!("{prefix}.inputs")).to_vec(),
+            labels: fixture.i32(&format!("{prefix}.labels")).to_vec(),
+            puzzles: fixture.i32(&format!("{prefix}.puzzle_identifiers")).to_vec(),
+            steps,
+            halted,
+        }
+    }
+
+    fn refill(&mut self, offered: &Slots) {
+        let width = self.inputs.len() / self.steps.len();
+        for row in 0..self.steps.len() {
+            if self.halted[row] {
+                let cells = row * width..(row + 1) * width;
+                self.inputs[cells.clone()].copy_from_slice(&offered.inputs[cells.clone()]);
+                self.labels[cells.clone()].copy_from_slice(&offered.labels[cells]);
+                self.puzzles[row] = offered.puzzles[row];
+                self.steps[row] = 0;
+            }
+        }
+    }
+}
+
+impl Fixture {
+    pub(super) fn ema(&self) -> Option<f32> {
+        self.model.train.as_ref().and_then(|train| train.ema)
+    }
+
+    /// Returns the learning rate that moves the weights of a group.
+    pub(super) fn learning_rate(&self, group: &str) -> f64 {
+        let train = self.model.train.as_ref().expect("a fixture's model has training settings");
+        match &train.puzzle_optimizer {
+            Some(puzzles) if group.ends_with("puzzle_emb") => f64::from(puzzles.lr),
+            _ => f64::from(train.optimizer.adam().lr),
+        }
+    }
+
+    fn step_scalars(&self, step: usize) -> Vec<(&'static str, f32)> {
+        let train = self.model.train.as_ref().expect("a fixture's model has training settings");
+        let adam = train.optimizer.adam();
+        let factor = schedule_factor(&train.schedule, step as u64, self.total_steps);
+        let lr = f64::from(adam.lr) * factor;
+        let power = |beta: f32| 1.0 - f64::from(beta).powi(step as i32);
+        let puzzle_lr = train.puzzle_optimizer.as_ref().map_or(0.0, |puzzles| f64::from(puzzles.lr) * factor);
+        vec![
+            (names::STEP_LR, lr as f32),
+            (names::STEP_SCALE, (lr / power(adam.beta1)) as f32),
+            (names::STEP_ROOT_SCALE, (1.0 / power(adam.beta2).sqrt()) as f32),
+            (names::STEP_PUZZLE_LR, puzzle_lr as f32),
+        ]
+    }
+}
+
+fn schedule_factor(schedule: &Schedule, step: u64, total: u64) -> f64 {
+    let (step, warmup, total) = (step as f64, schedule.warmup_steps as f64, total as f64);
+    if step < warmup {
+        return step / warmup.max(1.0);
+    }
+    let min = f64::from(schedule.min_ratio);
+    let progress = (step - warmup) / (total - warmup).max(1.0);
+    match schedule.shape {
+        ScheduleShape::Constant => 1.0,
+        ScheduleShape::Cosine => min + ((1.0 - min) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0),
+        ScheduleShape::Linear => min + (1.0 - min) * (1.0 - progress).max(0.0),
+    }
+}

@@ -1,0 +1,245 @@
+//! Parity: runs a recorded model through the same lowering as a spec and compares every recorded value.
+//!
+//! Three things are run: training-mode calls with fixed weights (outputs, carry, losses, metrics, and the
+//! gradients of the first), evaluation from an empty carry, and optimizer steps. A value may differ from
+//! the record by ten times the noise of its group, which is how far an f32 evaluation was from an f64 one.
+//! Two allowances are needed beyond that, both stated in the table:
+//!
+//! * The record is f32, so nothing can be compared more closely than a few units in the last place of the
+//!   largest value of its group ([`ROUNDING`]).
+//! * The first updates act like the sign of the gradient: an element whose gradient is nearly zero may step
+//!   the other way by rounding alone. [`SIGN_SHARE`] of the elements may be off by up to `2 lr` per update, and
+//!   what is computed from updated weights is compared to [`AFTER_UPDATE`] of the group's largest value.
+
+mod calls;
+mod fixture;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::backend::{BackendError, Device};
+
+use calls::Runner;
+
+pub use fixture::{Fixture, FixtureError, Noise, Values};
+
+/// Bound as a multiple of the recorded noise.
+pub const NOISE_FACTOR: f64 = 10.0;
+/// Units in the last place of the largest value of a group that rounding of the record itself allows.
+pub const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
+/// Share of the elements of updated weights that may have stepped the other way.
+pub const SIGN_SHARE: f64 = 1e-4;
+/// Relative bound of what is computed from updated weights.
+pub const AFTER_UPDATE: f64 = 1e-4;
+
+/// Comparison of one group of values.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Name of the group, as in the fixture's `noise`.
+    pub group: String,
+    /// Values compared.
+    pub values: usize,
+    /// Largest difference.
+    pub largest: f64,
+    /// Tensor and element with the largest difference, in units of its bound.
+    pub worst: String,
+    /// Bound of the difference.
+    pub bound: f64,
+    /// Elements beyond the bound that the allowance for sign-like updates covers.
+    pub excused: usize,
+    /// Whether the group agrees.
+    pub pass: bool,
+}
+
+/// Comparison of a fixture on a device.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// Name of the fixture.
+    pub fixture: String,
+    /// Device it ran on.
+    pub device: &'static str,
+    /// One row per group.
+    pub rows: Vec<Row>,
+    /// Recorded tensors that were compared.
+    pub tensors: usize,
+    /// Whether every group agrees.
+    pub pass: bool,
+}
+
+/// How much of a fixture is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything that is recorded.
+    Whole,
+    /// The first training-mode call with its gradients.
+    FirstSegment,
+}
+
+/// Why a comparison cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The device cannot run the model.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The record has a tensor that no rule explains.
+    #[error("fixture `{fixture}` records `{tensor}`, which no rule of the format explains")]
+    Unexplained {
+        /// Name of the fixture.
+        fixture: String,
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// A recorded tensor has another size than what was computed.
+    #[error("fixture `{fixture}`: `{tensor}` has {recorded} elements where the model yields {computed}")]
+    Size {
+        /// Name of the fixture.
+        fixture: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// Elements recorded.
+        recorded: usize,
+        /// Elements computed.
+        computed: usize,
+    },
+}
+
+/// Runs `fixture` on `device` and compares what comes out.
+///
+/// # Errors
+///
+/// Returns an error if the device cannot run the model or the record cannot be matched with it.
+pub fn verify(fixture: &Fixture, device: Device, threads: usize, extent: Extent) -> Result<Verdict, VerifyError> {
+    let computed = Runner::new(fixture, device, threads, extent)?.run(extent);
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut tensors = 0;
+    for (name, recorded) in &fixture.tensors {
+        let Some(item) = name.strip_prefix("expect.") else { continue };
+        if extent == Extent::FirstSegment && !item.starts_with("segment.0.") && !item.starts_with("grad.") {
+            continue;
+        }
+        let unexplained = || VerifyError::Unexplained { fixture: fixture.name.clone(), tensor: name.clone() };
+        let group = group_of(item).ok_or_else(unexplained)?;
+        let values = computed.get(item).ok_or_else(unexplained)?;
+        let recorded = recorded.wide();
+        if recorded.len() != values.len() {
+            return Err(VerifyError::Size {
+                fixture: fixture.name.clone(),
+                tensor: name.clone(),
+                recorded: recorded.len(),
+                computed: values.len(),
+            });
+        }
+        tensors += 1;
+        let noise = fixture.noise.get(&group).ok_or_else(unexplained)?;
+        let learning_rate = fixture.learning_rate(&group);
+        groups
+            .entry(group.clone())
+            .or_insert_with(|| Group::new(&group, noise, learning_rate))
+            .compare(item, &recorded, values);
+    }
+    let rows: Vec<Row> = groups.into_values().map(Group::finish).collect();
+    let pass = rows.iter().all(|row| row.pass);
+    Ok(Verdict { fixture: fixture.name.clone(), device: device.name(), rows, tensors, pass })
+}
+
+/// Returns the group whose noise bounds a tensor, named without `expect.`.
+fn group_of(item: &str) -> Option<String> {
+    let parts: Vec<&str> = item.split('.').collect();
+    match parts[..] {
+        ["grad", ..] => Some("grad".to_string()),
+        ["segment", _, ..] => Some(format!("segment.{}", parts[2..].join("."))),
+        ["eval" | "ema_eval", ..] => Some(item.to_string()),
+        ["train", step, "param", "inner", "puzzle_emb", ..] => Some(format!("train.{step}.param.puzzle_emb")),
+        ["train", step, kind @ ("param" | "ema"), ..] => Some(format!("train.{step}.{kind}")),
+        ["train", _, ref rest @ ..] if !rest.is_empty() => Some(format!("train.{}", rest.join("."))),
+        _ => None,
+    }
+}
+
+/// What may differ in a group besides rounding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Allowance {
+    None,
+    /// Some elements by up to this much: updated weights.
+    Sign(f64),
+    /// Everything by this much: computed from updated weights.
+    Everywhere(f64),
+}
+
+struct Group {
+    name: String,
+    bound: f64,
+    allowance: Allowance,
+    values: usize,
+    largest: f64,
+    worst: (f64, String),
+    beyond: usize,
+    broken: bool,
+}
+
+impl Group {
+    fn new(name: &str, noise: &Noise, learning_rate: f64) -> Self {
+        let allowance = allowance_of(name, noise, learning_rate);
+        let mut bound = (NOISE_FACTOR * noise.f32_vs_f64_max_abs).max(ROUNDING * noise.max_abs);
+        if let Allowance::Everywhere(slack) = allowance {
+            bound = bound.max(slack);
+        }
+        Group {
+            name: name.to_string(),
+            bound,
+            allowance,
+            values: 0,
+            largest: 0.0,
+            worst: (-1.0, String::new()),
+            beyond: 0,
+            broken: false,
+        }
+    }
+
+    fn compare(&mut self, item: &str, recorded: &[f64], computed: &[f64]) {
+        self.values += recorded.len();
+        for (index, (recorded, computed)) in recorded.iter().zip(computed).enumerate() {
+            let difference = (recorded - computed).abs();
+            // A comparison that is false for NaN counts NaN as broken.
+            let within = difference <= self.bound;
+            if difference > self.worst.0 || difference.is_nan() {
+                self.worst = (difference, format!("{item}[{index}]"));
+            }
+            self.largest = if difference.is_nan() { f64::NAN } else { self.largest.max(difference) };
+            if !within {
+                self.beyond += 1;
+                let excusable = matches!(self.allowance, Allowance::Sign(limit) if difference <= limit);
+                self.broken |= !excusable;
+            }
+        }
+    }
+
+    fn finish(self) -> Row {
+        let excusable = (self.values as f64 * SIGN_SHARE).ceil() as usize;
+        let pass = !self.broken && (self.beyond == 0 || self.beyond <= excusable);
+        Row {
+            group: self.name,
+            values: self.values,
+            largest: self.largest,
+            worst: self.worst.1,
+            bound: self.bound,
+            excused: if pass { self.beyond } else { 0 },
+            pass,
+        }
+    }
+}
+
+fn allowance_of(group: &str, noise: &Noise, learning_rate: f64) -> Allowance {
+    let parts: Vec<&str> = group.split('.').collect();
+    match parts[..] {
+        ["train", step, "param" | "ema", ..] => {
+            Allowance::Sign(2.0 * learning_rate * step.parse::<f64>().unwrap_or(1.0))
+        }
+        ["train", "halted"] => Allowance::None,
+        ["train", ..] => Allowance::Everywhere(AFTER_UPDATE * noise.max_abs),
+        ["ema_eval", "metric", name] if !name.ends_with("loss") => Allowance::None,
+        ["ema_eval", ..] => Allowance::Everywhere(AFTER_UPDATE * noise.max_abs),
+        _ => Allowance::None,
+    }
+}
