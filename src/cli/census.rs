@@ -92,6 +92,8 @@ struct PhaseCost {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct MemoryCost {
     weights: u64,
+    /// Moving averages of the weights.
+    averages: u64,
     optimizer: u64,
     carry: u64,
     /// Inputs and results of each row.
@@ -252,6 +254,7 @@ fn write_memory(text: &mut String, name: &str, memory: &MemoryCost) {
     let _ = writeln!(text, "  {:<26}{:>21}", format!("{name}, peak"), bytes(memory.peak));
     let parts = [
         ("weights", memory.weights),
+        ("averaged weights", memory.averages),
         ("optimizer", memory.optimizer),
         ("carry", memory.carry),
         ("rows and results", memory.rows),
@@ -314,6 +317,7 @@ impl MemoryCost {
     fn new(plan: &Plan) -> MemoryCost {
         let mut cost = MemoryCost {
             weights: 0,
+            averages: 0,
             optimizer: 0,
             carry: 0,
             rows: 0,
@@ -323,7 +327,8 @@ impl MemoryCost {
         for memory in &plan.memory {
             let part = match memory.name.split_once('.') {
                 Some(("param", _)) => &mut cost.weights,
-                Some(("moment1" | "moment2" | "average" | "step", _)) => &mut cost.optimizer,
+                Some(("average", _)) => &mut cost.averages,
+                Some(("moment1" | "moment2" | "step", _)) => &mut cost.optimizer,
                 Some((_, rest)) if rest.starts_with("carry.") => &mut cost.carry,
                 _ => &mut cost.rows,
             };

@@ -334,7 +334,9 @@ fn schedule_factor(schedule: &Schedule, step: u64, total: u64) -> f64 {
     let progress = (step - warmup) / (total - warmup).max(1.0);
     match schedule.shape {
         ScheduleShape::Constant => 1.0,
-        ScheduleShape::Cosine => min + ((1.0 - min) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0),
+        ScheduleShape::Cosine => {
+            min + ((1.0 - min) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
+        }
         ScheduleShape::Linear => min + (1.0 - min) * (1.0 - progress).max(0.0),
     }
 }
