@@ -7,10 +7,12 @@
 pub mod ast;
 mod delimiters;
 mod expectation;
+mod layout;
 mod overrides;
 mod parse;
 mod text;
 
+pub use layout::{format, quote};
 pub use overrides::{Override, Rejected, parse_override};
 pub use parse::{Parsed, parse};
 pub use text::to_text;
