@@ -10,12 +10,21 @@ mod compile;
 mod completions;
 mod data;
 mod datasets;
+mod eval;
 mod failure;
 mod fmt;
+mod interrupt;
+mod memory;
+mod picture;
+mod progress;
 mod project;
+mod run;
 mod show;
+mod solve;
 mod spec;
 mod terminal;
+mod train;
+mod trained;
 
 use std::process::ExitCode;
 
@@ -52,6 +61,8 @@ enum Command {
     Compile(compile::Arguments),
     Show(show::Arguments),
     Fmt(fmt::Arguments),
+    Run(run::Arguments),
+    Eval(eval::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
     Completions(completions::Arguments),
@@ -64,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Fmt(arguments) => fmt::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
