@@ -13,6 +13,7 @@ pub mod optim;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod runtime;
 pub mod span;
 pub mod syntax;
 pub mod verify;
