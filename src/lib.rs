@@ -2,6 +2,7 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod data;
