@@ -14,8 +14,6 @@ use crate::diagnostic::Appearance;
 
 /// Style of `error:`.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
-/// Style of `warning:`.
-const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 /// Style of headings.
 const HEADING: Style = Style::new().bold();
 
@@ -61,11 +59,6 @@ pub fn note(line: impl Display) {
 /// Writes `error: message` to standard error.
 pub fn error(message: &str) {
     note(format_args!("{ERROR}error{ERROR:#}: {message}"));
-}
-
-/// Writes `warning: message` to standard error.
-pub fn warning(message: &str) {
-    note(format_args!("{WARNING}warning{WARNING:#}: {message}"));
 }
 
 /// Writes text that is already rendered to standard error.
