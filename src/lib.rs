@@ -4,6 +4,7 @@ pub mod autodiff;
 pub mod backend;
 pub mod bench;
 pub mod check;
+pub mod cli;
 pub mod data;
 pub mod diagnostic;
 pub mod graph;

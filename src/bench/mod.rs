@@ -108,7 +108,12 @@ pub fn measure(model: &Model, options: BenchOptions, profile: bool) -> Result<Be
     programs.push(("evaluate", Program::Evaluate { averaged: false }, Scope::Evaluate));
     for (index, &(name, program, scope)) in programs.iter().enumerate() {
         let plan = pipeline::compile(model, program, lowering).plan;
-        calls.push(plan.calls.iter().map(|call| (call.op.as_operation().name(), call.phase.name(), call.flops, call.bytes)).collect::<Vec<_>>());
+        calls.push(
+            plan.calls
+                .iter()
+                .map(|call| (call.op.as_operation().name(), call.phase.name(), call.flops, call.bytes))
+                .collect::<Vec<_>>(),
+        );
         session.load(name, Executable::Planned(plan))?;
         fill(&mut session, model, scope);
         if index == 0 {
@@ -134,7 +139,11 @@ pub fn measure(model: &Model, options: BenchOptions, profile: bool) -> Result<Be
             calls: calls.len(),
         });
     }
-    let kernels = if profile { profile_kernels(&mut session, programs[0].0, &calls[0], options.repeat) } else { Vec::new() };
+    let kernels = if profile {
+        profile_kernels(&mut session, programs[0].0, &calls[0], options.repeat)
+    } else {
+        Vec::new()
+    };
     Ok(BenchReport {
         model: model.name.clone(),
         device: Device::Cpu.name(),
@@ -224,10 +233,19 @@ fn profile_kernels(
     }
     let mut table: Vec<KernelTime> = Vec::new();
     for (&(operator, phase, flops, bytes), seconds) in calls.iter().zip(best) {
-        let at = table.iter().position(|row| row.operator == operator && row.phase == phase).unwrap_or_else(|| {
-            table.push(KernelTime { operator, phase, calls: 0, seconds: 0.0, gflop: 0.0, gigabytes: 0.0 });
-            table.len() - 1
-        });
+        let at = table.iter().position(|row| row.operator == operator && row.phase == phase).unwrap_or_else(
+            || {
+                table.push(KernelTime {
+                    operator,
+                    phase,
+                    calls: 0,
+                    seconds: 0.0,
+                    gflop: 0.0,
+                    gigabytes: 0.0,
+                });
+                table.len() - 1
+            },
+        );
         let row = &mut table[at];
         row.calls += 1;
         row.seconds += seconds;
