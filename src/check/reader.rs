@@ -117,6 +117,7 @@ impl<'a> Context<'a> {
             Fields { group, owner, complete: true, found: BTreeMap::new(), misspelt: BTreeSet::new() };
         let Some(entries) = entries else { return fields };
         fields.complete = entries.complete;
+        self.refused |= !entries.complete;
         for (index, entry) in entries.entries.iter().enumerate() {
             let (name, place) = match (&entry.key, group.positional) {
                 (Some(key), _) => (key.text.as_str(), key.span),

@@ -56,7 +56,7 @@ fn read(text: &str) -> Result<(Vec<ast::Name>, ast::Value), Vec<Diagnostic>> {
                 .help("write it like `train.batch=64`"),
         ]);
     };
-    let path = parse::parse_path(text, equals).map_err(|diagnostic| vec![diagnostic])?;
+    let path = parse::parse_path(text, equals)?;
     Ok((path, parse::parse_value(text, equals + 1)?))
 }
 

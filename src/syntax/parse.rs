@@ -76,9 +76,9 @@ pub(super) fn parse_value(text: &str, offset: usize) -> Result<ast::Value, Vec<D
 }
 
 /// Reads a dotted path. The path is the first `length` bytes of `text`.
-pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Diagnostic> {
+pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Vec<Diagnostic>> {
     let mut pairs = Grammar::parse(Rule::lone_path, &text[..length])
-        .map_err(|error| expectation::explain(text, 0, length, &error))?;
+        .map_err(|error| vec![expectation::explain(text, 0, length, &error)])?;
     let path = pairs.next().expect("the rule begins with a path");
     let mut ignored = Vec::new();
     let tree = Tree { text, offset: 0, diagnostics: &mut ignored };
