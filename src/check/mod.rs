@@ -7,6 +7,7 @@
 
 mod block;
 mod constant;
+mod dataset;
 mod flow;
 mod heads;
 pub mod keys;
@@ -19,6 +20,7 @@ mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
 pub use show::show;
 

@@ -77,7 +77,7 @@ mod tests {
     fn broken_overrides_say_where() {
         for (text, message, at) in [
             ("train.batch", "expected `path=value`", 0),
-            ("train.=3", "expected a name, found the end of the line", 6),
+            ("train.=3", "expected a name, found `=`", 6),
             ("train.batch=", "expected a value, found the end of the line", 12),
             ("train.batch=1 2", "expected a comma or a new line, found `2`", 14),
             ("train.batch=(1", "`(` is never closed", 12),

@@ -517,7 +517,7 @@ mod tests {
             messages(text),
             [
                 "2:7 expected a name, found `=`",
-                "3:19 expected a value, found the end of the line",
+                "3:20 expected a value, found `,`",
                 "3:32 expected `=`, found `81`",
                 "4:11 expected `=` or `{`, found `low`",
                 "6:12 expected a value, found `{`",
