@@ -286,7 +286,7 @@ fn the_reference_names_every_key_word_and_code() {
         let begins = |quote: &&str| {
             quote.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).any(|part| part == **word)
         };
-        quoted.iter().any(|quote| begins(quote))
+        quoted.iter().any(begins)
     };
     let missing: Vec<&&str> = words.iter().filter(|word| !named(word)).collect();
     assert_eq!(missing, Vec::<&&str>::new());

@@ -3,7 +3,7 @@
 use super::Context;
 use super::dataset::{self, DatasetShape};
 use super::outline::Outline;
-use super::reader::{Fields, LARGEST, Reals, listed, to_usize};
+use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, listed, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -37,7 +37,7 @@ impl<'a> Context<'a> {
             None => Some(None),
         };
         let schedule = self.schedule(&fields);
-        let batch = self.whole(&fields, "batch", 1..=LARGEST);
+        let batch = self.whole(&fields, "batch", 1..=MOST_ROWS);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
         if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
@@ -127,7 +127,7 @@ impl<'a> Context<'a> {
     }
 
     fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
-        let size = self.whole(settings, "size", 2..=1_000);
+        let size = self.whole(settings, "size", 2..=256);
         let cells = size.map_or(LARGEST, |size| (size * size) as i128);
         let min_path = self.whole_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
         let train = self.whole(settings, "train", 1..=LARGEST);
