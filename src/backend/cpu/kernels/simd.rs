@@ -68,7 +68,7 @@ pub fn ln(x: f32) -> f32 {
     let series = series.mul_add(rest, -1.666_805_7e-1);
     let series = series.mul_add(rest, 2.000_071_5e-1);
     let series = series.mul_add(rest, -2.499_999_4e-1);
-    let series = series.mul_add(rest, 3.333_333_1e-1);
+    let series = series.mul_add(rest, 3.333_333e-1);
     let square = rest * rest;
     let value = (series * rest).mul_add(square, whole * -2.121_944_4e-4);
     let value = (-0.5_f32).mul_add(square, value) + rest;
