@@ -24,7 +24,7 @@ use super::layout::transpose;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
 use super::scratch::{aligned, carve, with_scratch};
-use super::simd::{dot, exp, ln, vectorised};
+use super::simd::{LANES, dot, exp_below, ln, vectorised};
 
 /// Queries whose scores are held at a time, side by side.
 const QUERIES: usize = 32;
@@ -383,7 +383,7 @@ fn softmax_columns<const COLUMNS: usize>(weights: &mut [f32]) -> ([f32; QUERIES]
     let mut sums = [0.0; COLUMNS];
     for row in rows {
         for ((score, highest), sum) in row.iter_mut().zip(&highest).zip(&mut sums) {
-            *score = exp(*score - highest);
+            *score = exp_below(*score - highest);
             *sum += *score;
         }
     }
@@ -408,7 +408,7 @@ fn dscore_columns<const COLUMNS: usize>(
         let mut new_weights = [0.0; COLUMNS];
         let mut new_dscores = [0.0; COLUMNS];
         for i in 0..COLUMNS {
-            new_weights[i] = exp(weights[i] - log_sums[i]);
+            new_weights[i] = exp_below(weights[i] - log_sums[i]);
             new_dscores[i] = new_weights[i] * (dscores[i] - means[i]);
         }
         weights[..COLUMNS].copy_from_slice(&new_weights);
@@ -484,11 +484,36 @@ fn rotate_back(
 }
 
 /// `target = first a b + second c d`.
+///
+/// Halves of a head are short: most are one register or a quarter of one.
 #[inline(always)]
-fn mixed(target: &mut [f32], [a, b, c, d]: [&[f32]; 4], first: f32, second: f32) {
-    for ((((target, a), b), c), d) in target.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        *target = first * (a * b) + second * (c * d);
+fn mixed(target: &mut [f32], operands: [&[f32]; 4], first: f32, second: f32) {
+    let at = mixed_pieces::<LANES>(target, operands, 0, first, second);
+    let at = mixed_pieces::<4>(target, operands, at, first, second);
+    mixed_pieces::<1>(target, operands, at, first, second);
+}
+
+/// Continues [`mixed`] at `at` as long as there are `SIZE` elements left; returns where it stopped.
+#[inline(always)]
+fn mixed_pieces<const SIZE: usize>(
+    target: &mut [f32],
+    operands: [&[f32]; 4],
+    at: usize,
+    first: f32,
+    second: f32,
+) -> usize {
+    let (targets, _) = target[at..].as_chunks_mut::<SIZE>();
+    let [a, b, c, d] = operands.map(|operand| operand[at..].as_chunks::<SIZE>().0);
+    let count = targets.len();
+    for ((((target, a), b), c), d) in targets.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        // An array of its own tells the compiler that the target overlaps none of the operands.
+        let mut piece = [0.0; SIZE];
+        for i in 0..SIZE {
+            piece[i] = first * (a[i] * b[i]) + second * (c[i] * d[i]);
+        }
+        *target = piece;
     }
+    at + count * SIZE
 }
 
 /// `target = factor x`.

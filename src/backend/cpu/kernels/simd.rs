@@ -30,10 +30,16 @@ const EXP_HIGH: f32 = 88.37;
 /// Returns `e^x` with an error below 2 ulp for `-87.3 <= x <= 88.37`; zero below, infinity above.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
+    let value = exp_below(if x > EXP_HIGH { EXP_HIGH } else { x });
+    if x > EXP_HIGH { f32::INFINITY } else { value }
+}
+
+/// [`exp`] for `x <= 88.37`; what it gives above is unspecified.
+#[inline(always)]
+pub fn exp_below(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to a whole number, which is left in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let inside = if x < EXP_LOW { EXP_LOW } else { x };
-    let inside = if inside > EXP_HIGH { EXP_HIGH } else { inside };
     let shifted = inside.mul_add(std::f32::consts::LOG2_E, ROUND);
     let whole = shifted - ROUND;
     // ln 2 in two parts, so that the product with the first is exact.
@@ -47,9 +53,7 @@ pub fn exp(x: f32) -> f32 {
     let series = series.mul_add(rest, 5.0e-1);
     let value = series.mul_add(rest * rest, rest) + 1.0;
     let power_of_two = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    let value = value * power_of_two;
-    let value = if x < EXP_LOW { 0.0 } else { value };
-    if x > EXP_HIGH { f32::INFINITY } else { value }
+    if x < EXP_LOW { 0.0 } else { value * power_of_two }
 }
 
 /// Returns the natural logarithm of a positive normal number with an error below 2 ulp.
@@ -79,7 +83,7 @@ pub fn ln(x: f32) -> f32 {
 /// Returns `1 / (1 + e^-x)` with an error below 3 ulp (zero below -87.3).
 #[inline(always)]
 pub fn logistic(x: f32) -> f32 {
-    let small = exp(-x.abs());
+    let small = exp_below(-x.abs());
     let above = if x >= 0.0 { 1.0 } else { small };
     above / (1.0 + small)
 }
