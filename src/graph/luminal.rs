@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use ::luminal::compilers::BatchMatMul2DCompiler;
 use ::luminal::graph::NodeIndex;
 use ::luminal::op::{
     Add, Constant, ConstantValue, Contiguous, Exp2, Function, InputTensor, LessThan, Log2, MaxReduce, Mul,
@@ -369,10 +370,21 @@ impl Primitives {
     }
 
     /// Returns `sum_k a[.., m, k] b[.., n, k]` over any equal leading axes.
+    ///
+    /// luminal recognises one form of product, a batch of matrices times one matrix; a product of two
+    /// matrices is written as a batch of one.
     pub fn product(&mut self, a: Tensor, b: Tensor) -> Tensor {
         let (left, right) = (self.shape(a), self.shape(b));
         let rank = left.len();
         let (rows, columns) = (left[rank - 2], right[rank - 2]);
+        if rank == 2 {
+            let a = self.reshape(a, &[1, rows, left[1]]);
+            let a = self.expand(a, 2, columns);
+            let b = self.expand_leading(b, &[1, rows]);
+            let terms = self.mul(a, b);
+            let sums = self.sum(terms, 3);
+            return self.reshape(sums, &[rows, columns]);
+        }
         let a = self.expand(a, rank - 1, columns);
         let b = self.expand(b, rank - 2, rows);
         let terms = self.mul(a, b);
@@ -390,12 +402,21 @@ impl Primitives {
 
     /// Runs the graph once and returns the values of `outputs`, contiguous.
     pub fn run(mut self, outputs: &[Tensor]) -> Vec<Vec<f32>> {
-        let outputs: Vec<Tensor> = outputs.iter().map(|&output| self.contiguous(output)).collect();
-        for output in &outputs {
-            self.graph.no_delete.insert(output.node);
-        }
+        let mut outputs = outputs.to_vec();
+        self.keep(outputs.iter_mut());
         self.graph.execute();
         outputs.iter().map(|output| self.fetch(*output)).collect()
+    }
+
+    /// Makes `outputs` contiguous and readable after a run, and has luminal find its products.
+    fn keep<'a>(&mut self, outputs: impl Iterator<Item = &'a mut Tensor>) {
+        let mut nodes: Vec<&mut NodeIndex> = Vec::new();
+        for output in outputs {
+            *output = self.contiguous(*output);
+            self.graph.no_delete.insert(output.node);
+            nodes.push(&mut output.node);
+        }
+        self.graph.compile(BatchMatMul2DCompiler, nodes);
     }
 
     fn fetch(&self, output: Tensor) -> Vec<f32> {
@@ -446,10 +467,7 @@ impl Decomposed {
         for (name, value) in graph.outputs() {
             outputs.push((name.clone(), tensors[value]));
         }
-        for (_, tensor) in &mut outputs {
-            *tensor = primitives.contiguous(*tensor);
-            primitives.graph.no_delete.insert(tensor.node);
-        }
+        primitives.keep(outputs.iter_mut().map(|(_, tensor)| tensor));
         Decomposed { primitives, outputs, input_shapes }
     }
 
