@@ -2,7 +2,9 @@
 
 pub mod autodiff;
 pub mod backend;
+pub mod bench;
 pub mod check;
+pub mod cli;
 pub mod data;
 pub mod diagnostic;
 pub mod graph;
@@ -12,6 +14,7 @@ pub mod optim;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod runtime;
 pub mod span;
 pub mod syntax;
 pub mod verify;

@@ -1,5 +1,7 @@
 //! The `hrmc` command line.
 
-fn main() {
-    println!("hrmc {}", env!("CARGO_PKG_VERSION"));
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hrmc::cli::main()
 }

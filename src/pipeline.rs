@@ -36,3 +36,11 @@ pub fn executable(model: &Model, program: Program, options: Options, device: Dev
         }
     }
 }
+
+/// Returns the floating-point operations of products and attention in one program as it is lowered, before
+/// any pass skips work.
+pub fn lowered_flops(model: &Model, program: Program, options: Options) -> u64 {
+    let mut graph = lower(model, program, options);
+    simplify(&mut graph);
+    plan(&graph).flops()
+}

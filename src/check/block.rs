@@ -229,7 +229,8 @@ impl<'a> Context<'a> {
     ) {
         let span = fields.span("heads");
         if !hidden.value.is_multiple_of(heads) {
-            self.report(heads_do_not_divide(span, heads, hidden));
+            let rotated = matches!(placement, Some(Placed { value: Placement::Rope { .. }, .. }));
+            self.report(heads_do_not_divide(span, heads, hidden, if rotated { 2 } else { 1 }));
             return;
         }
         let width = hidden.value / heads;
@@ -302,12 +303,13 @@ impl<'a> Context<'a> {
             Some(count) => self.whole_number(count, "number of blocks", 1..=MOST_LAYERS).map(to_usize),
             None => Some(1),
         };
-        let Some(block) = block else {
-            self.report(no_stack(&network.value, outline));
-            return None;
-        };
-        let ExprKind::Name(name) = &block.kind else {
-            self.report(no_stack(block, outline));
+        let Some((block, name)) = block.and_then(|block| match &block.kind {
+            ExprKind::Name(name) => Some((block, name)),
+            _ => None,
+        }) else {
+            self.report(no_stack(block.unwrap_or(&network.value), outline));
+            // Whatever was meant, it may have been any of them.
+            blocks.iter_mut().for_each(|block| block.used = true);
             return None;
         };
         let Some(index) = blocks.iter().position(|draft| draft.name == *name) else {
@@ -372,15 +374,16 @@ fn mixer_without(what: &str, span: Span, mixing: Span) -> Diagnostic {
         .help("remove it")
 }
 
-fn heads_do_not_divide(span: Span, heads: usize, hidden: Placed<usize>) -> Diagnostic {
+/// Suggests the nearest numbers of heads whose width is a multiple of `step`.
+fn heads_do_not_divide(span: Span, heads: usize, hidden: Placed<usize>, step: usize) -> Diagnostic {
     let width = hidden.value;
-    let fits = |heads: &usize| width.is_multiple_of(*heads);
-    let below = (1..heads).rev().find(fits).filter(|_| width >= heads);
+    let fits = |heads: &usize| width.is_multiple_of(*heads * step);
+    let below = (1..heads.min(width)).rev().find(fits);
     let above = (heads + 1..=width).find(fits);
     let help = match (below, above) {
         (Some(below), Some(above)) => format!("use {below} or {above} heads"),
         (Some(fitting), None) | (None, Some(fitting)) => format!("use {fitting} heads"),
-        (None, None) => format!("use at most {width} heads"),
+        (None, None) => "change the width".to_string(),
     };
     Diagnostic::error(Code::HeadWidth, span, format!("{heads} heads do not divide the width {width}"))
         .label(format!("does not divide {width}"))

@@ -11,13 +11,16 @@ mod flow;
 mod heads;
 pub mod keys;
 mod outline;
-
+mod overrides;
 mod reader;
 mod segment;
-
+mod show;
 mod train;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use overrides::apply_overrides;
+pub use show::show;
 
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::ir;
@@ -41,12 +44,24 @@ pub struct Checked {
 /// said to be missing from what could not be read.
 pub fn check(file: &ast::File) -> Checked {
     let complete = file.complete && file.models().all(|model| model.complete);
-    let mut context =
-        Context { diagnostics: Vec::new(), lets: BTreeMap::new(), complete, refused: !complete };
+    let mut context = Context {
+        diagnostics: Vec::new(),
+        lets: BTreeMap::new(),
+        misspelt: BTreeSet::new(),
+        complete,
+        refused: !complete,
+    };
     let model = context.file(file);
     let mut diagnostics = context.diagnostics;
+    // What seems unused may be what a name that stands for nothing was meant to be.
+    if diagnostics.iter().any(|diagnostic| diagnostic.code == Code::UnknownName) {
+        diagnostics.retain(|diagnostic| !matches!(diagnostic.code, Code::UnusedLet | Code::UnusedBlock));
+    }
     diagnostic::sort(&mut diagnostics);
     let model = model.filter(|_| !context.refused && !diagnostic::has_errors(&diagnostics));
+    if let Some(model) = &model {
+        debug_assert_eq!(ir::verify(model), Ok(()), "a model without errors obeys the rules of the IR");
+    }
     Checked { model, diagnostics }
 }
 
@@ -54,6 +69,8 @@ pub fn check(file: &ast::File) -> Checked {
 struct Context<'a> {
     diagnostics: Vec<Diagnostic>,
     lets: BTreeMap<&'a str, Let>,
+    /// Statements that were surely meant by unknown ones, which are not missing on top of that.
+    misspelt: BTreeSet<String>,
     /// Whether every statement of the text is in the tree; names may be unknown for another reason if not.
     complete: bool,
     /// Whether the file cannot yield a model whatever is in it.
@@ -99,7 +116,6 @@ impl<'a> Context<'a> {
         if let Some(train) = train {
             body.train = Some(train?);
         }
-        debug_assert_eq!(ir::verify(&body), Ok(()), "a model without errors obeys the rules of the IR");
         Some(body)
     }
 

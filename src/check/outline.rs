@@ -7,10 +7,10 @@ use super::reader::suggestion;
 use super::{Context, Let};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
-use crate::syntax::STATEMENT_KEYWORDS;
 use crate::syntax::ast::{
     Definition, Entries, Expr, Gradient, Halt, Model, Name, Predict, Section, Segment, StatementKind,
 };
+use crate::syntax::{STATEMENT_KEYWORDS, nearest};
 
 /// What a model says, by kind.
 #[derive(Debug)]
@@ -130,6 +130,9 @@ impl<'a> Context<'a> {
             "q" => (&mut outline.predict_q, "predict q"),
             // Choosing reports the word, since it is none of the choices.
             other => {
+                if let Some(word) = nearest(other, ["tokens", "q"]) {
+                    self.misspelt.insert(format!("predict {word}"));
+                }
                 self.chosen_word(&super::keys::PREDICT, other, predict.what.span, None);
                 return;
             }
@@ -144,7 +147,8 @@ impl<'a> Context<'a> {
         let slot = match section.name.text.as_str() {
             "tokens" => &mut outline.tokens,
             "puzzles" => &mut outline.puzzles,
-            _ => {
+            other => {
+                self.misspelt.extend(nearest(other, STATEMENT_KEYWORDS.iter().copied()).map(str::to_string));
                 self.report(unknown_statement(&section.name));
                 return;
             }
@@ -179,7 +183,7 @@ impl<'a> Context<'a> {
 
     /// Reports that a statement no model can do without is missing.
     pub(super) fn missing_statement(&mut self, outline: &Outline<'a>, what: &str, example: &str) {
-        if self.complete {
+        if self.complete && !self.misspelt.contains(what) {
             self.report(missing_statement(outline.name, what, example));
         }
     }

@@ -3,7 +3,7 @@
 //! Unknown, duplicate and missing keys, units where none belong, values of the wrong kind and numbers out
 //! of range are handled here, once, for every list of the language.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::Context;
@@ -26,6 +26,8 @@ pub(super) struct Fields<'a> {
     /// Whether every entry of the text is here.
     complete: bool,
     found: BTreeMap<&'static str, Field<'a>>,
+    /// Keys that were surely meant by unknown ones, which are not missing on top of that.
+    misspelt: BTreeSet<&'static str>,
 }
 
 #[derive(Debug)]
@@ -97,9 +99,9 @@ impl<'a> Fields<'a> {
         self.owner
     }
 
-    /// Returns whether every entry of the text could be read.
-    pub(super) fn complete(&self) -> bool {
-        self.complete
+    /// Returns whether the absence of a key is worth a message: nothing else was wrong that explains it.
+    pub(super) fn may_miss(&self, key: &str) -> bool {
+        self.complete && !self.misspelt.contains(key)
     }
 }
 
@@ -111,7 +113,8 @@ impl<'a> Context<'a> {
         owner: Span,
         entries: Option<&'a Entries>,
     ) -> Fields<'a> {
-        let mut fields = Fields { group, owner, complete: true, found: BTreeMap::new() };
+        let mut fields =
+            Fields { group, owner, complete: true, found: BTreeMap::new(), misspelt: BTreeSet::new() };
         let Some(entries) = entries else { return fields };
         fields.complete = entries.complete;
         for (index, entry) in entries.entries.iter().enumerate() {
@@ -124,6 +127,7 @@ impl<'a> Context<'a> {
                 }
             };
             let Some(key) = group.key(name) else {
+                fields.misspelt.extend(nearest(name, group.keys.iter().map(|key| key.name)));
                 self.report(unknown_key(name, place, group));
                 continue;
             };
@@ -139,7 +143,7 @@ impl<'a> Context<'a> {
     /// Returns the value of a key that has no default.
     pub(super) fn required(&mut self, fields: &Fields<'a>, key: &'static str) -> Option<&'a Value> {
         let value = fields.get(key);
-        if value.is_none() && fields.complete {
+        if value.is_none() && fields.may_miss(key) {
             self.report(missing_key(key, fields));
         }
         value

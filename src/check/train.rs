@@ -210,7 +210,7 @@ impl<'a> Context<'a> {
                 None
             }
             (Some(section), None) => {
-                if fields.complete() {
+                if fields.may_miss("puzzles") {
                     self.report(puzzles_without_optimizer(fields.owner(), section.name.span));
                 }
                 None
@@ -255,7 +255,7 @@ impl<'a> Context<'a> {
                 None
             }
             (None, None) => {
-                if fields.complete() {
+                if fields.may_miss("epochs") && fields.may_miss("steps") {
                     self.report(no_length(fields.owner()));
                 }
                 None

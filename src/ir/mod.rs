@@ -256,6 +256,16 @@ pub enum Halt {
     },
 }
 
+impl Halt {
+    /// Returns the largest number of segments `M` a row may take.
+    pub fn max_segments(&self) -> usize {
+        match *self {
+            Halt::QLearning { max_segments, .. } | Halt::Bce { max_segments, .. } => max_segments,
+            Halt::Fixed { segments } => segments,
+        }
+    }
+}
+
 /// How a model is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Train {
@@ -436,10 +446,7 @@ impl Model {
 
     /// Returns the largest number of segments `M` a row may take.
     pub fn max_segments(&self) -> usize {
-        match self.halt {
-            Halt::QLearning { max_segments, .. } | Halt::Bce { max_segments, .. } => max_segments,
-            Halt::Fixed { segments } => segments,
-        }
+        self.halt.max_segments()
     }
 }
 

@@ -40,12 +40,12 @@ impl Text<'_> {
         }
         let mut parts = "tokens".to_string();
         if prefix > 0 {
-            parts = format!("puzzle ++ {parts}");
+            parts = format!("(puzzle ++ {parts})");
         }
         if model.tokens.learned_positions {
             parts = format!("sqrt(1/2) * ({parts} + positions)");
         }
-        self.line(1, format!("input x [B, {total}, {hidden}] = sqrt(D) * ({parts})"));
+        self.line(1, format!("input x [B, {total}, {hidden}] = sqrt(D) * {parts}"));
         for state in &model.states {
             let (name, stored_as) = (&state.name, &state.stored_as);
             let (std, truncate) = (state.init.std, state.init.truncate);

@@ -7,10 +7,12 @@
 pub mod ast;
 mod delimiters;
 mod expectation;
+mod layout;
 mod overrides;
 mod parse;
 mod text;
 
+pub use layout::{format, quote};
 pub use overrides::{Override, Rejected, parse_override};
 pub use parse::{Parsed, parse};
 pub use text::to_text;
@@ -24,7 +26,10 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= (word.len().max(candidate.len()) / 3).max(1))
+        .filter(|&(distance, candidate)| {
+            let length = word.len().max(candidate.len());
+            distance < length && distance <= (length / 3).max(1)
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -39,6 +44,7 @@ mod tests {
         assert_eq!(nearest("hiden", keys), Some("hidden"));
         assert_eq!(nearest("head", keys), Some("heads"));
         assert_eq!(nearest("colour", keys), None);
-        assert_eq!(nearest("x", ["y", "zz"]), Some("y"));
+        assert_eq!(nearest("x", ["y", "xx"]), Some("xx"));
+        assert_eq!(nearest("x", ["y"]), None, "nothing of the word is left");
     }
 }

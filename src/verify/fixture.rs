@@ -10,9 +10,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::ir::{
-    Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal, Operand, Optimizer,
-    Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape, SignSgd, State, StateId, Step, TokenHead,
-    Tokens, Train, Update, gated_width,
+    Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal, Operand,
+    Optimizer, Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape, SignSgd, State, StateId,
+    Step, TokenHead, Tokens, Train, Update, gated_width,
 };
 
 /// Why a fixture cannot be read.
@@ -237,7 +237,8 @@ impl Fixture {
         for name in ["steps", "halted"] {
             needed.push((format!("carry.{name}"), batch, false));
         }
-        let batches = (0..self.segments.max(self.optimizer_steps).max(1)).map(|index| format!("batch.{index}"));
+        let batches =
+            (0..self.segments.max(self.optimizer_steps).max(1)).map(|index| format!("batch.{index}"));
         for prefix in std::iter::once("carry".to_string()).chain(batches) {
             needed.push((format!("{prefix}.inputs"), tokens, false));
             needed.push((format!("{prefix}.labels"), tokens, false));
@@ -248,7 +249,11 @@ impl Fixture {
                 None => return Err(format!("tensor `{name}` is missing")),
                 Some(Values::F32(values)) if is_float && values.len() == elements => {}
                 Some(Values::I32(values)) if !is_float && values.len() == elements => {}
-                Some(_) => return Err(format!("tensor `{name}` does not have {elements} elements of the right type")),
+                Some(_) => {
+                    return Err(format!(
+                        "tensor `{name}` does not have {elements} elements of the right type"
+                    ));
+                }
             }
         }
         Ok(())
@@ -315,8 +320,11 @@ fn build(config: &Config) -> Result<Model, String> {
         layers,
         block: block.clone(),
     };
-    let networks =
-        if trm { vec![network("L", m.L_layers)] } else { vec![network("L", m.L_layers), network("H", m.H_layers)] };
+    let networks = if trm {
+        vec![network("L", m.L_layers)]
+    } else {
+        vec![network("L", m.L_layers), network("H", m.H_layers)]
+    };
     let state = |name: &str| State {
         name: format!("z_{name}"),
         stored_as: format!("{name}_init"),
@@ -339,7 +347,8 @@ fn build(config: &Config) -> Result<Model, String> {
         count: m.H_cycles,
         body: vec![Step::Repeat(steps), step_high],
     };
-    let gradient = if trm { Gradient::Last { count: 1, label: "cycle".to_string() } } else { Gradient::OneStep };
+    let gradient =
+        if trm { Gradient::Last { count: 1, label: "cycle".to_string() } } else { Gradient::OneStep };
     let (max_segments, explore) = (m.halt_max_steps, m.halt_exploration_prob);
     let halt = if m.no_ACT_continue {
         Halt::Bce { max_segments, explore }

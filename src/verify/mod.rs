@@ -109,7 +109,12 @@ pub enum VerifyError {
 /// # Errors
 ///
 /// Returns an error if the device cannot run the model or the record cannot be matched with it.
-pub fn verify(fixture: &Fixture, device: Device, threads: usize, extent: Extent) -> Result<Verdict, VerifyError> {
+pub fn verify(
+    fixture: &Fixture,
+    device: Device,
+    threads: usize,
+    extent: Extent,
+) -> Result<Verdict, VerifyError> {
     let computed = Runner::new(fixture, device, threads, extent)?.run(extent);
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut tensors = 0;

@@ -1,0 +1,122 @@
+//! `hrmc compile`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::census::Census;
+use super::failure::Failure;
+use super::project::Project;
+use super::{datasets, spec, terminal};
+use crate::lower::{Options, Program};
+use crate::{graph, ir, pipeline, plan, syntax};
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc compile specs/sudoku.hrm
+  hrmc compile specs/sudoku.hrm --set model.N=4 --batch 32
+  hrmc compile specs/quickstart.hrm --emit plan --program evaluate
+  hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg";
+
+/// Compile a spec and report what it costs, without running anything.
+///
+/// The report has the parameters of each network, the work of one segment of training (forward, backward and
+/// target pass) and of evaluation, the activations kept for the backward pass, the memory for the batch, and
+/// the operators before and after each pass. `--emit` writes one stage of the compiler instead.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Spec to compile [default: that of hrmc.toml, else the built-in quickstart]
+    spec: Option<PathBuf>,
+    /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Rows in a batch [default: that of the spec, else 1]
+    #[arg(long, value_name = "ROWS", value_parser = super::positive)]
+    batch: Option<usize>,
+    /// Write a stage instead of the report
+    #[arg(long, value_name = "STAGE")]
+    emit: Option<Stage>,
+    /// Program whose graph or plan is written [default: train, or evaluate if the spec does not train]
+    #[arg(long, requires = "emit")]
+    program: Option<ProgramName>,
+    /// Write to a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What `--emit` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// The syntax tree, with the bytes of each node
+    Ast,
+    /// The checked model
+    Model,
+    /// The graph after all passes
+    Graph,
+    /// The plan: calls, memory and cost
+    Plan,
+    /// The graph in Graphviz's language
+    Dot,
+    /// The report as JSON
+    Json,
+}
+
+/// A program of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgramName {
+    /// One segment of training
+    Train,
+    /// One segment of evaluation
+    Evaluate,
+}
+
+/// Runs `hrmc compile`.
+///
+/// # Errors
+///
+/// Returns a failure if the spec has an error, or the result cannot be written.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let project = Project::find()?;
+    let source = spec::read(arguments.spec.as_deref(), &project)?;
+    let loaded = spec::load(source, &arguments.overrides)?;
+    let model = &loaded.model;
+    let rows = datasets::puzzle_rows(model, &project)?;
+    let options =
+        Options { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
+    let census = || Census::take(model, options, rows.origin.clone());
+    let text = match arguments.emit {
+        None => census().to_text(),
+        Some(Stage::Json) => format!("{:#}\n", census().to_json()),
+        Some(Stage::Ast) => syntax::to_text(&loaded.file),
+        Some(Stage::Model) => ir::to_text(model),
+        Some(stage @ (Stage::Graph | Stage::Plan | Stage::Dot)) => {
+            let compiled = pipeline::compile(model, program(model, arguments.program)?, options);
+            match stage {
+                Stage::Plan => plan::to_text(&compiled.plan),
+                Stage::Dot => graph::to_dot(&compiled.graph),
+                Stage::Ast | Stage::Model | Stage::Graph | Stage::Json => graph::to_text(&compiled.graph),
+            }
+        }
+    };
+    terminal::print_to(arguments.output.as_deref(), &text)
+}
+
+/// Returns the rows in a batch where the command line does not say.
+fn default_batch(model: &ir::Model) -> usize {
+    model.train.as_ref().map_or(1, |train| train.batch)
+}
+
+fn program(model: &ir::Model, name: Option<ProgramName>) -> Result<Program, Failure> {
+    let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
+    match name {
+        Some(ProgramName::Train) if model.train.is_none() => Err(Failure::message(format!(
+            "`{}` has no `train` block, so there is no program to train it; use `--program evaluate`",
+            model.name
+        ))),
+        Some(ProgramName::Train) => Ok(Program::Train),
+        Some(ProgramName::Evaluate) => Ok(Program::Evaluate { averaged }),
+        None if model.train.is_some() => Ok(Program::Train),
+        None => Ok(Program::Evaluate { averaged }),
+    }
+}

@@ -1,0 +1,212 @@
+//! `hrmc data`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::failure::{Failure, fail};
+use super::terminal::{self, counted};
+use crate::data::{
+    BuiltDataset, Copies, Existing, MazeBuild, MazeRequest, PuzzleKind, SudokuBuild, SudokuRequest,
+    SudokuSize, build_maze, build_sudoku, generate_maze_splits, generate_sudoku_splits,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc data sudoku --generate --size 6 -o data/sudoku-6x6
+  hrmc data sudoku --from csv/sudoku --subsample 1000 --augment 1000 -o data/sudoku-extreme-1k-aug-1000
+  hrmc data maze --from csv/maze -o data/maze-30x30-hard-1k";
+
+const SUDOKU_EXAMPLES: &str = "\
+Examples:
+  hrmc data sudoku --generate --size 6 --givens 24 --train 4000 --test 512 -o data/sudoku-6x6
+  hrmc data sudoku --from csv/sudoku -o data/sudoku
+  hrmc data sudoku --from csv/sudoku --subsample 1000 --augment 1000 -o data/sudoku-extreme-1k-aug-1000";
+
+const MAZE_EXAMPLES: &str = "\
+Examples:
+  hrmc data maze --from csv/maze -o data/maze-30x30-hard-1k
+  hrmc data maze --from csv/maze --dihedral -o data/maze-aug
+  hrmc data maze --generate --size 9 --min-path 12 --train 2000 --test 500 -o data/maze-9x9";
+
+/// Build datasets from CSV files, or from puzzles made on the spot.
+///
+/// A dataset is a folder in the format of the published HRM code, so its tools read it too.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum Arguments {
+    /// Build a Sudoku dataset.
+    ///
+    /// From a folder with `train.csv` and `test.csv` (columns source,question,answer,rating), or from puzzles
+    /// made on the spot, each with exactly one solution. No solution grid is in both training and test.
+    #[command(after_help = SUDOKU_EXAMPLES)]
+    Sudoku(SudokuArguments),
+    /// Build a maze dataset.
+    ///
+    /// From a folder with `train.csv` and `test.csv` (columns source,question,answer,rating), or from mazes
+    /// made on the spot, whose answer is the path that a breadth-first search finds.
+    #[command(after_help = MAZE_EXAMPLES)]
+    Maze(MazeArguments),
+}
+
+/// Where puzzles come from, where the dataset goes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Folder with `train.csv` and `test.csv`
+    #[arg(long, value_name = "CSVDIR", required_unless_present = "generate", conflicts_with = "generate")]
+    from: Option<PathBuf>,
+    /// Make puzzles instead of reading them
+    #[arg(long)]
+    generate: bool,
+    /// Folder to write the dataset to
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Replace the dataset that is already there
+    #[arg(long)]
+    replace: bool,
+    /// Training puzzles to make [default: 1000]
+    #[arg(long, value_name = "N", conflicts_with = "from", value_parser = super::positive)]
+    train: Option<usize>,
+    /// Test puzzles to make [default: 500]
+    #[arg(long, value_name = "N", conflicts_with = "from", value_parser = super::positive)]
+    test: Option<usize>,
+    /// Training puzzles to keep, drawn at random [default: all]
+    #[arg(long, value_name = "N", conflicts_with = "generate", value_parser = super::positive)]
+    subsample: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// Arguments of `hrmc data sudoku`.
+#[derive(Debug, Args)]
+pub struct SudokuArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Cells on one side: 4, 6 or 9
+    #[arg(long, value_name = "SIDE", default_value = "9", value_parser = sudoku_size)]
+    size: SudokuSize,
+    /// Cells that are given in each puzzle that is made [default: 8, 20 or 32 by size]
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    givens: Option<usize>,
+    /// Random symmetric copies of each training puzzle
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    augment: usize,
+    /// Lowest rating to keep
+    #[arg(long, value_name = "RATING", conflicts_with = "generate")]
+    min_difficulty: Option<i64>,
+}
+
+/// Arguments of `hrmc data maze`.
+#[derive(Debug, Args)]
+pub struct MazeArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Cells on one side of each maze that is made [default: 30]; CSV files say it themselves
+    #[arg(long, value_name = "SIDE", conflicts_with = "from")]
+    size: Option<usize>,
+    /// Fewest cells on the path, start and goal included [default: the side]
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    min_path: Option<usize>,
+    /// Give each training maze in all eight turns and flips
+    #[arg(long)]
+    dihedral: bool,
+}
+
+fn sudoku_size(text: &str) -> Result<SudokuSize, String> {
+    text.parse().ok().and_then(SudokuSize::from_side).ok_or_else(|| "expected 4, 6 or 9".to_string())
+}
+
+/// Puzzles for training where the command line does not say.
+const TRAIN_PUZZLES: usize = 1000;
+/// Puzzles for evaluation where the command line does not say.
+const TEST_PUZZLES: usize = 500;
+/// Side of a maze where the command line does not say; that of Maze-Hard.
+const MAZE_SIDE: usize = 30;
+
+fn default_givens(size: SudokuSize) -> usize {
+    match size {
+        SudokuSize::Four => 8,
+        SudokuSize::Six => 20,
+        SudokuSize::Nine => 32,
+    }
+}
+
+/// Runs `hrmc data`.
+///
+/// # Errors
+///
+/// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (built, common) = match arguments {
+        Arguments::Sudoku(arguments) => (sudoku(arguments)?, &arguments.common),
+        Arguments::Maze(arguments) => (maze(arguments)?, &arguments.common),
+    };
+    let existing = if common.replace { Existing::Replace } else { Existing::Refuse };
+    built.write(&common.output, existing).map_err(fail)?;
+    terminal::print(summary(&built, &common.output))
+}
+
+fn sudoku(arguments: &SudokuArguments) -> Result<BuiltDataset, Failure> {
+    let SudokuArguments { common, size, .. } = arguments;
+    let (size, seed) = (*size, common.seed);
+    if let Some(folder) = &common.from {
+        let options = SudokuBuild {
+            size,
+            subsample: common.subsample,
+            copies: arguments.augment,
+            min_difficulty: arguments.min_difficulty,
+            seed,
+        };
+        return build_sudoku(folder, &options).map_err(fail);
+    }
+    let splits = generate_sudoku_splits(&SudokuRequest {
+        size,
+        givens: arguments.givens.unwrap_or_else(|| default_givens(size)),
+        train: common.train.unwrap_or(TRAIN_PUZZLES),
+        test: common.test.unwrap_or(TEST_PUZZLES),
+        seed,
+    })
+    .map_err(fail)?;
+    let copies = Copies::Symmetries(arguments.augment);
+    BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, copies, seed).map_err(fail)
+}
+
+fn maze(arguments: &MazeArguments) -> Result<BuiltDataset, Failure> {
+    let common = &arguments.common;
+    let seed = common.seed;
+    if let Some(folder) = &common.from {
+        let options = MazeBuild { subsample: common.subsample, dihedral: arguments.dihedral, seed };
+        return build_maze(folder, &options).map_err(fail);
+    }
+    let side = arguments.size.unwrap_or(MAZE_SIDE);
+    let splits = generate_maze_splits(&MazeRequest {
+        side,
+        min_path: arguments.min_path.unwrap_or(side),
+        train: common.train.unwrap_or(TRAIN_PUZZLES),
+        test: common.test.unwrap_or(TEST_PUZZLES),
+        seed,
+    })
+    .map_err(fail)?;
+    let copies = if arguments.dihedral { Copies::Dihedral } else { Copies::None };
+    BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, copies, seed).map_err(fail)
+}
+
+fn summary(built: &BuiltDataset, folder: &Path) -> String {
+    let (train, test) = (&built.train, &built.test);
+    let mut text = format!(
+        "wrote `{}`: {} in {} for training, {} for evaluation, rows of {}, vocabulary of {}\n",
+        folder.display(),
+        counted(train.examples(), "example"),
+        counted(train.groups(), "group"),
+        counted(test.examples(), "example"),
+        counted(train.metadata().seq_len, "token"),
+        train.metadata().vocab_size,
+    );
+    if let Some(folder) = folder.to_str() {
+        text.push_str(&format!(
+            "train on it with `data = {folder:?}` in a spec, or `hrmc run SPEC --train --data {folder}`\n"
+        ));
+    }
+    text
+}

@@ -1,0 +1,122 @@
+//! `hrmc eval`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, fail};
+use super::interrupt::Interrupt;
+use super::progress::Progress;
+use super::project::{DeviceName, Project};
+use super::terminal::{duration, percent};
+use super::train::summarize;
+use super::trained::{CheckpointName, TrainedRun};
+use super::{datasets, terminal};
+use crate::runtime::{EvaluationRequest, MetricMeans};
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc eval runs/quickstart-001
+  hrmc eval runs/sudoku-001 --data data/sudoku-hard --limit 1000
+  hrmc eval runs/sudoku-001 --checkpoint last --json";
+
+/// Evaluate a trained run on held-out puzzles.
+///
+/// Solves every puzzle of the test data, each for the largest number of segments, and reports how many
+/// answers are right in every token (exact accuracy), how many tokens are right, and the losses.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Folder of the run
+    run: PathBuf,
+    /// Dataset to use instead of that of the run
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Evaluate only the first examples
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    limit: Option<usize>,
+    /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
+    #[arg(long)]
+    checkpoint: Option<CheckpointName>,
+    /// Rows in a batch [default: that of the spec]
+    #[arg(long, value_name = "ROWS", value_parser = super::positive)]
+    batch: Option<usize>,
+    /// Threads to compute with; they do not change any result [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    threads: Option<usize>,
+    /// What runs the programs [default: cpu]
+    #[arg(long)]
+    device: Option<DeviceName>,
+    /// Write the result as JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `hrmc eval`.
+///
+/// # Errors
+///
+/// Returns a failure if there is a problem with the run, its data or the memory.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let project = Project::find()?;
+    let trained = TrainedRun::open(&arguments.run)?;
+    let train = trained.model.train.as_ref().expect("a run has a spec with a `train` block");
+    let datasets = datasets::open(
+        &trained.model,
+        &train.data,
+        arguments.data.as_deref(),
+        trained.manifest.seed,
+        &project,
+    )?;
+    let examples = arguments.limit.unwrap_or(usize::MAX).min(datasets.test.examples());
+    let batch = arguments.batch.unwrap_or(train.batch).min(examples.max(1));
+    let device = project.device(arguments.device);
+    let threads = project.threads(arguments.threads);
+    let mut evaluator = trained.evaluator(arguments.checkpoint, batch, device, threads)?;
+    let interrupt = Interrupt::listen()?;
+    let begun = Instant::now();
+    let request = EvaluationRequest { limit: arguments.limit, keep_predictions: false };
+    let mut progress = Progress::new("evaluating", 0, examples as u64);
+    let evaluation = evaluator
+        .evaluate(&datasets.test, request, &mut |done| {
+            if done.examples < done.total {
+                progress.show(done.examples as u64, String::new);
+            }
+            if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .map_err(fail)?;
+    progress.clear();
+    let Some(evaluation) = evaluation else {
+        return Err(Failure::message("stopped before the end; there is no result"));
+    };
+    let means = evaluation.metrics.means();
+    if arguments.json {
+        return terminal::print_json(&json!({
+            "run": arguments.run,
+            "data": datasets.name,
+            "examples": evaluation.examples,
+            "metrics": means,
+        }));
+    }
+    terminal::print(format!(
+        "{}\n{}in {}\n",
+        summarize(&means, evaluation.examples),
+        losses(&means),
+        duration(begun.elapsed().as_secs_f64()),
+    ))
+}
+
+fn losses(means: &MetricMeans) -> String {
+    let mut text = format!("loss of the tokens {:.4}", means.token_loss);
+    if let Some(loss) = means.halt_loss {
+        text.push_str(&format!(", of q_halt {loss:.4}"));
+    }
+    if let Some(share) = means.q_halt_accuracy {
+        text.push_str(&format!("; q_halt is right about {} of its answers", percent(share)));
+    }
+    text.push('\n');
+    text
+}

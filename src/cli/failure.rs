@@ -1,0 +1,49 @@
+//! How a command ends when it does not succeed.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// One message for the user: what is wrong, where, and what to do.
+    Message(String),
+    /// Everything has been said already; only the exit code is left.
+    Reported,
+    /// Nobody reads standard output any more, as after `| head`. That is no problem of the user.
+    OutputClosed,
+}
+
+impl Failure {
+    /// Returns a failure with a message.
+    pub fn message(message: impl Into<String>) -> Failure {
+        Failure::Message(message.into())
+    }
+
+    /// Returns a failure to read a file.
+    pub fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+        Failure::Message(format!("cannot read `{}`: {}", path.display(), reason(error)))
+    }
+
+    /// Returns a failure to write a file.
+    pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+        Failure::Message(format!("cannot write `{}`: {}", path.display(), reason(error)))
+    }
+}
+
+/// Turns the error of a stage, which displays as one message, into a failure.
+pub fn fail(error: impl Display) -> Failure {
+    Failure::Message(error.to_string())
+}
+
+/// Returns what the system says in the manner of the other messages: lower case, without an error number.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder".to_string(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_string(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_string(),
+        _ => error.to_string(),
+    }
+}

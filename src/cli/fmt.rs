@@ -1,0 +1,77 @@
+//! `hrmc fmt`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::{spec, terminal};
+use crate::span::Source;
+use crate::syntax;
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc fmt specs/*.hrm
+  hrmc fmt --check specs/*.hrm
+  hrmc fmt - < my.hrm";
+
+/// Lay out specs in the canonical way.
+///
+/// Rewrites each file in place; comments stay where they belong. `-` reads standard input and writes
+/// standard output.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Specs to lay out, or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Change nothing; name the files that would change and exit with 1 if there are any
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs `hrmc fmt`.
+///
+/// # Errors
+///
+/// Returns a failure if a file cannot be read, parsed or written, or `--check` finds one to change.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut failed = false;
+    for file in &arguments.files {
+        match format(file, arguments.check) {
+            Ok(()) => {}
+            // The other files are worth formatting all the same.
+            Err(Failure::Message(message)) => {
+                terminal::error(&message);
+                failed = true;
+            }
+            Err(Failure::Reported) => failed = true,
+            Err(Failure::OutputClosed) => return Err(Failure::OutputClosed),
+        }
+    }
+    if failed { Err(Failure::Reported) } else { Ok(()) }
+}
+
+fn format(file: &Path, only_check: bool) -> Result<(), Failure> {
+    let is_stream = file == Path::new("-");
+    let name = if is_stream { "standard input".to_string() } else { file.display().to_string() };
+    let source = Source::new(name, spec::read_text(file)?);
+    let formatted = match syntax::format(&source) {
+        Ok(formatted) => formatted,
+        Err(diagnostics) => {
+            spec::report(&[(source, diagnostics)]);
+            return Err(Failure::Reported);
+        }
+    };
+    match (only_check, is_stream) {
+        (true, _) if formatted == source.text => Ok(()),
+        (true, _) => Err(Failure::message(format!(
+            "`{}` is not in the canonical layout; run `hrmc fmt` on it",
+            source.name
+        ))),
+        (false, true) => terminal::print(formatted),
+        (false, false) if formatted == source.text => Ok(()),
+        (false, false) => fs::write(file, formatted).map_err(|error| Failure::cannot_write(file, &error)),
+    }
+}

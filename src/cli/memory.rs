@@ -1,0 +1,94 @@
+//! Whether a batch fits in memory, before any of it is allocated.
+
+use std::fs;
+
+use super::census::session_bytes;
+use super::failure::Failure;
+use super::terminal::{bytes, counted};
+use crate::backend::Device;
+use crate::ir::Model;
+use crate::lower::{Options, Program};
+use crate::pipeline::compile;
+
+/// Refuses a batch that needs more memory than there is.
+///
+/// Says nothing where the system does not tell how much there is, or where the device does not run a plan.
+///
+/// # Errors
+///
+/// Returns a failure with both figures and a batch that fits.
+pub fn check(model: &Model, programs: &[Program], options: Options, device: Device) -> Result<(), Failure> {
+    let (Device::Cpu, Some(available)) = (device, available_bytes()) else { return Ok(()) };
+    let needed = |batch: usize| {
+        let plans: Vec<_> = programs
+            .iter()
+            .map(|&program| compile(model, program, Options { batch, ..options }).plan)
+            .collect();
+        session_bytes(&plans.iter().collect::<Vec<_>>())
+    };
+    refuse(model, options.batch, available, &needed)
+}
+
+fn refuse(model: &Model, batch: usize, available: u64, needed: &dyn Fn(usize) -> u64) -> Result<(), Failure> {
+    let bytes_needed = needed(batch);
+    if bytes_needed <= available {
+        return Ok(());
+    }
+    let smaller = (0..usize::BITS).map(|shift| batch >> shift).skip(1).take_while(|&rows| rows > 0);
+    let what_to_do = match smaller.into_iter().find(|&rows| needed(rows) <= available) {
+        Some(rows) => format!("use a smaller batch, for example `--set train.batch={rows}`"),
+        None => "even a batch of 1 row does not fit; use a smaller model".to_string(),
+    };
+    Err(Failure::message(format!(
+        "a batch of {} of `{}` needs {} of memory, but {} are available; {what_to_do}",
+        counted(batch, "row"),
+        model.name,
+        bytes(bytes_needed),
+        bytes(available),
+    )))
+}
+
+/// Returns the memory that programs can still take, where the system tells.
+fn available_bytes() -> Option<u64> {
+    parse_available(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn parse_available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_available, refuse};
+    use crate::cli::failure::Failure;
+    use crate::cli::spec;
+    use crate::span::Source;
+
+    #[test]
+    fn available_memory_is_read_in_bytes() {
+        assert_eq!(parse_available("MemTotal: 9 kB\nMemAvailable:   24 kB\n"), Some(24 * 1024));
+        assert_eq!(parse_available("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
+        let source = Source::new("quickstart", include_str!("../../specs/quickstart.hrm"));
+        let model = spec::load(source, &[]).map(|spec| spec.model).expect("it is right");
+        let needed = |rows: usize| 1024 * rows as u64;
+        assert!(refuse(&model, 32, 32 * 1024, &needed).is_ok());
+        let Err(Failure::Message(message)) = refuse(&model, 32, 9 * 1024, &needed) else {
+            panic!("it does not fit");
+        };
+        assert_eq!(
+            message,
+            "a batch of 32 rows of `quickstart` needs 32.00 KiB of memory, but 9.00 KiB are available; use a \
+             smaller batch, for example `--set train.batch=8`"
+        );
+        let Err(Failure::Message(message)) = refuse(&model, 32, 9, &needed) else {
+            panic!("it does not fit");
+        };
+        assert!(message.ends_with("even a batch of 1 row does not fit; use a smaller model"), "{message}");
+    }
+}

@@ -1,0 +1,150 @@
+//! `hrmc run`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args};
+
+use super::failure::{Failure, fail};
+use super::project::{DeviceName, Project};
+use super::trained::{self, CheckpointName};
+use super::{solve, spec, train};
+use crate::runtime::RunFolder;
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc run --train                                        train the built-in 6x6 Sudoku
+  hrmc run specs/sudoku-small.hrm --train --steps 500     stop after 500 steps
+  hrmc run specs/sudoku.hrm --train --set train.batch=64 --seed 7
+  hrmc run --train --resume runs/quickstart-001           go on where a run was stopped
+  hrmc run runs/quickstart-001 --puzzle my.txt            solve a puzzle
+  hrmc run --puzzle - < my.txt                            the same with the newest run";
+
+/// Train a model, or solve a puzzle with a trained one.
+///
+/// With `--train` it trains what a spec says, evaluates now and then, and leaves a run folder with the
+/// metrics and the checkpoints `best` and `last`. Ctrl-C saves and says how to go on. The same seed gives the
+/// same bytes, with any number of threads and wherever the run was interrupted.
+///
+/// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is typed row by
+/// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("what").required(true).args(["train", "puzzle"]))]
+pub struct Arguments {
+    /// Spec to train [default: that of hrmc.toml, else the built-in quickstart], or run to solve with
+    /// [default: the newest one of that spec]
+    #[arg(value_name = "SPEC|RUN")]
+    subject: Option<PathBuf>,
+    /// Train
+    #[arg(long)]
+    train: bool,
+    /// Solve the puzzle in a file, or on standard input for `-`
+    #[arg(long, value_name = "FILE")]
+    puzzle: Option<PathBuf>,
+    #[command(flatten)]
+    training: TrainArguments,
+    #[command(flatten)]
+    solving: SolveArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of training.
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    /// Stop at this step, counted from the beginning of the run; the schedule stays that of the spec
+    #[arg(long, value_name = "N", conflicts_with = "puzzle", value_parser = super::positive)]
+    pub steps: Option<usize>,
+    /// Seed of every random stream [default: that of the spec]
+    #[arg(long, value_name = "N", conflicts_with_all = ["puzzle", "resume"])]
+    pub seed: Option<u64>,
+    /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with_all = ["puzzle", "resume"])]
+    pub overrides: Vec<String>,
+    /// Go on with a run, from its checkpoint `last`
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
+    pub resume: Option<PathBuf>,
+    /// Dataset to use instead of that of the spec
+    #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
+    pub data: Option<PathBuf>,
+    /// Evaluate only the first examples of the test data; 0 for no evaluation
+    #[arg(long, value_name = "N", conflicts_with = "puzzle")]
+    pub eval_limit: Option<usize>,
+}
+
+/// Arguments of solving.
+#[derive(Debug, Args)]
+pub struct SolveArguments {
+    /// Checkpoint to solve with [default: best, or last if there was no evaluation yet]
+    #[arg(long, conflicts_with = "train")]
+    pub checkpoint: Option<CheckpointName>,
+}
+
+/// Arguments of both.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Threads to compute with; they do not change any result [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    pub threads: Option<usize>,
+    /// What runs the programs [default: cpu]
+    #[arg(long)]
+    pub device: Option<DeviceName>,
+    /// Folder of the runs [default: runs]
+    #[arg(long, value_name = "DIR")]
+    pub runs: Option<PathBuf>,
+    /// Write the result as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `hrmc run`.
+///
+/// # Errors
+///
+/// Returns a failure if there is a problem with the spec, the data, the run or the puzzle.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let project = Project::find()?;
+    let subject = arguments.subject.as_deref();
+    match &arguments.puzzle {
+        Some(puzzle) => {
+            let run = run_to_solve_with(subject, arguments, &project)?;
+            solve::run(&run, puzzle, &arguments.solving, &arguments.common, &project)
+        }
+        None => {
+            if let Some(subject) = subject.filter(|subject| trained::is_run(subject)) {
+                return Err(Failure::message(format!(
+                    "`{0}` is the folder of a run; go on with it by `hrmc run --train --resume {0}`",
+                    subject.display()
+                )));
+            }
+            train::run(subject, &arguments.training, &arguments.common, &project)
+        }
+    }
+}
+
+/// Returns the folder of the run to solve with.
+fn run_to_solve_with(
+    subject: Option<&Path>,
+    arguments: &Arguments,
+    project: &Project,
+) -> Result<PathBuf, Failure> {
+    match subject {
+        Some(subject) if subject.is_file() => Err(Failure::message(format!(
+            "`{0}` is a file, but a puzzle is solved with a run; train one with `hrmc run {0} --train`",
+            subject.display()
+        ))),
+        Some(subject) => Ok(subject.to_path_buf()),
+        None => {
+            let model = spec::load(spec::read(None, project)?, &[])?.model;
+            let runs = project.runs(arguments.common.runs.as_deref());
+            match RunFolder::newest(&runs, &model.name).map_err(fail)? {
+                Some(folder) => Ok(folder.path().to_path_buf()),
+                None => Err(Failure::message(format!(
+                    "there is no run of `{}` in `{}`; train one with `hrmc run --train`",
+                    model.name,
+                    runs.display()
+                ))),
+            }
+        }
+    }
+}

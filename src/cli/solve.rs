@@ -1,0 +1,109 @@
+//! `hrmc run RUN --puzzle`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::failure::{Failure, fail};
+use super::project::Project;
+use super::run::{Common, SolveArguments};
+use super::terminal::{counted, percent};
+use super::trained::TrainedRun;
+use super::{picture, spec, terminal};
+use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
+use crate::runtime::{Question, SolvedSegment};
+
+/// The puzzle identifier of a puzzle that is in no dataset.
+const BLANK_PUZZLE: i32 = 0;
+
+/// What is worth saying about one segment.
+#[derive(Debug, Serialize)]
+struct SegmentLine {
+    segment: usize,
+    /// Tokens that differ from the segment before.
+    changed: usize,
+    /// Probability that the model gives to being right.
+    confidence: Option<f64>,
+    /// Whether the answer obeys the rules.
+    valid: bool,
+}
+
+/// Solves the puzzle in a file and draws it.
+///
+/// # Errors
+///
+/// Returns a failure if there is a problem with the run or the puzzle.
+pub fn run(
+    run: &Path,
+    file: &Path,
+    arguments: &SolveArguments,
+    common: &Common,
+    project: &Project,
+) -> Result<(), Failure> {
+    let trained = TrainedRun::open(run)?;
+    let Some(kind) = trained.kind(project) else {
+        return Err(Failure::message(format!(
+            "`{}` was trained on puzzles that hrmc cannot read or draw; it knows Sudoku and mazes",
+            run.display()
+        )));
+    };
+    let text = spec::read_text(file)?;
+    let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
+    let question = parse_puzzle(kind, &text).map_err(|error| {
+        Failure::message(format!("`{name}` is not a {0}x{0} {1}: {error}", kind.side(), kind.family()))
+    })?;
+    let device = project.device(common.device);
+    let mut evaluator =
+        trained.evaluator(arguments.checkpoint, 1, device, project.threads(common.threads))?;
+    let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
+    let mut lines: Vec<SegmentLine> = Vec::new();
+    let mut answer = question.clone();
+    for SolvedSegment { segment, predictions, q_halt } in evaluator.solve(&[asked]).map_err(fail)? {
+        let next = &predictions[0];
+        lines.push(SegmentLine {
+            segment,
+            changed: answer.iter().zip(next).filter(|(before, after)| before != after).count(),
+            confidence: q_halt.map(|q| sigmoid(f64::from(q[0]))),
+            valid: is_valid_solution(kind, &question, next),
+        });
+        answer.clone_from(next);
+    }
+    let settled = lines.iter().rfind(|line| line.changed > 0).map_or(1, |line| line.segment);
+    let expected = expected_answer(kind, &question);
+    if common.json {
+        return terminal::print_json(&json!({
+            "family": kind.family(),
+            "side": kind.side(),
+            "question": question,
+            "answer": answer,
+            "valid": is_valid_solution(kind, &question, &answer),
+            "has_expected_answer": expected.is_some(),
+            "equals_expected_answer": expected.as_ref() == Some(&answer),
+            "settled_in_segment": settled,
+            "segments": lines,
+        }));
+    }
+    let mut text = picture::side_by_side(kind, &question, &answer);
+    for line in &lines {
+        let confidence = line
+            .confidence
+            .map_or(String::new(), |share| format!(", {} sure of being right", percent(share)));
+        let valid = if line.valid { "obeys the rules" } else { "breaks the rules" };
+        text.push_str(&format!(
+            "segment {}: {} changed, the answer {valid}{confidence}\n",
+            line.segment,
+            counted(line.changed, "cell"),
+        ));
+    }
+    text.push_str(picture::verdict(kind, &question, &answer, None));
+    text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));
+    if expected.is_none() {
+        text.push_str("note: the puzzle does not have exactly one solution\n");
+    }
+    terminal::print(text)
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}

@@ -1,0 +1,123 @@
+//! Reading specs: from a file or the built-in one, with overrides, and reporting what is wrong with them.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use super::project::Project;
+use super::terminal;
+use crate::check::{self, check};
+use crate::diagnostic::{self, Diagnostic, render};
+use crate::ir;
+use crate::span::Source;
+use crate::syntax::{self, ast, parse};
+
+/// Name of the spec that is used where none is given.
+const QUICKSTART_NAME: &str = "quickstart.hrm (built in)";
+
+/// The spec that is used where none is given; part of the binary, so that it works in any folder.
+const QUICKSTART: &str = include_str!("../../specs/quickstart.hrm");
+
+/// A spec without errors.
+pub struct Spec {
+    /// Its syntax tree.
+    pub file: ast::File,
+    /// What it means.
+    pub model: ir::Model,
+}
+
+/// A spec with everything that is to be said about it.
+pub struct Examined {
+    /// Its syntax tree, as far as it could be read.
+    pub file: ast::File,
+    /// What it means, if there is no error.
+    pub model: Option<ir::Model>,
+    /// Errors and warnings, each with the text it points into.
+    pub diagnostics: Vec<(Source, Vec<Diagnostic>)>,
+}
+
+/// Reads a file, or standard input for `-`.
+///
+/// # Errors
+///
+/// Returns a failure if it cannot be read or is not text.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    let read = if path == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    read.map_err(|error| Failure::cannot_read(path, &error))
+}
+
+/// Reads the spec at `path`, else that of the project, else the built-in one.
+///
+/// # Errors
+///
+/// Returns a failure if the file cannot be read.
+pub fn read(path: Option<&Path>, project: &Project) -> Result<Source, Failure> {
+    let path: PathBuf = match (path, project.spec()) {
+        (Some(path), _) => path.to_path_buf(),
+        (None, Some(path)) => path,
+        (None, None) => return Ok(Source::new(QUICKSTART_NAME, QUICKSTART)),
+    };
+    if path.is_dir() {
+        return Err(Failure::message(format!(
+            "`{}` is a folder, expected a spec: a file like `model.hrm`",
+            path.display()
+        )));
+    }
+    Ok(Source::new(path.display().to_string(), read_text(&path)?))
+}
+
+/// Applies overrides to a spec, reads it and checks it.
+pub fn examine(source: Source, overrides: &[String]) -> Examined {
+    let mut diagnostics = Vec::new();
+    let mut parsed_overrides = Vec::new();
+    for text in overrides {
+        match syntax::parse_override(text) {
+            Ok(parsed) => parsed_overrides.push(parsed),
+            Err(rejected) => diagnostics.push((rejected.source, rejected.diagnostics)),
+        }
+    }
+    let source = match check::apply_overrides(&source, &parsed_overrides) {
+        Ok(source) => source,
+        Err(rejected) => {
+            diagnostics.extend(rejected.into_iter().map(|rejected| (rejected.source, rejected.diagnostics)));
+            source
+        }
+    };
+    let parsed = parse(&source);
+    let checked = check(&parsed.file);
+    let mut found = parsed.diagnostics;
+    found.extend(checked.diagnostics);
+    diagnostic::sort(&mut found);
+    diagnostics.push((source.clone(), found));
+    let refused = diagnostics.iter().any(|(_, found)| diagnostic::has_errors(found));
+    let model = checked.model.filter(|_| !refused);
+    Examined { file: parsed.file, model, diagnostics }
+}
+
+/// Writes errors and warnings to standard error.
+pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
+    let appearance = terminal::error_appearance();
+    for (source, found) in diagnostics {
+        terminal::write_error_text(&render(source, found, appearance));
+    }
+}
+
+/// Checks a spec and reports what is to be said about it.
+///
+/// # Errors
+///
+/// Returns a failure, already reported, if there is an error in it.
+pub fn load(source: Source, overrides: &[String]) -> Result<Spec, Failure> {
+    let examined = examine(source, overrides);
+    report(&examined.diagnostics);
+    match examined.model {
+        Some(model) => Ok(Spec { file: examined.file, model }),
+        None => Err(Failure::Reported),
+    }
+}

@@ -1,0 +1,452 @@
+//! `hrmc run --train`.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::datasets::{self, Datasets};
+use super::failure::{Failure, fail};
+use super::interrupt::Interrupt;
+use super::progress::{Progress, Window};
+use super::project::Project;
+use super::run::{Common, TrainArguments};
+use super::terminal::{counted, duration, grouped, percent};
+use super::trained::TrainedRun;
+use super::{memory, picture, spec, terminal};
+use crate::backend::Device;
+use crate::check;
+use crate::data::Dataset;
+use crate::ir::{Data, Model, Train};
+use crate::lower::parameters::{Role, parameters};
+use crate::lower::{Options, Program};
+use crate::pipeline;
+use crate::runtime::run_folder::MetricsLog;
+use crate::runtime::schedule::steps_in;
+use crate::runtime::{
+    Evaluation, EvaluationRequest, MetricMeans, MetricsLine, Question, RunFolder, RunManifest, Trainer,
+    TrainerParts,
+};
+
+/// Held-out puzzles that are drawn at the end.
+const DRAWN_PUZZLES: usize = 3;
+
+/// What is to be trained, before anything is allocated.
+struct Preparation {
+    model: Model,
+    train: Train,
+    datasets: Datasets,
+    /// The run to go on with.
+    resumed: Option<RunFolder>,
+    seed: u64,
+    device: Device,
+    options: Options,
+    total_steps: u64,
+}
+
+/// Trains.
+///
+/// # Errors
+///
+/// Returns a failure if there is a problem with the spec, the data, the run or the memory.
+pub fn run(
+    subject: Option<&Path>,
+    arguments: &TrainArguments,
+    common: &Common,
+    project: &Project,
+) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen()?;
+    let prepared = match &arguments.resume {
+        Some(run) => resume(run, arguments, common, project)?,
+        None => begin(subject, arguments, common, project)?,
+    };
+    let Preparation { model, datasets, device, options, .. } = &prepared;
+    let averaged = prepared.train.ema.is_some();
+    let programs = [Program::Train, Program::Evaluate { averaged }];
+    memory::check(model, &programs, *options, *device)?;
+    let executable = |program| pipeline::executable(model, program, *options, *device);
+    let [train, evaluate] = programs.map(executable);
+    let mut trainer = Trainer::new(TrainerParts {
+        model: model.clone(),
+        train,
+        evaluate,
+        puzzle_rows: options.puzzle_rows,
+        threads: project.threads(common.threads),
+        data: datasets.train.clone(),
+        augment: datasets.augment.clone(),
+        seed: prepared.seed,
+        total_steps: prepared.total_steps,
+    })
+    .map_err(fail)?;
+    let folder = match &prepared.resumed {
+        Some(folder) => {
+            trainer.restore(&folder.last()).map_err(fail)?;
+            folder.clone()
+        }
+        None => {
+            let manifest = RunManifest::new(
+                &model.name,
+                &check::show(model),
+                prepared.seed,
+                *device,
+                &datasets.train,
+                &datasets.test,
+            );
+            RunFolder::create(&project.runs(common.runs.as_deref()), &manifest).map_err(fail)?
+        }
+    };
+    let stop = arguments.steps.map_or(prepared.total_steps, |steps| steps as u64);
+    if trainer.steps_done() >= stop {
+        return Err(Failure::message(format!(
+            "`{}` has done {} already; ask for more with `--steps N`, counted from the beginning of the run",
+            folder.path().display(),
+            counted(trainer.steps_done() as usize, "step"),
+        )));
+    }
+    introduce(&prepared, &folder, &trainer, stop);
+    let mut training = Training {
+        log: folder.metrics_log(trainer.steps_done()).map_err(fail)?,
+        best: folder.best_accuracy().map_err(fail)?,
+        eval_every: prepared
+            .train
+            .eval_every
+            .map(|length| steps_in(length, prepared.datasets.train.metadata(), options.batch).max(1)),
+        request: EvaluationRequest { limit: arguments.eval_limit, keep_predictions: false },
+        stop,
+        test: &prepared.datasets.test,
+        interrupt,
+        folder,
+        trainer,
+    };
+    let outcome = training.run()?;
+    let report = Report { arguments, common, outcome: &outcome };
+    report.print(&mut training)
+}
+
+/// Reads the spec of a new run and its data.
+fn begin(
+    subject: Option<&Path>,
+    arguments: &TrainArguments,
+    common: &Common,
+    project: &Project,
+) -> Result<Preparation, Failure> {
+    let source = spec::read(subject, project)?;
+    let mut model = spec::load(source, &arguments.overrides)?.model;
+    let Some(train) = &mut model.train else {
+        return Err(Failure::message(format!(
+            "`{}` has no `train` block, so there is nothing that says how to train it; add one, as in \
+             `specs/quickstart.hrm`",
+            model.name
+        )));
+    };
+    // The run keeps the spec with what the command line says, so that it can go on without it.
+    if let Some(seed) = arguments.seed {
+        train.seed = seed;
+    }
+    if let Some(data) = &arguments.data {
+        train.data = Data::Folder(data_path(data)?);
+    }
+    let seed = train.seed;
+    let device = project.device(common.device);
+    prepare(model, None, seed, device, arguments, project)
+}
+
+/// Opens the run to go on with and its data.
+fn resume(
+    run: &Path,
+    arguments: &TrainArguments,
+    common: &Common,
+    project: &Project,
+) -> Result<Preparation, Failure> {
+    let TrainedRun { folder, manifest, model } = TrainedRun::open(run)?;
+    let device = match common.device {
+        Some(name) => name.device(),
+        None => [Device::Cpu, Device::Reference]
+            .into_iter()
+            .find(|device| device.name() == manifest.device)
+            .ok_or_else(|| {
+                Failure::message(format!(
+                    "`{}` was begun on the device `{}`, which this hrmc does not have; choose one with \
+                     `--device`",
+                    run.display(),
+                    manifest.device
+                ))
+            })?,
+    };
+    prepare(model, Some(folder), manifest.seed, device, arguments, project)
+}
+
+fn prepare(
+    model: Model,
+    resumed: Option<RunFolder>,
+    seed: u64,
+    device: Device,
+    arguments: &TrainArguments,
+    project: &Project,
+) -> Result<Preparation, Failure> {
+    let train = model.train.clone().expect("a run has a spec with a `train` block");
+    let datasets = datasets::open(&model, &train.data, arguments.data.as_deref(), seed, project)?;
+    let identifiers = |dataset: &Dataset| dataset.metadata().num_puzzle_identifiers;
+    let puzzle_rows = match model.puzzles {
+        Some(_) => identifiers(&datasets.train).max(identifiers(&datasets.test)).max(1),
+        None => 1,
+    };
+    let options = Options { batch: train.batch, puzzle_rows };
+    let total_steps = steps_in(train.length, datasets.train.metadata(), options.batch);
+    if total_steps == 0 {
+        return Err(Failure::message(format!(
+            "`{}` is to be trained for less than one step; raise `train.epochs` or lower `train.batch`",
+            model.name
+        )));
+    }
+    Ok(Preparation { model, train, datasets, resumed, seed, device, options, total_steps })
+}
+
+/// Returns a path that leads to the same folder from wherever the run is continued.
+fn data_path(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| Failure::cannot_read(path, &error))?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        Failure::message(format!("the path `{}` is not UTF-8 text, which a spec needs", path.display()))
+    })
+}
+
+/// Says what is about to be trained.
+fn introduce(prepared: &Preparation, folder: &RunFolder, trainer: &Trainer, stop: u64) {
+    let Preparation { model, datasets, options, .. } = prepared;
+    let trained: usize = parameters(model, options.puzzle_rows)
+        .iter()
+        .filter(|parameter| parameter.role != Role::Fixed)
+        .map(|parameter| parameter.elements())
+        .sum();
+    terminal::note(format_args!(
+        "training `{}`: {} parameters on {}, {} and {}, batch {}, seed {}, device {}",
+        model.name,
+        grouped(trained as u64),
+        datasets.name,
+        counted(datasets.train.examples(), "training example"),
+        counted(datasets.test.examples(), "test example"),
+        options.batch,
+        prepared.seed,
+        prepared.device.name(),
+    ));
+    let steps = if trainer.steps_done() == 0 {
+        format!("steps 1 to {}", grouped(stop))
+    } else {
+        format!("going on with steps {} to {}", grouped(trainer.steps_done() + 1), grouped(stop))
+    };
+    let schedule = if stop == trainer.total_steps() {
+        String::new()
+    } else {
+        format!(" of {}", grouped(trainer.total_steps()))
+    };
+    terminal::note(format_args!("{steps}{schedule}; run folder `{}`", folder.path().display()));
+}
+
+/// A training that is under way.
+struct Training<'a> {
+    trainer: Trainer,
+    folder: RunFolder,
+    log: MetricsLog,
+    /// Best exact accuracy so far.
+    best: Option<f64>,
+    /// Steps between two evaluations.
+    eval_every: Option<u64>,
+    request: EvaluationRequest,
+    /// Step to stop at.
+    stop: u64,
+    test: &'a Dataset,
+    interrupt: Interrupt,
+}
+
+/// How a training ended.
+struct Outcome {
+    interrupted: bool,
+    /// The last evaluation, if there was one.
+    evaluation: Option<MetricMeans>,
+    examples: usize,
+    elapsed_s: f64,
+    sequences_per_s: f64,
+}
+
+impl Training<'_> {
+    fn run(&mut self) -> Result<Outcome, Failure> {
+        let begun = Instant::now();
+        let mut progress = Progress::new("training", self.trainer.steps_done(), self.stop);
+        let mut window = Window::new();
+        let mut latest = None;
+        while self.trainer.steps_done() < self.stop && !self.interrupt.is_requested() {
+            let report = self.trainer.step();
+            self.log.append(&MetricsLine::train(&report)).map_err(fail)?;
+            window.add(&report, self.trainer.batch());
+            progress.show(report.step, || window.message());
+            let is_due = self.eval_every.is_some_and(|every| report.step.is_multiple_of(every));
+            if is_due || report.step == self.stop {
+                let before = Instant::now();
+                if let Some(evaluation) = self.evaluate(&progress)? {
+                    latest = Some(evaluation);
+                }
+                self.save_last()?;
+                window.pause(before.elapsed());
+            }
+        }
+        progress.clear();
+        let interrupted = self.interrupt.is_requested();
+        if interrupted {
+            self.save_last()?;
+        }
+        Ok(Outcome {
+            interrupted,
+            examples: latest.as_ref().map_or(0, |evaluation| evaluation.examples),
+            evaluation: latest.map(|evaluation| evaluation.metrics.means()),
+            elapsed_s: begun.elapsed().as_secs_f64(),
+            sequences_per_s: window.sequences_per_second(),
+        })
+    }
+
+    fn save_last(&self) -> Result<(), Failure> {
+        self.trainer.save(&self.folder.last(), None).map_err(fail)
+    }
+
+    /// Evaluates, logs the result and keeps the checkpoint if it is the best so far.
+    fn evaluate(&mut self, progress: &Progress) -> Result<Option<Evaluation>, Failure> {
+        if self.request.limit == Some(0) {
+            return Ok(None);
+        }
+        let step = self.trainer.steps_done();
+        let interrupt = self.interrupt.clone();
+        let mut bar: Option<Progress> = None;
+        let evaluation = self.trainer.evaluate(self.test, self.request, &mut |done| {
+            let bar = bar.get_or_insert_with(|| Progress::new("evaluating", 0, done.total as u64));
+            if done.examples < done.total {
+                bar.show(done.examples as u64, String::new);
+            }
+            if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Some(bar) = &bar {
+            bar.clear();
+        }
+        let Some(evaluation) = evaluation.map_err(fail)? else { return Ok(None) };
+        self.log.append(&MetricsLine::evaluation(step, &evaluation)).map_err(fail)?;
+        let means = evaluation.metrics.means();
+        let accuracy = means.exact_accuracy.unwrap_or(0.0);
+        let is_best = self.best.is_none_or(|best| accuracy > best);
+        if is_best {
+            self.trainer.save(&self.folder.best(), Some(accuracy)).map_err(fail)?;
+            self.best = Some(accuracy);
+        }
+        progress.note(&format!(
+            "step {}: {}{}",
+            grouped(step),
+            summarize(&means, evaluation.examples),
+            if is_best { ", best so far" } else { "" },
+        ));
+        Ok(Some(evaluation))
+    }
+}
+
+/// Returns one line on an evaluation.
+pub fn summarize(means: &MetricMeans, examples: usize) -> String {
+    let share = |value: Option<f64>| value.map_or("-".to_string(), percent);
+    let segments = means.mean_segments.map_or("-".to_string(), |mean| format!("{mean:.2}"));
+    format!(
+        "{} exact, {} of the tokens, on {}; {segments} segments each, loss {:.4}",
+        share(means.exact_accuracy),
+        share(means.accuracy),
+        counted(examples, "held-out puzzle"),
+        means.loss,
+    )
+}
+
+/// What is said at the end.
+struct Report<'a> {
+    arguments: &'a TrainArguments,
+    common: &'a Common,
+    outcome: &'a Outcome,
+}
+
+impl Report<'_> {
+    fn print(&self, training: &mut Training<'_>) -> Result<(), Failure> {
+        let path = training.folder.path().to_path_buf();
+        let go_on = self.how_to_go_on(&path);
+        let step = training.trainer.steps_done();
+        let finished = step >= training.trainer.total_steps();
+        if self.common.json {
+            return terminal::print_json(&json!({
+                "run": path,
+                "step": step,
+                "total_steps": training.trainer.total_steps(),
+                "interrupted": self.outcome.interrupted,
+                "seconds": self.outcome.elapsed_s,
+                "sequences_per_second": self.outcome.sequences_per_s,
+                "examples": self.outcome.examples,
+                "evaluation": self.outcome.evaluation,
+                "best_exact_accuracy": training.best,
+            }));
+        }
+        if self.outcome.interrupted {
+            terminal::note(format_args!(
+                "stopped after step {}; everything is saved in `{}`",
+                grouped(step),
+                path.display()
+            ));
+            return terminal::print(format!("go on with `{go_on}`\n"));
+        }
+        let mut text = draw_solved(training)?;
+        text.push_str(&format!(
+            "trained to step {} in {}, {:.0} sequences/s\n",
+            grouped(step),
+            duration(self.outcome.elapsed_s),
+            self.outcome.sequences_per_s,
+        ));
+        if let Some(means) = &self.outcome.evaluation {
+            text.push_str(&format!("accuracy: {}\n", summarize(means, self.outcome.examples)));
+        }
+        text.push_str(&format!("run folder: {}\n", path.display()));
+        if !finished {
+            text.push_str(&format!("go on with `{go_on}`\n"));
+        }
+        text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
+        terminal::print(text)
+    }
+
+    /// Returns the command that goes on with the run.
+    fn how_to_go_on(&self, path: &Path) -> String {
+        let mut command = format!("hrmc run --train --resume {}", path.display());
+        let mut option = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                command.push_str(&format!(" {name} {value}"));
+            }
+        };
+        if self.outcome.interrupted {
+            option("--steps", self.arguments.steps.map(|steps| steps.to_string()));
+        }
+        option("--data", self.arguments.data.as_ref().map(|data: &PathBuf| data.display().to_string()));
+        option("--eval-limit", self.arguments.eval_limit.map(|limit| limit.to_string()));
+        option("--threads", self.common.threads.map(|threads| threads.to_string()));
+        command
+    }
+}
+
+/// Solves the first held-out puzzles and draws them; empty for data that hrmc cannot draw.
+fn draw_solved(training: &mut Training<'_>) -> Result<String, Failure> {
+    let Some(kind) = training.test.kind() else { return Ok(String::new()) };
+    let count = DRAWN_PUZZLES.min(training.test.examples()).min(training.trainer.batch());
+    let questions: Vec<Question> = (0..count)
+        .map(|example| Question {
+            tokens: training.test.inputs(example).collect(),
+            puzzle: training.test.identifier(training.test.puzzle_of(example)),
+        })
+        .collect();
+    let solving = training.trainer.solve(&questions).map_err(fail)?;
+    let Some(solved) = solving.last() else { return Ok(String::new()) };
+    let mut text = String::new();
+    for (example, (question, answer)) in questions.iter().zip(&solved.predictions).enumerate() {
+        let labels: Vec<i32> = training.test.labels(example).collect();
+        text.push_str(&terminal::heading(&format!("held-out puzzle {}", example + 1)));
+        text.push('\n');
+        text.push_str(&picture::side_by_side(kind, &question.tokens, answer));
+        text.push_str(&format!("{}\n\n", picture::verdict(kind, &question.tokens, answer, Some(&labels))));
+    }
+    Ok(text)
+}

@@ -1,0 +1,152 @@
+//! Runs that were begun before: their model, their data and their checkpoints.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use safetensors::SafeTensors;
+
+use super::failure::{Failure, fail};
+use super::memory;
+use super::project::Project;
+use super::spec;
+use crate::backend::Device;
+use crate::data::{Metadata, PuzzleKind, Split, SudokuSize};
+use crate::ir::{Data, Model};
+use crate::lower::parameters::PUZZLE_TABLE;
+use crate::lower::{Options, Program};
+use crate::pipeline;
+use crate::runtime::checkpoint::usable_weights;
+use crate::runtime::{Evaluator, RunFolder, RunManifest};
+use crate::span::Source;
+
+/// Name of the file that makes a folder the folder of a run.
+const MANIFEST: &str = "run.toml";
+
+/// Bytes before the header of a safetensors file: its length.
+const LENGTH_BYTES: usize = 8;
+
+/// Longest header of a safetensors file that the format allows, in bytes.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// One of the checkpoints of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckpointName {
+    /// The one with the best exact accuracy
+    Best,
+    /// The newest one
+    Last,
+}
+
+/// A run that was begun before.
+pub struct TrainedRun {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// What it trains, on what, with which seed.
+    pub manifest: RunManifest,
+    /// Its model.
+    pub model: Model,
+}
+
+/// Returns whether `path` is the folder of a run.
+pub fn is_run(path: &Path) -> bool {
+    path.join(MANIFEST).is_file()
+}
+
+impl TrainedRun {
+    /// Opens the folder of a run.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if it is not one, or its description is damaged.
+    pub fn open(path: &Path) -> Result<TrainedRun, Failure> {
+        if !path.exists() {
+            return Err(Failure::message(format!(
+                "there is no run `{}`; train one with `hrmc run SPEC --train`",
+                path.display()
+            )));
+        }
+        let folder = RunFolder::open(path).map_err(fail)?;
+        let manifest = folder.manifest().map_err(fail)?;
+        let name = format!("{} (its spec)", path.join(MANIFEST).display());
+        // What a warning would say was said when the run began.
+        let examined = spec::examine(Source::new(name, manifest.spec.clone()), &[]);
+        let Some(model) = examined.model else {
+            spec::report(&examined.diagnostics);
+            return Err(Failure::Reported);
+        };
+        Ok(TrainedRun { folder, manifest, model })
+    }
+
+    /// Returns the folder of a checkpoint: the one asked for, else the one to use the model with.
+    fn checkpoint(&self, wanted: Option<CheckpointName>) -> Result<PathBuf, Failure> {
+        match wanted {
+            Some(CheckpointName::Best) => Ok(self.folder.best()),
+            Some(CheckpointName::Last) => Ok(self.folder.last()),
+            None => self.folder.usable_checkpoint().map_err(fail),
+        }
+    }
+
+    /// Loads the model with the weights of a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if there is no such checkpoint, it is damaged, or memory cannot be had.
+    pub fn evaluator(
+        &self,
+        wanted: Option<CheckpointName>,
+        batch: usize,
+        device: Device,
+        threads: usize,
+    ) -> Result<Evaluator, Failure> {
+        let weights = usable_weights(&self.checkpoint(wanted)?).map_err(fail)?;
+        let puzzle_rows = puzzle_rows(&weights)?;
+        let options = Options { batch, puzzle_rows };
+        let program = Program::Evaluate { averaged: false };
+        memory::check(&self.model, &[program], options, device)?;
+        let executable = pipeline::executable(&self.model, program, options, device);
+        let mut evaluator =
+            Evaluator::new(self.model.clone(), executable, puzzle_rows, threads).map_err(fail)?;
+        evaluator.load_weights(&weights).map_err(fail)?;
+        Ok(evaluator)
+    }
+
+    /// Returns the kind of puzzle the run was trained on, where hrmc knows it.
+    pub fn kind(&self, project: &Project) -> Option<PuzzleKind> {
+        let sizes = || PuzzleKind::of(&Metadata::new(self.model.tokens.vocab, self.model.tokens.positions));
+        match &self.model.train.as_ref()?.data {
+            Data::Sudoku(sudoku) => SudokuSize::from_side(sudoku.size).map(PuzzleKind::Sudoku),
+            Data::Maze(maze) => Some(PuzzleKind::Maze { side: maze.size }),
+            // The dataset may have gone since; then the sizes have to do.
+            Data::Folder(folder) => {
+                let folder = project.resolve(folder);
+                read_metadata(&folder).map_or_else(sizes, |metadata| PuzzleKind::of(&metadata))
+            }
+        }
+    }
+}
+
+fn read_metadata(folder: &Path) -> Option<Metadata> {
+    let file = File::open(folder.join(Split::Test.name()).join("dataset.json")).ok()?;
+    serde_json::from_reader(file).ok()
+}
+
+/// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
+fn puzzle_rows(weights: &Path) -> Result<usize, Failure> {
+    let header = read_header(weights).map_err(|error| Failure::cannot_read(weights, &error))?;
+    let (_, metadata) = SafeTensors::read_metadata(&header)
+        .map_err(|error| Failure::message(format!("`{}` is damaged: {error}", weights.display())))?;
+    Ok(metadata.info(PUZZLE_TABLE).map_or(1, |info| info.shape.first().copied().unwrap_or(1)))
+}
+
+/// Reads only what says where the tensors are.
+fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(weights)?;
+    let mut header = Vec::new();
+    file.by_ref().take(LENGTH_BYTES as u64).read_to_end(&mut header)?;
+    if let Ok(length) = header.as_slice().try_into().map(u64::from_le_bytes) {
+        file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header)?;
+    }
+    Ok(header)
+}

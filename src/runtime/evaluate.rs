@@ -1,0 +1,299 @@
+//! Evaluation: every row of a dataset, each for the largest number of segments.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::checkpoint::{self, CheckpointError};
+use super::error::{RuntimeError, check_fits};
+use super::halting::is_last;
+use super::init::initialize;
+use super::metrics::Metrics;
+use super::refill::mask;
+use super::slots::{self, SlotRow};
+use super::solve::{Question, Solving};
+use crate::backend::{Executable, Session};
+use crate::data::{Dataset, TestBatches};
+use crate::ir::Model;
+use crate::lower::names::Scope;
+use crate::lower::parameters::{Parameter, parameters};
+
+/// Name the evaluation program is loaded under.
+pub(super) const PROGRAM: &str = "evaluate";
+
+const SCOPE: Scope = Scope::Evaluate;
+
+/// What to evaluate, and what to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EvaluationRequest {
+    /// Examples to evaluate, from the first; `None` for all.
+    pub limit: Option<usize>,
+    /// Whether to keep the predicted tokens.
+    pub keep_predictions: bool,
+}
+
+/// How far an evaluation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationProgress {
+    /// Examples that are done.
+    pub examples: usize,
+    /// Examples there are to do.
+    pub total: usize,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Examples that were evaluated.
+    pub examples: usize,
+    /// Sums over the examples after their last segment.
+    pub metrics: Metrics,
+    /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
+    pub predictions: Vec<Vec<i32>>,
+}
+
+/// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+///
+/// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
+/// then gives `None`.
+///
+/// # Errors
+///
+/// Returns an error if the dataset does not fit the model.
+pub(super) fn evaluate(
+    session: &mut Session,
+    model: &Model,
+    puzzle_rows: usize,
+    dataset: &Dataset,
+    request: EvaluationRequest,
+    observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+) -> Result<Option<Evaluation>, RuntimeError> {
+    check_fits(model, puzzle_rows, dataset)?;
+    let total = request.limit.unwrap_or(usize::MAX).min(dataset.examples());
+    let mut evaluation = Evaluation { examples: 0, metrics: Metrics::default(), predictions: Vec::new() };
+    let batch_size = slots::slots(session, SCOPE);
+    for batch in TestBatches::new(dataset, batch_size) {
+        let rows = batch.real_rows.min(total - evaluation.examples);
+        if rows == 0 {
+            break;
+        }
+        let positions = model.tokens.positions;
+        for slot in 0..batch_size {
+            let tokens = slot * positions..(slot + 1) * positions;
+            let row = SlotRow {
+                tokens: &batch.inputs[tokens.clone()],
+                labels: &batch.labels[tokens],
+                puzzle: batch.puzzles[slot],
+            };
+            slots::put(session, SCOPE, slot, row);
+        }
+        let steps = run_to_limit(session, model);
+        let halted = vec![true; batch_size];
+        let segment = slots::results(session, SCOPE, &steps, &halted);
+        evaluation.metrics.add(&Metrics::of(&segment, rows));
+        evaluation.examples += rows;
+        if request.keep_predictions {
+            evaluation.predictions.extend(slots::predictions(session, SCOPE, rows));
+        }
+        if observe(EvaluationProgress { examples: evaluation.examples, total }).is_break() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(evaluation))
+}
+
+/// Runs segments from an empty carry until the last one, and returns the steps of every slot.
+fn run_to_limit(session: &mut Session, model: &Model) -> Vec<u32> {
+    let batch_size = slots::slots(session, SCOPE);
+    let mut steps = 0;
+    loop {
+        run_segment(session, steps == 0);
+        steps += 1;
+        if is_last(&model.halt, steps) {
+            return vec![steps; batch_size];
+        }
+    }
+}
+
+/// Runs one segment; the first one of a batch begins from the initial states.
+pub(super) fn run_segment(session: &mut Session, first: bool) {
+    let reset = mask(vec![first; slots::slots(session, SCOPE)]);
+    slots::set_reset(session, SCOPE, &reset);
+    session.run(PROGRAM);
+}
+
+/// A model that is used and no longer trained.
+pub struct Evaluator {
+    model: Model,
+    session: Session,
+    puzzle_rows: usize,
+    parameters: Vec<Parameter>,
+}
+
+impl Evaluator {
+    /// Loads the program [`Evaluate`](crate::lower::Program::Evaluate) of `model`, compiled for a table of
+    /// `puzzle_rows` rows. Its weights are zero until [`Evaluator::load_weights`] or
+    /// [`Evaluator::draw_weights`] brings some.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if threads or memory cannot be had.
+    pub fn new(
+        model: Model,
+        executable: Executable,
+        puzzle_rows: usize,
+        threads: usize,
+    ) -> Result<Self, RuntimeError> {
+        let mut session = Session::new(threads)?;
+        session.load(PROGRAM, executable)?;
+        let parameters = parameters(&model, puzzle_rows);
+        Ok(Evaluator { model, session, puzzle_rows, parameters })
+    }
+
+    /// Draws the weights of a new model, for use without training or weights from elsewhere.
+    pub fn draw_weights(&mut self, seed: u64) {
+        initialize(&mut self.session, &self.parameters, seed);
+    }
+
+    /// Reads weights from a safetensors file with the names of the published state dict.
+    ///
+    /// Weights go to the moving averages too, where the program reads those.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be read, or a tensor is missing, unexpected or of another shape.
+    pub fn load_weights(&mut self, file: &Path) -> Result<(), CheckpointError> {
+        checkpoint::load_weights(&mut self.session, &self.parameters, file)
+    }
+
+    /// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+    ///
+    /// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
+    /// then gives `None`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the dataset does not fit the model.
+    pub fn evaluate(
+        &mut self,
+        dataset: &Dataset,
+        request: EvaluationRequest,
+        observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+    ) -> Result<Option<Evaluation>, RuntimeError> {
+        evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
+    }
+
+    /// Begins to solve questions, at most as many as the program has rows.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a question does not fit the model, or there are too many.
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving<'_>, RuntimeError> {
+        Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
+    }
+
+    /// Returns the model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Returns the rows in a batch, `B`.
+    pub fn batch(&self) -> usize {
+        slots::slots(&self.session, SCOPE)
+    }
+
+    /// Returns the memory and the program.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::testing;
+
+    fn whole(_: EvaluationProgress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn run(evaluator: &mut Evaluator, request: EvaluationRequest) -> Evaluation {
+        let data = testing::data().test;
+        evaluator.evaluate(&data, request, &mut whole).expect("fits").expect("not stopped")
+    }
+
+    #[test]
+    fn every_example_is_evaluated_once_to_the_limit() {
+        let mut evaluator = testing::evaluator();
+        let evaluation = run(&mut evaluator, EvaluationRequest::default());
+        // Ten examples in batches of four: the last batch has two rows of padding.
+        assert_eq!(evaluation.examples, 10);
+        assert_eq!((evaluation.metrics.rows, evaluation.metrics.count), (10, 10));
+        assert_eq!(evaluation.metrics.means().mean_segments, Some(3.0));
+        assert_eq!(evaluation.metrics.continue_loss, None);
+        assert_eq!(evaluator.session().runs(), 9);
+    }
+
+    #[test]
+    fn accuracy_is_that_of_the_predictions() {
+        let mut evaluator = testing::evaluator();
+        let request = EvaluationRequest { limit: None, keep_predictions: true };
+        let evaluation = run(&mut evaluator, request);
+        let data = testing::data().test;
+        let shares = evaluation.predictions.iter().enumerate().map(|(example, predicted)| {
+            let right = data.labels(example).zip(predicted).filter(|(label, token)| label == *token).count();
+            right as f64 / predicted.len() as f64
+        });
+        assert!((shares.sum::<f64>() - evaluation.metrics.accuracy).abs() < 1e-12);
+    }
+
+    #[test]
+    fn predictions_are_those_of_solving() {
+        let mut evaluator = testing::evaluator();
+        let request = EvaluationRequest { limit: Some(2), keep_predictions: true };
+        let evaluation = run(&mut evaluator, request);
+        let questions = [testing::question(0), testing::question(1)];
+        let last = evaluator.solve(&questions).expect("fits").last().expect("there are segments");
+        assert_eq!(evaluation.predictions, last.predictions);
+    }
+
+    #[test]
+    fn a_limit_gives_the_sums_of_the_first_examples() {
+        let mut evaluator = testing::evaluator();
+        let all = run(&mut evaluator, EvaluationRequest { limit: Some(4), keep_predictions: false });
+        let cut = run(&mut evaluator, EvaluationRequest { limit: Some(6), keep_predictions: false });
+        assert_eq!((all.examples, cut.examples), (4, 6));
+        assert_eq!((all.metrics.rows, cut.metrics.rows), (4, 6));
+        assert!(cut.metrics.token_loss > all.metrics.token_loss);
+    }
+
+    #[test]
+    fn an_evaluation_can_be_stopped() {
+        let mut evaluator = testing::evaluator();
+        let data = testing::data().test;
+        let mut seen = Vec::new();
+        let mut observe = |progress: EvaluationProgress| {
+            seen.push(progress.examples);
+            if progress.examples >= 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let stopped = evaluator.evaluate(&data, EvaluationRequest::default(), &mut observe).expect("fits");
+        assert_eq!(stopped, None);
+        assert_eq!(seen, [4, 8]);
+    }
+
+    #[test]
+    fn data_of_another_size_is_refused() {
+        let mut evaluator = testing::evaluator();
+        let metadata = crate::data::Metadata::new(6, 9);
+        let data = crate::data::DatasetBuilder::new(metadata).and_then(|builder| builder.finish());
+        let refused = evaluator.evaluate(
+            &data.expect("an empty dataset is consistent"),
+            EvaluationRequest::default(),
+            &mut whole,
+        );
+        let message = refused.expect_err("it does not fit").to_string();
+        assert_eq!(
+            message,
+            "the model `tiny` takes rows of 16 tokens, but the data has rows of 9; set `positions = 9`"
+        );
+    }
+}

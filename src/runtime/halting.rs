@@ -1,0 +1,104 @@
+//! When a row stops being refined.
+
+use crate::ir::Halt;
+
+/// What decides whether a slot halts after a segment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SlotOutcome {
+    /// Segments done on the row, this one included.
+    pub steps: u32,
+    /// Least number of segments that exploration asks for in this call; 1 asks for nothing.
+    pub floor: u32,
+    /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
+    pub q_halt: Option<f32>,
+    /// Q value of going on, before the sigmoid; `None` unless the model predicts it.
+    pub q_continue: Option<f32>,
+}
+
+/// Returns whether a slot halts during training.
+///
+/// `steps >= M`, or `q_halt > q_continue` (`q_halt > 0` under [`Halt::Bce`]) with `steps >= floor`. A Q value
+/// that is not a number never halts a row before the limit.
+///
+/// # Panics
+///
+/// Panics if the policy needs a Q value that is `None`; a checked model has a Q head that fits its policy.
+pub fn halts(policy: &Halt, slot: SlotOutcome) -> bool {
+    let wants_to_halt = match policy {
+        Halt::Fixed { .. } => false,
+        Halt::QLearning { .. } => {
+            let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");
+            slot.q_halt.expect("q-learning predicts `q_halt`") > q_continue
+        }
+        Halt::Bce { .. } => slot.q_halt.expect("bce predicts `q_halt`") > 0.0,
+    };
+    is_last(policy, slot.steps) || wants_to_halt && slot.steps >= slot.floor
+}
+
+/// Returns whether the segment that makes `steps` is the last one a row may take.
+pub fn is_last(policy: &Halt, steps: u32) -> bool {
+    steps as usize >= policy.max_segments()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const Q_LEARNING: Halt = Halt::QLearning { max_segments: 4, explore: 0.1 };
+    const BCE: Halt = Halt::Bce { max_segments: 4, explore: 0.1 };
+
+    fn slot(steps: u32, floor: u32, q_halt: f32, q_continue: f32) -> SlotOutcome {
+        SlotOutcome { steps, floor, q_halt: Some(q_halt), q_continue: Some(q_continue) }
+    }
+
+    #[test]
+    fn q_learning_halts_when_halting_is_worth_more() {
+        assert!(halts(&Q_LEARNING, slot(1, 1, -1.0, -2.0)));
+        assert!(!halts(&Q_LEARNING, slot(1, 1, -2.0, -1.0)));
+        assert!(!halts(&Q_LEARNING, slot(1, 1, -5.0, -5.0)), "equal values go on");
+    }
+
+    #[test]
+    fn bce_halts_above_zero() {
+        let slot = |q_halt| SlotOutcome { steps: 1, floor: 1, q_halt: Some(q_halt), q_continue: None };
+        assert!(halts(&BCE, slot(0.1)));
+        assert!(!halts(&BCE, slot(0.0)));
+    }
+
+    #[test]
+    fn the_limit_halts_whatever_the_q_values_say() {
+        for policy in [Q_LEARNING, BCE] {
+            assert!(halts(&policy, slot(4, 1, -2.0, -1.0)));
+            assert!(!halts(&policy, slot(3, 1, -2.0, -1.0)));
+        }
+    }
+
+    #[test]
+    fn the_floor_delays_halting_but_not_the_limit() {
+        for policy in [Q_LEARNING, BCE] {
+            assert!(!halts(&policy, slot(2, 3, 1.0, 0.0)));
+            assert!(halts(&policy, slot(3, 3, 1.0, 0.0)));
+            assert!(halts(&policy, slot(4, 4, 1.0, 0.0)));
+        }
+    }
+
+    #[test]
+    fn fixed_needs_no_q_values() {
+        let policy = Halt::Fixed { segments: 2 };
+        let slot = |steps| SlotOutcome { steps, floor: 1, q_halt: None, q_continue: None };
+        assert!(!halts(&policy, slot(1)));
+        assert!(halts(&policy, slot(2)));
+    }
+
+    #[test]
+    fn a_single_segment_is_always_the_last() {
+        let policy = Halt::QLearning { max_segments: 1, explore: 0.0 };
+        assert!(halts(&policy, slot(1, 1, -2.0, -1.0)));
+    }
+
+    #[test]
+    fn q_values_that_are_not_numbers_go_on_to_the_limit() {
+        assert!(!halts(&Q_LEARNING, slot(1, 1, f32::NAN, 0.0)));
+        assert!(halts(&Q_LEARNING, slot(4, 1, f32::NAN, 0.0)));
+    }
+}

@@ -1,0 +1,91 @@
+//! The rows of a batch in the memory of a session.
+
+use super::metrics::SegmentRows;
+use crate::backend::Session;
+use crate::lower::names::Scope;
+
+/// One row to put into a slot.
+#[derive(Clone, Copy)]
+pub(super) struct SlotRow<'a> {
+    /// Tokens, `[S]`.
+    pub tokens: &'a [i32],
+    /// Labels, `[S]`.
+    pub labels: &'a [i32],
+    /// Puzzle identifier.
+    pub puzzle: i32,
+}
+
+/// Returns the slots `B` of the program with this scope.
+pub(super) fn slots(session: &Session, scope: Scope) -> usize {
+    session.f32(&scope.reset()).len()
+}
+
+/// Puts a row into a slot.
+pub(super) fn put(session: &mut Session, scope: Scope, slot: usize, row: SlotRow<'_>) {
+    for (name, values) in [(scope.tokens(), row.tokens), (scope.labels(), row.labels)] {
+        let start = slot * values.len();
+        session.i32_mut(&name)[start..start + values.len()].copy_from_slice(values);
+    }
+    // A model without a puzzle table has no use for the identifier.
+    if session.has(&scope.puzzles()) {
+        session.i32_mut(&scope.puzzles())[slot] = row.puzzle;
+    }
+}
+
+/// Says which slots begin a row, as ones and zeros `[B]`.
+pub(super) fn set_reset(session: &mut Session, scope: Scope, mask: &[f32]) {
+    session.f32_mut(&scope.reset()).copy_from_slice(mask);
+}
+
+/// Returns the results of the segment that just ran.
+pub(super) fn results<'a>(
+    session: &'a Session,
+    scope: Scope,
+    steps: &'a [u32],
+    halted: &'a [bool],
+) -> SegmentRows<'a> {
+    let optional = |name: String| session.has(&name).then(|| session.f32(&name));
+    SegmentRows {
+        token_loss: session.f32(&scope.token_loss()),
+        halt_loss: optional(scope.halt_loss()),
+        continue_loss: optional(scope.continue_loss()),
+        right: session.f32(&scope.right()),
+        counted: session.f32(&scope.counted()),
+        q_halt: optional(scope.q_halt()),
+        steps,
+        halted,
+    }
+}
+
+/// Returns the predicted tokens of each of the first `rows` rows: the first of the largest logits.
+pub(super) fn predictions(session: &Session, scope: Scope, rows: usize) -> Vec<Vec<i32>> {
+    let logits = session.f32(&scope.logits());
+    let positions = session.i32(&scope.tokens()).len() / slots(session, scope);
+    let vocab = logits.len() / session.i32(&scope.tokens()).len();
+    logits
+        .chunks_exact(positions * vocab)
+        .take(rows)
+        .map(|row| row.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect())
+        .collect()
+}
+
+fn first_largest(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_largest;
+
+    #[test]
+    fn the_first_of_equal_logits_wins() {
+        assert_eq!(first_largest(&[0.0, 2.0, 2.0, 1.0]), 1);
+        assert_eq!(first_largest(&[3.0]), 0);
+    }
+}

@@ -1,0 +1,134 @@
+//! A tiny model on 4x4 Sudoku for the tests of this module.
+
+use std::sync::Arc;
+
+use super::{Evaluator, Question, Trainer, TrainerParts};
+use crate::backend::Device;
+use crate::data::{
+    Augment, BuiltDataset, Copies, PuzzleKind, SudokuRequest, SudokuSize, generate_sudoku_splits,
+};
+use crate::ir::{
+    Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
+    Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape,
+    SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
+};
+use crate::lower::{Options, Program};
+use crate::pipeline::executable;
+
+/// Rows in a batch of the tiny model.
+pub const BATCH: usize = 4;
+
+/// Rows of its puzzle table.
+pub const PUZZLE_ROWS: usize = 1;
+
+const WIDTH: usize = 16;
+
+/// Returns training settings with a schedule, averages and a puzzle optimizer.
+pub fn train() -> Train {
+    Train {
+        data: Data::Sudoku(GeneratedSudoku { size: 4, givens: 8, train: 24, test: 10, augment: true }),
+        loss: Loss::Stablemax,
+        optimizer: Optimizer::AdamAtan2(Adam { lr: 1e-2, beta1: 0.9, beta2: 0.95, weight_decay: 0.1 }),
+        puzzle_optimizer: Some(SignSgd { lr: 1e-2, weight_decay: 0.1 }),
+        ema: Some(0.9),
+        schedule: Schedule { shape: ScheduleShape::Cosine, warmup_steps: 5, min_ratio: 0.1 },
+        batch: BATCH,
+        length: Length::Steps(200),
+        eval_every: None,
+        precision: Precision::F32,
+        seed: 1,
+    }
+}
+
+/// Returns the tiny model: two networks, two states, a puzzle prefix.
+pub fn model() -> Model {
+    let block =
+        Block { mixing: Mixing::Attention { heads: 2, rope_theta: Some(30.0) }, inner: 32, norm_eps: 1e-5 };
+    let network = |name: &str, stored_as: &str| Network {
+        name: name.into(),
+        stored_as: stored_as.into(),
+        layers: 1,
+        block: block.clone(),
+    };
+    let state = |name: &str, stored_as: &str| State {
+        name: name.into(),
+        stored_as: stored_as.into(),
+        init: Normal { std: 1.0, truncate: 2.0 },
+    };
+    let (low, high) = (StateId(0), StateId(1));
+    let update_low = Update {
+        state: low,
+        network: NetworkId(0),
+        operands: vec![Operand::State(low), Operand::State(high), Operand::Input],
+    };
+    let update_high = Update {
+        state: high,
+        network: NetworkId(1),
+        operands: vec![Operand::State(high), Operand::State(low)],
+    };
+    Model {
+        name: "tiny".into(),
+        hidden: WIDTH,
+        tokens: Tokens { vocab: 6, positions: 16, learned_positions: false },
+        puzzles: Some(Puzzles { width: WIDTH, positions: 1 }),
+        networks: vec![network("low", "L_level"), network("high", "H_level")],
+        states: vec![state("z_low", "L_init"), state("z_high", "H_init")],
+        segment: vec![Step::Repeat(Repeat {
+            label: Some("cycle".into()),
+            count: 2,
+            body: vec![Step::Update(update_low), Step::Update(update_high)],
+        })],
+        gradient: Gradient::OneStep,
+        token_head: TokenHead { state: high },
+        q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
+        halt: Halt::QLearning { max_segments: 3, explore: 0.3 },
+        train: Some(train()),
+    }
+}
+
+/// Returns 24 training and 10 test puzzles.
+pub fn data() -> BuiltDataset {
+    let size = SudokuSize::Four;
+    let request = SudokuRequest { size, givens: 8, train: 24, test: 10, seed: 3 };
+    let splits = generate_sudoku_splits(&request).expect("such puzzles exist");
+    BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, Copies::None, 3).expect("they fit")
+}
+
+/// Returns a trainer of `model` on [`data`].
+pub fn trainer_of(model: Model, threads: usize) -> Trainer {
+    let options = Options { batch: BATCH, puzzle_rows: PUZZLE_ROWS };
+    let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
+    let BuiltDataset { train, test, .. } = data();
+    let parts = TrainerParts {
+        train: executable(&model, Program::Train, options, Device::Cpu),
+        evaluate: executable(&model, Program::Evaluate { averaged }, options, Device::Cpu),
+        model,
+        puzzle_rows: PUZZLE_ROWS,
+        threads,
+        data: Arc::new(train),
+        augment: Some(Augment::new(SudokuSize::Four).with_held_out(&test)),
+        seed: 1,
+        total_steps: 200,
+    };
+    Trainer::new(parts).expect("the parts fit")
+}
+
+/// Returns a trainer of the tiny model.
+pub fn trainer(threads: usize) -> Trainer {
+    trainer_of(model(), threads)
+}
+
+/// Returns the tiny model with weights freshly drawn, for use without training.
+pub fn evaluator() -> Evaluator {
+    let model = model();
+    let options = Options { batch: BATCH, puzzle_rows: PUZZLE_ROWS };
+    let program = executable(&model, Program::Evaluate { averaged: false }, options, Device::Cpu);
+    let mut evaluator = Evaluator::new(model, program, PUZZLE_ROWS, 1).expect("the model is tiny");
+    evaluator.draw_weights(1);
+    evaluator
+}
+
+/// Returns the question of a test puzzle.
+pub fn question(example: usize) -> Question {
+    Question { tokens: data().test.inputs(example).collect(), puzzle: 0 }
+}

@@ -1,0 +1,467 @@
+//! Training: one segment and one optimizer step at a time.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::{self, CheckpointError, TrainerState};
+use super::error::{RuntimeError, check_fits};
+use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
+use super::explore::draw_floors;
+use super::halting::{SlotOutcome, halts, is_last};
+use super::init::initialize;
+use super::metrics::Metrics;
+use super::refill::{mask, refill};
+use super::schedule::{StepScalars, step_scalars};
+use super::slots::{self, SlotRow};
+use super::solve::{Question, Solving};
+use super::streams::EXPLORE;
+use crate::backend::{Executable, Session};
+use crate::data::random::Stream;
+use crate::data::{Augment, Dataset, TrainLoader};
+use crate::ir::{Model, Train};
+use crate::lower::names::{self, Scope};
+use crate::lower::parameters::{Parameter, parameters};
+
+/// Name the training program is loaded under.
+const PROGRAM: &str = "train";
+
+const SCOPE: Scope = Scope::Train;
+
+/// What a [`Trainer`] is made of.
+pub struct TrainerParts {
+    /// The model; needs a `train` block.
+    pub model: Model,
+    /// Its program [`Train`](crate::lower::Program::Train).
+    pub train: Executable,
+    /// Its program [`Evaluate`](crate::lower::Program::Evaluate), averaged if the model has `ema`.
+    pub evaluate: Executable,
+    /// Rows of the puzzle table both programs were compiled for.
+    pub puzzle_rows: usize,
+    /// Threads to compute with; they do not change any result.
+    pub threads: usize,
+    /// Training data.
+    pub data: Arc<Dataset>,
+    /// Symmetries under which training rows are drawn.
+    pub augment: Option<Augment>,
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// Steps the schedule is laid out for; see [`steps_in`](super::schedule::steps_in).
+    pub total_steps: u64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Optimizer steps done, this one included.
+    pub step: u64,
+    /// Passes over the groups of the training data, this step included.
+    pub epochs: f64,
+    /// Slots that took a new row before this step.
+    pub refilled: usize,
+    /// Slots that halted after it.
+    pub halted: usize,
+    /// Learning rates and scalars of the optimizer.
+    pub scalars: StepScalars,
+    /// Losses of all rows, and what the rows that halted got right.
+    pub metrics: Metrics,
+}
+
+/// A model in training.
+pub struct Trainer {
+    model: Model,
+    session: Session,
+    parameters: Vec<Parameter>,
+    puzzle_rows: usize,
+    loader: TrainLoader,
+    augment: Option<Augment>,
+    explore: Stream,
+    /// Fingerprint of the training data.
+    data_hash: String,
+    seed: u64,
+    total_steps: u64,
+    step: u64,
+    /// Segments each slot has done on its row.
+    steps: Vec<u32>,
+    /// Whether each slot takes a new row before the next segment.
+    halted: Vec<bool>,
+}
+
+impl Trainer {
+    /// Draws the weights and makes everything ready for the first step.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if threads or memory cannot be had, the model has no `train` block, or the data does
+    /// not fit it.
+    pub fn new(parts: TrainerParts) -> Result<Self, RuntimeError> {
+        let TrainerParts { model, puzzle_rows, data, augment, seed, total_steps, .. } = parts;
+        if model.train.is_none() {
+            return Err(RuntimeError::unsuitable(format!(
+                "the model `{}` cannot be trained: its spec has no `train` block",
+                model.name
+            )));
+        }
+        check_fits(&model, puzzle_rows, &data)?;
+        let data_hash = data.fingerprint();
+        let loader = TrainLoader::new(data, augment.clone(), seed)?;
+        let mut session = Session::new(parts.threads)?;
+        session.load(PROGRAM, parts.train)?;
+        session.load(evaluate::PROGRAM, parts.evaluate)?;
+        let parameters = parameters(&model, puzzle_rows);
+        initialize(&mut session, &parameters, seed);
+        let batch = slots::slots(&session, SCOPE);
+        Ok(Trainer {
+            model,
+            session,
+            parameters,
+            puzzle_rows,
+            loader,
+            augment,
+            explore: Stream::new(seed, EXPLORE, 0),
+            data_hash,
+            seed,
+            total_steps,
+            step: 0,
+            steps: vec![0; batch],
+            halted: vec![true; batch],
+        })
+    }
+
+    /// Runs one segment of every slot and updates the weights.
+    pub fn step(&mut self) -> StepReport {
+        let refill = refill(&self.halted, &self.steps);
+        let rows = self.loader.next_rows(refill.slots.len());
+        for (&slot, row) in refill.slots.iter().zip(&rows) {
+            let row = SlotRow { tokens: &row.inputs, labels: &row.labels, puzzle: row.puzzle };
+            slots::put(&mut self.session, SCOPE, slot, row);
+        }
+        slots::set_reset(&mut self.session, SCOPE, &mask(self.halted.iter().copied()));
+
+        self.steps = refill.steps.iter().map(|steps| steps + 1).collect();
+        self.set_at_limit();
+        self.step += 1;
+        let scalars = step_scalars(self.train(), self.step, self.total_steps);
+        self.set_scalars(&scalars);
+        self.session.run(PROGRAM);
+
+        let floors = draw_floors(&self.model.halt, self.steps.len(), &mut self.explore);
+        self.halted = self.decide_halting(&floors);
+        let segment = slots::results(&self.session, SCOPE, &self.steps, &self.halted);
+        StepReport {
+            step: self.step,
+            epochs: self.loader.epochs_done(),
+            refilled: refill.slots.len(),
+            halted: self.halted.iter().filter(|&&halted| halted).count(),
+            scalars,
+            metrics: Metrics::of(&segment, self.steps.len()),
+        }
+    }
+
+    fn set_at_limit(&mut self) {
+        // Only the target of `q_continue` asks for it.
+        if self.session.has(&SCOPE.at_limit()) {
+            let at_limit = mask(self.steps.iter().map(|&steps| is_last(&self.model.halt, steps)));
+            self.session.f32_mut(&SCOPE.at_limit()).copy_from_slice(&at_limit);
+        }
+    }
+
+    fn set_scalars(&mut self, scalars: &StepScalars) {
+        let values = [
+            (names::STEP_LR, Some(scalars.lr)),
+            (names::STEP_SCALE, Some(scalars.step_scale)),
+            (names::STEP_ROOT_SCALE, Some(scalars.root_scale)),
+            (names::STEP_PUZZLE_LR, scalars.puzzle_lr),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value {
+                self.session.f32_mut(name)[0] = value;
+            }
+        }
+    }
+
+    fn decide_halting(&self, floors: &[u32]) -> Vec<bool> {
+        let optional = |name: String| self.session.has(&name).then(|| self.session.f32(&name));
+        let (q_halt, q_continue) = (optional(SCOPE.q_halt()), optional(SCOPE.q_continue()));
+        (0..self.steps.len())
+            .map(|slot| {
+                let outcome = SlotOutcome {
+                    steps: self.steps[slot],
+                    floor: floors[slot],
+                    q_halt: q_halt.map(|q| q[slot]),
+                    q_continue: q_continue.map(|q| q[slot]),
+                };
+                halts(&self.model.halt, outcome)
+            })
+            .collect()
+    }
+
+    fn train(&self) -> &Train {
+        self.model.train.as_ref().expect("checked when the trainer was made")
+    }
+
+    /// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+    ///
+    /// Training is not disturbed. Rows of padding drop out. `observe` is called after every batch and may
+    /// stop the evaluation, which then gives `None`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the dataset does not fit the model.
+    pub fn evaluate(
+        &mut self,
+        dataset: &Dataset,
+        request: EvaluationRequest,
+        observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+    ) -> Result<Option<Evaluation>, RuntimeError> {
+        evaluate::evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
+    }
+
+    /// Begins to solve questions with the evaluation program, at most as many as it has rows.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a question does not fit the model, or there are too many.
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving<'_>, RuntimeError> {
+        Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
+    }
+
+    /// Reads the weights to begin with from a safetensors file with the names of the published state dict;
+    /// averages begin equal to them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be read, or a tensor is missing, unexpected or of another shape.
+    pub fn load_weights(&mut self, file: &Path) -> Result<(), CheckpointError> {
+        checkpoint::load_weights(&mut self.session, &self.parameters, file)
+    }
+
+    /// Saves a checkpoint in `folder`, in place of the one that is there.
+    ///
+    /// `exact_accuracy` is that of the evaluation for whose sake the checkpoint is kept, if there was one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if something cannot be written; the checkpoint that was there is then still there.
+    pub fn save(&self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
+        let state = TrainerState {
+            step: self.step,
+            seed: self.seed,
+            steps: self.steps.clone(),
+            halted: self.halted.clone(),
+            loader: self.loader.state(),
+            explore_position: self.explore.position(),
+            data: self.data_hash.clone(),
+            exact_accuracy,
+        };
+        checkpoint::save(folder, &self.session, &self.model, &self.parameters, &state)
+    }
+
+    /// Goes on from the checkpoint in `folder`: the next step is the one that would have followed it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the checkpoint cannot be read, is damaged, or belongs to another model, seed or
+    /// dataset; the trainer is then as it was.
+    pub fn restore(&mut self, folder: &Path) -> Result<(), CheckpointError> {
+        let checkpoint = checkpoint::read(folder, &self.session, &self.model, &self.parameters)?;
+        let state = checkpoint.state();
+        let refuse = |reason: String| CheckpointError::unfit(folder, reason);
+        if state.seed != self.seed {
+            let reason = format!("it was trained with seed {}, not {}", state.seed, self.seed);
+            return Err(refuse(reason));
+        }
+        if state.data != self.data_hash {
+            return Err(refuse("it was trained on other data".to_owned()));
+        }
+        if state.steps.len() != self.steps.len() || state.halted.len() != self.halted.len() {
+            let reason = format!("it has a batch of {} rows, not of {}", state.steps.len(), self.steps.len());
+            return Err(refuse(reason));
+        }
+        let data = Arc::clone(self.loader.dataset());
+        self.loader = TrainLoader::restore(data, self.augment.clone(), &state.loader)
+            .map_err(|error| refuse(error.to_string()))?;
+        self.explore.seek(state.explore_position);
+        self.step = state.step;
+        self.steps.clone_from(&state.steps);
+        self.halted.clone_from(&state.halted);
+        checkpoint.write_into(&mut self.session);
+        Ok(())
+    }
+
+    /// Returns the model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Returns the optimizer steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Returns the steps the schedule is laid out for.
+    pub fn total_steps(&self) -> u64 {
+        self.total_steps
+    }
+
+    /// Returns the passes over the groups of the training data.
+    pub fn epochs_done(&self) -> f64 {
+        self.loader.epochs_done()
+    }
+
+    /// Returns the rows in a training batch, `B`.
+    pub fn batch(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Returns the memory and the programs.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Device;
+    use crate::ir::Halt;
+    use crate::lower::{Options, Program};
+    use crate::pipeline::executable;
+    use crate::runtime::testing;
+
+    fn whole(_: EvaluationProgress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn rows_go_through_their_own_episodes() {
+        let mut trainer = testing::trainer(1);
+        let mut waiting = trainer.batch();
+        let mut segments = vec![0; trainer.batch()];
+        for step in 1..=20 {
+            let before = trainer.halted.clone();
+            let report = trainer.step();
+            assert_eq!(report.step, step);
+            assert_eq!(report.refilled, waiting);
+            for slot in 0..trainer.batch() {
+                segments[slot] = if before[slot] { 1 } else { segments[slot] + 1 };
+                assert_eq!(trainer.steps[slot], segments[slot]);
+                assert!(segments[slot] <= 3);
+                assert!(trainer.halted[slot] || segments[slot] < 3);
+            }
+            waiting = report.halted;
+        }
+    }
+
+    #[test]
+    fn only_rows_that_go_on_keep_their_data_and_carry() {
+        let mut trainer = testing::trainer(1);
+        let positions = trainer.model().tokens.positions;
+        let rows = |trainer: &Trainer| -> Vec<Vec<i32>> {
+            trainer.session.i32("train.labels").chunks(positions).map(<[i32]>::to_vec).collect()
+        };
+        let mut kept = 0;
+        for _ in 0..12 {
+            trainer.step();
+            let before = (trainer.halted.clone(), rows(&trainer));
+            trainer.step();
+            let reset = trainer.session.f32("train.reset").to_vec();
+            let after = rows(&trainer);
+            for slot in 0..trainer.batch() {
+                assert_eq!(reset[slot] == 1.0, before.0[slot]);
+                if !before.0[slot] {
+                    assert_eq!(after[slot], before.1[slot]);
+                    kept += 1;
+                }
+            }
+        }
+        assert!(kept > 0, "some rows go on");
+    }
+
+    #[test]
+    fn training_learns() {
+        let mut trainer = testing::trainer(1);
+        let first: f64 = (0..10).map(|_| trainer.step().metrics.token_loss).sum();
+        (0..100).for_each(|_| {
+            trainer.step();
+        });
+        let last: f64 = (0..10).map(|_| trainer.step().metrics.token_loss).sum();
+        assert!(last < 0.9 * first, "{first} to {last}");
+    }
+
+    #[test]
+    fn averages_begin_at_the_weights_and_follow_them() {
+        let mut trainer = testing::trainer(1);
+        let pair = |trainer: &Trainer| {
+            let name = "inner.lm_head.weight";
+            let [weights, averages] = [names::parameter(name), names::average(name)];
+            (trainer.session.f32(&weights)[0], trainer.session.f32(&averages)[0])
+        };
+        let (start, average) = pair(&trainer);
+        assert_eq!(start, average);
+        // The learning rate warms up from zero, so the first step moves a little already.
+        trainer.step();
+        let (weight, average) = pair(&trainer);
+        assert_ne!(weight, start);
+        assert!((average - (0.9 * start + 0.1 * weight)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn evaluation_does_not_disturb_training() {
+        let mut plain = testing::trainer(1);
+        let mut watched = testing::trainer(1);
+        let test = testing::data().test;
+        for _ in 0..6 {
+            watched.evaluate(&test, EvaluationRequest::default(), &mut whole).expect("fits");
+            assert_eq!(plain.step(), watched.step());
+        }
+    }
+
+    #[test]
+    fn a_model_of_one_fixed_segment_needs_no_q_values() {
+        let mut model = testing::model();
+        model.halt = Halt::Fixed { segments: 1 };
+        model.q_head = None;
+        let mut trainer = testing::trainer_of(model, 1);
+        for _ in 0..3 {
+            let report = trainer.step();
+            assert_eq!((report.refilled, report.halted), (4, 4));
+            assert_eq!(report.metrics.q_halt_accuracy, None);
+            assert_eq!(report.metrics.means().mean_segments, Some(1.0));
+        }
+    }
+
+    #[test]
+    fn bce_trains_without_a_target() {
+        let mut model = testing::model();
+        model.halt = Halt::Bce { max_segments: 2, explore: 0.5 };
+        let head = model.q_head.as_mut().expect("the tiny model has a Q head");
+        head.outputs = crate::ir::QOutputs::Halt;
+        let mut trainer = testing::trainer_of(model, 1);
+        let report = trainer.step();
+        assert_eq!(report.metrics.continue_loss, None);
+        assert!(report.metrics.halt_loss.is_some());
+    }
+
+    #[test]
+    fn a_model_without_training_settings_is_refused() {
+        let mut model = testing::model();
+        model.train = None;
+        let options = Options { batch: 1, puzzle_rows: 1 };
+        let evaluate = || executable(&model, Program::Evaluate { averaged: false }, options, Device::Cpu);
+        let refused = Trainer::new(TrainerParts {
+            train: evaluate(),
+            evaluate: evaluate(),
+            model: model.clone(),
+            puzzle_rows: 1,
+            threads: 1,
+            data: Arc::new(testing::data().train),
+            augment: None,
+            seed: 0,
+            total_steps: 1,
+        });
+        let message = refused.err().map(|error| error.to_string());
+        let expected = "the model `tiny` cannot be trained: its spec has no `train` block";
+        assert_eq!(message.as_deref(), Some(expected));
+    }
+}

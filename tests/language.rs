@@ -1,0 +1,208 @@
+//! The language from text to checked model, on the fixtures: one snapshot a stage and case.
+//!
+//! `tests/fixtures/ok` holds specs without any problem, `warn` specs that are accepted with warnings, and
+//! `err` specs that are refused, each named after the code it shows.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hrmc::check::{apply_overrides, check, show};
+use hrmc::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
+use hrmc::ir;
+use hrmc::span::Source;
+use hrmc::syntax::{format, parse, parse_override, to_text};
+
+/// A spec of `tests/fixtures`.
+struct Fixture {
+    case: String,
+    source: Source,
+}
+
+/// Everything the front end says about a spec.
+struct Outcome {
+    ast: String,
+    model: Option<ir::Model>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+fn fixtures(kind: &str) -> Vec<Fixture> {
+    let folder = Path::new("tests/fixtures").join(kind);
+    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("the fixtures are checked in")
+        .map(|entry| entry.expect("the folder can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "hrm"))
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let case = path.file_stem().expect("fixtures have names").to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).expect("fixtures are UTF-8");
+            Fixture { source: Source::new(format!("{case}.hrm"), text), case }
+        })
+        .collect()
+}
+
+fn outcome(source: &Source) -> Outcome {
+    let parsed = parse(source);
+    let checked = check(&parsed.file);
+    let mut diagnostics = parsed.diagnostics;
+    diagnostics.extend(checked.diagnostics);
+    diagnostic::sort(&mut diagnostics);
+    Outcome { ast: to_text(&parsed.file), model: checked.model, diagnostics }
+}
+
+fn snapshot(stage: &str, fixture: &Fixture, output: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(Path::new("../snapshots").join(stage));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        let content = format!("{}\n---------- {stage} ----------\n\n{output}", fixture.source.text);
+        insta::assert_snapshot!(fixture.case.as_str(), content);
+    });
+}
+
+#[test]
+fn accepted_specs_become_trees_and_models() {
+    for fixture in fixtures("ok") {
+        let outcome = outcome(&fixture.source);
+        assert_eq!(outcome.diagnostics, [], "{}", fixture.case);
+        let model = outcome.model.expect("a spec without problems has a model");
+        assert_eq!(ir::verify(&model), Ok(()), "{}", fixture.case);
+        snapshot("ast", &fixture, &outcome.ast);
+        snapshot("model", &fixture, &ir::to_text(&model));
+        snapshot("show", &fixture, &show(&model));
+    }
+}
+
+#[test]
+fn shown_specs_check_to_equal_models() {
+    for fixture in fixtures("ok").into_iter().chain(fixtures("warn")) {
+        let model = outcome(&fixture.source).model.expect("the fixture is accepted");
+        let shown = Source::new("shown.hrm", show(&model));
+        assert_eq!(outcome(&shown).model, Some(model), "{}", fixture.case);
+    }
+}
+
+#[test]
+fn formatting_is_idempotent_and_keeps_the_model() {
+    for fixture in fixtures("ok").into_iter().chain(fixtures("warn")) {
+        let once = Source::new("once.hrm", format(&fixture.source).expect("the fixture follows the grammar"));
+        assert_eq!(format(&once).as_ref(), Ok(&once.text), "{}", fixture.case);
+        assert_eq!(outcome(&once).model, outcome(&fixture.source).model, "{}", fixture.case);
+    }
+}
+
+#[test]
+fn doubtful_specs_are_accepted_with_a_warning() {
+    for fixture in fixtures("warn") {
+        let outcome = outcome(&fixture.source);
+        assert!(outcome.model.is_some(), "{} is refused", fixture.case);
+        assert!(!outcome.diagnostics.is_empty(), "{} has no warning", fixture.case);
+        snapshot("diagnostics", &fixture, &render(&fixture.source, &outcome.diagnostics, Appearance::Plain));
+    }
+}
+
+#[test]
+fn broken_specs_are_refused_with_every_problem() {
+    for fixture in fixtures("err") {
+        let outcome = outcome(&fixture.source);
+        assert_eq!(outcome.model, None, "{} is accepted", fixture.case);
+        assert!(diagnostic::has_errors(&outcome.diagnostics), "{} has no error", fixture.case);
+        snapshot("diagnostics", &fixture, &render(&fixture.source, &outcome.diagnostics, Appearance::Plain));
+    }
+}
+
+#[test]
+fn fixtures_are_named_after_the_code_they_show() {
+    for (kind, severity) in [("err", Severity::Error), ("warn", Severity::Warning)] {
+        for fixture in fixtures(kind) {
+            let diagnostics = outcome(&fixture.source).diagnostics;
+            let named = |diagnostic: &Diagnostic| {
+                fixture.case.starts_with(&diagnostic.code.as_str().replace('-', "_"))
+                    && diagnostic.severity == severity
+            };
+            // The one fixture that shows many codes has a name of its own.
+            let many = fixture.case == "every_problem_is_reported" && diagnostics.len() > 15;
+            assert!(many || diagnostics.iter().any(named), "{}", fixture.case);
+        }
+    }
+}
+
+#[test]
+fn every_code_of_the_catalog_has_a_fixture() {
+    let mut shown: BTreeSet<Code> = BTreeSet::new();
+    for fixture in fixtures("err").into_iter().chain(fixtures("warn")) {
+        shown.extend(outcome(&fixture.source).diagnostics.iter().map(|diagnostic| diagnostic.code));
+    }
+    let source = Source::new("a.hrm", "train {\n}\n");
+    let unknown = parse_override("train.bath=3").expect("well formed");
+    for rejected in apply_overrides(&source, &[unknown]).expect_err("there is no such path") {
+        shown.extend(rejected.diagnostics.iter().map(|diagnostic| diagnostic.code));
+    }
+    let missing: Vec<&str> =
+        CODES.iter().filter(|code| !shown.contains(code)).map(|code| code.as_str()).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn every_snapshot_of_the_language_belongs_to_a_fixture() {
+    let names = |kinds: &[&str]| -> BTreeSet<String> {
+        kinds.iter().flat_map(|kind| fixtures(kind)).map(|fixture| format!("{}.snap", fixture.case)).collect()
+    };
+    for (stage, kinds) in
+        [("ast", ["ok"].as_slice()), ("model", &["ok"]), ("show", &["ok"]), ("diagnostics", &["err", "warn"])]
+    {
+        let found: BTreeSet<String> = fs::read_dir(Path::new("snapshots").join(stage))
+            .expect("snapshots are checked in")
+            .map(|entry| entry.expect("the folder can be listed").file_name().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".snap"))
+            .collect();
+        assert_eq!(found, names(kinds), "snapshots/{stage}");
+    }
+}
+
+#[test]
+fn messages_never_show_the_rules_of_the_grammar() {
+    let grammar = fs::read_to_string("grammar/hrm.pest").expect("the grammar is checked in");
+    let rules: Vec<&str> = grammar
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(rule, _)| rule.trim())
+        .filter(|rule| rule.contains('_') && !rule.starts_with("//"))
+        .collect();
+    assert!(rules.len() > 20, "the rules are found in the grammar");
+    for fixture in fixtures("err") {
+        for diagnostic in outcome(&fixture.source).diagnostics {
+            let text = format!("{diagnostic:?}");
+            for rule in &rules {
+                assert!(!text.contains(rule), "{}: `{rule}` in {text}", fixture.case);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_are_lower_case_without_a_full_stop() {
+    for fixture in fixtures("err").into_iter().chain(fixtures("warn")) {
+        for diagnostic in outcome(&fixture.source).diagnostics {
+            let texts = [&diagnostic.message, &diagnostic.primary.text]
+                .into_iter()
+                .chain(diagnostic.secondary.iter().map(|label| &label.text))
+                .chain(&diagnostic.notes)
+                .chain(&diagnostic.help);
+            for text in texts {
+                assert!(!text.ends_with('.'), "{}: {text}", fixture.case);
+                let first = text.chars().next();
+                let proper = text.starts_with("Sudoku");
+                assert!(
+                    proper || first.is_none_or(|first| !first.is_uppercase()),
+                    "{}: {text}",
+                    fixture.case
+                );
+            }
+        }
+    }
+}
