@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use ::luminal::compilers::BatchMatMul2DCompiler;
 use ::luminal::graph::NodeIndex;
 use ::luminal::op::{
     Add, Constant, ConstantValue, Contiguous, Exp2, Function, InputTensor, LessThan, Log2, MaxReduce, Mul,
@@ -371,12 +372,63 @@ impl Primitives {
     /// Returns `sum_k a[.., m, k] b[.., n, k]` over any equal leading axes.
     pub fn product(&mut self, a: Tensor, b: Tensor) -> Tensor {
         let (left, right) = (self.shape(a), self.shape(b));
-        let rank = left.len();
-        let (rows, columns) = (left[rank - 2], right[rank - 2]);
-        let a = self.expand(a, rank - 1, columns);
-        let b = self.expand(b, rank - 2, rows);
+        let last = left.len() - 1;
+        let (rows, columns, inner) = (left[last - 1], right[last - 1], left[last]);
+        let batch: usize = left[..last - 1].iter().product();
+        let mut shape = left[..last].to_vec();
+        shape.push(columns);
+        let product = if left.len() == 2 {
+            self.matrix_product(a, b)
+        } else if batch > rows.max(columns) {
+            let a = self.expand(a, last, columns);
+            let b = self.expand(b, last - 1, rows);
+            let terms = self.mul(a, b);
+            self.sum(terms, last + 1)
+        } else {
+            let a = self.reshape(a, &[batch, rows, inner]);
+            let b = self.reshape(b, &[batch, columns, inner]);
+            self.batch_product(a, b)
+        };
+        self.reshape(product, &shape)
+    }
+
+    /// Returns `a bᵀ` of two matrices, `[M, K]` and `[N, K]`.
+    ///
+    /// luminal's compiler recognises one form of product, a batch of matrices times one matrix; this is a
+    /// batch of one.
+    fn matrix_product(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let (rows, inner, columns) = (self.shape(a)[0], self.shape(a)[1], self.shape(b)[0]);
+        let a = self.reshape(a, &[1, rows, inner]);
+        let a = self.expand(a, 2, columns);
+        let b = self.expand_leading(b, &[1, rows]);
         let terms = self.mul(a, b);
-        self.sum(terms, rank)
+        let sums = self.sum(terms, 3);
+        self.reshape(sums, &[rows, columns])
+    }
+
+    /// Returns `a bᵀ` of each pair of matrices, `[G, M, K]` and `[G, N, K]`, as one product of two matrices.
+    ///
+    /// The pairs with fewer rows are laid out on the diagonal of a large matrix, so that each row meets only
+    /// the matrix it belongs to; all other terms are products with zero.
+    fn batch_product(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        let (left, right) = (self.shape(a), self.shape(b));
+        let (batch, rows, columns, inner) = (left[0], left[1], right[1], left[2]);
+        if rows > columns {
+            let turned = self.batch_product(b, a);
+            let product = self.permute(turned, &[0, 2, 1]);
+            return self.contiguous(product);
+        }
+        let wide = self.expand(a, 2, batch);
+        let one = (0..batch * batch).map(|index| if index % (batch + 1) == 0 { 1.0 } else { 0.0 });
+        let diagonal = self.data("diagonal", &[batch, batch], one.collect());
+        let mask = self.expand(diagonal, 1, rows);
+        let mask = self.expand(mask, 3, inner);
+        let spread = self.mul(wide, mask);
+        let spread = self.reshape(spread, &[batch * rows, batch * inner]);
+        let beside = self.permute(b, &[1, 0, 2]);
+        let beside = self.reshape(beside, &[columns, batch * inner]);
+        let product = self.matrix_product(spread, beside);
+        self.reshape(product, &[batch, rows, columns])
     }
 
     /// Returns a one-hot vector of length `size` for each of `ids` `[R]`, as `[R, size]`.
@@ -390,12 +442,21 @@ impl Primitives {
 
     /// Runs the graph once and returns the values of `outputs`, contiguous.
     pub fn run(mut self, outputs: &[Tensor]) -> Vec<Vec<f32>> {
-        let outputs: Vec<Tensor> = outputs.iter().map(|&output| self.contiguous(output)).collect();
-        for output in &outputs {
-            self.graph.no_delete.insert(output.node);
-        }
+        let mut outputs = outputs.to_vec();
+        self.keep(outputs.iter_mut());
         self.graph.execute();
         outputs.iter().map(|output| self.fetch(*output)).collect()
+    }
+
+    /// Makes `outputs` contiguous and readable after a run, and has luminal find its products.
+    fn keep<'a>(&mut self, outputs: impl Iterator<Item = &'a mut Tensor>) {
+        let mut nodes: Vec<&mut NodeIndex> = Vec::new();
+        for output in outputs {
+            *output = self.contiguous(*output);
+            self.graph.no_delete.insert(output.node);
+            nodes.push(&mut output.node);
+        }
+        self.graph.compile(BatchMatMul2DCompiler, nodes);
     }
 
     fn fetch(&self, output: Tensor) -> Vec<f32> {
@@ -446,10 +507,7 @@ impl Decomposed {
         for (name, value) in graph.outputs() {
             outputs.push((name.clone(), tensors[value]));
         }
-        for (_, tensor) in &mut outputs {
-            *tensor = primitives.contiguous(*tensor);
-            primitives.graph.no_delete.insert(tensor.node);
-        }
+        primitives.keep(outputs.iter_mut().map(|(_, tensor)| tensor));
         Decomposed { primitives, outputs, input_shapes }
     }
 

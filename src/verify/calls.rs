@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use super::fixture::Fixture;
 use super::{Extent, VerifyError};
 use crate::backend::{Device, Session};
-use crate::ir::{Halt, Schedule, ScheduleShape};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, Role, parameters};
 use crate::lower::{LOCAL_PUZZLE_ROWS, Options, Program};
 use crate::pipeline::executable;
+use crate::runtime::halting::{SlotOutcome, halts, is_last};
+use crate::runtime::metrics::{Metrics, SegmentRows};
+use crate::runtime::refill::{mask, refill};
+use crate::runtime::schedule::step_scalars;
 
 /// Values by name, without `expect.`.
 pub(super) type Computed = BTreeMap<String, Vec<f64>>;
@@ -33,7 +36,7 @@ struct Slots {
     inputs: Vec<i32>,
     labels: Vec<i32>,
     puzzles: Vec<i32>,
-    steps: Vec<usize>,
+    steps: Vec<u32>,
     halted: Vec<bool>,
 }
 
@@ -102,18 +105,13 @@ impl<'a> Runner<'a> {
         self.slots = Slots::recorded(self.fixture, "carry");
     }
 
-    fn max_segments(&self) -> usize {
-        self.fixture.model.max_segments()
-    }
-
     /// Refills halted slots from a recorded batch and hands everything to the session.
     fn feed(&mut self, batch: usize, scope: Scope) {
         let offered = Slots::recorded(self.fixture, &format!("batch.{batch}"));
-        let reset: Vec<f32> = self.slots.halted.iter().map(|&halted| f32::from(u8::from(halted))).collect();
+        let reset = mask(self.slots.halted.iter().copied());
         self.slots.refill(&offered);
-        let max = self.max_segments();
-        let at_limit: Vec<f32> =
-            self.slots.steps.iter().map(|steps| f32::from(u8::from(steps + 1 >= max))).collect();
+        let halt = &self.fixture.model.halt;
+        let at_limit = mask(self.slots.steps.iter().map(|steps| is_last(halt, steps + 1)));
         self.session.i32_mut(&scope.tokens()).copy_from_slice(&self.slots.inputs);
         self.session.i32_mut(&scope.labels()).copy_from_slice(&self.slots.labels);
         if self.session.has(&scope.puzzles()) {
@@ -127,17 +125,15 @@ impl<'a> Runner<'a> {
 
     /// Counts the segment that ran and decides which slots halt; without exploration.
     fn decide(&mut self, scope: Scope, training: bool) {
-        let max = self.max_segments();
+        let halt = &self.fixture.model.halt;
         let q_halt = self.session.f32(&scope.q_halt());
         let q_continue = self.session.f32(&scope.q_continue());
         for row in 0..self.slots.steps.len() {
             self.slots.steps[row] += 1;
-            let wants = match self.fixture.model.halt {
-                Halt::QLearning { .. } => q_halt[row] > q_continue[row],
-                Halt::Bce { .. } => q_halt[row] > 0.0,
-                Halt::Fixed { .. } => false,
-            };
-            self.slots.halted[row] = self.slots.steps[row] >= max || (training && max > 1 && wants);
+            let steps = self.slots.steps[row];
+            let outcome =
+                SlotOutcome { steps, floor: 1, q_halt: Some(q_halt[row]), q_continue: Some(q_continue[row]) };
+            self.slots.halted[row] = if training { halts(halt, outcome) } else { is_last(halt, steps) };
         }
     }
 
@@ -152,39 +148,35 @@ impl<'a> Runner<'a> {
 
     /// Records losses and metrics under `prefix`.
     fn tally(&mut self, prefix: &str, scope: Scope) {
-        let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
         let session = &self.session;
-        let token = sum(session.f32(&scope.token_loss()));
-        let halt = sum(session.f32(&scope.halt_loss()));
-        let go_on = session.has(&scope.continue_loss()) && scope == Scope::Train;
-        let go_on = go_on.then(|| sum(session.f32(&scope.continue_loss())));
-        let (right, counted) = (session.f32(&scope.right()), session.f32(&scope.counted()));
-        let q_halt = session.f32(&scope.q_halt());
-        let mut metrics = [0.0_f64; 5];
-        for row in 0..right.len() {
-            if !self.slots.halted[row] || counted[row] == 0.0 {
-                continue;
+        let continue_loss = scope.continue_loss();
+        let rows = SegmentRows {
+            token_loss: session.f32(&scope.token_loss()),
+            halt_loss: Some(session.f32(&scope.halt_loss())),
+            continue_loss: session.has(&continue_loss).then(|| session.f32(&continue_loss)),
+            right: session.f32(&scope.right()),
+            counted: session.f32(&scope.counted()),
+            q_halt: Some(session.f32(&scope.q_halt())),
+            steps: &self.slots.steps,
+            halted: &self.slots.halted,
+        };
+        let metrics = Metrics::of(&rows, self.slots.steps.len());
+        self.computed.insert(format!("{prefix}.loss"), vec![metrics.loss()]);
+        let named = [
+            ("count", Some(metrics.count as f64)),
+            ("accuracy", Some(metrics.accuracy)),
+            ("exact_accuracy", Some(metrics.exact_accuracy)),
+            ("q_halt_accuracy", metrics.q_halt_accuracy),
+            ("steps", Some(metrics.steps)),
+            ("lm_loss", Some(metrics.token_loss)),
+            ("q_halt_loss", metrics.halt_loss),
+            ("q_continue_loss", metrics.continue_loss),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                self.computed.insert(format!("{prefix}.metric.{name}"), vec![value]);
             }
-            let exact = right[row] == counted[row];
-            let row_metrics = [
-                1.0,
-                f64::from(right[row]) / f64::from(counted[row]),
-                f64::from(u8::from(exact)),
-                f64::from(u8::from((q_halt[row] >= 0.0) == exact)),
-                self.slots.steps[row] as f64,
-            ];
-            metrics.iter_mut().zip(row_metrics).for_each(|(sum, value)| *sum += value);
         }
-        let names = ["count", "accuracy", "exact_accuracy", "q_halt_accuracy", "steps"];
-        for (name, value) in names.into_iter().zip(metrics) {
-            self.computed.insert(format!("{prefix}.metric.{name}"), vec![value]);
-        }
-        self.computed.insert(format!("{prefix}.metric.lm_loss"), vec![token]);
-        self.computed.insert(format!("{prefix}.metric.q_halt_loss"), vec![halt]);
-        if let Some(go_on) = go_on {
-            self.computed.insert(format!("{prefix}.metric.q_continue_loss"), vec![go_on]);
-        }
-        self.computed.insert(format!("{prefix}.loss"), vec![token + 0.5 * (halt + go_on.unwrap_or(0.0))]);
     }
 
     fn outputs(&mut self, prefix: &str, scope: Scope) {
@@ -223,7 +215,7 @@ impl<'a> Runner<'a> {
     }
 
     fn record_slots(&mut self, prefix: &str) {
-        let halted: Vec<f32> = self.slots.halted.iter().map(|&halted| f32::from(u8::from(halted))).collect();
+        let halted = mask(self.slots.halted.iter().copied());
         let steps: Vec<f32> = self.slots.steps.iter().map(|&steps| steps as f32).collect();
         self.record(format!("{prefix}.halted"), &halted);
         self.record(format!("{prefix}.steps"), &steps);
@@ -232,7 +224,7 @@ impl<'a> Runner<'a> {
     /// Runs the first batch from an empty carry until every slot halts.
     fn evaluation(&mut self, program: &str, prefix: &str) {
         self.slots.halted.fill(true);
-        for _ in 0..self.max_segments() {
+        for _ in 0..self.fixture.model.max_segments() {
             self.feed(0, Scope::Evaluate);
             self.session.run(program);
             self.decide(Scope::Evaluate, false);
@@ -243,8 +235,16 @@ impl<'a> Runner<'a> {
     fn training_step(&mut self, step: usize) {
         let scope = Scope::Train;
         self.feed(step - 1, scope);
-        for (name, value) in self.fixture.step_scalars(step) {
-            if self.session.has(name) {
+        let train = self.fixture.model.train.as_ref().expect("a fixture's model has training settings");
+        let scalars = step_scalars(train, step as u64, self.fixture.total_steps);
+        let named = [
+            (names::STEP_LR, Some(scalars.lr)),
+            (names::STEP_SCALE, Some(scalars.step_scale)),
+            (names::STEP_ROOT_SCALE, Some(scalars.root_scale)),
+            (names::STEP_PUZZLE_LR, scalars.puzzle_lr),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
                 self.session.f32_mut(name)[0] = value;
             }
         }
@@ -267,7 +267,7 @@ impl Slots {
     /// Reads slots from the tensors of a carry, or of a batch, which has neither steps nor halted rows.
     fn recorded(fixture: &Fixture, prefix: &str) -> Self {
         let (steps, halted) = if prefix == "carry" {
-            let steps = fixture.i32("carry.steps").iter().map(|&steps| steps as usize).collect();
+            let steps = fixture.i32("carry.steps").iter().map(|&steps| steps as u32).collect();
             (steps, fixture.i32("carry.halted").iter().map(|&halted| halted != 0).collect())
         } else {
             (vec![0; fixture.batch], vec![false; fixture.batch])
@@ -283,15 +283,14 @@ impl Slots {
 
     fn refill(&mut self, offered: &Slots) {
         let width = self.inputs.len() / self.steps.len();
-        for row in 0..self.steps.len() {
-            if self.halted[row] {
-                let cells = row * width..(row + 1) * width;
-                self.inputs[cells.clone()].copy_from_slice(&offered.inputs[cells.clone()]);
-                self.labels[cells.clone()].copy_from_slice(&offered.labels[cells]);
-                self.puzzles[row] = offered.puzzles[row];
-                self.steps[row] = 0;
-            }
+        let refill = refill(&self.halted, &self.steps);
+        for row in refill.slots {
+            let cells = row * width..(row + 1) * width;
+            self.inputs[cells.clone()].copy_from_slice(&offered.inputs[cells.clone()]);
+            self.labels[cells.clone()].copy_from_slice(&offered.labels[cells]);
+            self.puzzles[row] = offered.puzzles[row];
         }
+        self.steps = refill.steps;
     }
 }
 
@@ -307,36 +306,5 @@ impl Fixture {
             Some(puzzles) if group.ends_with("puzzle_emb") => f64::from(puzzles.lr),
             _ => f64::from(train.optimizer.adam().lr),
         }
-    }
-
-    fn step_scalars(&self, step: usize) -> Vec<(&'static str, f32)> {
-        let train = self.model.train.as_ref().expect("a fixture's model has training settings");
-        let adam = train.optimizer.adam();
-        let factor = schedule_factor(&train.schedule, step as u64, self.total_steps);
-        let lr = f64::from(adam.lr) * factor;
-        let power = |beta: f32| 1.0 - f64::from(beta).powi(step as i32);
-        let puzzle_lr = train.puzzle_optimizer.as_ref().map_or(0.0, |puzzles| f64::from(puzzles.lr) * factor);
-        vec![
-            (names::STEP_LR, lr as f32),
-            (names::STEP_SCALE, (lr / power(adam.beta1)) as f32),
-            (names::STEP_ROOT_SCALE, (1.0 / power(adam.beta2).sqrt()) as f32),
-            (names::STEP_PUZZLE_LR, puzzle_lr as f32),
-        ]
-    }
-}
-
-fn schedule_factor(schedule: &Schedule, step: u64, total: u64) -> f64 {
-    let (step, warmup, total) = (step as f64, schedule.warmup_steps as f64, total as f64);
-    if step < warmup {
-        return step / warmup.max(1.0);
-    }
-    let min = f64::from(schedule.min_ratio);
-    let progress = (step - warmup) / (total - warmup).max(1.0);
-    match schedule.shape {
-        ScheduleShape::Constant => 1.0,
-        ScheduleShape::Cosine => {
-            min + ((1.0 - min) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
-        }
-        ScheduleShape::Linear => min + (1.0 - min) * (1.0 - progress).max(0.0),
     }
 }

@@ -24,7 +24,7 @@ use super::layout::transpose;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
 use super::scratch::{aligned, carve, with_scratch};
-use super::simd::{dot, exp, vectorised};
+use super::simd::{LANES, dot, exp_below, ln, vectorised};
 
 /// Queries whose scores are held at a time, side by side.
 const QUERIES: usize = 32;
@@ -110,9 +110,22 @@ pub fn attention(
                     let columns = count.next_multiple_of(PANEL);
                     turn(turned, &q[start * padded..], padded, count, head_width);
                     scores(weights, k, turned, columns, shape);
-                    let (highest, sums) = vectorised(
+                    let factors = vectorised(
                         #[inline(always)]
-                        || softmax_columns(weights),
+                        || {
+                            let (highest, sums) = match columns {
+                                PANEL => softmax_columns::<PANEL>(weights),
+                                _ => softmax_columns::<QUERIES>(weights),
+                            };
+                            let mut log_sums = [0.0; QUERIES];
+                            let mut factors = [0.0; QUERIES];
+                            for i in 0..QUERIES {
+                                log_sums[i] = highest[i] + ln(sums[i]);
+                                factors[i] = 1.0 / sums[i];
+                            }
+                            lse[start..start + count].copy_from_slice(&log_sums[..count]);
+                            factors
+                        },
                     );
                     PanelProduct {
                         rows: count,
@@ -126,16 +139,25 @@ pub fn attention(
                         store: Store::Replace,
                     }
                     .into(mixed, padded);
-                    for (i, mixed) in mixed.chunks_exact(padded).take(count).enumerate() {
-                        lse[start + i] = highest[i] + sums[i].ln();
-                        let at = (row * positions + start + i) * width + head * head_width;
-                        // SAFETY: every head of every batch row has its own columns of its own rows.
-                        let out = unsafe { out.part(at..at + head_width) };
-                        let factor = 1.0 / sums[i];
-                        for (out, mixed) in out.iter_mut().zip(mixed) {
-                            *out = mixed * factor;
-                        }
-                    }
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            with_usual_width(
+                                head_width,
+                                #[inline(always)]
+                                |head_width| {
+                                    let rows =
+                                        mixed.chunks_exact(head_width.next_multiple_of(PANEL)).zip(factors);
+                                    for (i, (mixed, factor)) in rows.take(count).enumerate() {
+                                        let at = (row * positions + start + i) * width + head * head_width;
+                                        // SAFETY: every head of every batch row has its own columns of its own rows.
+                                        let out = unsafe { out.part(at..at + head_width) };
+                                        scaled(out, &mixed[..head_width], factor);
+                                    }
+                                },
+                            );
+                        },
+                    );
                 }
             }
         });
@@ -211,7 +233,10 @@ pub fn attention_grad(
                                 let at = (start + i) * width;
                                 *mean = dot(&out[at..at + head_width], &dout[at..at + head_width]);
                             }
-                            dscore_columns(weights, dscores, &log_sums, &means);
+                            match columns {
+                                PANEL => dscore_columns::<PANEL>(weights, dscores, &log_sums, &means),
+                                _ => dscore_columns::<QUERIES>(weights, dscores, &log_sums, &means),
+                            }
                         },
                     );
                     let store = if start == 0 { Store::Replace } else { Store::Add };
@@ -250,12 +275,26 @@ pub fn attention_grad(
                     vectorised(
                         #[inline(always)]
                         || {
-                            for (position, gradient) in gradient.chunks_exact(padded).enumerate() {
-                                let at = first + position * 3 * width;
-                                // SAFETY: every head of every batch row has its own columns of its own rows.
-                                let target = unsafe { dqkv.part(at..at + head_width) };
-                                give_row(target, &gradient[..head_width], rope, position, factor);
-                            }
+                            with_usual_width(
+                                head_width,
+                                #[inline(always)]
+                                |head_width| {
+                                    let rows = gradient.chunks_exact(head_width.next_multiple_of(PANEL));
+                                    for (position, gradient) in rows.enumerate() {
+                                        let at = first + position * 3 * width;
+                                        // SAFETY: every head of every batch row has its own columns of its own rows.
+                                        let target = unsafe { dqkv.part(at..at + head_width) };
+                                        rotate_back(
+                                            target,
+                                            &gradient[..head_width],
+                                            rope,
+                                            position,
+                                            head_width,
+                                            factor,
+                                        );
+                                    }
+                                },
+                            );
                         },
                     );
                 }
@@ -282,16 +321,25 @@ impl<'a> Head<'a> {
 
     /// Copies queries (`third` 0), keys (1) or values (2) into rows padded with zeros.
     fn take(&self, target: &mut [f32], third: usize, rope: Option<Rope<'_>>, factor: f32) {
-        let padded = self.head_width.next_multiple_of(PANEL);
-        let source = &self.data[third * self.width..];
+        let (stride, source) = (3 * self.width, &self.data[third * self.width..]);
         vectorised(
             #[inline(always)]
             || {
-                if rope.is_none() && factor == 1.0 {
-                    take_rows(target, source, 3 * self.width, padded, self.head_width);
-                } else {
-                    take_rotated(target, source, 3 * self.width, padded, self.head_width, rope, factor);
-                }
+                with_usual_width(
+                    self.head_width,
+                    #[inline(always)]
+                    |width| {
+                        let padded = width.next_multiple_of(PANEL);
+                        if rope.is_none() && factor == 1.0 {
+                            return take_rows(target, source, stride, padded, width);
+                        }
+                        for (position, target) in target.chunks_exact_mut(padded).enumerate() {
+                            let source = &source[position * stride..][..width];
+                            rotate(&mut target[..width], source, rope, position, width, factor);
+                            target[width..].fill(0.0);
+                        }
+                    },
+                );
             },
         );
     }
@@ -321,29 +369,34 @@ fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: us
     transpose(turned, QUERIES, rows, stride, count, width);
 }
 
-/// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.
+/// Replaces the scores of the first `COLUMNS` queries by `e^(score - highest)`; returns the highest score and
+/// the sum of each column.
 #[inline(always)]
-fn softmax_columns(weights: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
+fn softmax_columns<const COLUMNS: usize>(weights: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
     let (rows, _) = weights.as_chunks_mut::<QUERIES>();
-    let mut highest = [f32::NEG_INFINITY; QUERIES];
+    let mut highest = [f32::NEG_INFINITY; COLUMNS];
     for row in rows.iter() {
         for (highest, &score) in highest.iter_mut().zip(row) {
             *highest = if score > *highest { score } else { *highest };
         }
     }
-    let mut sums = [0.0; QUERIES];
+    let mut sums = [0.0; COLUMNS];
     for row in rows {
         for ((score, highest), sum) in row.iter_mut().zip(&highest).zip(&mut sums) {
-            *score = exp(*score - highest);
+            *score = exp_below(*score - highest);
             *sum += *score;
         }
     }
-    (highest, sums)
+    let (mut all_highest, mut all_sums) = ([0.0; QUERIES], [1.0; QUERIES]);
+    all_highest[..COLUMNS].copy_from_slice(&highest);
+    all_sums[..COLUMNS].copy_from_slice(&sums);
+    (all_highest, all_sums)
 }
 
-/// Replaces scores by weights `p = e^(score - log_sum)` and `dp` by `ds = p (dp - mean)`.
+/// Replaces, for the first `COLUMNS` queries, scores by weights `p = e^(score - log_sum)` and `dp` by
+/// `ds = p (dp - mean)`.
 #[inline(always)]
-fn dscore_columns(
+fn dscore_columns<const COLUMNS: usize>(
     weights: &mut [f32],
     dscores: &mut [f32],
     log_sums: &[f32; QUERIES],
@@ -352,10 +405,14 @@ fn dscore_columns(
     let (weights, _) = weights.as_chunks_mut::<QUERIES>();
     let (dscores, _) = dscores.as_chunks_mut::<QUERIES>();
     for (weights, dscores) in weights.iter_mut().zip(dscores) {
-        for (((weight, dscore), log_sum), mean) in weights.iter_mut().zip(dscores).zip(log_sums).zip(means) {
-            *weight = exp(*weight - log_sum);
-            *dscore = *weight * (*dscore - mean);
+        let mut new_weights = [0.0; COLUMNS];
+        let mut new_dscores = [0.0; COLUMNS];
+        for i in 0..COLUMNS {
+            new_weights[i] = exp_below(weights[i] - log_sums[i]);
+            new_dscores[i] = new_weights[i] * (dscores[i] - means[i]);
         }
+        weights[..COLUMNS].copy_from_slice(&new_weights);
+        dscores[..COLUMNS].copy_from_slice(&new_dscores);
     }
 }
 
@@ -381,70 +438,90 @@ fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padded: usize, w
     }
 }
 
-/// [`take_rows`] of rows that are rotated and scaled.
+/// Calls `run` with `width` as a constant if it is a usual one, so that loops over a head unroll.
 #[inline(always)]
-fn take_rotated(
-    target: &mut [f32],
-    source: &[f32],
-    stride: usize,
-    padded: usize,
-    width: usize,
-    rope: Option<Rope<'_>>,
-    factor: f32,
-) {
+fn with_usual_width(width: usize, run: impl FnOnce(usize)) {
+    match width {
+        8 => run(8),
+        16 => run(16),
+        32 => run(32),
+        64 => run(64),
+        other => run(other),
+    }
+}
+
+/// `target = x cos + [-x_hi, x_lo] sin`, times `factor`, for one row.
+#[inline(always)]
+fn rotate(target: &mut [f32], x: &[f32], rope: Option<Rope<'_>>, position: usize, width: usize, factor: f32) {
+    let Some(rope) = rope else { return scaled(target, x, factor) };
     let half = width / 2;
-    for (position, target) in target.chunks_exact_mut(padded).enumerate() {
-        let source = &source[position * stride..][..width];
-        target[width..].fill(0.0);
-        let target = &mut target[..width];
-        let Some(rope) = rope else {
-            for (target, source) in target.iter_mut().zip(source) {
-                *target = source * factor;
-            }
-            continue;
-        };
-        let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
-        let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
-        let (low, high) = target.split_at_mut(half);
-        let (source_low, source_high) = source.split_at(half);
-        rotate_half(low, source_low, source_high, cos_low, sin_low, -1.0, factor);
-        rotate_half(high, source_high, source_low, cos_high, sin_high, 1.0, factor);
-    }
+    let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
+    let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
+    let (low, high) = target[..width].split_at_mut(half);
+    let (x_low, x_high) = x[..width].split_at(half);
+    mixed(low, [x_low, cos_low, x_high, sin_low], factor, -factor);
+    mixed(high, [x_high, cos_high, x_low, sin_high], factor, factor);
 }
 
-/// `target = (own cos + sign other sin) factor`.
+/// Turns a gradient back, the transpose of [`rotate`].
 #[inline(always)]
-fn rotate_half(
+fn rotate_back(
     target: &mut [f32],
-    own: &[f32],
-    other: &[f32],
-    cos: &[f32],
-    sin: &[f32],
-    sign: f32,
+    dx: &[f32],
+    rope: Option<Rope<'_>>,
+    position: usize,
+    width: usize,
     factor: f32,
 ) {
-    for ((((target, own), other), cos), sin) in target.iter_mut().zip(own).zip(other).zip(cos).zip(sin) {
-        *target = (own * cos + sign * (other * sin)) * factor;
-    }
+    let Some(rope) = rope else { return scaled(target, dx, factor) };
+    let half = width / 2;
+    let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
+    let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
+    let (low, high) = target[..width].split_at_mut(half);
+    let (dx_low, dx_high) = dx[..width].split_at(half);
+    mixed(low, [dx_low, cos_low, dx_high, sin_high], factor, factor);
+    mixed(high, [dx_high, cos_high, dx_low, sin_low], factor, -factor);
 }
 
-/// Scales the gradient of one rotated row and turns it back: the transpose of what [`take_rotated`] does.
+/// `target = first a b + second c d`.
+///
+/// Halves of a head are short: most are one register or a quarter of one.
 #[inline(always)]
-fn give_row(target: &mut [f32], gradient: &[f32], rope: Option<Rope<'_>>, position: usize, factor: f32) {
-    let head_width = target.len();
-    let half = head_width / 2;
-    let Some(rope) = rope else {
-        for (target, gradient) in target.iter_mut().zip(gradient) {
-            *target = gradient * factor;
+fn mixed(target: &mut [f32], operands: [&[f32]; 4], first: f32, second: f32) {
+    let at = mixed_pieces::<LANES>(target, operands, 0, first, second);
+    let at = mixed_pieces::<4>(target, operands, at, first, second);
+    mixed_pieces::<1>(target, operands, at, first, second);
+}
+
+/// Continues [`mixed`] at `at` as long as there are `SIZE` elements left; returns where it stopped.
+#[inline(always)]
+fn mixed_pieces<const SIZE: usize>(
+    target: &mut [f32],
+    operands: [&[f32]; 4],
+    at: usize,
+    first: f32,
+    second: f32,
+) -> usize {
+    let (targets, _) = target[at..].as_chunks_mut::<SIZE>();
+    let [a, b, c, d] = operands.map(|operand| operand[at..].as_chunks::<SIZE>().0);
+    let count = targets.len();
+    for ((((target, a), b), c), d) in targets.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        // An array of its own tells the compiler that the target overlaps none of the operands.
+        let mut piece = [0.0; SIZE];
+        for i in 0..SIZE {
+            piece[i] = first * (a[i] * b[i]) + second * (c[i] * d[i]);
         }
-        return;
-    };
-    let (cos_low, cos_high) = rope.cos[position * head_width..][..head_width].split_at(half);
-    let (sin_low, sin_high) = rope.sin[position * head_width..][..head_width].split_at(half);
-    let (low, high) = target.split_at_mut(half);
-    let (gradient_low, gradient_high) = gradient.split_at(half);
-    rotate_half(low, gradient_low, gradient_high, cos_low, sin_high, 1.0, factor);
-    rotate_half(high, gradient_high, gradient_low, cos_high, sin_low, -1.0, factor);
+        *target = piece;
+    }
+    at + count * SIZE
+}
+
+/// `target = factor x`.
+#[inline(always)]
+fn scaled(target: &mut [f32], x: &[f32], factor: f32) {
+    for (target, x) in target.iter_mut().zip(x) {
+        *target = x * factor;
+    }
 }
 
 #[cfg(test)]
