@@ -65,7 +65,9 @@ pub enum CheckpointError {
         reason: io::Error,
     },
     /// A file or folder that cannot be written.
-    #[error("cannot save a checkpoint: `{file}`: {reason}; the one before is kept")]
+    #[error(
+        "cannot save the checkpoint: `{file}`: {reason}; an earlier checkpoint is still there, unchanged"
+    )]
     Write {
         /// The file or folder.
         file: PathBuf,
@@ -637,8 +639,8 @@ mod tests {
         let directory = TempDir::new().expect("a temporary folder");
         let checkpoint = |threads: usize| {
             let folder = directory.path().join(threads.to_string());
-            let mut trainer = testing::trainer(threads);
-            train(&mut trainer, 30);
+            let mut trainer = testing::trainer_of(testing::wide_model(), threads);
+            train(&mut trainer, 6);
             save(&trainer, &folder);
             files(&folder)
         };
@@ -722,7 +724,7 @@ mod tests {
         // A file where the new checkpoint is to be written cannot be removed as a folder.
         fs::write(beside(&folder, ".new"), b"").expect("the disk has room");
         let message = testing::trainer(1).save(&folder, None).expect_err("it is in the way").to_string();
-        assert!(message.contains("last.new") && message.ends_with("the one before is kept"), "{message}");
+        assert!(message.contains("last.new") && message.ends_with("still there, unchanged"), "{message}");
         assert!(files(&folder) == before, "the files differ");
     }
 

@@ -94,9 +94,20 @@ pub fn data() -> BuiltDataset {
     BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, Copies::None, 3).expect("they fit")
 }
 
+/// Returns a model wide enough that two threads share the work of a batch of 16.
+pub fn wide_model() -> Model {
+    let mut model = model();
+    model.hidden = 64;
+    model.puzzles = Some(Puzzles { width: 64, positions: 1 });
+    model.networks.iter_mut().for_each(|network| network.block.inner = 256);
+    model.train.as_mut().expect("the tiny model is trained").batch = 16;
+    model
+}
+
 /// Returns a trainer of `model` on [`data`].
 pub fn trainer_of(model: Model, threads: usize) -> Trainer {
-    let options = Options { batch: BATCH, puzzle_rows: PUZZLE_ROWS };
+    let batch = model.train.as_ref().expect("the model is trained").batch;
+    let options = Options { batch, puzzle_rows: PUZZLE_ROWS };
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     let BuiltDataset { train, test, .. } = data();
     let parts = TrainerParts {
