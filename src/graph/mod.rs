@@ -234,9 +234,21 @@ impl Graph {
         readers.into_iter().map(|(_, node, input)| (node, input)).collect()
     }
 
+    /// Returns whether `value` is a named output.
+    pub fn is_output(&self, value: Value) -> bool {
+        self.outputs.values().any(|&output| output == value)
+    }
+
+    /// Returns whether anything reads `value`, a named output included.
+    pub fn is_read(&self, value: Value) -> bool {
+        let mut edges = self.inner.graph.edges_directed(value.node.0, Direction::Outgoing);
+        edges.any(|edge| edge.weight().as_data().is_some_and(|(_, output, _)| output == value.output))
+            || self.is_output(value)
+    }
+
     /// Returns the only reader of `value`, unless there are several or it is a named output.
     pub fn only_reader(&self, value: Value) -> Option<NodeId> {
-        if self.outputs.values().any(|&output| output == value) {
+        if self.is_output(value) {
             return None;
         }
         match self.readers(value)[..] {

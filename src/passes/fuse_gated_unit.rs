@@ -13,9 +13,7 @@ pub fn fuse_gated_unit(graph: &mut Graph) {
             continue;
         }
         let wide = graph.operands(node)[0];
-        if !matches!(graph.op(wide.node), Op::Linear(_))
-            || graph.outputs().values().any(|&value| value == wide)
-        {
+        if !matches!(graph.op(wide.node), Op::Linear(_)) || graph.is_output(wide) {
             continue;
         }
         let keep = graph.readers(wide).len() > 1;

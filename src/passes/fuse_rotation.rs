@@ -45,7 +45,7 @@ pub fn fuse_rotation(graph: &mut Graph) {
                 _ => {}
             }
         }
-        if graph.readers(graph.results(node)[0]).is_empty() {
+        if !graph.is_read(graph.results(node)[0]) {
             graph.remove(node);
         }
     }

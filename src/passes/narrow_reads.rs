@@ -24,7 +24,7 @@ pub fn narrow_reads(graph: &mut Graph) {
             Op::Linear(_) | Op::SwiGlu(_) | Op::RmsNorm(_) | Op::Scale(_) => 1,
             _ => continue,
         };
-        if graph.results(wide.node).iter().skip(1).any(|&other| !graph.readers(other).is_empty()) {
+        if graph.results(wide.node).iter().skip(1).any(|&other| graph.is_read(other)) {
             continue;
         }
         let op = graph.op(wide.node).clone();

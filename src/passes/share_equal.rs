@@ -4,7 +4,8 @@ use crate::graph::{Graph, NodeId, Op, Value};
 
 /// Computes equal operators on equal operands once.
 ///
-/// Keeps the first of them. Leaves alone inputs and everything that works in place.
+/// Keeps the first of them. Leaves alone inputs, everything that works in place, and a named output that
+/// equals another: each has memory of its own.
 pub fn share_equal(graph: &mut Graph) {
     let mut seen: HashMap<(String, Vec<Value>), NodeId> = HashMap::new();
     for node in graph.order() {
@@ -16,7 +17,11 @@ pub fn share_equal(graph: &mut Graph) {
         let key = (format!("{op:?}"), graph.operands(node));
         match seen.get(&key) {
             Some(&first) => {
-                for (old, new) in graph.results(node).into_iter().zip(graph.results(first)) {
+                let pairs: Vec<_> = graph.results(node).into_iter().zip(graph.results(first)).collect();
+                if pairs.iter().any(|&(old, new)| graph.is_output(old) && graph.is_output(new)) {
+                    continue;
+                }
+                for (old, new) in pairs {
                     graph.replace(old, new);
                 }
                 graph.remove(node);
