@@ -32,3 +32,60 @@ pub fn share_equal(graph: &mut Graph) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::share_equal;
+    use crate::graph::ops::{Add, Average, Scale, Transpose};
+    use crate::passes::testing::{input, leaves_alone, shows};
+
+    #[test]
+    fn equal_operators_on_what_becomes_equal_are_shared() {
+        shows("equal_operators_on_what_becomes_equal_are_shared", share_equal, |graph| {
+            let x = input(graph, "x", &[1, 2, 2]);
+            let branch = |graph: &mut crate::graph::Graph| {
+                let doubled = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+                graph.add1(Transpose.into(), &[doubled])
+            };
+            let (a, b) = (branch(graph), branch(graph));
+            let sum = graph.add1(Add.into(), &[a, b]);
+            graph.set_output("sum", sum);
+        });
+    }
+
+    #[test]
+    fn another_attribute_or_order_of_operands_is_another_operator() {
+        leaves_alone(share_equal, |graph| {
+            let [x, y] = ["x", "y"].map(|name| input(graph, name, &[2]));
+            let a = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+            let b = graph.add1(Scale { factor: 2.5 }.into(), &[x]);
+            let c = graph.add1(Add.into(), &[x, y]);
+            let d = graph.add1(Add.into(), &[y, x]);
+            for (name, value) in [("a", a), ("b", b), ("c", c), ("d", d)] {
+                graph.set_output(name, value);
+            }
+        });
+    }
+
+    #[test]
+    fn two_outputs_that_are_equal_keep_memory_of_their_own() {
+        leaves_alone(share_equal, |graph| {
+            let x = input(graph, "x", &[2]);
+            for name in ["a", "b"] {
+                let doubled = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+                graph.set_output(name, doubled);
+            }
+        });
+    }
+
+    #[test]
+    fn updates_of_different_memory_with_the_same_value_both_happen() {
+        leaves_alone(share_equal, |graph| {
+            let x = input(graph, "x", &[2]);
+            for name in ["a", "b"] {
+                let memory = input(graph, name, &[2]);
+                graph.add1(Average { rate: 0.5 }.into(), &[memory, x]);
+            }
+        });
+    }
+}
