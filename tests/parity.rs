@@ -48,7 +48,8 @@ recorded_models!(
 
 #[test]
 fn a_wrong_weight_is_noticed() {
-    let mut fixture = Fixture::open(Path::new("tests/fixtures/rope-puzzle.json")).expect("the fixture is checked in");
+    let mut fixture =
+        Fixture::open(Path::new("tests/fixtures/rope-puzzle.json")).expect("the fixture is checked in");
     let hrmc::verify::Values::F32(values) =
         fixture.tensors.get_mut("param.inner.lm_head.weight").expect("every model has a token head")
     else {

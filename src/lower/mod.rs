@@ -187,7 +187,8 @@ impl Lowering<'_> {
     /// Target of `q_continue` from a further segment: the sigmoid of its `q_halt` where the sequence ends with
     /// this segment, else of the larger of its Q values.
     fn target(&mut self, x: Value, states: &[Value]) -> Option<Value> {
-        let Halt::QLearning { .. } = self.model.halt else { return None };
+        // A row of a single segment never goes on, so there is nothing to learn about going on.
+        let Halt::QLearning { max_segments: 2.., .. } = self.model.halt else { return None };
         self.graph.set_phase(Phase::Target);
         let x = self.graph.add1(Detach.into(), &[x]);
         let next = self.segment(x, states.to_vec(), Flow::Detached);
