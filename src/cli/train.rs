@@ -131,8 +131,8 @@ fn begin(
     common: &Common,
     project: &Project,
 ) -> Result<Preparation, Failure> {
-    let source = spec::read(subject, project)?;
-    let mut model = spec::load(source, &arguments.overrides)?.model;
+    let spec = spec::load(spec::read(subject, project)?, &arguments.overrides)?;
+    let mut model = spec.model.clone();
     let Some(train) = &mut model.train else {
         return Err(Failure::message(format!(
             "`{}` has no `train` block, so there is nothing that says how to train it; add one, as in \
@@ -149,7 +149,10 @@ fn begin(
     }
     let seed = train.seed;
     let device = project.device(common.device);
-    prepare(model, None, seed, device, arguments, project)
+    let prepared = prepare(model, None, seed, device, arguments, project)?;
+    let blamed = if arguments.data.is_none() { Some(&spec) } else { None };
+    datasets::check_fit(&prepared.model, &prepared.datasets, blamed)?;
+    Ok(prepared)
 }
 
 /// Opens the run to go on with and its data.
@@ -174,7 +177,9 @@ fn resume(
                 ))
             })?,
     };
-    prepare(model, Some(folder), manifest.seed, device, arguments, project)
+    let prepared = prepare(model, Some(folder), manifest.seed, device, arguments, project)?;
+    datasets::check_fit(&prepared.model, &prepared.datasets, None)?;
+    Ok(prepared)
 }
 
 fn prepare(
