@@ -136,7 +136,7 @@ fn attentions(bench: &mut Bench) {
             attention(&mut out, &mut lse, &qkv, rope, shape)
         });
         bench.measure(&format!("attention_grad {name}"), 2.5 * flops, 0.0, || {
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, rope, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, rope, shape);
         });
     }
 }

@@ -10,7 +10,7 @@ use ::luminal::compilers::BatchMatMul2DCompiler;
 use ::luminal::graph::NodeIndex;
 use ::luminal::op::{
     Add, Constant, ConstantValue, Contiguous, Exp2, Function, InputTensor, LessThan, Log2, MaxReduce, Mul,
-    Operator, Recip, Sin, Sqrt, SumReduce,
+    Operator, Recip, Sqrt, SumReduce,
 };
 use ::luminal::shape::ShapeTracker;
 use ::luminal::shape::symbolic::Expression;
@@ -192,11 +192,6 @@ impl Primitives {
     /// Returns the square root.
     pub fn sqrt(&mut self, x: Tensor) -> Tensor {
         self.unary(Sqrt, x)
-    }
-
-    /// Returns the sine.
-    pub fn sin(&mut self, x: Tensor) -> Tensor {
-        self.unary(Sin, x)
     }
 
     /// Returns `x * factor`.
@@ -511,11 +506,6 @@ impl Decomposed {
         Decomposed { primitives, outputs, input_shapes }
     }
 
-    /// Returns the number of primitives.
-    pub fn primitives(&self) -> usize {
-        self.primitives.graph.graph.node_count()
-    }
-
     /// Runs the graph: `input` gives the values of each input, the result the values of each output.
     pub fn run(&mut self, mut input: impl FnMut(&str) -> Vec<f32>) -> Vec<(String, Vec<f32>)> {
         let graph = &mut self.primitives.graph;
@@ -544,4 +534,285 @@ pub fn updated_inputs(graph: &Graph, node: NodeId) -> Vec<(String, Value)> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BatchMatMul2DCompiler, Decomposed, Primitives, Tensor};
+    use crate::graph::ops::{Add, Scale, SwiGlu};
+    use crate::graph::{Graph, TensorType};
+
+    /// Runs what `build` makes of `0, 1, 2, …` under `shape`.
+    fn run(shape: &[usize], build: impl FnOnce(&mut Primitives, Tensor) -> Tensor) -> Vec<f32> {
+        let count = shape.iter().product();
+        let mut p = Primitives::new();
+        let x = p.data("x", shape, (0..count).map(|index| index as f32).collect());
+        let y = build(&mut p, x);
+        p.run(&[y]).remove(0)
+    }
+
+    fn data(p: &mut Primitives, shape: &[usize], first: usize) -> (Tensor, Vec<f32>) {
+        let count: usize = shape.iter().product();
+        // Small whole numbers: every product and sum below is exact.
+        let values: Vec<f32> = (0..count).map(|index| ((index * 7 + first) % 11) as f32 - 5.0).collect();
+        (p.data("operand", shape, values.clone()), values)
+    }
+
+    #[test]
+    fn a_slice_of_an_inner_axis_has_the_elements_and_the_shape_of_the_part() {
+        let mut shape = Vec::new();
+        let found = run(&[2, 4, 3], |p, x| {
+            let part = p.slice(x, 1, 1, 3);
+            shape = p.shape(part);
+            part
+        });
+        assert_eq!(shape, [2, 2, 3]);
+        assert_eq!(found, [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0]);
+    }
+
+    #[test]
+    fn slices_of_slices_and_pads_of_slices_compose() {
+        let found = run(&[6], |p, x| {
+            let part = p.slice(x, 0, 1, 5);
+            let part = p.slice(part, 0, 1, 3);
+            p.pad(part, 0, 1, 2)
+        });
+        assert_eq!(found, [0.0, 2.0, 3.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_pad_of_an_inner_axis_puts_zeros_around_each_row() {
+        let found = run(&[2, 2], |p, x| p.pad(x, 1, 1, 1));
+        assert_eq!(found, [0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    fn unary_operators_see_the_order_of_a_view() {
+        let found = run(&[2, 2], |p, x| {
+            let turned = p.permute(x, &[1, 0]);
+            let shifted = p.offset(turned, 1.0);
+            let turned = p.permute(shifted, &[1, 0]);
+            p.recip(turned)
+        });
+        assert_eq!(found, [1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0]);
+        let found = run(&[2, 2], |p, x| {
+            let turned = p.permute(x, &[1, 0]);
+            p.sqrt(turned)
+        });
+        assert_eq!(found, [0.0, 2.0_f32.sqrt(), 1.0, 3.0_f32.sqrt()]);
+    }
+
+    #[test]
+    fn unary_operators_see_every_element_of_an_expansion() {
+        let found = run(&[2], |p, x| {
+            let wide = p.expand(x, 1, 3);
+            p.sqrt(wide)
+        });
+        assert_eq!(found, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn sums_and_maxima_over_any_axis_of_a_view_equal_loops() {
+        for axis in 0..3 {
+            let sum = run(&[2, 3, 4], |p, x| p.sum(x, axis));
+            let max = run(&[2, 3, 4], |p, x| p.max(x, axis));
+            let mut shape = vec![2, 3, 4];
+            let size = shape.remove(axis);
+            let inner: usize = [12, 4, 1][axis];
+            let mut expected_sum: Vec<f32> = Vec::new();
+            let mut expected_max: Vec<f32> = Vec::new();
+            for outer in (0..24).step_by(inner * size) {
+                for at in outer..outer + inner {
+                    let terms = (0..size).map(|index| (at + index * inner) as f32);
+                    expected_sum.push(terms.clone().sum());
+                    expected_max.push(terms.fold(f32::NEG_INFINITY, f32::max));
+                }
+            }
+            assert_eq!(sum, expected_sum, "axis {axis}");
+            assert_eq!(max, expected_max, "axis {axis}");
+        }
+    }
+
+    #[test]
+    fn the_sum_of_an_expansion_multiplies() {
+        let found = run(&[3], |p, x| {
+            let wide = p.expand(x, 0, 4);
+            p.sum(wide, 0)
+        });
+        assert_eq!(found, [0.0, 4.0, 8.0]);
+    }
+
+    #[test]
+    fn a_maximum_over_negative_elements_is_negative() {
+        let found = run(&[1, 3], |p, x| {
+            let below = p.offset(x, -10.0);
+            p.max(below, 1)
+        });
+        assert_eq!(found, [-8.0]);
+    }
+
+    #[test]
+    fn one_hot_has_its_one_at_the_number_and_nowhere_for_negative_numbers() {
+        let mut p = Primitives::new();
+        let ids = p.data("ids", &[3], vec![2.0, -100.0, 0.0]);
+        let hot = p.one_hot(ids, 3);
+        assert_eq!(p.run(&[hot])[0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn select_and_equal_are_exact() {
+        let mut p = Primitives::new();
+        let mask = p.data("mask", &[2], vec![1.0, 0.0]);
+        let a = p.data("a", &[2], vec![0.1, 0.2]);
+        let b = p.data("b", &[2], vec![0.3, 0.2]);
+        let chosen = p.select(mask, a, b);
+        let same = p.equal(a, b);
+        assert_eq!(p.run(&[chosen, same]), [vec![0.1, 0.2], vec![0.0, 1.0]]);
+    }
+
+    #[test]
+    fn constants_near_minus_one_keep_their_value() {
+        let found = run(&[2], |p, x| p.scale(x, -1.000_05));
+        assert_eq!(found, [0.0, -1.000_05]);
+    }
+
+    /// `sum_k a[m, k] b[n, k]` of each pair of matrices.
+    fn product(a: &[f32], b: &[f32], batch: usize, rows: usize, columns: usize, inner: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        for pair in 0..batch {
+            for row in 0..rows {
+                for column in 0..columns {
+                    let a = &a[(pair * rows + row) * inner..][..inner];
+                    let b = &b[(pair * columns + column) * inner..][..inner];
+                    out.push(a.iter().zip(b).map(|(a, b)| a * b).sum());
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn products_of_any_rank_equal_loops() {
+        // Few rows and many, so that either side is the one laid on the diagonal, and batches too large for it.
+        for (leading, rows, columns, inner) in [
+            (vec![], 2, 3, 4),
+            (vec![], 1, 1, 1),
+            (vec![3], 4, 2, 5),
+            (vec![3], 2, 4, 1),
+            (vec![2, 2], 5, 4, 3),
+            (vec![2, 2], 3, 5, 2),
+            (vec![3, 4], 2, 3, 2),
+        ] {
+            let mut p = Primitives::new();
+            let batch: usize = leading.iter().product();
+            let shape = |rows: usize| [&leading[..], &[rows, inner]].concat();
+            let (a, a_values) = data(&mut p, &shape(rows), 1);
+            let (b, b_values) = data(&mut p, &shape(columns), 2);
+            let y = p.product(a, b);
+            assert_eq!(p.shape(y), [&leading[..], &[rows, columns]].concat());
+            let expected = product(&a_values, &b_values, batch, rows, columns, inner);
+            assert_eq!(p.run(&[y])[0], expected, "{leading:?} {rows} {columns} {inner}");
+        }
+    }
+
+    #[test]
+    fn products_of_permuted_matrices_equal_loops() {
+        let mut p = Primitives::new();
+        let (a, a_values) = data(&mut p, &[3, 2], 1);
+        let (b, b_values) = data(&mut p, &[3, 4], 2);
+        let turn = |values: &[f32], rows: usize, columns: usize| -> Vec<f32> {
+            (0..columns)
+                .flat_map(|j| (0..rows).map(move |i| (i, j)))
+                .map(|(i, j)| values[i * columns + j])
+                .collect()
+        };
+        let [a, b] = [a, b].map(|x| p.permute(x, &[1, 0]));
+        let y = p.product(a, b);
+        let expected = product(&turn(&a_values, 3, 2), &turn(&b_values, 3, 4), 1, 2, 4, 3);
+        assert_eq!(p.run(&[y])[0], expected);
+    }
+
+    #[test]
+    fn luminal_finds_the_product_of_two_matrices() {
+        let mut p = Primitives::new();
+        let (a, _) = data(&mut p, &[2, 3], 1);
+        let (b, _) = data(&mut p, &[4, 3], 2);
+        let y = p.product(a, b);
+        let before = p.graph.graph.node_count();
+        let mut node = y.node;
+        p.graph.compile(BatchMatMul2DCompiler, &mut node);
+        assert_ne!(node, y.node, "the sum is replaced");
+        assert_eq!(p.graph.graph.node_count(), before - 1, "product and sum become one node");
+    }
+
+    #[test]
+    fn a_product_that_is_read_twice_keeps_both_readers() {
+        let mut p = Primitives::new();
+        let (a, a_values) = data(&mut p, &[2, 3], 1);
+        let (b, b_values) = data(&mut p, &[2, 3], 2);
+        let y = p.product(a, b);
+        let doubled = p.scale(y, 2.0);
+        let shifted = p.offset(y, 1.0);
+        let expected = product(&a_values, &b_values, 1, 2, 2, 3);
+        let found = p.run(&[y, doubled, shifted]);
+        assert_eq!(found[0], expected);
+        assert_eq!(found[1], expected.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+        assert_eq!(found[2], expected.iter().map(|x| x + 1.0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn logarithm_and_powers_agree_with_the_library() {
+        let values = [-6.0_f32, -1.0, -0.1, 0.0, 0.1, 1.0, 6.0];
+        let mut p = Primitives::new();
+        let x = p.data("x", &[7], values.to_vec());
+        let power = p.exp(x);
+        let log = p.log(power);
+        let logistic = p.sigmoid(x);
+        let size = p.abs(x);
+        let found = p.run(&[power, log, logistic, size]);
+        for (at, &x) in values.iter().enumerate() {
+            // Scaling by log2(e) rounds the exponent: a few units in the last place of its size.
+            let tolerance = 8.0 * f32::EPSILON * (1.0 + x.abs());
+            assert!((found[0][at] - x.exp()).abs() <= tolerance * x.exp(), "e^{x}");
+            assert!((found[1][at] - x).abs() <= tolerance, "log e^{x}");
+            assert!((found[2][at] - 1.0 / (1.0 + (-x).exp())).abs() <= tolerance, "sigmoid {x}");
+            assert_eq!(found[3][at], x.abs());
+        }
+    }
+
+    #[test]
+    fn our_operators_run_inside_luminal() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[2, 4]));
+        let gate = graph.add1(SwiGlu.into(), &[x]);
+        let twice = graph.add1(Add.into(), &[gate, gate]);
+        let values = vec![0.5, -1.0, 2.0, 3.0, 1.0, 0.0, -1.0, 4.0];
+        let luminal = &mut graph.inner;
+        luminal.set_tensor(x.node.0, 0, super::Data::new(values.clone()));
+        luminal.no_delete.insert(twice.node.0);
+        luminal.execute();
+        let found = super::values(luminal.get_tensor_ref(twice.node.0, 0).expect("it is kept")).clone();
+        let silu = |x: f32| x / (1.0 + (-x).exp());
+        for row in 0..2 {
+            for column in 0..2 {
+                let expected = 2.0 * silu(values[4 * row + column]) * values[4 * row + 2 + column];
+                let difference = (found[2 * row + column] - expected).abs();
+                // A few roundings of numbers below 16.
+                assert!(difference < 1e-5, "row {row}, column {column} differs by {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_decomposed_graph_runs_again_with_other_inputs() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[2]));
+        let y = graph.add1(Scale { factor: 3.0 }.into(), &[x]);
+        graph.set_output("y", y);
+        let mut decomposed = Decomposed::new(&graph);
+        for input in [[1.0, 2.0], [-4.0, 0.5]] {
+            let found = decomposed.run(|_| input.to_vec());
+            assert_eq!(found, [("y".to_string(), input.map(|x| 3.0 * x).to_vec())]);
+        }
+    }
 }

@@ -234,9 +234,21 @@ impl Graph {
         readers.into_iter().map(|(_, node, input)| (node, input)).collect()
     }
 
+    /// Returns whether `value` is a named output.
+    pub fn is_output(&self, value: Value) -> bool {
+        self.outputs.values().any(|&output| output == value)
+    }
+
+    /// Returns whether anything reads `value`, a named output included.
+    pub fn is_read(&self, value: Value) -> bool {
+        let mut edges = self.inner.graph.edges_directed(value.node.0, Direction::Outgoing);
+        edges.any(|edge| edge.weight().as_data().is_some_and(|(_, output, _)| output == value.output))
+            || self.is_output(value)
+    }
+
     /// Returns the only reader of `value`, unless there are several or it is a named output.
     pub fn only_reader(&self, value: Value) -> Option<NodeId> {
-        if self.outputs.values().any(|&output| output == value) {
+        if self.is_output(value) {
             return None;
         }
         match self.readers(value)[..] {
@@ -349,5 +361,157 @@ impl Graph {
     /// Returns the number of operators, inputs not counted.
     pub fn operators(&self) -> usize {
         self.inner.graph.node_indices().filter(|&n| !matches!(self.op(NodeId(n)), Op::Input(_))).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ops::{Add, Assign, Average, Linear, Reshape, RmsNorm, Scale};
+    use super::{Graph, Op, TensorType, Value, verify};
+
+    fn input(graph: &mut Graph, name: &str) -> Value {
+        graph.input(name, TensorType::f32(&[2, 3]))
+    }
+
+    fn scale(graph: &mut Graph, x: Value, factor: f32) -> Value {
+        graph.add1(Scale { factor }.into(), &[x])
+    }
+
+    /// Returns the operators in order, each by its name and, for an input, the input's.
+    fn names(graph: &Graph) -> Vec<String> {
+        let name = |op: &Op| match op {
+            Op::Input(input) => input.name.clone(),
+            _ => op.as_operation().name().to_string(),
+        };
+        graph.order().into_iter().map(|node| name(graph.op(node))).collect()
+    }
+
+    #[test]
+    fn an_input_is_made_once() {
+        let mut graph = Graph::new();
+        assert_eq!(input(&mut graph, "x"), input(&mut graph, "x"));
+        assert_eq!(graph.inputs().len(), 1);
+    }
+
+    #[test]
+    fn replacing_a_value_redirects_both_inputs_of_a_reader_and_the_outputs_named_after_it() {
+        let mut graph = Graph::new();
+        let [x, y] = ["x", "y"].map(|name| input(&mut graph, name));
+        let sum = graph.add1(Add.into(), &[x, x]);
+        graph.set_output("x again", x);
+        graph.replace(x, y);
+        assert_eq!(graph.operands(sum.node), [y, y]);
+        assert_eq!(graph.outputs()["x again"], y);
+        assert!(!graph.is_read(x));
+    }
+
+    #[test]
+    fn replacing_one_output_of_a_node_leaves_the_others() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x");
+        let norm = graph.add(RmsNorm { eps: 0.1 }.into(), &[x]);
+        let [read, factor] = [norm[0], norm[1]].map(|value| scale(&mut graph, value, 2.0));
+        graph.replace(norm[0], x);
+        assert_eq!(graph.operands(read.node), [x]);
+        assert_eq!(graph.operands(factor.node), [norm[1]]);
+    }
+
+    #[test]
+    fn only_reader_is_none_for_no_reader_for_two_and_for_a_named_output() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x");
+        let y = scale(&mut graph, x, 2.0);
+        assert_eq!(graph.only_reader(y), None);
+        let z = scale(&mut graph, y, 3.0);
+        assert_eq!(graph.only_reader(y), Some(z.node));
+        graph.set_output("y", y);
+        assert_eq!(graph.only_reader(y), None);
+        let twice = graph.add1(Add.into(), &[z, z]);
+        assert_eq!(graph.only_reader(z), None, "`{}` reads it twice", twice.node.0.index());
+    }
+
+    #[test]
+    fn operators_run_in_the_order_they_were_made_in() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x");
+        let y = scale(&mut graph, x, 2.0);
+        let z = input(&mut graph, "z");
+        graph.add1(Add.into(), &[z, y]);
+        assert_eq!(names(&graph), ["x", "scale", "z", "add"]);
+    }
+
+    #[test]
+    fn a_node_added_like_another_takes_its_place() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x");
+        let early = scale(&mut graph, x, 2.0);
+        let late = graph.add1(Add.into(), &[x, x]);
+        let new = graph.add_like(RmsNorm { eps: 0.1 }.into(), &[x], early.node)[0];
+        graph.remove(early.node);
+        assert_eq!(names(&graph), ["x", "rms_norm", "add"]);
+        assert_eq!(graph.phase(new.node), graph.phase(late.node));
+    }
+
+    #[test]
+    fn an_update_waits_for_readers_that_were_added_after_it() {
+        let mut graph = Graph::new();
+        let [memory, value] = ["memory", "value"].map(|name| input(&mut graph, name));
+        graph.add1(Assign.into(), &[memory, value]);
+        scale(&mut graph, memory, 2.0);
+        assert_eq!(names(&graph), ["memory", "value", "scale", "assign"]);
+    }
+
+    #[test]
+    fn an_update_waits_for_readers_of_views() {
+        let mut graph = Graph::new();
+        let [memory, value] = ["memory", "value"].map(|name| input(&mut graph, name));
+        graph.add1(Assign.into(), &[memory, value]);
+        let view = graph.add1(Reshape { shape: vec![6] }.into(), &[memory]);
+        scale(&mut graph, view, 2.0);
+        assert_eq!(names(&graph), ["memory", "value", "reshape", "scale", "assign"]);
+    }
+
+    #[test]
+    fn an_update_runs_as_soon_as_it_can() {
+        let mut graph = Graph::new();
+        let [memory, value] = ["memory", "value"].map(|name| input(&mut graph, name));
+        let ready = scale(&mut graph, value, 2.0);
+        let later = scale(&mut graph, value, 3.0);
+        graph.add1(Add.into(), &[later, value]);
+        graph.add1(Assign.into(), &[memory, ready]);
+        assert_eq!(names(&graph), ["memory", "value", "scale", "assign", "scale", "add"]);
+    }
+
+    #[test]
+    fn an_average_follows_the_update_whose_result_it_reads() {
+        let mut graph = Graph::new();
+        let [memory, average, value] = ["memory", "average", "value"].map(|name| input(&mut graph, name));
+        let new = graph.add1(Assign.into(), &[memory, value]);
+        graph.add1(Average { rate: 0.5 }.into(), &[average, new]);
+        assert_eq!(verify(&graph), Ok(()));
+        assert_eq!(names(&graph)[3..], ["assign", "average"]);
+    }
+
+    #[test]
+    fn the_verifier_finds_memory_that_is_overwritten_twice() {
+        let mut graph = Graph::new();
+        let [memory, a] = ["memory", "a"].map(|name| input(&mut graph, name));
+        let b = scale(&mut graph, a, 2.0);
+        let first = graph.add1(Assign.into(), &[memory, a]);
+        // The second update reads the result of the first, so that an order exists.
+        let mixed = graph.add1(Add.into(), &[first, b]);
+        graph.add1(Assign.into(), &[first, mixed]);
+        let found = verify(&graph).expect_err("memory is overwritten twice");
+        assert_eq!(found[0].0, "`assign` overwrites a value that is no input");
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_named_both() {
+        let op: Op = Linear.into();
+        let error = op
+            .as_operation()
+            .output_types(&[TensorType::f32(&[2, 3]), TensorType::f32(&[4, 5])])
+            .expect_err("3 is not 5");
+        assert_eq!(error.to_string(), "needs [.., K] and [N, K], found f32[2, 3] and f32[4, 5]");
     }
 }

@@ -45,8 +45,82 @@ pub fn fuse_rotation(graph: &mut Graph) {
                 _ => {}
             }
         }
-        if graph.readers(graph.results(node)[0]).is_empty() {
+        if !graph.is_read(graph.results(node)[0]) {
             graph.remove(node);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fuse_rotation;
+    use crate::graph::ops::{Attention, AttentionGrad, Rotate};
+    use crate::graph::{Graph, Value};
+    use crate::passes::testing::{input, leaves_alone, shows};
+
+    fn rotate(graph: &mut Graph, x: Value, theta: f32, inverse: bool) -> Value {
+        graph.add1(Rotate { heads: 1, theta, inverse }.into(), &[x])
+    }
+
+    /// Adds `inverse rotation(attention_grad(qkv, ..))` of attention over `qkv`.
+    fn attention_and_gradient(graph: &mut Graph, qkv: Value, back_theta: f32) {
+        let attention = graph.add(Attention { heads: 1, rope_theta: None }.into(), &[qkv]);
+        graph.set_output("mixed", attention[0]);
+        let seed = input(graph, "seed", &[1, 3, 2]);
+        let grad = AttentionGrad { heads: 1, rope_theta: None };
+        let grad = graph.add1(grad.into(), &[qkv, attention[0], attention[1], seed]);
+        let back = rotate(graph, grad, back_theta, true);
+        graph.set_output("gradient", back);
+    }
+
+    #[test]
+    fn rotation_moves_into_attention_and_its_gradient() {
+        shows("rotation_moves_into_attention_and_its_gradient", fuse_rotation, |graph| {
+            let x = input(graph, "x", &[1, 3, 6]);
+            let qkv = rotate(graph, x, 10.0, false);
+            attention_and_gradient(graph, qkv, 10.0);
+        });
+    }
+
+    #[test]
+    fn a_rotation_that_is_read_elsewhere_stays_beside_the_attention_it_moved_into() {
+        let fact = "a_rotation_that_is_read_elsewhere_stays_beside_the_attention_it_moved_into";
+        shows(fact, fuse_rotation, |graph| {
+            let x = input(graph, "x", &[1, 3, 6]);
+            let qkv = rotate(graph, x, 10.0, false);
+            let mixed = graph.add(Attention { heads: 1, rope_theta: None }.into(), &[qkv])[0];
+            graph.set_output("mixed", mixed);
+            graph.set_output("rotated", qkv);
+        });
+    }
+
+    #[test]
+    fn a_gradient_with_another_inverse_behind_it_keeps_its_rotation() {
+        let fact = "a_gradient_with_another_inverse_behind_it_keeps_its_rotation";
+        shows(fact, fuse_rotation, |graph| {
+            let x = input(graph, "x", &[1, 3, 6]);
+            let qkv = rotate(graph, x, 10.0, false);
+            attention_and_gradient(graph, qkv, 20.0);
+        });
+    }
+
+    #[test]
+    fn attention_over_what_was_turned_back_is_left_alone() {
+        leaves_alone(fuse_rotation, |graph| {
+            let x = input(graph, "x", &[1, 3, 6]);
+            let qkv = rotate(graph, x, 10.0, true);
+            let mixed = graph.add(Attention { heads: 1, rope_theta: None }.into(), &[qkv])[0];
+            graph.set_output("mixed", mixed);
+        });
+    }
+
+    #[test]
+    fn attention_with_other_heads_is_left_alone() {
+        leaves_alone(fuse_rotation, |graph| {
+            let x = input(graph, "x", &[1, 3, 12]);
+            let qkv = rotate(graph, x, 10.0, false);
+            let mixed = graph.add(Attention { heads: 2, rope_theta: None }.into(), &[qkv])[0];
+            graph.set_output("mixed", mixed);
+        });
     }
 }

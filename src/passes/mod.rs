@@ -11,6 +11,8 @@ mod narrow_reads;
 mod remove_detach;
 mod remove_unread;
 mod share_equal;
+#[cfg(test)]
+mod testing;
 
 use crate::graph::{Graph, verify};
 

@@ -24,7 +24,7 @@ pub fn narrow_reads(graph: &mut Graph) {
             Op::Linear(_) | Op::SwiGlu(_) | Op::RmsNorm(_) | Op::Scale(_) => 1,
             _ => continue,
         };
-        if graph.results(wide.node).iter().skip(1).any(|&other| !graph.readers(other).is_empty()) {
+        if graph.results(wide.node).iter().skip(1).any(|&other| graph.is_read(other)) {
             continue;
         }
         let op = graph.op(wide.node).clone();
@@ -49,4 +49,88 @@ pub fn narrow_reads(graph: &mut Graph) {
 fn is_position_slice(graph: &Graph, node: NodeId) -> bool {
     matches!(graph.op(node), Op::Slice(Slice { axis: 1, .. }))
         && graph.ty(graph.results(node)[0]).shape.len() == 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::narrow_reads;
+    use crate::graph::ops::{Add, Attention, Linear, RmsNorm, Scale, Slice, SwiGlu, Transpose};
+    use crate::graph::{Graph, Value};
+    use crate::passes::testing::{input, leaves_alone, shows};
+
+    fn first_position(graph: &mut Graph, x: Value) -> Value {
+        graph.add1(Slice { axis: 1, start: 0, end: 1 }.into(), &[x])
+    }
+
+    #[test]
+    fn only_the_position_that_is_read_goes_through_the_last_block() {
+        shows("only_the_position_that_is_read_goes_through_the_last_block", narrow_reads, |graph| {
+            let qkv = input(graph, "qkv", &[2, 5, 12]);
+            let x = input(graph, "x", &[2, 5, 4]);
+            let [out, up, down] = [("out", [4, 4]), ("up", [6, 4]), ("down", [4, 3])]
+                .map(|(name, shape)| input(graph, name, &shape));
+            let mixed = graph.add(Attention { heads: 1, rope_theta: None }.into(), &[qkv])[0];
+            let change = graph.add1(Linear.into(), &[mixed, out]);
+            let sum = graph.add1(Add.into(), &[x, change]);
+            let x = graph.add(RmsNorm { eps: 0.1 }.into(), &[sum])[0];
+            let wide = graph.add1(Linear.into(), &[x, up]);
+            let hidden = graph.add1(SwiGlu.into(), &[wide]);
+            let change = graph.add1(Linear.into(), &[hidden, down]);
+            let last = graph.add1(Scale { factor: 0.5 }.into(), &[change]);
+            let read = first_position(graph, last);
+            graph.set_output("read", read);
+        });
+    }
+
+    #[test]
+    fn a_sum_of_a_value_with_itself_is_narrowed_once() {
+        shows("a_sum_of_a_value_with_itself_is_narrowed_once", narrow_reads, |graph| {
+            let x = input(graph, "x", &[2, 5, 4]);
+            let twice = graph.add1(Add.into(), &[x, x]);
+            let read = first_position(graph, twice);
+            graph.set_output("read", read);
+        });
+    }
+
+    #[test]
+    fn a_value_that_anything_else_reads_is_computed_whole() {
+        leaves_alone(narrow_reads, |graph| {
+            let x = input(graph, "x", &[2, 5, 4]);
+            let doubled = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+            let read = first_position(graph, doubled);
+            graph.set_output("read", read);
+            graph.set_output("whole", doubled);
+        });
+    }
+
+    #[test]
+    fn a_norm_whose_factors_are_kept_for_its_gradient_is_computed_whole() {
+        leaves_alone(narrow_reads, |graph| {
+            let x = input(graph, "x", &[2, 5, 4]);
+            let norm = graph.add(RmsNorm { eps: 0.1 }.into(), &[x]);
+            let read = first_position(graph, norm[0]);
+            graph.set_output("read", read);
+            graph.set_output("factors", norm[1]);
+        });
+    }
+
+    #[test]
+    fn a_slice_of_what_mixes_positions_stays_where_it_is() {
+        leaves_alone(narrow_reads, |graph| {
+            let x = input(graph, "x", &[2, 5, 4]);
+            let turned = graph.add1(Transpose.into(), &[x]);
+            let read = first_position(graph, turned);
+            graph.set_output("read", read);
+        });
+    }
+
+    #[test]
+    fn a_slice_of_columns_is_no_read_of_positions() {
+        leaves_alone(narrow_reads, |graph| {
+            let x = input(graph, "x", &[2, 4]);
+            let doubled = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+            let read = first_position(graph, doubled);
+            graph.set_output("read", read);
+        });
+    }
 }

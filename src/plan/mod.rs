@@ -267,3 +267,275 @@ fn assign_offsets(intervals: &[Interval]) -> (BTreeMap<Value, usize>, usize) {
     }
     (offsets, arena_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    use super::{ALIGNMENT, Location, Plan, plan, verify};
+    use crate::graph::ops::{Add, Assign, Linear, Reshape, RmsNorm, Scale};
+    use crate::graph::{Graph, Phase, TensorType, Value};
+
+    fn input(graph: &mut Graph, name: &str, shape: &[usize]) -> Value {
+        graph.input(name, TensorType::f32(shape))
+    }
+
+    fn scale(graph: &mut Graph, x: Value, factor: f32) -> Value {
+        graph.add1(Scale { factor }.into(), &[x])
+    }
+
+    /// Returns the plan of `y = ((2x) * 3) + 2x` over 8 elements.
+    fn small() -> Plan {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x", &[8]);
+        let doubled = scale(&mut graph, x, 2.0);
+        let more = scale(&mut graph, doubled, 3.0);
+        let sum = graph.add1(Add.into(), &[more, doubled]);
+        graph.set_output("y", sum);
+        plan(&graph)
+    }
+
+    fn blame(plan: &Plan) -> Vec<String> {
+        match verify(plan) {
+            Ok(()) => Vec::new(),
+            Err(violations) => violations.into_iter().map(|violation| violation.0).collect(),
+        }
+    }
+
+    fn arena(plan: &Plan, call: usize) -> usize {
+        match plan.calls[call].outputs[0].location {
+            Location::Arena(offset) => offset,
+            Location::Named(_) => panic!("call {call} writes to the arena"),
+        }
+    }
+
+    #[test]
+    fn values_that_live_at_once_lie_side_by_side() {
+        let plan = small();
+        assert_eq!(blame(&plan), [] as [&str; 0]);
+        assert_eq!([arena(&plan, 0), arena(&plan, 1)], [0, ALIGNMENT]);
+        assert_eq!(plan.arena_bytes, 2 * ALIGNMENT);
+    }
+
+    #[test]
+    fn memory_is_used_again_once_its_value_is_dead() {
+        let mut graph = Graph::new();
+        let mut x = input(&mut graph, "x", &[8]);
+        for _ in 0..6 {
+            x = scale(&mut graph, x, 2.0);
+        }
+        graph.set_output("y", x);
+        let plan = plan(&graph);
+        assert_eq!(plan.calls.len(), 6);
+        assert_eq!(plan.arena_bytes, 2 * ALIGNMENT);
+    }
+
+    #[test]
+    fn the_verifier_finds_an_output_over_an_input() {
+        let mut plan = small();
+        plan.calls[1].outputs[0].location = plan.calls[0].outputs[0].location;
+        let found = blame(&plan);
+        assert_eq!(found[0], "call 1, `scale`: output 0 overlaps an input");
+    }
+
+    #[test]
+    fn the_verifier_finds_a_read_of_what_was_overwritten() {
+        let mut plan = small();
+        // The second call reads nothing of the arena and overwrites what the third still needs.
+        plan.calls[1].inputs = plan.calls[0].inputs.clone();
+        plan.calls[1].outputs = plan.calls[0].outputs.clone();
+        plan.calls[1].outputs[0].ty = TensorType::f32(&[4]);
+        let found = blame(&plan);
+        assert!(
+            found.contains(&"call 2, `add`: reads f32[8] at 0, which does not hold it".to_string()),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn the_verifier_finds_an_offset_that_is_not_aligned() {
+        let mut plan = small();
+        plan.calls[1].outputs[0].location = Location::Arena(ALIGNMENT - 4);
+        let found = blame(&plan);
+        assert_eq!(found[0], "call 1, `scale`: output 0 at 60 is outside the arena or not aligned");
+    }
+
+    #[test]
+    fn the_verifier_finds_an_output_beyond_the_arena() {
+        let mut plan = small();
+        plan.arena_bytes -= ALIGNMENT;
+        assert_eq!(blame(&plan), ["call 1, `scale`: output 0 at 64 is outside the arena or not aligned"]);
+    }
+
+    #[test]
+    fn the_verifier_finds_an_input_that_is_overwritten() {
+        let mut plan = small();
+        plan.calls[1].outputs[0].location = plan.calls[0].inputs[0].location;
+        let found = blame(&plan);
+        assert_eq!(found[0], "call 1, `scale`: overwrites `x`");
+    }
+
+    #[test]
+    fn the_verifier_finds_an_output_read_before_it_is_written() {
+        let mut plan = small();
+        plan.calls[0].inputs = plan.calls[2].outputs.clone();
+        assert_eq!(blame(&plan)[0], "call 0, `scale`: reads `y` before it is written");
+    }
+
+    #[test]
+    fn the_verifier_finds_outputs_of_one_call_that_overlap() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x", &[2, 8]);
+        let norm = graph.add(RmsNorm { eps: 0.1 }.into(), &[x]);
+        let [y, factor] = [norm[0], norm[1]].map(|value| scale(&mut graph, value, 1.0));
+        graph.set_output("y", y);
+        graph.set_output("factor", factor);
+        let mut plan = plan(&graph);
+        plan.calls[0].outputs[1].location = plan.calls[0].outputs[0].location;
+        assert_eq!(blame(&plan)[0], "call 0, `rms_norm`: output 1 overlaps another");
+    }
+
+    #[test]
+    fn views_make_no_call_and_share_memory() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x", &[2, 4]);
+        let doubled = scale(&mut graph, x, 2.0);
+        let flat = graph.add1(Reshape { shape: vec![8] }.into(), &[doubled]);
+        let y = scale(&mut graph, flat, 3.0);
+        graph.set_output("y", y);
+        let plan = plan(&graph);
+        assert_eq!(plan.calls.len(), 2);
+        assert_eq!(plan.calls[1].inputs[0].location, plan.calls[0].outputs[0].location);
+        assert_eq!(plan.calls[1].inputs[0].ty, TensorType::f32(&[8]));
+    }
+
+    #[test]
+    fn a_view_of_an_input_is_the_input() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x", &[2, 4]);
+        let flat = graph.add1(Reshape { shape: vec![8] }.into(), &[x]);
+        let y = scale(&mut graph, flat, 3.0);
+        graph.set_output("y", y);
+        let plan = plan(&graph);
+        let Location::Named(index) = plan.calls[0].inputs[0].location else { panic!("x is named") };
+        assert_eq!(plan.memory[index].name, "x");
+    }
+
+    #[test]
+    fn an_update_writes_to_its_memory_after_everything_has_read_it() {
+        let mut graph = Graph::new();
+        let [memory, x] = ["memory", "x"].map(|name| input(&mut graph, name, &[8]));
+        let sum = graph.add1(Add.into(), &[memory, x]);
+        graph.add1(Assign.into(), &[memory, sum]);
+        let late = scale(&mut graph, memory, 2.0);
+        graph.set_output("old", late);
+        let plan = plan(&graph);
+        let names: Vec<_> = plan.calls.iter().map(|call| call.op.as_operation().name()).collect();
+        assert_eq!(names, ["add", "scale", "assign"]);
+        assert_eq!(plan.calls[2].outputs[0].location, plan.calls[1].inputs[0].location);
+    }
+
+    #[test]
+    fn costs_count_products_and_every_byte_read_or_written() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x", &[2, 3]);
+        let w = input(&mut graph, "w", &[5, 3]);
+        let y = graph.add1(Linear.into(), &[x, w]);
+        let z = scale(&mut graph, y, 2.0);
+        graph.set_output("z", z);
+        let plan = plan(&graph);
+        assert_eq!(plan.flops(), 2 * 2 * 3 * 5);
+        let work = plan.work()[&Phase::Forward];
+        assert_eq!((work.calls, work.flops), (2, plan.flops()));
+        assert_eq!(work.bytes, 4 * (2 * 3 + 5 * 3 + 2 * 5 + 2 * 5 + 2 * 5));
+        assert_eq!(plan.named_bytes(), 4 * (2 * 3 + 5 * 3 + 2 * 5));
+        assert_eq!(plan.peak_bytes(), plan.named_bytes() + plan.arena_bytes);
+    }
+
+    #[test]
+    fn what_the_backward_pass_reads_is_kept() {
+        let mut graph = Graph::new();
+        let x = input(&mut graph, "x", &[8]);
+        let kept = scale(&mut graph, x, 2.0);
+        let dropped = scale(&mut graph, kept, 3.0);
+        let loss = scale(&mut graph, dropped, 4.0);
+        graph.set_output("loss", loss);
+        graph.set_phase(Phase::Backward);
+        let first = scale(&mut graph, x, 0.5);
+        let gradient = graph.add1(Add.into(), &[first, kept]);
+        graph.set_output("gradient", gradient);
+        assert_eq!(plan(&graph).kept_bytes, ALIGNMENT);
+    }
+
+    /// Builds a graph of sums, factors, and views from random choices, over tensors of different sizes.
+    fn random(choices: &[(u8, usize, usize)]) -> Graph {
+        let mut graph = Graph::new();
+        let mut values: Vec<Value> = [8, 24, 40]
+            .into_iter()
+            .enumerate()
+            .map(|(index, size)| input(&mut graph, &format!("x{index}"), &[size, 2]))
+            .collect();
+        for &(kind, first, second) in choices {
+            let a = values[first % values.len()];
+            let ty = graph.ty(a).clone();
+            let value = match kind % 4 {
+                0 => scale(&mut graph, a, 2.0),
+                1 => {
+                    let b = values[second % values.len()];
+                    let b = if graph.ty(b) == &ty { b } else { a };
+                    graph.add1(Add.into(), &[a, b])
+                }
+                2 => graph.add1(Reshape { shape: ty.shape.iter().rev().copied().collect() }.into(), &[a]),
+                _ => graph.add(RmsNorm { eps: 0.1 }.into(), &[a])[0],
+            };
+            values.push(value);
+        }
+        let last = scale(&mut graph, values[values.len() - 1], 1.0);
+        graph.set_output("last", last);
+        graph
+    }
+
+    proptest! {
+        #[test]
+        fn live_values_never_overlap(choices in proptest::collection::vec((any::<u8>(), any::<usize>(), any::<usize>()), 1..40)) {
+            let graph = random(&choices);
+            let plan = plan(&graph);
+            prop_assert_eq!(verify(&plan), Ok(()));
+            // What each byte of the arena holds, by the number of the output that wrote it, against what
+            // the graph says each call reads.
+            let mut holds: BTreeMap<usize, Value> = BTreeMap::new();
+            let order = graph.order();
+            let working = order.iter().filter(|&&node| {
+                let op = graph.op(node);
+                !matches!(op, crate::graph::Op::Input(_)) && !op.as_operation().is_view()
+            });
+            let mut source: BTreeMap<Value, Value> = BTreeMap::new();
+            for &node in &order {
+                for value in graph.results(node) {
+                    let view = graph.op(node).as_operation().is_view();
+                    let of = if view { source[&graph.operands(node)[0]] } else { value };
+                    source.insert(value, of);
+                }
+            }
+            for (call, &node) in plan.calls.iter().zip(working) {
+                for (place, value) in call.inputs.iter().zip(graph.operands(node)) {
+                    if let Location::Arena(offset) = place.location {
+                        for byte in (offset..offset + place.ty.bytes()).step_by(4) {
+                            prop_assert_eq!(holds.get(&byte), Some(&source[&value]));
+                        }
+                    }
+                }
+                for (place, value) in call.outputs.iter().zip(graph.results(node)) {
+                    if let Location::Arena(offset) = place.location {
+                        prop_assert!(offset + place.ty.bytes() <= plan.arena_bytes);
+                        for byte in (offset..offset + place.ty.bytes()).step_by(4) {
+                            holds.insert(byte, value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

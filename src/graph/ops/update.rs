@@ -288,3 +288,41 @@ impl Operation for Assign {
         &[(0, 0)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Primitives, atan2};
+
+    #[test]
+    fn the_series_of_atan2_is_exact_to_f32_in_every_direction_of_its_half_plane() {
+        let mut points = vec![
+            (0.0, 0.0),
+            (1.0, 0.0),
+            (-1.0, 0.0),
+            (0.0, 1.0),
+            (1e-20, 1e-20),
+            (-1e-20, 3.0),
+            (7.0, 1e-20),
+        ];
+        for step in 0..200 {
+            let angle = (f64::from(step) / 199.0 - 0.5) * std::f64::consts::PI;
+            for size in [1e-6, 1.0, 1e6] {
+                points.push(((size * angle.sin()) as f32, (size * angle.cos()).max(0.0) as f32));
+            }
+        }
+        let mut p = Primitives::new();
+        let y = p.data("y", &[points.len()], points.iter().map(|point| point.0).collect());
+        let x = p.data("x", &[points.len()], points.iter().map(|point| point.1).collect());
+        let angle = atan2(&mut p, y, x);
+        let found = p.run(&[angle]).remove(0);
+        for ((y, x), found) in points.into_iter().zip(found) {
+            let exact = f64::from(y).atan2(f64::from(x));
+            // About ten roundings lead to the angle.
+            let tolerance = 10.0 * f64::from(f32::EPSILON) * (exact.abs() + 1e-30);
+            assert!(
+                (f64::from(found) - exact).abs() <= tolerance,
+                "atan2({y:e}, {x:e}) = {found}, not {exact}"
+            );
+        }
+    }
+}

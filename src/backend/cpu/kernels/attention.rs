@@ -16,15 +16,17 @@
 //!
 //! ```text
 //! p = exp(q' k'ᵀ - lse)      dv = pᵀ dout       dp = dout vᵀ
-//! ds = p (dp - Σ dout out)   dq' = ds k'        dk' = dsᵀ q'
+//! ds = p (dp - Σ p dp)       dq' = ds k'        dk' = dsᵀ q'
 //! ```
+
+use pulp::{Arch, Simd, WithSimd};
 
 use super::Store;
 use super::layout::transpose;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
 use super::scratch::{aligned, carve, with_scratch};
-use super::simd::{LANES, dot, exp_below, ln, vectorised};
+use super::simd::{LANES, exp, ln, vectorised};
 
 /// Queries whose scores are held at a time, side by side.
 const QUERIES: usize = 32;
@@ -113,10 +115,7 @@ pub fn attention(
                     let factors = vectorised(
                         #[inline(always)]
                         || {
-                            let (highest, sums) = match columns {
-                                PANEL => softmax_columns::<PANEL>(weights),
-                                _ => softmax_columns::<QUERIES>(weights),
-                            };
+                            let (highest, sums) = softmax_columns(weights, columns);
                             let mut log_sums = [0.0; QUERIES];
                             let mut factors = [0.0; QUERIES];
                             for i in 0..QUERIES {
@@ -168,12 +167,10 @@ pub fn attention(
 ///
 /// # Shapes
 ///
-/// `dqkv`, `qkv` `[B, T, 3D]`, `out`, `dout` `[B, T, D]`, `lse` `[B, H, T]`; `out` and `lse` as the
-/// forward pass left them.
+/// `dqkv`, `qkv` `[B, T, 3D]`, `lse` `[B, H, T]` as the forward pass left it, `dout` `[B, T, D]`.
 pub fn attention_grad(
     dqkv: &mut [f32],
     qkv: &[f32],
-    out: &[f32],
     lse: &[f32],
     dout: &[f32],
     rope: Option<Rope<'_>>,
@@ -182,8 +179,7 @@ pub fn attention_grad(
     let AttentionShape { batch, positions, heads, head_width } = shape;
     check(shape, qkv, rope);
     assert_eq!(dqkv.len(), qkv.len());
-    assert_eq!(out.len() * 3, qkv.len());
-    assert_eq!(dout.len(), out.len());
+    assert_eq!(dout.len() * 3, qkv.len());
     assert_eq!(lse.len(), batch * heads * positions);
     let width = shape.width();
     let padded = head_width.next_multiple_of(PANEL);
@@ -210,7 +206,7 @@ pub fn attention_grad(
                 source.take(v, 2, None, 1.0);
                 let (row, head) = (task / heads, task % heads);
                 let first = row * positions * width + head * head_width;
-                let (out, dout) = (&out[first..], &dout[first..]);
+                let dout = &dout[first..];
                 vectorised(
                     #[inline(always)]
                     || take_rows(dy, dout, width, padded, head_width),
@@ -223,22 +219,18 @@ pub fn attention_grad(
                     turn(turned_dy, &dy[start * padded..], padded, count, head_width);
                     scores(weights, k, turned, columns, shape);
                     scores(dscores, v, turned_dy, columns, shape);
-                    // Lanes beyond the last query hold nothing; their weights become one, which no sum reads.
-                    let (mut log_sums, mut means) = ([0.0; QUERIES], [0.0; QUERIES]);
+                    // Columns beyond the last query hold zeros; their weights become one, which no sum reads.
+                    let mut log_sums = [0.0; QUERIES];
                     log_sums[..count].copy_from_slice(&lse[start..start + count]);
-                    vectorised(
+                    let means = vectorised(
                         #[inline(always)]
-                        || {
-                            for (i, mean) in means[..count].iter_mut().enumerate() {
-                                let at = (start + i) * width;
-                                *mean = dot(&out[at..at + head_width], &dout[at..at + head_width]);
-                            }
-                            match columns {
-                                PANEL => dscore_columns::<PANEL>(weights, dscores, &log_sums, &means),
-                                _ => dscore_columns::<QUERIES>(weights, dscores, &log_sums, &means),
-                            }
-                        },
+                        || weight_columns(weights, dscores, &log_sums, columns),
                     );
+                    Arch::new().dispatch(Centre {
+                        weights: &*weights,
+                        dscores: &mut *dscores,
+                        means: &means,
+                    });
                     let store = if start == 0 { Store::Replace } else { Store::Add };
                     let by_key = |left: &[f32], right: &[f32], target: &mut [f32]| {
                         PanelProduct {
@@ -369,51 +361,96 @@ fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: us
     transpose(turned, QUERIES, rows, stride, count, width);
 }
 
-/// Replaces the scores of the first `COLUMNS` queries by `e^(score - highest)`; returns the highest score and
-/// the sum of each column.
+/// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.
 #[inline(always)]
-fn softmax_columns<const COLUMNS: usize>(weights: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
+fn softmax_columns(weights: &mut [f32], columns: usize) -> ([f32; QUERIES], [f32; QUERIES]) {
     let (rows, _) = weights.as_chunks_mut::<QUERIES>();
-    let mut highest = [f32::NEG_INFINITY; COLUMNS];
-    for row in rows.iter() {
-        for (highest, &score) in highest.iter_mut().zip(row) {
-            *highest = if score > *highest { score } else { *highest };
-        }
-    }
-    let mut sums = [0.0; COLUMNS];
-    for row in rows {
-        for ((score, highest), sum) in row.iter_mut().zip(&highest).zip(&mut sums) {
-            *score = exp_below(*score - highest);
-            *sum += *score;
-        }
-    }
     let (mut all_highest, mut all_sums) = ([0.0; QUERIES], [1.0; QUERIES]);
-    all_highest[..COLUMNS].copy_from_slice(&highest);
-    all_sums[..COLUMNS].copy_from_slice(&sums);
+    for start in (0..columns).step_by(LANES) {
+        let mut highest = [f32::NEG_INFINITY; LANES];
+        for row in rows.iter() {
+            for (highest, &score) in highest.iter_mut().zip(lanes(row, start)) {
+                *highest = if score > *highest { score } else { *highest };
+            }
+        }
+        let mut sums = [0.0; LANES];
+        for row in rows.iter_mut() {
+            let scores = lanes_mut(row, start);
+            for i in 0..LANES {
+                scores[i] = exp(scores[i] - highest[i]);
+                sums[i] += scores[i];
+            }
+        }
+        *lanes_mut(&mut all_highest, start) = highest;
+        *lanes_mut(&mut all_sums, start) = sums;
+    }
     (all_highest, all_sums)
 }
 
-/// Replaces, for the first `COLUMNS` queries, scores by weights `p = e^(score - log_sum)` and `dp` by
-/// `ds = p (dp - mean)`.
+/// Replaces scores by weights `p = e^(score - log_sum)`; returns `Σ p dp` of each column.
 #[inline(always)]
-fn dscore_columns<const COLUMNS: usize>(
+fn weight_columns(
     weights: &mut [f32],
-    dscores: &mut [f32],
+    dscores: &[f32],
     log_sums: &[f32; QUERIES],
-    means: &[f32; QUERIES],
-) {
+    columns: usize,
+) -> [f32; QUERIES] {
+    let mut all_means = [0.0; QUERIES];
     let (weights, _) = weights.as_chunks_mut::<QUERIES>();
-    let (dscores, _) = dscores.as_chunks_mut::<QUERIES>();
-    for (weights, dscores) in weights.iter_mut().zip(dscores) {
-        let mut new_weights = [0.0; COLUMNS];
-        let mut new_dscores = [0.0; COLUMNS];
-        for i in 0..COLUMNS {
-            new_weights[i] = exp_below(weights[i] - log_sums[i]);
-            new_dscores[i] = new_weights[i] * (dscores[i] - means[i]);
+    let (dscores, _) = dscores.as_chunks::<QUERIES>();
+    for start in (0..columns).step_by(LANES) {
+        let log_sums = *lanes(log_sums, start);
+        let mut means = [0.0; LANES];
+        for (weights, dscores) in weights.iter_mut().zip(dscores.iter()) {
+            let (weights, dscores) = (lanes_mut(weights, start), *lanes(dscores, start));
+            let mut new = *weights;
+            for i in 0..LANES {
+                new[i] = exp(new[i] - log_sums[i]);
+                means[i] += new[i] * dscores[i];
+            }
+            *weights = new;
         }
-        weights[..COLUMNS].copy_from_slice(&new_weights);
-        dscores[..COLUMNS].copy_from_slice(&new_dscores);
+        *lanes_mut(&mut all_means, start) = means;
     }
+    all_means
+}
+
+/// `ds = p (dp - mean)`, with a mean per column.
+///
+/// Spelled out in registers: left to itself, the compiler vectorises along the rows and gathers.
+struct Centre<'a> {
+    weights: &'a [f32],
+    dscores: &'a mut [f32],
+    means: &'a [f32; QUERIES],
+}
+
+impl WithSimd for Centre<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (means, _) = S::as_simd_f32s(self.means);
+        let (weights, _) = S::as_simd_f32s(self.weights);
+        let (dscores, _) = S::as_mut_simd_f32s(self.dscores);
+        for (weights, dscores) in weights.chunks_exact(means.len()).zip(dscores.chunks_exact_mut(means.len()))
+        {
+            for ((weight, dscore), mean) in weights.iter().zip(dscores).zip(means) {
+                *dscore = simd.mul_f32s(*weight, simd.sub_f32s(*dscore, *mean));
+            }
+        }
+    }
+}
+
+/// Returns one register of a row of scores.
+#[inline(always)]
+fn lanes(row: &[f32; QUERIES], start: usize) -> &[f32; LANES] {
+    row[start..].first_chunk().expect("a row is a whole number of registers")
+}
+
+/// Returns one register of a row of scores, to be written.
+#[inline(always)]
+fn lanes_mut(row: &mut [f32; QUERIES], start: usize) -> &mut [f32; LANES] {
+    row[start..].first_chunk_mut().expect("a row is a whole number of registers")
 }
 
 fn check(shape: AttentionShape, qkv: &[f32], rope: Option<Rope<'_>>) {
@@ -519,7 +556,15 @@ fn mixed_pieces<const SIZE: usize>(
 /// `target = factor x`.
 #[inline(always)]
 fn scaled(target: &mut [f32], x: &[f32], factor: f32) {
-    for (target, x) in target.iter_mut().zip(x) {
+    let (targets, target_tail) = target.as_chunks_mut::<8>();
+    let (pieces, tail) = x.as_chunks::<8>();
+    for (target, piece) in targets.iter_mut().zip(pieces) {
+        *target = piece.map(
+            #[inline(always)]
+            |x| x * factor,
+        );
+    }
+    for (target, x) in target_tail.iter_mut().zip(tail) {
         *target = x * factor;
     }
 }
@@ -606,7 +651,7 @@ mod tests {
             let (mut out, mut lse) = (vec![0.0; qkv.len() / 3], vec![0.0; batch * heads * positions]);
             let mut dqkv = vec![0.0; qkv.len()];
             attention(&mut out, &mut lse, &qkv, rope, shape);
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, rope, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, rope, shape);
             let (cos, sin, dout) = (wide(&cos), wide(&sin), wide(&dout));
             let tables = rotate.then_some((&cos[..], &sin[..]));
             let exact = differences(&wide(&qkv), |qkv| inner(&naive(qkv, tables, shape), &dout));
@@ -625,7 +670,7 @@ mod tests {
             let (mut out, mut lse) = (vec![0.0; positions * head_width], vec![0.0; positions]);
             let mut dqkv = vec![0.0; qkv.len()];
             attention(&mut out, &mut lse, &qkv, None, shape);
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, None, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, None, shape);
 
             let scale = 1.0 / (head_width as f64).sqrt();
             let at = |third: usize, i: usize, c: usize| f64::from(qkv[(i * 3 + third) * head_width + c]);
@@ -664,7 +709,7 @@ mod tests {
             let (mut out, mut lse, mut dqkv) =
                 (vec![0.0; dout.len()], vec![0.0; 3 * 4 * 70], vec![0.0; qkv.len()]);
             attention(&mut out, &mut lse, &qkv, rope, shape);
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, rope, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, rope, shape);
             [out, lse, dqkv].concat()
         });
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The result is cut into tiles; each tile is one task and one call of the `gemm` crate on the thread that
-//! runs it. A product of two tiles sums over the whole depth in one call, so the cut does not show.
+//! runs it. A tile sums over the whole depth, so no sum crosses a task.
 
 use std::ops::Range;
 

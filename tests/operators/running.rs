@@ -1,0 +1,111 @@
+//! Runs small graphs on a device and compares what comes out.
+
+use std::collections::BTreeMap;
+
+use hrmc::backend::{Device, Executable, Session};
+use hrmc::graph::luminal::updated_inputs;
+use hrmc::graph::ops::Scale;
+use hrmc::graph::{Graph, Op, TensorType, Value, verify};
+use hrmc::plan::plan;
+
+use crate::samples::{Agreement, Sample, Values};
+
+/// Everything a graph computes, by name: its outputs, and the memory it overwrites.
+pub type Results = BTreeMap<String, Vec<f32>>;
+
+/// Adds the inputs of a sample, `input.0`, `input.1`, ….
+pub fn add_inputs(graph: &mut Graph, inputs: &[(TensorType, Values)]) -> Vec<Value> {
+    inputs
+        .iter()
+        .enumerate()
+        .map(|(index, (ty, _))| graph.input(&format!("input.{index}"), ty.clone()))
+        .collect()
+}
+
+/// Returns the graph of one operator: `output.0`, `output.1`, …, or the memory it overwrites.
+pub fn graph_of(sample: &Sample) -> Graph {
+    let mut graph = Graph::new();
+    let mut inputs = add_inputs(&mut graph, &sample.inputs);
+    if sample.op.as_operation().is_view() {
+        // A named output has memory of its own, so what is viewed must not be an input.
+        inputs[0] = graph.add1(Scale { factor: 1.0 }.into(), &[inputs[0]]);
+    }
+    let outputs = graph.add(sample.op.clone(), &inputs);
+    let replaced: Vec<usize> = sample.op.as_operation().in_place().iter().map(|pair| pair.1).collect();
+    for (index, output) in outputs.into_iter().enumerate() {
+        if !replaced.contains(&index) {
+            graph.set_output(&format!("output.{index}"), output);
+        }
+    }
+    assert_eq!(verify(&graph), Ok(()));
+    graph
+}
+
+/// A graph loaded on a device.
+pub struct Loaded {
+    session: Session,
+    results: Vec<String>,
+}
+
+impl Loaded {
+    pub fn new(graph: Graph, device: Device) -> Self {
+        let mut results: Vec<String> = graph.outputs().keys().cloned().collect();
+        for node in graph.order() {
+            results.extend(updated_inputs(&graph, node).into_iter().map(|(name, _)| name));
+        }
+        let executable = match device {
+            Device::Cpu => Executable::Planned(plan(&graph)),
+            Device::Reference => Executable::Decomposed(graph),
+        };
+        let mut session = Session::new(2).expect("two threads can start");
+        session.load("program", executable).expect("small programs fit");
+        Loaded { session, results }
+    }
+
+    pub fn set(&mut self, name: &str, values: &Values) {
+        match values {
+            Values::F32(values) => self.session.f32_mut(name).copy_from_slice(values),
+            Values::I32(values) => self.session.i32_mut(name).copy_from_slice(values),
+        }
+    }
+
+    /// Sets `input.0`, `input.1`, … and runs.
+    pub fn run(&mut self, inputs: &[(TensorType, Values)]) -> Results {
+        for (index, (_, values)) in inputs.iter().enumerate() {
+            self.set(&format!("input.{index}"), values);
+        }
+        self.session.run("program");
+        self.results.iter().map(|name| (name.clone(), self.session.f32(name).to_vec())).collect()
+    }
+}
+
+/// Says where two results differ by more than their agreement allows, if anywhere.
+///
+/// Sums of the samples have at most some forty terms no larger than four; rounding them in another order moves
+/// the sum by far less than `40 * 4 * f32::EPSILON`, about 2e-5.
+pub fn difference(found: &Results, expected: &Results, agreement: Agreement) -> Option<String> {
+    assert!(found.keys().eq(expected.keys()), "both have the same results");
+    let tolerance = match agreement {
+        Agreement::Exact => 0.0,
+        Agreement::Rounded => 2e-5,
+    };
+    for (name, expected) in expected {
+        for (at, (&found, &expected)) in found[name].iter().zip(expected).enumerate() {
+            let within = (found - expected).abs() <= tolerance * (1.0 + expected.abs());
+            if !within {
+                return Some(format!("{name}[{at}] is {found}, expected {expected}"));
+            }
+        }
+    }
+    None
+}
+
+/// Returns the operators of a graph, inputs left out.
+pub fn operators(graph: &Graph) -> Vec<&'static str> {
+    graph
+        .order()
+        .into_iter()
+        .filter(|&node| !matches!(graph.op(node), Op::Input(_)))
+        .map(|node| graph.op(node).as_operation().name())
+        .collect()
+}
