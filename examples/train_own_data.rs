@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for _ in 0..steps {
         let report = trainer.step();
-        if report.step % 100 == 0 {
+        if report.step.is_multiple_of(100) {
             println!("step {:>4}: loss {:.4}", report.step, report.metrics.means().loss);
         }
     }
@@ -103,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:.1}% of 200 new rows sorted right", 100.0 * means.exact_accuracy.unwrap_or(0.0));
 
     let question = Question { tokens: vec![3, 1, 4, 1, 5, 8, 2, 6], puzzle: 0 };
-    if let Some(solved) = trainer.solve(&[question.clone()])?.last() {
+    if let Some(solved) = trainer.solve(std::slice::from_ref(&question))?.last() {
         println!("{:?} -> {:?}", question.tokens, solved.predictions[0]);
     }
     Ok(())
