@@ -89,7 +89,8 @@ pub fn coloured(drawing: &Drawing) -> String {
     let mut text = String::new();
     for line in &drawing.lines {
         for cell in line {
-            let style = role_style(cell.role);
+            // Space shows no style, and dropping it keeps the text short.
+            let style = if cell.text.trim().is_empty() { Style::new() } else { role_style(cell.role) };
             text.push_str(&format!("{style}{}{style:#}", cell.text));
         }
         text.push('\n');

@@ -294,7 +294,7 @@ impl Training<'_> {
             let is_due = self.eval_every.is_some_and(|every| report.step.is_multiple_of(every));
             if is_due || report.step == self.stop {
                 let before = Instant::now();
-                if let Some(evaluation) = self.evaluate(&progress)? {
+                if let Some(evaluation) = self.evaluate(&mut progress)? {
                     latest = Some(evaluation);
                 }
                 self.save_last()?;
@@ -320,23 +320,16 @@ impl Training<'_> {
     }
 
     /// Evaluates, logs the result and keeps the checkpoint if it is the best so far.
-    fn evaluate(&mut self, progress: &Progress) -> Result<Option<Evaluation>, Failure> {
+    fn evaluate(&mut self, progress: &mut Progress) -> Result<Option<Evaluation>, Failure> {
         if self.request.limit == Some(0) {
             return Ok(None);
         }
         let step = self.trainer.steps_done();
         let interrupt = self.interrupt.clone();
-        let mut bar: Option<Progress> = None;
         let evaluation = self.trainer.evaluate(self.test, self.request, &mut |done| {
-            let bar = bar.get_or_insert_with(|| Progress::new("evaluating", 0, done.total as u64));
-            if done.examples < done.total {
-                bar.show(done.examples as u64, String::new);
-            }
+            progress.aside(|| format!("evaluating {}/{}", done.examples, done.total));
             if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if let Some(bar) = &bar {
-            bar.clear();
-        }
         let Some(evaluation) = evaluation.map_err(fail)? else { return Ok(None) };
         self.log.append(&MetricsLine::evaluation(step, &evaluation)).map_err(fail)?;
         let means = evaluation.metrics.means();
