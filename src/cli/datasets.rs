@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::failure::{Failure, fail};
 use super::project::Project;
-use super::terminal::counted;
+use super::spec::{self, Spec};
+use crate::check::{DatasetShape, check_dataset};
 use crate::data::{
     Augment, BuiltDataset, Copies, Dataset, MazeRequest, Metadata, PuzzleKind, Split, SudokuRequest,
     SudokuSize, generate_maze_splits, generate_sudoku_splits,
@@ -64,13 +65,13 @@ pub fn puzzle_rows(model: &Model, project: &Project) -> Result<PuzzleRows, Failu
     }
 }
 
-/// Opens or generates the data of `model` and checks that the model fits it.
+/// Opens or generates the data of `model`; [`check_fit`] says whether the two belong together.
 ///
 /// `folder` replaces what the spec says; `seed` decides what is generated.
 ///
 /// # Errors
 ///
-/// Returns a failure if there is no such dataset, it is broken, or the model is made for another one.
+/// Returns a failure if there is no such dataset, or it is broken.
 pub fn open(
     model: &Model,
     data: &Data,
@@ -84,9 +85,6 @@ pub fn open(
         (None, Data::Sudoku(wanted)) => generate_sudoku(wanted, seed)?,
         (None, Data::Maze(wanted)) => generate_mazes(wanted, seed)?,
     };
-    for dataset in [&datasets.train, &datasets.test] {
-        check_fit(model, dataset.metadata(), &datasets.name)?;
-    }
     Ok(datasets)
 }
 
@@ -154,33 +152,44 @@ fn generate_mazes(wanted: &GeneratedMaze, seed: u64) -> Result<Datasets, Failure
     })
 }
 
-/// Checks that rows and vocabulary of a dataset are those of the model.
+/// Checks that rows and vocabulary of the data are those of the model.
 ///
 /// # Errors
 ///
-/// Returns a failure that names both sides if they are not.
-pub fn check_fit(model: &Model, metadata: &Metadata, name: &str) -> Result<(), Failure> {
-    let mut differences = Vec::new();
-    if model.tokens.vocab != metadata.vocab_size {
-        differences.push(format!(
-            "the model has `vocab = {}`, the data has {}",
-            model.tokens.vocab,
-            counted(metadata.vocab_size, "token"),
-        ));
+/// Returns a failure that names both sides if they are not. Where the data is that of `spec`, it points at the
+/// places in its text.
+pub fn check_fit(model: &Model, datasets: &Datasets, spec: Option<&Spec>) -> Result<(), Failure> {
+    for dataset in [&datasets.train, &datasets.test] {
+        let metadata = dataset.metadata();
+        let shape = DatasetShape {
+            what: format!("the puzzles in {}", datasets.name),
+            vocab: metadata.vocab_size,
+            positions: metadata.seq_len,
+        };
+        if let Some(spec) = spec {
+            let found = check_dataset(&spec.file, model, &shape);
+            if !found.is_empty() {
+                spec::report(&[(spec.source.clone(), found)]);
+                return Err(Failure::Reported);
+            }
+        }
+        let sizes = [
+            ("vocab", model.tokens.vocab, shape.vocab),
+            ("positions", model.tokens.positions, shape.positions),
+        ];
+        let differences: Vec<String> = sizes
+            .iter()
+            .filter(|(_, model, data)| model != data)
+            .map(|(key, model, data)| format!("{key} = {model} in the model, {data} in the data"))
+            .collect();
+        if !differences.is_empty() {
+            return Err(Failure::message(format!(
+                "`{}` does not fit {}: {}; use other data",
+                model.name,
+                shape.what,
+                differences.join("; "),
+            )));
+        }
     }
-    if model.tokens.positions != metadata.seq_len {
-        differences.push(format!(
-            "the model has `positions = {}`, the data has rows of {}",
-            model.tokens.positions,
-            counted(metadata.seq_len, "token"),
-        ));
-    }
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::message(format!(
-        "model `{}` does not fit {name}: {}; change the `tokens` of the spec, or use other data",
-        model.name,
-        differences.join("; "),
-    )))
+    Ok(())
 }

@@ -71,6 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         trained.manifest.seed,
         &project,
     )?;
+    datasets::check_fit(&trained.model, &datasets, None)?;
     let examples = arguments.limit.unwrap_or(usize::MAX).min(datasets.test.examples());
     let batch = arguments.batch.unwrap_or(train.batch).min(examples.max(1));
     let device = project.device(arguments.device);

@@ -31,7 +31,7 @@ impl Progress {
     pub fn new(title: &'static str, start: u64, total: u64) -> Progress {
         let bar = terminal::error_is_watched().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len}  {msg}")
+            let style = ProgressStyle::with_template("{prefix} [{bar:32}] {pos}/{len}  {msg}")
                 .expect("the template is well-formed")
                 .progress_chars("=> ");
             bar.set_style(style);
@@ -48,7 +48,8 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done);
-                bar.set_message(format!("{}  {}", message(), self.time_left(done)));
+                // On a line of its own, so that both lines fit in a narrow terminal.
+                bar.set_message(format!("{}\n{}", self.time_left(done), message()));
             }
             None if self.last_line.elapsed() >= BETWEEN_LINES || done == self.total => {
                 self.last_line = Instant::now();
@@ -59,6 +60,18 @@ impl Progress {
                     self.total,
                     message()
                 ));
+            }
+            None => {}
+        }
+    }
+
+    /// Shows what is done besides, while the count stands still.
+    pub fn aside(&mut self, message: impl FnOnce() -> String) {
+        match &self.bar {
+            Some(bar) => bar.set_message(message()),
+            None if self.last_line.elapsed() >= BETWEEN_LINES => {
+                self.last_line = Instant::now();
+                terminal::note(message());
             }
             None => {}
         }

@@ -21,6 +21,8 @@ const QUICKSTART: &str = include_str!("../../specs/quickstart.hrm");
 
 /// A spec without errors.
 pub struct Spec {
+    /// Its text, overrides applied.
+    pub source: Source,
     /// Its syntax tree.
     pub file: ast::File,
     /// What it means.
@@ -29,6 +31,8 @@ pub struct Spec {
 
 /// A spec with everything that is to be said about it.
 pub struct Examined {
+    /// Its text, overrides applied where they could be.
+    pub source: Source,
     /// Its syntax tree, as far as it could be read.
     pub file: ast::File,
     /// What it means, if there is no error.
@@ -97,7 +101,7 @@ pub fn examine(source: Source, overrides: &[String]) -> Examined {
     diagnostics.push((source.clone(), found));
     let refused = diagnostics.iter().any(|(_, found)| diagnostic::has_errors(found));
     let model = checked.model.filter(|_| !refused);
-    Examined { file: parsed.file, model, diagnostics }
+    Examined { source, file: parsed.file, model, diagnostics }
 }
 
 /// Writes errors and warnings to standard error.
@@ -117,7 +121,7 @@ pub fn load(source: Source, overrides: &[String]) -> Result<Spec, Failure> {
     let examined = examine(source, overrides);
     report(&examined.diagnostics);
     match examined.model {
-        Some(model) => Ok(Spec { file: examined.file, model }),
+        Some(model) => Ok(Spec { source: examined.source, file: examined.file, model }),
         None => Err(Failure::Reported),
     }
 }

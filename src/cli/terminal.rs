@@ -89,7 +89,8 @@ pub fn coloured(drawing: &Drawing) -> String {
     let mut text = String::new();
     for line in &drawing.lines {
         for cell in line {
-            let style = role_style(cell.role);
+            // Space shows no style, and dropping it keeps the text short.
+            let style = if cell.text.trim().is_empty() { Style::new() } else { role_style(cell.role) };
             text.push_str(&format!("{style}{}{style:#}", cell.text));
         }
         text.push('\n');
@@ -112,7 +113,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

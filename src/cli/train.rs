@@ -131,8 +131,8 @@ fn begin(
     common: &Common,
     project: &Project,
 ) -> Result<Preparation, Failure> {
-    let source = spec::read(subject, project)?;
-    let mut model = spec::load(source, &arguments.overrides)?.model;
+    let spec = spec::load(spec::read(subject, project)?, &arguments.overrides)?;
+    let mut model = spec.model.clone();
     let Some(train) = &mut model.train else {
         return Err(Failure::message(format!(
             "`{}` has no `train` block, so there is nothing that says how to train it; add one, as in \
@@ -149,7 +149,10 @@ fn begin(
     }
     let seed = train.seed;
     let device = project.device(common.device);
-    prepare(model, None, seed, device, arguments, project)
+    let prepared = prepare(model, None, seed, device, arguments, project)?;
+    let blamed = if arguments.data.is_none() { Some(&spec) } else { None };
+    datasets::check_fit(&prepared.model, &prepared.datasets, blamed)?;
+    Ok(prepared)
 }
 
 /// Opens the run to go on with and its data.
@@ -174,7 +177,9 @@ fn resume(
                 ))
             })?,
     };
-    prepare(model, Some(folder), manifest.seed, device, arguments, project)
+    let prepared = prepare(model, Some(folder), manifest.seed, device, arguments, project)?;
+    datasets::check_fit(&prepared.model, &prepared.datasets, None)?;
+    Ok(prepared)
 }
 
 fn prepare(
@@ -289,7 +294,7 @@ impl Training<'_> {
             let is_due = self.eval_every.is_some_and(|every| report.step.is_multiple_of(every));
             if is_due || report.step == self.stop {
                 let before = Instant::now();
-                if let Some(evaluation) = self.evaluate(&progress)? {
+                if let Some(evaluation) = self.evaluate(&mut progress)? {
                     latest = Some(evaluation);
                 }
                 self.save_last()?;
@@ -315,23 +320,16 @@ impl Training<'_> {
     }
 
     /// Evaluates, logs the result and keeps the checkpoint if it is the best so far.
-    fn evaluate(&mut self, progress: &Progress) -> Result<Option<Evaluation>, Failure> {
+    fn evaluate(&mut self, progress: &mut Progress) -> Result<Option<Evaluation>, Failure> {
         if self.request.limit == Some(0) {
             return Ok(None);
         }
         let step = self.trainer.steps_done();
         let interrupt = self.interrupt.clone();
-        let mut bar: Option<Progress> = None;
         let evaluation = self.trainer.evaluate(self.test, self.request, &mut |done| {
-            let bar = bar.get_or_insert_with(|| Progress::new("evaluating", 0, done.total as u64));
-            if done.examples < done.total {
-                bar.show(done.examples as u64, String::new);
-            }
+            progress.aside(|| format!("evaluating {}/{}", done.examples, done.total));
             if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if let Some(bar) = &bar {
-            bar.clear();
-        }
         let Some(evaluation) = evaluation.map_err(fail)? else { return Ok(None) };
         self.log.append(&MetricsLine::evaluation(step, &evaluation)).map_err(fail)?;
         let means = evaluation.metrics.means();

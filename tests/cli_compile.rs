@@ -1,0 +1,201 @@
+//! `hrmc compile`: its report, its stages, and the number of parameters.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use hrmc::ir::gated_width;
+use support::{Workplace, shipped};
+
+/// Specs of `tests/fixtures/ok` whose graph and plan are recorded in full.
+const RECORDED: [&str; 3] = [
+    "two_levels_of_the_published_model",
+    "direct_prediction_is_one_update",
+    "one_network_serves_both_states",
+];
+
+const SHIPPED: [&str; 4] = ["quickstart", "sudoku-small", "sudoku", "maze"];
+
+fn snapshot(stage: &str, case: &str, input: &str, output: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(Path::new("../snapshots").join(stage));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        insta::assert_snapshot!(case, format!("{input}\n---------- {stage} ----------\n\n{output}"));
+    });
+}
+
+#[test]
+fn graphs_and_plans_of_small_specs() {
+    let place = Workplace::new();
+    for case in RECORDED {
+        let file = format!("{}/tests/fixtures/ok/{case}.hrm", env!("CARGO_MANIFEST_DIR"));
+        let input = fs::read_to_string(&file).expect("the fixtures are checked in");
+        for stage in ["graph", "plan"] {
+            let output = place.succeed(&format!("compile {file} --batch 2 --emit {stage}"));
+            snapshot(stage, case, &input, &output);
+        }
+    }
+}
+
+#[test]
+fn census_of_shipped_specs() {
+    let place = Workplace::new();
+    for name in SHIPPED {
+        let output = place.succeed(&format!("compile {}", shipped(&format!("{name}.hrm"))));
+        snapshot("census", name, &format!("hrmc compile specs/{name}.hrm\n"), &output);
+    }
+}
+
+#[test]
+fn every_stage_is_the_same_from_run_to_run() {
+    let place = Workplace::new();
+    let spec = shipped("quickstart.hrm");
+    for stage in ["ast", "model", "graph", "plan", "dot", "json"] {
+        let first = place.succeed(&format!("compile {spec} --emit {stage}"));
+        place.succeed(&format!("compile {spec} --emit {stage} -o second"));
+        assert_eq!(fs::read_to_string(place.path("second")).expect("it was written"), first, "{stage}");
+        assert!(!first.is_empty(), "{stage}");
+    }
+}
+
+#[test]
+fn programs_differ_and_dot_is_a_digraph() {
+    let place = Workplace::new();
+    let train = place.succeed("compile --emit plan --program train");
+    let evaluate = place.succeed("compile --emit plan --program evaluate");
+    let has_gradients =
+        |plan: &str| plan.lines().any(|line| line.split_whitespace().nth(1) == Some("backward"));
+    assert!(has_gradients(&train), "{train}");
+    assert!(!has_gradients(&evaluate), "{evaluate}");
+    assert_eq!(place.succeed("compile --emit plan"), train);
+    let dot = place.succeed("compile --emit dot");
+    assert!(dot.starts_with("digraph hrmc {") && dot.ends_with("}\n"));
+}
+
+#[test]
+fn the_report_is_the_same_as_json() {
+    let place = Workplace::new();
+    let report: serde_json::Value =
+        serde_json::from_str(&place.succeed("compile --emit json")).expect("it is JSON");
+    let phases = &report["train"]["phases"];
+    let flops = |phase: &str| phases[phase]["flops"].as_u64().expect("a phase has work");
+    let total = report["train"]["flops"].as_u64().expect("it is a number");
+    assert_eq!(flops("forward") + flops("backward") + flops("target") + flops("update"), total);
+    assert_eq!(flops("forward"), report["evaluate"]["flops"].as_u64().expect("it is a number"));
+    assert_eq!(report["batch"], 32);
+}
+
+#[test]
+fn a_spec_that_does_not_train_is_compiled_for_evaluation() {
+    let place = Workplace::new();
+    let file =
+        format!("{}/tests/fixtures/ok/direct_prediction_is_one_update.hrm", env!("CARGO_MANIFEST_DIR"));
+    assert!(!place.succeed(&format!("compile {file}")).contains("training"));
+    let message = place.fail(&format!("compile {file} --emit plan --program train"));
+    assert!(message.contains("`direct` has no `train` block"), "{message}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named() {
+    let place = Workplace::new();
+    let message = place.fail("compile -o absent/report.txt");
+    assert!(message.starts_with("error: cannot write `absent/report.txt`: "), "{message}");
+}
+
+/// Memory of the backward pass under `one_step` must not grow with the loops.
+#[test]
+fn kept_activations_do_not_depend_on_the_loops_under_one_step() {
+    let place = Workplace::new();
+    let kept = |overrides: &str| -> u64 {
+        let spec = shipped("sudoku-small.hrm");
+        let report = place.succeed(&format!("compile {spec} --batch 2 --emit json {overrides}"));
+        let report: serde_json::Value = serde_json::from_str(&report).expect("it is JSON");
+        assert_eq!(
+            report["train"]["kept_bytes"], report["train"]["kept_bytes_with_doubled_loops"],
+            "the report compiles with doubled loops itself"
+        );
+        report["train"]["kept_bytes"].as_u64().expect("it is a number")
+    };
+    let published = kept("");
+    assert!(published > 0);
+    assert_eq!(kept("--set model.N=5"), published);
+    assert_eq!(kept("--set model.T=7"), published);
+}
+
+#[test]
+fn kept_activations_that_depend_on_the_loops_are_reported_so() {
+    let place = Workplace::new();
+    let full = fs::read_to_string(shipped("sudoku-small.hrm"))
+        .expect("it is shipped")
+        .replace("gradient one_step", "gradient full");
+    place.write("full.hrm", &full);
+    let report = place.succeed("compile full.hrm --batch 2");
+    assert!(report.contains("they depend on the loop counts"), "{report}");
+}
+
+/// Sizes of a model of the published shape.
+struct Published {
+    hidden: usize,
+    layers: usize,
+    vocab: usize,
+}
+
+impl Published {
+    /// Weights that are trained, without the puzzle table: per block `4 D^2` of attention and `3 D F` of the
+    /// gated unit, both with `D = hidden`; `V D` for the embedding and the head each; `2 D + 2` for the Q head.
+    fn parameters(&self) -> usize {
+        let Published { hidden, layers, vocab } = *self;
+        let inner = gated_width(4.0, hidden, 256);
+        let block = 4 * hidden * hidden + 3 * hidden * inner;
+        layers * block + 2 * vocab * hidden + 2 * hidden + 2
+    }
+}
+
+fn count(place: &Workplace, arguments: &str, key: &str) -> usize {
+    let report = place.succeed(&format!("compile {arguments} --batch 1 --emit json"));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("it is JSON");
+    report["parameters"][key].as_u64().expect("it is a number") as usize
+}
+
+#[test]
+fn the_arc_setting_of_the_paper_has_27_million_parameters() {
+    let place = Workplace::new();
+    let arguments =
+        format!("{} --set model.tokens.vocab=12 --set model.tokens.positions=900", shipped("sudoku.hrm"));
+    let found = count(&place, &arguments, "total_without_puzzle_table");
+    assert_eq!(found, Published { hidden: 512, layers: 8, vocab: 12 }.parameters());
+    assert_eq!(found, 27_276_290);
+}
+
+#[test]
+fn shipped_specs_have_as_many_parameters_as_the_formula_says() {
+    let place = Workplace::new();
+    let expected = [
+        ("quickstart.hrm", Published { hidden: 64, layers: 2, vocab: 8 }, 64),
+        ("sudoku-small.hrm", Published { hidden: 128, layers: 4, vocab: 11 }, 0),
+        ("sudoku.hrm", Published { hidden: 512, layers: 8, vocab: 11 }, 512),
+        ("maze.hrm", Published { hidden: 512, layers: 8, vocab: 6 }, 512),
+    ];
+    for (name, sizes, puzzle_width) in expected {
+        let spec = shipped(name);
+        let without = count(&place, &spec, "total_without_puzzle_table");
+        assert_eq!(without, sizes.parameters(), "{name}");
+        // There is no dataset, so the table has one row.
+        assert_eq!(count(&place, &spec, "total"), without + puzzle_width, "{name}");
+    }
+}
+
+#[test]
+fn puzzle_rows_come_from_the_dataset_if_it_is_there() {
+    let place = Workplace::new();
+    place.succeed("data maze --generate --size 4 --train 3 --test 2 -o data/maze-30x30-hard-1k");
+    let spec = shipped("maze.hrm");
+    let report = place.succeed(&format!("compile {spec} --batch 1"));
+    assert!(report.contains("1 row, from `data/maze-30x30-hard-1k`"), "{report}");
+    place.write("data/maze-30x30-hard-1k/train/dataset.json", "{}");
+    let message = place.fail(&format!("compile {spec} --batch 1"));
+    assert!(message.contains("dataset.json` is not dataset metadata"), "{message}");
+}

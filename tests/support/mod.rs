@@ -1,0 +1,90 @@
+//! Running the command line in a folder of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A folder in which commands run; it goes away with the value.
+pub struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// Makes an empty folder.
+    pub fn new() -> Workplace {
+        Workplace { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// Returns the path of a file in the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file in the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("the folder can be written");
+    }
+
+    /// Returns a command line, its arguments separated by spaces.
+    pub fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrmc"));
+        command.current_dir(self.folder.path()).args(arguments.split_whitespace());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command
+    }
+
+    /// Runs a command line and returns what it said.
+    pub fn run(&self, arguments: &str) -> Said {
+        Said::of(self.command(arguments).output().expect("the binary runs"))
+    }
+
+    /// Runs a command line that must succeed and returns its standard output.
+    pub fn succeed(&self, arguments: &str) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, Some(0), "`hrmc {arguments}` failed: {}", said.err);
+        said.out
+    }
+
+    /// Runs a command line that must fail because of the user and returns its one message.
+    pub fn fail(&self, arguments: &str) -> String {
+        let said = self.run(arguments);
+        said.assert_one_message(arguments);
+        said.err
+    }
+}
+
+/// What a command said.
+pub struct Said {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// Takes the output of a process.
+    pub fn of(output: Output) -> Said {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("hrmc writes UTF-8");
+        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Asserts exit code 1, one error, no colour and no panic.
+    pub fn assert_one_message(&self, arguments: &str) {
+        assert_eq!(self.code, Some(1), "`hrmc {arguments}`: {}", self.err);
+        let errors = self.err.lines().filter(|line| line.starts_with("error")).count();
+        assert_eq!(errors, 1, "`hrmc {arguments}`: {}", self.err);
+        assert!(!self.err.contains("panicked"), "`hrmc {arguments}`: {}", self.err);
+        assert!(!self.err.contains('\u{1b}'), "`hrmc {arguments}`: {}", self.err);
+    }
+}
+
+/// Returns the path of a spec that hrmc ships.
+#[allow(dead_code, reason = "not every test file needs shipped specs")]
+pub fn shipped(name: &str) -> String {
+    format!("{}/specs/{name}", env!("CARGO_MANIFEST_DIR"))
+}
