@@ -1,7 +1,8 @@
 //! Speed of the CPU kernels, beside the speed of one large product in the same run.
 //!
-//! `cargo bench --bench kernels [FILTER]` prints the best and the median time of each kernel whose name contains
-//! `FILTER`, its rate, and, for products, the share of the peak. The pool has two threads.
+//! `cargo bench --bench kernels -- [FILTER [THREADS]]` prints the best and the median time of each kernel whose
+//! name contains `FILTER`, its rate, and, for products, the share of the peak. There are two threads unless said
+//! otherwise.
 
 use std::time::{Duration, Instant};
 
@@ -135,7 +136,7 @@ fn attentions(bench: &mut Bench) {
             attention(&mut out, &mut lse, &qkv, rope, shape)
         });
         bench.measure(&format!("attention_grad {name}"), 2.5 * flops, 0.0, || {
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, rope, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, rope, shape);
         });
     }
 }
@@ -170,14 +171,16 @@ fn rest(bench: &mut Bench) {
 }
 
 fn main() {
-    // Cargo passes `--bench`; whatever else is there is the filter.
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads can start");
+    // Cargo passes `--bench` as well.
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let filter = arguments.next().unwrap_or_default();
+    let threads = arguments.next().map_or(2, |threads| threads.parse().expect("a number of threads"));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can start");
     let mut bench = Bench { filter, peak: 0.0 };
     pool.install(|| {
         let size = 2048;
         let (a, b, mut out) = (values(size * size), values(size * size), vec![0.0_f32; size * size]);
-        bench.measure("peak: gemm 2048x2048x2048, two threads", 2.0 * (size as f64).powi(3), 0.0, || {
+        bench.measure("peak: gemm 2048x2048x2048", 2.0 * (size as f64).powi(3), 0.0, || {
             let stride = size as isize;
             // SAFETY: the three matrices have `size` rows and columns, `out` is not read elsewhere.
             unsafe {
@@ -200,7 +203,7 @@ fn main() {
                     false,
                     false,
                     false,
-                    gemm::Parallelism::Rayon(2),
+                    gemm::Parallelism::Rayon(threads),
                 );
             }
         });

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hrmc::check::keys::{self, Group, Key};
 use hrmc::check::{apply_overrides, check, show};
 use hrmc::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
 use hrmc::ir;
 use hrmc::span::Source;
 use hrmc::syntax::{format, parse, parse_override, to_text};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 /// A spec of `tests/fixtures`.
 struct Fixture {
@@ -204,5 +206,103 @@ fn messages_are_lower_case_without_a_full_stop() {
                 );
             }
         }
+    }
+}
+
+/// Returns a shipped spec with a few pieces cut out and others put in.
+fn mutated() -> impl Strategy<Value = String> {
+    let pieces = "[a-z0-9_ \\n{}()\\[\\],=:#\"\\\\+*/<.é-]{0,6}";
+    let edit = (any::<prop::sample::Index>(), 0usize..12, pieces);
+    prop::collection::vec(edit, 1..6).prop_map(|edits| {
+        let mut text = include_str!("../specs/maze.hrm").to_string();
+        for (at, length, piece) in edits {
+            let boundary = |mut at: usize| {
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                at
+            };
+            let start = boundary(at.index(text.len() + 1));
+            let end = boundary((start + length).min(text.len())).max(start);
+            text.replace_range(start..end, &piece);
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_text_is_refused_or_accepted_without_a_panic(text in mutated()) {
+        let source = Source::new("mutated.hrm", text);
+        let outcome = outcome(&source);
+        render(&source, &outcome.diagnostics, Appearance::Coloured);
+        prop_assert_eq!(outcome.model.is_none(), diagnostic::has_errors(&outcome.diagnostics));
+        match format(&source) {
+            Ok(once) => {
+                let twice = format(&Source::new("once.hrm", once.as_str()));
+                prop_assert_eq!(twice, Ok(once.clone()));
+                let comments = |text: &str| text.matches('#').count();
+                prop_assert_eq!(comments(&once), comments(&source.text));
+            }
+            Err(diagnostics) => prop_assert!(!diagnostics.is_empty()),
+        }
+    }
+}
+
+/// Adds every key and word that may stand in a group or behind a key.
+fn vocabulary_of_group(group: &Group, words: &mut BTreeSet<&'static str>) {
+    for key in group.keys {
+        words.insert(key.name);
+        vocabulary_of_key(key, words);
+    }
+}
+
+fn vocabulary_of_key(key: &Key, words: &mut BTreeSet<&'static str>) {
+    for choice in key.choices {
+        words.insert(choice.name);
+        vocabulary_of_group(choice.group, words);
+    }
+}
+
+#[test]
+fn the_reference_names_every_key_word_and_code() {
+    let reference = fs::read_to_string("grammar/REFERENCE.md").expect("the reference is checked in");
+    let mut words: BTreeSet<&'static str> = keys::UNITS.iter().copied().collect();
+    for group in [&keys::TOKENS, &keys::PUZZLES, &keys::BLOCK, &keys::TRAIN] {
+        vocabulary_of_group(group, &mut words);
+    }
+    for key in [&keys::STATE, &keys::GRADIENT, &keys::PREDICT, &keys::OUTPUT, &keys::HALT] {
+        vocabulary_of_key(key, &mut words);
+    }
+    assert!(words.len() > 60, "the tables are walked to the end");
+    words.extend(CODES.iter().map(|code| code.as_str()));
+    words.extend(hrmc::syntax::STATEMENT_KEYWORDS);
+    // Examples name keys too, but explain nothing.
+    let explained: String = reference.split("```").step_by(2).collect();
+    let quoted: BTreeSet<&str> = explained.split('`').skip(1).step_by(2).collect();
+    let named = |word: &&&str| {
+        let begins = |quote: &&str| {
+            quote.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).any(|part| part == **word)
+        };
+        quoted.iter().any(begins)
+    };
+    let missing: Vec<&&str> = words.iter().filter(|word| !named(word)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}
+
+#[test]
+fn the_examples_of_the_reference_are_accepted() {
+    let reference = fs::read_to_string("grammar/REFERENCE.md").expect("the reference is checked in");
+    let examples: Vec<&str> = reference
+        .split("```hrm\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("splitting yields a first part"))
+        .collect();
+    assert!(!examples.is_empty(), "the reference has an example");
+    for example in examples {
+        let outcome = outcome(&Source::new("REFERENCE.md", example));
+        assert_eq!(outcome.diagnostics, [], "{example}");
     }
 }

@@ -21,7 +21,10 @@ const ORDER: &[(&str, u32)] = &[
     ("backend", 4),
     ("pipeline", 5),
     ("runtime", 5),
-    ("cli", 6),
+    // Whole programs besides training, which the command line starts.
+    ("verify", 6),
+    ("bench", 6),
+    ("cli", 7),
 ];
 
 /// Crates that only the named modules may use.

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::outline::{Outline, parts};
-use super::reader::{Fields, LARGEST, Reals, listed, suggestion, to_usize};
+use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, listed, suggestion, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::ir::gated_width;
@@ -10,7 +10,7 @@ use crate::span::Span;
 use crate::syntax::ast::{Definition, Expr, ExprKind, Operator, Section};
 
 /// Most blocks in a network; far beyond what trains, and far below what exhausts memory by a slip.
-const MOST_LAYERS: i128 = 10_000;
+const MOST_LAYERS: i128 = 1_000;
 /// Largest factor between the width of a gated unit and that of its input.
 const LARGEST_EXPANSION: f32 = 1_024.0;
 
@@ -127,8 +127,8 @@ impl<'a> Context<'a> {
         };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::TOKENS, owner, entries);
-        let vocab = self.whole(&fields, "vocab", 2..=LARGEST);
-        let positions = self.whole(&fields, "positions", 1..=LARGEST);
+        let vocab = self.whole(&fields, "vocab", 2..=MOST_ROWS);
+        let positions = self.whole(&fields, "positions", 1..=WIDEST);
         Some((vocab?, positions?))
     }
 
@@ -141,9 +141,9 @@ impl<'a> Context<'a> {
         let Some(section) = outline.puzzles else { return Some(None) };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::PUZZLES, owner, entries);
-        let width = self.whole(&fields, "width", 1..=LARGEST);
+        let width = self.whole(&fields, "width", 1..=MOST_ROWS);
         let positions = match fields.get("positions") {
-            Some(_) => self.whole(&fields, "positions", 1..=LARGEST).map(Some),
+            Some(_) => self.whole(&fields, "positions", 1..=WIDEST).map(Some),
             None => Some(None),
         };
         let (width, positions, hidden) = (width?, positions?, hidden?);
@@ -158,7 +158,7 @@ impl<'a> Context<'a> {
     fn block(&mut self, section: &'a Section) -> BlockDraft {
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::BLOCK, owner, entries);
-        let hidden = self.whole(&fields, "hidden", 1..=LARGEST);
+        let hidden = self.whole(&fields, "hidden", 1..=WIDEST);
         let hidden = hidden.map(|value| Placed { value, span: fields.span("hidden") });
         let mixing = self.choice(&fields, "mixing", "attention");
         let is_mlp = matches!(mixing, Some(("mlp", _)));
@@ -170,7 +170,7 @@ impl<'a> Context<'a> {
                 self.width(&settings).map(MixingDraft::Mlp)
             }
             Some(_) => {
-                let heads = self.whole(&fields, "heads", 1..=LARGEST);
+                let heads = self.whole(&fields, "heads", 1..=WIDEST);
                 if let (Some(heads), Some(hidden)) = (heads, hidden) {
                     self.head_width(&fields, heads, hidden, placement);
                 }
@@ -248,10 +248,10 @@ impl<'a> Context<'a> {
                     self.report(width_twice(other, span, width));
                 }
             }
-            return self.whole(settings, "width", 1..=LARGEST).map(Width::Exact);
+            return self.whole(settings, "width", 1..=WIDEST_UNIT).map(Width::Exact);
         }
         let expansion = self.real_or(settings, "expansion", Reals::Positive, 4.0);
-        let multiple_of = self.whole_or(settings, "multiple_of", 1..=LARGEST, 256);
+        let multiple_of = self.whole_or(settings, "multiple_of", 1..=MOST_ROWS, 256);
         if let Some(expansion) = expansion.filter(|&expansion| expansion > LARGEST_EXPANSION) {
             self.report(too_wide(settings.span("expansion"), expansion));
             return None;

@@ -2,11 +2,12 @@
 //!
 //! [`check`] resolves names, evaluates constant expressions, writes in the defaults and tests everything
 //! that can be known without data or a device. It reports every problem of the file at once and yields a
-//! model only if none of them is an error. [`show`] is the way back: a model as the text of a spec, with
+//! model only if none of them is an error. [`show()`] is the way back: a model as the text of a spec, with
 //! every default written out. [`apply_overrides`] puts values from a command line into the text of a spec.
 
 mod block;
 mod constant;
+mod dataset;
 mod flow;
 mod heads;
 pub mod keys;
@@ -19,6 +20,7 @@ mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
 pub use show::show;
 

@@ -14,8 +14,14 @@ use crate::span::Span;
 use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
 use crate::syntax::nearest;
 
-/// Largest whole number that a count or a width may be.
+/// Largest whole number that a count may be.
 pub(super) const LARGEST: i128 = i32::MAX as i128;
+/// Largest width, or number of positions. With the bounds below, the sizes of later stages fit into 64 bits.
+pub(super) const WIDEST: i128 = 1 << 16;
+/// Largest vocabulary, batch, puzzle vector, or step that widths are rounded to.
+pub(super) const MOST_ROWS: i128 = 1 << 20;
+/// Largest width of a gated unit.
+pub(super) const WIDEST_UNIT: i128 = 1 << 26;
 
 /// The entries of one list, by key.
 #[derive(Debug)]
@@ -117,6 +123,7 @@ impl<'a> Context<'a> {
             Fields { group, owner, complete: true, found: BTreeMap::new(), misspelt: BTreeSet::new() };
         let Some(entries) = entries else { return fields };
         fields.complete = entries.complete;
+        self.refused |= !entries.complete;
         for (index, entry) in entries.entries.iter().enumerate() {
             let (name, place) = match (&entry.key, group.positional) {
                 (Some(key), _) => (key.text.as_str(), key.span),

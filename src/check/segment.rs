@@ -486,3 +486,41 @@ fn more_than_the_loop_has(name: &str, span: Span, count: usize, label: Span, ava
         .secondary(label, format!("{available} iterations"))
         .help("ask for fewer, or write `gradient full`")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::check::tests::model;
+
+    /// Returns the names that states and networks are stored under.
+    fn stored(networks: &str, states: &str, segment: &str, token_state: &str) -> String {
+        let text = format!(
+            "model a {{\ntokens {{ vocab = 6, positions = 4 }}\nblock b {{ hidden = 8, heads = 2 }}\n{networks}\n\
+             state {states}\nsegment {{ {segment} }}\ngradient full\npredict tokens from {token_state}\nhalt fixed(1)\n}}"
+        );
+        let model = model(&text);
+        let states = model.states.iter().map(|state| format!("{}={}", state.name, state.stored_as));
+        let networks = model.networks.iter().map(|network| format!("{}={}", network.name, network.stored_as));
+        states.chain(networks).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn models_of_the_published_shapes_use_the_published_names() {
+        let two = "network f = b\nnetwork g = b";
+        let nest = "p <- f(p + q_ + x), q_ <- g(q_ + p)";
+        assert_eq!(stored(two, "p, q_", nest, "q_"), "p=L_init q_=H_init f=L_level g=H_level");
+        let nest = "q_ <- g(p + q_ + x), p <- f(q_ + p)";
+        assert_eq!(stored(two, "p, q_", nest, "p"), "p=H_init q_=L_init f=H_level g=L_level");
+        let nest = "p <- f(p + q_ + x), q_ <- f(q_ + p)";
+        assert_eq!(stored("network f = b", "p, q_", nest, "q_"), "p=L_init q_=H_init f=L_level");
+        assert_eq!(stored("network f = b", "p", "p <- f(p + x)", "p"), "p=H_init f=L_level");
+    }
+
+    #[test]
+    fn other_models_are_stored_under_the_names_of_the_spec() {
+        let two = "network f = b\nnetwork g = b";
+        let mixed = "p <- f(p + q_ + x), p <- g(p), q_ <- g(q_ + p)";
+        assert_eq!(stored(two, "p, q_", mixed, "q_"), "p=L_init q_=H_init f=f_level g=g_level");
+        let three = "p <- f(p + q_ + x), q_ <- g(q_ + p), r <- g(r + q_)";
+        assert_eq!(stored(two, "p, q_, r", three, "r"), "p=p_init q_=q__init r=r_init f=f_level g=g_level");
+    }
+}

@@ -1,8 +1,9 @@
 //! The `train` block.
 
 use super::Context;
+use super::dataset::{self, DatasetShape};
 use super::outline::Outline;
-use super::reader::{Fields, LARGEST, Reals, listed, to_usize};
+use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, listed, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -36,7 +37,7 @@ impl<'a> Context<'a> {
             None => Some(None),
         };
         let schedule = self.schedule(&fields);
-        let batch = self.whole(&fields, "batch", 1..=LARGEST);
+        let batch = self.whole(&fields, "batch", 1..=MOST_ROWS);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
         if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
@@ -126,7 +127,7 @@ impl<'a> Context<'a> {
     }
 
     fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
-        let size = self.whole(settings, "size", 2..=1_000);
+        let size = self.whole(settings, "size", 2..=256);
         let cells = size.map_or(LARGEST, |size| (size * size) as i128);
         let min_path = self.whole_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
         let train = self.whole(settings, "train", 1..=LARGEST);
@@ -141,22 +142,9 @@ impl<'a> Context<'a> {
             ir::Data::Sudoku(sudoku) => ("Sudoku puzzles", sudoku.size + 2, sudoku.size),
             ir::Data::Maze(maze) => ("mazes", 6, maze.size),
         };
-        let what = format!("{what} of side {size}");
-        let tokens = outline.tokens.map_or(outline.name.span, |section| section.name.span);
-        let data = fields.span("data");
-        if model.tokens.vocab != vocab {
-            self.report(data_disagrees("vocab", model.tokens.vocab, vocab, &what, tokens, data));
-        }
-        if model.tokens.positions != size * size {
-            self.report(data_disagrees(
-                "positions",
-                model.tokens.positions,
-                size * size,
-                &what,
-                tokens,
-                data,
-            ));
-        }
+        let dataset = DatasetShape { what: format!("{what} of side {size}"), vocab, positions: size * size };
+        let tokens = outline.tokens.map(|section| &section.entries);
+        self.diagnostics.extend(dataset::compare(&dataset, model, tokens, fields.span("data")));
     }
 
     fn optimizer(&mut self, fields: &Fields<'a>) -> Option<ir::Optimizer> {
@@ -326,21 +314,6 @@ fn no_data(expr: &Expr) -> Diagnostic {
 fn sudoku_size(span: Span, found: usize) -> Diagnostic {
     Diagnostic::error(Code::OutOfRange, span, format!("Sudoku grids have side 4, 6 or 9, found {found}"))
         .label("expected 4, 6 or 9")
-}
-
-fn data_disagrees(
-    key: &str,
-    found: usize,
-    expected: usize,
-    what: &str,
-    tokens: Span,
-    data: Span,
-) -> Diagnostic {
-    let message = format!("{what} have {key} = {expected}, the model has {key} = {found}");
-    Diagnostic::error(Code::DataMismatch, data, message)
-        .label(format!("{key} = {expected}"))
-        .secondary(tokens, format!("{key} = {found}"))
-        .help(format!("write `{key} = {expected}` in `tokens`"))
 }
 
 fn no_pair(span: Span, found: &str) -> Diagnostic {

@@ -4,6 +4,7 @@
 //! for a command line that cannot be read. Results go to standard output, everything said on the way to
 //! standard error.
 
+mod bench;
 mod census;
 mod check;
 mod compile;
@@ -25,6 +26,7 @@ mod spec;
 mod terminal;
 mod train;
 mod trained;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,8 @@ enum Command {
     Eval(eval::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
+    Verify(verify::Arguments),
+    Bench(bench::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -78,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match result {

@@ -18,7 +18,7 @@ use super::{memory, picture, spec, terminal};
 use crate::backend::Device;
 use crate::check;
 use crate::data::Dataset;
-use crate::ir::{Data, Model, Train};
+use crate::ir::{Data, Model, Precision, Train};
 use crate::lower::parameters::{Role, parameters};
 use crate::lower::{Options, Program};
 use crate::pipeline;
@@ -230,6 +230,12 @@ fn introduce(prepared: &Preparation, folder: &RunFolder, trainer: &Trainer, stop
         prepared.seed,
         prepared.device.name(),
     ));
+    if prepared.train.precision == Precision::Bf16 {
+        let device = prepared.device.name();
+        terminal::note(format_args!(
+            "`precision = bf16`: the device `{device}` computes in f32 all the same"
+        ));
+    }
     let steps = if trainer.steps_done() == 0 {
         format!("steps 1 to {}", grouped(stop))
     } else {
@@ -330,7 +336,7 @@ impl Training<'_> {
         self.log.append(&MetricsLine::evaluation(step, &evaluation)).map_err(fail)?;
         let means = evaluation.metrics.means();
         let accuracy = means.exact_accuracy.unwrap_or(0.0);
-        let is_best = self.best.is_none_or(|best| accuracy > best);
+        let is_best = self.best.is_none_or(|best| accuracy >= best);
         if is_best {
             self.trainer.save(&self.folder.best(), Some(accuracy)).map_err(fail)?;
             self.best = Some(accuracy);

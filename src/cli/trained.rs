@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use safetensors::SafeTensors;
 
 use super::failure::{Failure, fail};
 use super::memory;
@@ -25,7 +24,7 @@ use crate::span::Source;
 const MANIFEST: &str = "run.toml";
 
 /// Bytes before the header of a safetensors file: its length.
-const LENGTH_BYTES: usize = 8;
+const LENGTH_BYTES: u64 = 8;
 
 /// Longest header of a safetensors file that the format allows, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -133,19 +132,25 @@ fn read_metadata(folder: &Path) -> Option<Metadata> {
 }
 
 /// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
+///
+/// Only the header is read; the weights themselves, and all that may be wrong with them, are read with the
+/// model.
 fn puzzle_rows(weights: &Path) -> Result<usize, Failure> {
     let header = read_header(weights).map_err(|error| Failure::cannot_read(weights, &error))?;
-    let (_, metadata) = SafeTensors::read_metadata(&header)
-        .map_err(|error| Failure::message(format!("`{}` is damaged: {error}", weights.display())))?;
-    Ok(metadata.info(PUZZLE_TABLE).map_or(1, |info| info.shape.first().copied().unwrap_or(1)))
+    let header: serde_json::Value = serde_json::from_slice(&header).map_err(|_| {
+        Failure::message(format!("`{}` is damaged: its header cannot be read", weights.display()))
+    })?;
+    let rows = header[PUZZLE_TABLE]["shape"][0].as_u64();
+    Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1).max(1))
 }
 
-/// Reads only what says where the tensors are.
+/// Reads what says where the tensors of a safetensors file are: a length in eight bytes, then JSON.
 fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(weights)?;
+    let mut length = Vec::new();
+    file.by_ref().take(LENGTH_BYTES).read_to_end(&mut length)?;
     let mut header = Vec::new();
-    file.by_ref().take(LENGTH_BYTES as u64).read_to_end(&mut header)?;
-    if let Ok(length) = header.as_slice().try_into().map(u64::from_le_bytes) {
+    if let Ok(length) = length.try_into().map(u64::from_le_bytes) {
         file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header)?;
     }
     Ok(header)

@@ -2,7 +2,7 @@
 //!
 //! A [`Diagnostic`] names a [`Code`], says in one sentence what is wrong, points at the smallest useful
 //! place, and may add labels, notes (facts) and a help (what to do). Stages only collect diagnostics.
-//! [`render`] is the one place that turns them into text for people, [`to_json`] into text for programs.
+//! [`render()`] is the one place that turns them into text for people, [`to_json`] into text for programs.
 
 mod catalog;
 mod render;

@@ -10,13 +10,13 @@
 //! * An [`Update`] reads its operands, adds them from left to right, runs the stack of blocks of its
 //!   network on the sum and stores the result in its state. A network adds nothing of its own.
 //! * A network owns its weights. Two updates that name the same network share them.
-//! * Loops have constant counts. [`unroll`] lists the updates in the order in which they run and says
+//! * Loops have constant counts. [`unroll()`] lists the updates in the order in which they run and says
 //!   for each whether it is differentiated. The result of an update that is not is *detached*: no
 //!   gradient flows through it. The states at the start of a segment are always detached. Gradients do
 //!   flow from a differentiated update into the embedded input.
 //! * The carry between segments is the value of every state at the end of the segment, detached.
 //!
-//! Nothing here knows about text, spans or tensors. A model that [`verify`] accepts can be lowered;
+//! Nothing here knows about text, spans or tensors. A model that [`verify()`] accepts can be lowered;
 //! lowering cannot fail.
 
 mod text;

@@ -4,7 +4,7 @@
 //! that halted in this call and have at least one label. Means divide losses by the rows and the rest by
 //! the counted rows.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Weight of the losses of the Q values beside the loss of the tokens.
 const Q_LOSS_SCALE: f64 = 0.5;
@@ -59,8 +59,10 @@ pub struct MetricMeans {
     /// Rows that halted and have labels.
     pub count: usize,
     /// `token_loss + 0.5 (halt_loss + continue_loss)`.
+    #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
     /// Loss of the tokens.
+    #[serde(deserialize_with = "number_or_null")]
     pub token_loss: f64,
     /// Loss of `q_halt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +79,11 @@ pub struct MetricMeans {
     pub q_halt_accuracy: Option<f64>,
     /// Segments per row.
     pub mean_segments: Option<f64>,
+}
+
+/// JSON writes `null` for what is not a number, as a loss may be when training diverges.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Metrics {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Evaluator, Question, Trainer, TrainerParts};
-use crate::backend::Device;
+use crate::backend::Executable;
 use crate::data::{
     Augment, BuiltDataset, Copies, PuzzleKind, SudokuRequest, SudokuSize, generate_sudoku_splits,
 };
@@ -12,8 +12,9 @@ use crate::ir::{
     Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape,
     SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
-use crate::lower::{Options, Program};
-use crate::pipeline::executable;
+use crate::lower::{Options, Program, lower};
+use crate::passes::optimize;
+use crate::plan::plan;
 
 /// Rows in a batch of the tiny model.
 pub const BATCH: usize = 4;
@@ -94,14 +95,32 @@ pub fn data() -> BuiltDataset {
     BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, Copies::None, 3).expect("they fit")
 }
 
+/// Returns a model wide enough that two threads share the work of a batch of 16.
+pub fn wide_model() -> Model {
+    let mut model = model();
+    model.hidden = 64;
+    model.puzzles = Some(Puzzles { width: 64, positions: 1 });
+    model.networks.iter_mut().for_each(|network| network.block.inner = 256);
+    model.train.as_mut().expect("the tiny model is trained").batch = 16;
+    model
+}
+
+/// Compiles a program for the CPU; `pipeline` does the same, but lies beside this module.
+pub fn executable(model: &Model, program: Program, options: Options) -> Executable {
+    let mut graph = lower(model, program, options);
+    optimize(&mut graph);
+    Executable::Planned(plan(&graph))
+}
+
 /// Returns a trainer of `model` on [`data`].
 pub fn trainer_of(model: Model, threads: usize) -> Trainer {
-    let options = Options { batch: BATCH, puzzle_rows: PUZZLE_ROWS };
+    let batch = model.train.as_ref().expect("the model is trained").batch;
+    let options = Options { batch, puzzle_rows: PUZZLE_ROWS };
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     let BuiltDataset { train, test, .. } = data();
     let parts = TrainerParts {
-        train: executable(&model, Program::Train, options, Device::Cpu),
-        evaluate: executable(&model, Program::Evaluate { averaged }, options, Device::Cpu),
+        train: executable(&model, Program::Train, options),
+        evaluate: executable(&model, Program::Evaluate { averaged }, options),
         model,
         puzzle_rows: PUZZLE_ROWS,
         threads,
@@ -122,7 +141,7 @@ pub fn trainer(threads: usize) -> Trainer {
 pub fn evaluator() -> Evaluator {
     let model = model();
     let options = Options { batch: BATCH, puzzle_rows: PUZZLE_ROWS };
-    let program = executable(&model, Program::Evaluate { averaged: false }, options, Device::Cpu);
+    let program = executable(&model, Program::Evaluate { averaged: false }, options);
     let mut evaluator = Evaluator::new(model, program, PUZZLE_ROWS, 1).expect("the model is tiny");
     evaluator.draw_weights(1);
     evaluator

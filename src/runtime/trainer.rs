@@ -323,10 +323,8 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Device;
     use crate::ir::Halt;
     use crate::lower::{Options, Program};
-    use crate::pipeline::executable;
     use crate::runtime::testing;
 
     fn whole(_: EvaluationProgress) -> ControlFlow<()> {
@@ -448,7 +446,7 @@ mod tests {
         let mut model = testing::model();
         model.train = None;
         let options = Options { batch: 1, puzzle_rows: 1 };
-        let evaluate = || executable(&model, Program::Evaluate { averaged: false }, options, Device::Cpu);
+        let evaluate = || testing::executable(&model, Program::Evaluate { averaged: false }, options);
         let refused = Trainer::new(TrainerParts {
             train: evaluate(),
             evaluate: evaluate(),

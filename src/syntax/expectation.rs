@@ -20,7 +20,7 @@ pub(super) fn explain(text: &str, offset: usize, end: usize, error: &pest::error
         ErrorVariant::CustomError { .. } => &[],
     };
     let expected = describe(positives);
-    let (found, span) = found(text, at, end);
+    let (found, span) = found(text, at);
     Diagnostic::error(Code::Syntax, span, format!("expected {expected}, found {found}"))
         .label(format!("expected {expected}"))
         .maybe_help(keyword_help(&text[offset..end], positives))
@@ -139,10 +139,11 @@ fn phrase(rule: Rule) -> &'static str {
     }
 }
 
-/// Returns what stands at `at`, in words, and its place.
-fn found(text: &str, at: usize, end: usize) -> (String, Span) {
-    let rest = &text[at..end.max(at)];
-    let Some(first) = rest.chars().next().filter(|first| !matches!(first, '\n' | '\r' | '#')) else {
+/// Returns what stands at `at` or behind the white space there, in words, and its place.
+fn found(text: &str, at: usize) -> (String, Span) {
+    let start = at + text[at..].len() - text[at..].trim_start_matches([' ', '\t', '\r']).len();
+    let rest = &text[start..];
+    let Some(first) = rest.chars().next().filter(|first| !matches!(first, '\n' | '#')) else {
         return ("the end of the line".to_string(), Span::new(at, at));
     };
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
@@ -153,7 +154,7 @@ fn found(text: &str, at: usize, end: usize) -> (String, Span) {
     } else {
         first.len_utf8()
     };
-    let span = Span::new(at, at + length);
+    let span = Span::new(start, start + length);
     match first {
         '"' => ("a string that is not closed or has an unknown escape".to_string(), span),
         _ => (format!("`{}`", &rest[..length]), span),

@@ -1,8 +1,8 @@
 //! Text to syntax tree and back.
 //!
-//! [`parse`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what
+//! [`parse()`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what
 //! cannot be read is reported and left out, and the lists it is missing from are marked incomplete.
-//! [`format`] writes the canonical layout. [`parse_override`] reads `path=value` from a command line.
+//! [`format()`] writes the canonical layout. [`parse_override`] reads `path=value` from a command line.
 
 pub mod ast;
 mod delimiters;

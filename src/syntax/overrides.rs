@@ -56,7 +56,7 @@ fn read(text: &str) -> Result<(Vec<ast::Name>, ast::Value), Vec<Diagnostic>> {
                 .help("write it like `train.batch=64`"),
         ]);
     };
-    let path = parse::parse_path(text, equals).map_err(|diagnostic| vec![diagnostic])?;
+    let path = parse::parse_path(text, equals)?;
     Ok((path, parse::parse_value(text, equals + 1)?))
 }
 
@@ -77,7 +77,7 @@ mod tests {
     fn broken_overrides_say_where() {
         for (text, message, at) in [
             ("train.batch", "expected `path=value`", 0),
-            ("train.=3", "expected a name, found the end of the line", 6),
+            ("train.=3", "expected a name, found `=`", 6),
             ("train.batch=", "expected a value, found the end of the line", 12),
             ("train.batch=1 2", "expected a comma or a new line, found `2`", 14),
             ("train.batch=(1", "`(` is never closed", 12),

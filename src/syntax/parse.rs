@@ -76,9 +76,9 @@ pub(super) fn parse_value(text: &str, offset: usize) -> Result<ast::Value, Vec<D
 }
 
 /// Reads a dotted path. The path is the first `length` bytes of `text`.
-pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Diagnostic> {
+pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Vec<Diagnostic>> {
     let mut pairs = Grammar::parse(Rule::lone_path, &text[..length])
-        .map_err(|error| expectation::explain(text, 0, length, &error))?;
+        .map_err(|error| vec![expectation::explain(text, 0, length, &error)])?;
     let path = pairs.next().expect("the rule begins with a path");
     let mut ignored = Vec::new();
     let tree = Tree { text, offset: 0, diagnostics: &mut ignored };
@@ -517,7 +517,7 @@ mod tests {
             messages(text),
             [
                 "2:7 expected a name, found `=`",
-                "3:19 expected a value, found the end of the line",
+                "3:20 expected a value, found `,`",
                 "3:32 expected `=`, found `81`",
                 "4:11 expected `=` or `{`, found `low`",
                 "6:12 expected a value, found `{`",

@@ -304,12 +304,7 @@ pub fn attention_grad(draw: &mut Draw) -> Sample {
     let Sizes { batch, positions, heads, .. } = draw.sizes;
     let rope_theta = draw.rope();
     let shape = draw.sizes.rows();
-    let inputs = vec![
-        qkv(draw),
-        draw.even(&shape),
-        draw.between(&[batch, heads, positions], 0.5, 2.0),
-        draw.even(&shape),
-    ];
+    let inputs = vec![qkv(draw), draw.between(&[batch, heads, positions], 0.5, 2.0), draw.even(&shape)];
     Sample::rounded(AttentionGrad { heads, rope_theta }, inputs)
 }
 

@@ -287,7 +287,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
         }
         Op::AttentionGrad(op) => {
             let shape = attention_shape(at.ty(0), op.heads);
-            kernels::attention_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), at.f32(3), rope, shape);
+            kernels::attention_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), rope, shape);
         }
         Op::SwiGlu(_) => kernels::swiglu(at.out(0), at.f32(0), gated_shape(at.out_ty(0), 0)),
         Op::SwiGluGrad(_) => {

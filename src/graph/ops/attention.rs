@@ -34,10 +34,11 @@ pub struct Attention {
     pub rope_theta: Option<f32>,
 }
 
-/// Gradient of [`Attention`] with respect to `qkv`, from `qkv`, `o`, `lse` and `do`.
+/// Gradient of [`Attention`] with respect to `qkv`, from `qkv`, `lse` and `do`.
 ///
-/// With `P = exp(S - lse)`: `dv = Pᵀ do`, `dP = do vᵀ`, `dS = P (dP - rowsum(do o))`,
-/// `dq = dS k / sqrt(K)`, `dk = dSᵀ q / sqrt(K)`.
+/// With `P = exp(S - lse)`: `dv = Pᵀ do`, `dP = do vᵀ`, `dS = P (dP - rowsum(P dP))`,
+/// `dq = dS k / sqrt(K)`, `dk = dSᵀ q / sqrt(K)`. The row sum equals `rowsum(do o)`; written like this the
+/// output of attention is not needed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionGrad {
     /// Number of heads `N`.
@@ -233,7 +234,7 @@ impl Operation for Attention {
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         let grad = AttentionGrad { heads: self.heads, rope_theta: self.rope_theta };
-        let inputs = [at.inputs[0], at.outputs[0], at.outputs[1], at.gradient()];
+        let inputs = [at.inputs[0], at.outputs[1], at.gradient()];
         vec![Some(graph.add1(grad.into(), &inputs))]
     }
 
@@ -253,8 +254,7 @@ impl Operation for AttentionGrad {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let width = qkv_width(&inputs[0], self.heads)?;
-        require_equal(&inputs[1], &inputs[3])?;
-        require_equal(&inputs[0].with_width(width), &inputs[1])?;
+        require_equal(&inputs[0].with_width(width), &inputs[2])?;
         Ok(vec![inputs[0].clone()])
     }
 
@@ -263,14 +263,12 @@ impl Operation for AttentionGrad {
         let shape = p.shape(q);
         let (positions, head_width) = (shape[2], shape[3]);
         let scale = 1.0 / (head_width as f32).sqrt();
-        let [out, dout] = [inputs[1], inputs[3]].map(|x| {
-            let x = p.reshape(x, &[shape[0], positions, self.heads, head_width]);
-            let x = p.permute(x, &[0, 2, 1, 3]);
-            p.contiguous(x)
-        });
+        let dout = p.reshape(inputs[2], &[shape[0], positions, self.heads, head_width]);
+        let dout = p.permute(dout, &[0, 2, 1, 3]);
+        let dout = p.contiguous(dout);
         let scores = p.product(q, k);
         let scores = p.scale(scores, scale);
-        let lse = p.expand(inputs[2], 3, positions);
+        let lse = p.expand(inputs[1], 3, positions);
         let shifted = p.sub(scores, lse);
         let probabilities = p.exp(shifted);
 
@@ -278,7 +276,7 @@ impl Operation for AttentionGrad {
         let dout_turned = transpose(p, dout);
         let dv = p.product(turned, dout_turned);
         let dprobabilities = p.product(dout, v);
-        let product = p.mul(dout, out);
+        let product = p.mul(probabilities, dprobabilities);
         let delta = p.sum(product, 3);
         let delta = p.expand(delta, 3, positions);
         let centred = p.sub(dprobabilities, delta);

@@ -16,15 +16,17 @@
 //!
 //! ```text
 //! p = exp(q' k'ᵀ - lse)      dv = pᵀ dout       dp = dout vᵀ
-//! ds = p (dp - Σ dout out)   dq' = ds k'        dk' = dsᵀ q'
+//! ds = p (dp - Σ p dp)       dq' = ds k'        dk' = dsᵀ q'
 //! ```
+
+use pulp::{Arch, Simd, WithSimd};
 
 use super::Store;
 use super::layout::transpose;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
 use super::scratch::{aligned, carve, with_scratch};
-use super::simd::{dot, exp, vectorised};
+use super::simd::{LANES, exp, ln, vectorised};
 
 /// Queries whose scores are held at a time, side by side.
 const QUERIES: usize = 32;
@@ -110,9 +112,19 @@ pub fn attention(
                     let columns = count.next_multiple_of(PANEL);
                     turn(turned, &q[start * padded..], padded, count, head_width);
                     scores(weights, k, turned, columns, shape);
-                    let (highest, sums) = vectorised(
+                    let factors = vectorised(
                         #[inline(always)]
-                        || softmax_columns(weights),
+                        || {
+                            let (highest, sums) = softmax_columns(weights, columns);
+                            let mut log_sums = [0.0; QUERIES];
+                            let mut factors = [0.0; QUERIES];
+                            for i in 0..QUERIES {
+                                log_sums[i] = highest[i] + ln(sums[i]);
+                                factors[i] = 1.0 / sums[i];
+                            }
+                            lse[start..start + count].copy_from_slice(&log_sums[..count]);
+                            factors
+                        },
                     );
                     PanelProduct {
                         rows: count,
@@ -126,16 +138,25 @@ pub fn attention(
                         store: Store::Replace,
                     }
                     .into(mixed, padded);
-                    for (i, mixed) in mixed.chunks_exact(padded).take(count).enumerate() {
-                        lse[start + i] = highest[i] + sums[i].ln();
-                        let at = (row * positions + start + i) * width + head * head_width;
-                        // SAFETY: every head of every batch row has its own columns of its own rows.
-                        let out = unsafe { out.part(at..at + head_width) };
-                        let factor = 1.0 / sums[i];
-                        for (out, mixed) in out.iter_mut().zip(mixed) {
-                            *out = mixed * factor;
-                        }
-                    }
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            with_usual_width(
+                                head_width,
+                                #[inline(always)]
+                                |head_width| {
+                                    let rows =
+                                        mixed.chunks_exact(head_width.next_multiple_of(PANEL)).zip(factors);
+                                    for (i, (mixed, factor)) in rows.take(count).enumerate() {
+                                        let at = (row * positions + start + i) * width + head * head_width;
+                                        // SAFETY: every head of every batch row has its own columns of its own rows.
+                                        let out = unsafe { out.part(at..at + head_width) };
+                                        scaled(out, &mixed[..head_width], factor);
+                                    }
+                                },
+                            );
+                        },
+                    );
                 }
             }
         });
@@ -146,12 +167,10 @@ pub fn attention(
 ///
 /// # Shapes
 ///
-/// `dqkv`, `qkv` `[B, T, 3D]`, `out`, `dout` `[B, T, D]`, `lse` `[B, H, T]`; `out` and `lse` as the
-/// forward pass left them.
+/// `dqkv`, `qkv` `[B, T, 3D]`, `lse` `[B, H, T]` as the forward pass left it, `dout` `[B, T, D]`.
 pub fn attention_grad(
     dqkv: &mut [f32],
     qkv: &[f32],
-    out: &[f32],
     lse: &[f32],
     dout: &[f32],
     rope: Option<Rope<'_>>,
@@ -160,8 +179,7 @@ pub fn attention_grad(
     let AttentionShape { batch, positions, heads, head_width } = shape;
     check(shape, qkv, rope);
     assert_eq!(dqkv.len(), qkv.len());
-    assert_eq!(out.len() * 3, qkv.len());
-    assert_eq!(dout.len(), out.len());
+    assert_eq!(dout.len() * 3, qkv.len());
     assert_eq!(lse.len(), batch * heads * positions);
     let width = shape.width();
     let padded = head_width.next_multiple_of(PANEL);
@@ -188,7 +206,7 @@ pub fn attention_grad(
                 source.take(v, 2, None, 1.0);
                 let (row, head) = (task / heads, task % heads);
                 let first = row * positions * width + head * head_width;
-                let (out, dout) = (&out[first..], &dout[first..]);
+                let dout = &dout[first..];
                 vectorised(
                     #[inline(always)]
                     || take_rows(dy, dout, width, padded, head_width),
@@ -201,19 +219,18 @@ pub fn attention_grad(
                     turn(turned_dy, &dy[start * padded..], padded, count, head_width);
                     scores(weights, k, turned, columns, shape);
                     scores(dscores, v, turned_dy, columns, shape);
-                    // Lanes beyond the last query hold nothing; their weights become one, which no sum reads.
-                    let (mut log_sums, mut means) = ([0.0; QUERIES], [0.0; QUERIES]);
+                    // Columns beyond the last query hold zeros; their weights become one, which no sum reads.
+                    let mut log_sums = [0.0; QUERIES];
                     log_sums[..count].copy_from_slice(&lse[start..start + count]);
-                    vectorised(
+                    let means = vectorised(
                         #[inline(always)]
-                        || {
-                            for (i, mean) in means[..count].iter_mut().enumerate() {
-                                let at = (start + i) * width;
-                                *mean = dot(&out[at..at + head_width], &dout[at..at + head_width]);
-                            }
-                            dscore_columns(weights, dscores, &log_sums, &means);
-                        },
+                        || weight_columns(weights, dscores, &log_sums, columns),
                     );
+                    Arch::new().dispatch(Centre {
+                        weights: &*weights,
+                        dscores: &mut *dscores,
+                        means: &means,
+                    });
                     let store = if start == 0 { Store::Replace } else { Store::Add };
                     let by_key = |left: &[f32], right: &[f32], target: &mut [f32]| {
                         PanelProduct {
@@ -250,12 +267,26 @@ pub fn attention_grad(
                     vectorised(
                         #[inline(always)]
                         || {
-                            for (position, gradient) in gradient.chunks_exact(padded).enumerate() {
-                                let at = first + position * 3 * width;
-                                // SAFETY: every head of every batch row has its own columns of its own rows.
-                                let target = unsafe { dqkv.part(at..at + head_width) };
-                                give_row(target, &gradient[..head_width], rope, position, factor);
-                            }
+                            with_usual_width(
+                                head_width,
+                                #[inline(always)]
+                                |head_width| {
+                                    let rows = gradient.chunks_exact(head_width.next_multiple_of(PANEL));
+                                    for (position, gradient) in rows.enumerate() {
+                                        let at = first + position * 3 * width;
+                                        // SAFETY: every head of every batch row has its own columns of its own rows.
+                                        let target = unsafe { dqkv.part(at..at + head_width) };
+                                        rotate_back(
+                                            target,
+                                            &gradient[..head_width],
+                                            rope,
+                                            position,
+                                            head_width,
+                                            factor,
+                                        );
+                                    }
+                                },
+                            );
                         },
                     );
                 }
@@ -282,16 +313,25 @@ impl<'a> Head<'a> {
 
     /// Copies queries (`third` 0), keys (1) or values (2) into rows padded with zeros.
     fn take(&self, target: &mut [f32], third: usize, rope: Option<Rope<'_>>, factor: f32) {
-        let padded = self.head_width.next_multiple_of(PANEL);
-        let source = &self.data[third * self.width..];
+        let (stride, source) = (3 * self.width, &self.data[third * self.width..]);
         vectorised(
             #[inline(always)]
             || {
-                if rope.is_none() && factor == 1.0 {
-                    take_rows(target, source, 3 * self.width, padded, self.head_width);
-                } else {
-                    take_rotated(target, source, 3 * self.width, padded, self.head_width, rope, factor);
-                }
+                with_usual_width(
+                    self.head_width,
+                    #[inline(always)]
+                    |width| {
+                        let padded = width.next_multiple_of(PANEL);
+                        if rope.is_none() && factor == 1.0 {
+                            return take_rows(target, source, stride, padded, width);
+                        }
+                        for (position, target) in target.chunks_exact_mut(padded).enumerate() {
+                            let source = &source[position * stride..][..width];
+                            rotate(&mut target[..width], source, rope, position, width, factor);
+                            target[width..].fill(0.0);
+                        }
+                    },
+                );
             },
         );
     }
@@ -323,40 +363,94 @@ fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: us
 
 /// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.
 #[inline(always)]
-fn softmax_columns(weights: &mut [f32]) -> ([f32; QUERIES], [f32; QUERIES]) {
+fn softmax_columns(weights: &mut [f32], columns: usize) -> ([f32; QUERIES], [f32; QUERIES]) {
     let (rows, _) = weights.as_chunks_mut::<QUERIES>();
-    let mut highest = [f32::NEG_INFINITY; QUERIES];
-    for row in rows.iter() {
-        for (highest, &score) in highest.iter_mut().zip(row) {
-            *highest = if score > *highest { score } else { *highest };
+    let (mut all_highest, mut all_sums) = ([0.0; QUERIES], [1.0; QUERIES]);
+    for start in (0..columns).step_by(LANES) {
+        let mut highest = [f32::NEG_INFINITY; LANES];
+        for row in rows.iter() {
+            for (highest, &score) in highest.iter_mut().zip(lanes(row, start)) {
+                *highest = if score > *highest { score } else { *highest };
+            }
         }
-    }
-    let mut sums = [0.0; QUERIES];
-    for row in rows {
-        for ((score, highest), sum) in row.iter_mut().zip(&highest).zip(&mut sums) {
-            *score = exp(*score - highest);
-            *sum += *score;
+        let mut sums = [0.0; LANES];
+        for row in rows.iter_mut() {
+            let scores = lanes_mut(row, start);
+            for i in 0..LANES {
+                scores[i] = exp(scores[i] - highest[i]);
+                sums[i] += scores[i];
+            }
         }
+        *lanes_mut(&mut all_highest, start) = highest;
+        *lanes_mut(&mut all_sums, start) = sums;
     }
-    (highest, sums)
+    (all_highest, all_sums)
 }
 
-/// Replaces scores by weights `p = e^(score - log_sum)` and `dp` by `ds = p (dp - mean)`.
+/// Replaces scores by weights `p = e^(score - log_sum)`; returns `Σ p dp` of each column.
 #[inline(always)]
-fn dscore_columns(
+fn weight_columns(
     weights: &mut [f32],
-    dscores: &mut [f32],
+    dscores: &[f32],
     log_sums: &[f32; QUERIES],
-    means: &[f32; QUERIES],
-) {
+    columns: usize,
+) -> [f32; QUERIES] {
+    let mut all_means = [0.0; QUERIES];
     let (weights, _) = weights.as_chunks_mut::<QUERIES>();
-    let (dscores, _) = dscores.as_chunks_mut::<QUERIES>();
-    for (weights, dscores) in weights.iter_mut().zip(dscores) {
-        for (((weight, dscore), log_sum), mean) in weights.iter_mut().zip(dscores).zip(log_sums).zip(means) {
-            *weight = exp(*weight - log_sum);
-            *dscore = *weight * (*dscore - mean);
+    let (dscores, _) = dscores.as_chunks::<QUERIES>();
+    for start in (0..columns).step_by(LANES) {
+        let log_sums = *lanes(log_sums, start);
+        let mut means = [0.0; LANES];
+        for (weights, dscores) in weights.iter_mut().zip(dscores.iter()) {
+            let (weights, dscores) = (lanes_mut(weights, start), *lanes(dscores, start));
+            let mut new = *weights;
+            for i in 0..LANES {
+                new[i] = exp(new[i] - log_sums[i]);
+                means[i] += new[i] * dscores[i];
+            }
+            *weights = new;
+        }
+        *lanes_mut(&mut all_means, start) = means;
+    }
+    all_means
+}
+
+/// `ds = p (dp - mean)`, with a mean per column.
+///
+/// Spelled out in registers: left to itself, the compiler vectorises along the rows and gathers.
+struct Centre<'a> {
+    weights: &'a [f32],
+    dscores: &'a mut [f32],
+    means: &'a [f32; QUERIES],
+}
+
+impl WithSimd for Centre<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (means, _) = S::as_simd_f32s(self.means);
+        let (weights, _) = S::as_simd_f32s(self.weights);
+        let (dscores, _) = S::as_mut_simd_f32s(self.dscores);
+        for (weights, dscores) in weights.chunks_exact(means.len()).zip(dscores.chunks_exact_mut(means.len()))
+        {
+            for ((weight, dscore), mean) in weights.iter().zip(dscores).zip(means) {
+                *dscore = simd.mul_f32s(*weight, simd.sub_f32s(*dscore, *mean));
+            }
         }
     }
+}
+
+/// Returns one register of a row of scores.
+#[inline(always)]
+fn lanes(row: &[f32; QUERIES], start: usize) -> &[f32; LANES] {
+    row[start..].first_chunk().expect("a row is a whole number of registers")
+}
+
+/// Returns one register of a row of scores, to be written.
+#[inline(always)]
+fn lanes_mut(row: &mut [f32; QUERIES], start: usize) -> &mut [f32; LANES] {
+    row[start..].first_chunk_mut().expect("a row is a whole number of registers")
 }
 
 fn check(shape: AttentionShape, qkv: &[f32], rope: Option<Rope<'_>>) {
@@ -381,70 +475,98 @@ fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padded: usize, w
     }
 }
 
-/// [`take_rows`] of rows that are rotated and scaled.
+/// Calls `run` with `width` as a constant if it is a usual one, so that loops over a head unroll.
 #[inline(always)]
-fn take_rotated(
-    target: &mut [f32],
-    source: &[f32],
-    stride: usize,
-    padded: usize,
-    width: usize,
-    rope: Option<Rope<'_>>,
-    factor: f32,
-) {
+fn with_usual_width(width: usize, run: impl FnOnce(usize)) {
+    match width {
+        8 => run(8),
+        16 => run(16),
+        32 => run(32),
+        64 => run(64),
+        other => run(other),
+    }
+}
+
+/// `target = x cos + [-x_hi, x_lo] sin`, times `factor`, for one row.
+#[inline(always)]
+fn rotate(target: &mut [f32], x: &[f32], rope: Option<Rope<'_>>, position: usize, width: usize, factor: f32) {
+    let Some(rope) = rope else { return scaled(target, x, factor) };
     let half = width / 2;
-    for (position, target) in target.chunks_exact_mut(padded).enumerate() {
-        let source = &source[position * stride..][..width];
-        target[width..].fill(0.0);
-        let target = &mut target[..width];
-        let Some(rope) = rope else {
-            for (target, source) in target.iter_mut().zip(source) {
-                *target = source * factor;
-            }
-            continue;
-        };
-        let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
-        let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
-        let (low, high) = target.split_at_mut(half);
-        let (source_low, source_high) = source.split_at(half);
-        rotate_half(low, source_low, source_high, cos_low, sin_low, -1.0, factor);
-        rotate_half(high, source_high, source_low, cos_high, sin_high, 1.0, factor);
-    }
+    let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
+    let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
+    let (low, high) = target[..width].split_at_mut(half);
+    let (x_low, x_high) = x[..width].split_at(half);
+    mixed(low, [x_low, cos_low, x_high, sin_low], factor, -factor);
+    mixed(high, [x_high, cos_high, x_low, sin_high], factor, factor);
 }
 
-/// `target = (own cos + sign other sin) factor`.
+/// Turns a gradient back, the transpose of [`rotate`].
 #[inline(always)]
-fn rotate_half(
+fn rotate_back(
     target: &mut [f32],
-    own: &[f32],
-    other: &[f32],
-    cos: &[f32],
-    sin: &[f32],
-    sign: f32,
+    dx: &[f32],
+    rope: Option<Rope<'_>>,
+    position: usize,
+    width: usize,
     factor: f32,
 ) {
-    for ((((target, own), other), cos), sin) in target.iter_mut().zip(own).zip(other).zip(cos).zip(sin) {
-        *target = (own * cos + sign * (other * sin)) * factor;
-    }
+    let Some(rope) = rope else { return scaled(target, dx, factor) };
+    let half = width / 2;
+    let (cos_low, cos_high) = rope.cos[position * width..][..width].split_at(half);
+    let (sin_low, sin_high) = rope.sin[position * width..][..width].split_at(half);
+    let (low, high) = target[..width].split_at_mut(half);
+    let (dx_low, dx_high) = dx[..width].split_at(half);
+    mixed(low, [dx_low, cos_low, dx_high, sin_high], factor, factor);
+    mixed(high, [dx_high, cos_high, dx_low, sin_low], factor, -factor);
 }
 
-/// Scales the gradient of one rotated row and turns it back: the transpose of what [`take_rotated`] does.
+/// `target = first a b + second c d`.
+///
+/// Halves of a head are short: most are one register or a quarter of one.
 #[inline(always)]
-fn give_row(target: &mut [f32], gradient: &[f32], rope: Option<Rope<'_>>, position: usize, factor: f32) {
-    let head_width = target.len();
-    let half = head_width / 2;
-    let Some(rope) = rope else {
-        for (target, gradient) in target.iter_mut().zip(gradient) {
-            *target = gradient * factor;
+fn mixed(target: &mut [f32], operands: [&[f32]; 4], first: f32, second: f32) {
+    let at = mixed_pieces::<LANES>(target, operands, 0, first, second);
+    let at = mixed_pieces::<4>(target, operands, at, first, second);
+    mixed_pieces::<1>(target, operands, at, first, second);
+}
+
+/// Continues [`mixed`] at `at` as long as there are `SIZE` elements left; returns where it stopped.
+#[inline(always)]
+fn mixed_pieces<const SIZE: usize>(
+    target: &mut [f32],
+    operands: [&[f32]; 4],
+    at: usize,
+    first: f32,
+    second: f32,
+) -> usize {
+    let (targets, _) = target[at..].as_chunks_mut::<SIZE>();
+    let [a, b, c, d] = operands.map(|operand| operand[at..].as_chunks::<SIZE>().0);
+    let count = targets.len();
+    for ((((target, a), b), c), d) in targets.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        // An array of its own tells the compiler that the target overlaps none of the operands.
+        let mut piece = [0.0; SIZE];
+        for i in 0..SIZE {
+            piece[i] = first * (a[i] * b[i]) + second * (c[i] * d[i]);
         }
-        return;
-    };
-    let (cos_low, cos_high) = rope.cos[position * head_width..][..head_width].split_at(half);
-    let (sin_low, sin_high) = rope.sin[position * head_width..][..head_width].split_at(half);
-    let (low, high) = target.split_at_mut(half);
-    let (gradient_low, gradient_high) = gradient.split_at(half);
-    rotate_half(low, gradient_low, gradient_high, cos_low, sin_high, 1.0, factor);
-    rotate_half(high, gradient_high, gradient_low, cos_high, sin_low, -1.0, factor);
+        *target = piece;
+    }
+    at + count * SIZE
+}
+
+/// `target = factor x`.
+#[inline(always)]
+fn scaled(target: &mut [f32], x: &[f32], factor: f32) {
+    let (targets, target_tail) = target.as_chunks_mut::<8>();
+    let (pieces, tail) = x.as_chunks::<8>();
+    for (target, piece) in targets.iter_mut().zip(pieces) {
+        *target = piece.map(
+            #[inline(always)]
+            |x| x * factor,
+        );
+    }
+    for (target, x) in target_tail.iter_mut().zip(tail) {
+        *target = x * factor;
+    }
 }
 
 #[cfg(test)]
@@ -529,7 +651,7 @@ mod tests {
             let (mut out, mut lse) = (vec![0.0; qkv.len() / 3], vec![0.0; batch * heads * positions]);
             let mut dqkv = vec![0.0; qkv.len()];
             attention(&mut out, &mut lse, &qkv, rope, shape);
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, rope, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, rope, shape);
             let (cos, sin, dout) = (wide(&cos), wide(&sin), wide(&dout));
             let tables = rotate.then_some((&cos[..], &sin[..]));
             let exact = differences(&wide(&qkv), |qkv| inner(&naive(qkv, tables, shape), &dout));
@@ -548,7 +670,7 @@ mod tests {
             let (mut out, mut lse) = (vec![0.0; positions * head_width], vec![0.0; positions]);
             let mut dqkv = vec![0.0; qkv.len()];
             attention(&mut out, &mut lse, &qkv, None, shape);
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, None, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, None, shape);
 
             let scale = 1.0 / (head_width as f64).sqrt();
             let at = |third: usize, i: usize, c: usize| f64::from(qkv[(i * 3 + third) * head_width + c]);
@@ -587,7 +709,7 @@ mod tests {
             let (mut out, mut lse, mut dqkv) =
                 (vec![0.0; dout.len()], vec![0.0; 3 * 4 * 70], vec![0.0; qkv.len()]);
             attention(&mut out, &mut lse, &qkv, rope, shape);
-            attention_grad(&mut dqkv, &qkv, &out, &lse, &dout, rope, shape);
+            attention_grad(&mut dqkv, &qkv, &lse, &dout, rope, shape);
             [out, lse, dqkv].concat()
         });
     }

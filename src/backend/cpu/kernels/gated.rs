@@ -7,7 +7,7 @@ use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
 use super::product::{Grid, Operand, Sizes, multiply, multiply_raw};
 use super::scratch::with_scratch;
-use super::simd::{logistic, vectorised};
+use super::simd::{LANES, logistic, vectorised};
 
 /// Sizes of a gated unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,15 +158,36 @@ pub fn swiglu_grad(dgate_up: &mut [f32], gate_up: &[f32], dh: &[f32], shape: Swi
 
 /// One row of [`swiglu_grad`].
 ///
-/// A function of its own, because the compiler then knows that the slices do not overlap.
+/// Works on arrays of one register, because the compiler gives up on proving that five slices do not
+/// overlap.
 #[inline(always)]
 fn grad_row(dgates: &mut [f32], dups: &mut [f32], gates: &[f32], ups: &[f32], dh: &[f32]) {
-    for ((((dgate, dup), gate), up), dh) in dgates.iter_mut().zip(dups).zip(gates).zip(ups).zip(dh) {
-        let share = logistic(*gate);
-        let silu = gate * share;
-        *dgate = dh * up * (share + silu * (1.0 - share));
-        *dup = dh * silu;
+    let (dgate_chunks, dgate_tail) = dgates.as_chunks_mut::<LANES>();
+    let (dup_chunks, dup_tail) = dups.as_chunks_mut::<LANES>();
+    let ((gate_chunks, gate_tail), (up_chunks, up_tail)) =
+        (gates.as_chunks::<LANES>(), ups.as_chunks::<LANES>());
+    let (dh_chunks, dh_tail) = dh.as_chunks::<LANES>();
+    let targets = dgate_chunks.iter_mut().zip(dup_chunks);
+    for ((dgates, dups), ((gates, ups), dh)) in targets.zip(gate_chunks.iter().zip(up_chunks).zip(dh_chunks))
+    {
+        let (mut new_dgates, mut new_dups) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            (new_dgates[lane], new_dups[lane]) = grad_of_one(gates[lane], ups[lane], dh[lane]);
+        }
+        (*dgates, *dups) = (new_dgates, new_dups);
     }
+    let targets = dgate_tail.iter_mut().zip(dup_tail);
+    for ((dgate, dup), ((gate, up), dh)) in targets.zip(gate_tail.iter().zip(up_tail).zip(dh_tail)) {
+        (*dgate, *dup) = grad_of_one(*gate, *up, *dh);
+    }
+}
+
+/// Returns the gradients of one gate and one value.
+#[inline(always)]
+fn grad_of_one(gate: f32, up: f32, dh: f32) -> (f32, f32) {
+    let share = logistic(gate);
+    let silu = gate * share;
+    (dh * up * (share + silu * (1.0 - share)), dh * silu)
 }
 
 /// One row of [`swiglu`].

@@ -85,7 +85,7 @@ pub fn transpose_last_two(out: &mut [f32], x: &[f32], batch: usize, positions: u
 
 /// `out[j, i] = x[i, j]` for `i < rows`, `j < columns`, on the calling thread.
 ///
-/// Squares keep the cache lines that are read and those that are written in the first cache.
+/// Squares of four by four are turned in registers.
 pub(super) fn transpose(
     out: &mut [f32],
     out_stride: usize,
@@ -94,16 +94,21 @@ pub(super) fn transpose(
     rows: usize,
     columns: usize,
 ) {
-    const SIDE: usize = 16;
-    for i_start in (0..rows).step_by(SIDE) {
-        let i_end = rows.min(i_start + SIDE);
-        for j_start in (0..columns).step_by(SIDE) {
-            let j_end = columns.min(j_start + SIDE);
-            for j in j_start..j_end {
-                for (i, out) in (i_start..i_end).zip(&mut out[j * out_stride + i_start..]) {
-                    *out = x[i * x_stride + j];
-                }
+    const SIDE: usize = 4;
+    let whole = (rows / SIDE * SIDE, columns / SIDE * SIDE);
+    for i in (0..whole.0).step_by(SIDE) {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|row| x[(i + row) * x_stride..][..columns].as_chunks::<SIDE>().0);
+        for (square, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+            for j in 0..SIDE {
+                out[(square * SIDE + j) * out_stride + i..][..SIDE]
+                    .copy_from_slice(&[a[j], b[j], c[j], d[j]]);
             }
+        }
+    }
+    for j in 0..columns {
+        let rest = if j < whole.1 { whole.0..rows } else { 0..rows };
+        for i in rest {
+            out[j * out_stride + i] = x[i * x_stride + j];
         }
     }
 }

@@ -11,6 +11,7 @@
 //! gradient. A row's loss is the mean over its labelled positions, zero if there are none.
 
 use super::parallel::{Shared, for_each_block};
+use super::simd::vectorised;
 
 /// The label of a position without a loss.
 pub const IGNORED_LABEL: i32 = -100;
@@ -42,11 +43,9 @@ impl TokenLoss {
     fn slope(self, x: f64, score: f64) -> f64 {
         match self {
             TokenLoss::Stablemax => {
-                if x < 0.0 {
-                    score * score
-                } else {
-                    1.0
-                }
+                // The sign of a logit is as good as random: a selection is cheaper than a branch.
+                let below = score * score;
+                if x < 0.0 { below } else { 1.0 }
             }
             TokenLoss::Softmax => score,
         }
@@ -144,17 +143,24 @@ pub fn token_loss_grad(
         let dlogits = unsafe { dlogits.part(row * size..(row + 1) * size) };
         dlogits.fill(0.0);
         let factor = f64::from(dloss[row]) / shape.count(row, labels).max(1) as f64;
-        for (position, logits, label) in shape.labelled(row, logits, labels) {
-            let shift = shift_of(logits);
-            let sum: f64 = logits.iter().map(|&x| kind.score(f64::from(x), shift)).sum();
-            let dlogits = &mut dlogits[position * shape.vocab..][..shape.vocab];
-            for (v, (dlogit, &x)) in dlogits.iter_mut().zip(logits).enumerate() {
-                let x = f64::from(x);
-                let score = kind.score(x, shift);
-                let own = if v == label { 1.0 / score } else { 0.0 };
-                *dlogit = (factor * kind.slope(x, score) * (1.0 / sum - own)) as f32;
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (position, logits, label) in shape.labelled(row, logits, labels) {
+                    let shift = shift_of(logits);
+                    let sum: f64 = logits.iter().map(|&x| kind.score(f64::from(x), shift)).sum();
+                    let dlogits = &mut dlogits[position * shape.vocab..][..shape.vocab];
+                    let share = factor / sum;
+                    for (dlogit, &x) in dlogits.iter_mut().zip(logits) {
+                        let x = f64::from(x);
+                        *dlogit = (share * kind.slope(x, kind.score(x, shift))) as f32;
+                    }
+                    let x = f64::from(logits[label]);
+                    let score = kind.score(x, shift);
+                    dlogits[label] = (factor * kind.slope(x, score) * (1.0 / sum - 1.0 / score)) as f32;
+                }
+            },
+        );
     });
 }
 

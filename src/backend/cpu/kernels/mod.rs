@@ -15,10 +15,14 @@
 //!
 //! # Speed
 //!
-//! Loops are written so that the compiler vectorises them; [`pulp`] compiles each of them for
-//! several instruction sets and picks one when the program runs. Sums keep sixteen (or a multiple)
-//! partial sums, added in a fixed order at the end, because the compiler may not reorder a sum by
-//! itself. Products go through one packed kernel in [`product`].
+//! Loops are written so that the compiler vectorises them; `pulp` compiles each of them for several
+//! instruction sets and picks one when the program runs. Sums keep sixteen (or a multiple) partial sums,
+//! added in a fixed order at the end, because the compiler may not reorder a sum by itself.
+//! Products of whole layers go to the `gemm` crate, one call per tile; the small ones inside attention stay
+//! in the task that made their operands.
+//!
+//! Working memory belongs to the threads and is reused, so that after the first step only `gemm` itself
+//! still allocates (to arrange operands, a few hundred kilobytes at most).
 
 pub mod attention;
 pub mod elementwise;

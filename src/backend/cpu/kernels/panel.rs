@@ -2,8 +2,7 @@
 //!
 //! Attention multiplies matrices of a few dozen rows whose operands were just written by the same
 //! task. For those, arranging the operands costs more than multiplying them. Here they are used where they
-//! lie: the right operand and the result have rows of whole registers ([`PANEL`] says which widths are
-//! allowed), the left operand is read one element at a time in any order.
+//! lie: the right operand and the result have rows of whole registers (multiples of [`PANEL`] elements), the left operand is read one element at a time in any order.
 //!
 //! The inner loop keeps a tile of the result in registers: a few rows by two registers.
 
@@ -175,6 +174,35 @@ mod tests {
 
     use super::super::testing::{assert_close, values};
     use super::*;
+
+    /// The instruction sets other than the widest take other tiles and registers.
+    #[test]
+    fn narrow_registers_give_the_same_product() {
+        let (rows, columns, depth) = (23, 48, 19);
+        let (left, right) = (values(1, rows * depth), values(2, depth * columns));
+        let product = PanelProduct {
+            rows,
+            columns,
+            depth,
+            left: &left,
+            left_down: depth,
+            left_along: 1,
+            right: &right,
+            right_stride: columns,
+            store: Store::Replace,
+        };
+        let mut widest = vec![0.0; rows * columns];
+        product.into(&mut widest, columns);
+        let mut narrow = vec![0.0; rows * columns];
+        Simd::vectorize(pulp::Scalar, Run { product, out: narrow.as_mut_ptr(), out_stride: columns });
+        assert_close(&narrow, &super::super::testing::wide(&widest), 5e-6);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = pulp::x86::V3::try_new() {
+            narrow.fill(0.0);
+            Simd::vectorize(avx2, Run { product, out: narrow.as_mut_ptr(), out_stride: columns });
+            assert_eq!(narrow, widest);
+        }
+    }
 
     proptest! {
         #[test]

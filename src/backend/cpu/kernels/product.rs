@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The result is cut into tiles; each tile is one task and one call of the `gemm` crate on the thread that
-//! runs it. A product of two tiles sums over the whole depth in one call, so the cut does not show.
+//! runs it. A tile sums over the whole depth, so no sum crosses a task.
 
 use std::ops::Range;
 
@@ -196,8 +196,12 @@ impl Grid {
     /// columns of the operands. The costs below are cycles per element as measured with AVX-512; they
     /// decide about speed only, and depend on sizes alone.
     pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>) -> Self {
-        /// Columns and rows of one call of the inner kernel of `gemm`.
-        const KERNEL: (usize, usize) = (48, 8);
+        /// Columns and rows of the result that the inner kernel of `gemm` computes at a time.
+        const KERNEL: (usize, usize) = (64, 6);
+        /// Rows up to which `gemm` reads a right operand in place, if its columns are contiguous.
+        const ROWS_IN_PLACE: usize = 8 * KERNEL.1;
+        /// Columns up to which `gemm` reads a left operand in place.
+        const COLUMNS_IN_PLACE: usize = 2 * KERNEL.0;
         const MULTIPLICATIONS_PER_CYCLE: f64 = 32.0;
         /// To hand out a task and to begin a product.
         const TASK_CYCLES: f64 = 3000.0;
@@ -206,14 +210,17 @@ impl Grid {
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
         }
-        // Columns of the right operand are copied as they lie, or turned, which is slow.
-        let turn_right = if right.along == 1 { 0.25 } else { 2.5 };
-        let turn_left = if left.along == 1 { 0.0 } else { 0.5 };
         let cost = |grid: &Grid| {
             let (height, width) = (grid.tile_rows, grid.tile_columns);
             let multiplications =
                 width.next_multiple_of(KERNEL.0) * height.next_multiple_of(KERNEL.1) * depth;
-            let packing = turn_right * (width * depth) as f64 + turn_left * (height * depth) as f64;
+            let pack_right = match right.along {
+                1 if height <= ROWS_IN_PLACE => 0.0,
+                1 => 0.25,
+                _ => 2.5,
+            };
+            let pack_left = if left.along == 1 || width <= COLUMNS_IN_PLACE { 0.0 } else { 0.5 };
+            let packing = (pack_right * width as f64 + pack_left * height as f64) * depth as f64;
             let tile = multiplications as f64 / MULTIPLICATIONS_PER_CYCLE + packing + TASK_CYCLES;
             // The last tile of one thread may start when the other one has nothing left to do. A grid
             // whose last row or column is cut short has less work than it has tiles.

@@ -1,0 +1,126 @@
+//! `hrmc bench`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::failure::{Failure, fail};
+use super::project::Project;
+use super::{memory, spec, terminal};
+use crate::backend::Device;
+use crate::bench::{BenchOptions, BenchReport, measure};
+use crate::lower::{Options, Program};
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc bench specs/sudoku-small.hrm --batch 32
+  hrmc bench specs/sudoku.hrm --batch 16 --repeat 5 --json
+  hrmc bench specs/quickstart.hrm --profile";
+
+/// Time one training segment and one evaluation segment of a spec.
+///
+/// Reports the best and the median of several runs, the rate of matrix work, and its share of the rate of one
+/// large product measured in the same run. Weights and rows are made up; the time does not depend on them.
+/// Work that the compiler proves unnecessary and skips counts as done.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Spec to time [default: that of hrmc.toml, else the built-in quickstart]
+    spec: Option<PathBuf>,
+    /// Replace a value of the spec, as in `--set model.N=4`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Rows in a batch [default: that of the spec, else 1]
+    #[arg(long, value_name = "ROWS", value_parser = super::positive)]
+    batch: Option<usize>,
+    /// Measured runs of each program, after one that is not
+    #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
+    repeat: usize,
+    /// Threads [default: that of hrmc.toml, else one for each core]
+    #[arg(long, value_name = "COUNT", value_parser = super::positive)]
+    threads: Option<usize>,
+    /// Time each kind of kernel in the training segment too
+    #[arg(long)]
+    profile: bool,
+    /// Write the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `hrmc bench`.
+///
+/// # Errors
+///
+/// Returns a failure if the spec has an error or the memory cannot be had.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let project = Project::find()?;
+    let loaded = spec::load(spec::read(arguments.spec.as_deref(), &project)?, &arguments.overrides)?;
+    let model = &loaded.model;
+    let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
+    let mut programs = vec![Program::Evaluate { averaged: false }];
+    if model.train.is_some() {
+        programs.push(Program::Train);
+    }
+    memory::check(model, &programs, Options { batch, puzzle_rows: 1 }, Device::Cpu)?;
+    let options =
+        BenchOptions { batch, threads: project.threads(arguments.threads), repeat: arguments.repeat };
+    let report = measure(model, options, arguments.profile).map_err(fail)?;
+    if arguments.json {
+        return terminal::print_json(&serde_json::to_value(&report).map_err(fail)?);
+    }
+    terminal::print(table(&report))
+}
+
+fn table(report: &BenchReport) -> String {
+    let mut text = terminal::heading(&format!(
+        "{} on {}, batch {}, {}\n",
+        report.model,
+        report.device,
+        report.batch,
+        terminal::counted(report.threads, "thread")
+    ));
+    text.push_str(&format!(
+        "peak of one large product {:.1} GFLOP/s, first segment after {}, memory {}\n\n",
+        report.peak_gflop_per_s,
+        terminal::duration(report.start_s),
+        terminal::bytes(report.memory_bytes as u64)
+    ));
+    text.push_str(&format!(
+        "{:<10} {:>10} {:>10} {:>12} {:>10} {:>10} {:>8} {:>7}\n",
+        "segment", "best s", "median s", "sequences/s", "GFLOP", "GFLOP/s", "of peak", "calls"
+    ));
+    for row in &report.programs {
+        text.push_str(&format!(
+            "{:<10} {:>10.4} {:>10.4} {:>12.1} {:>10.2} {:>10.1} {:>8} {:>7}\n",
+            row.program,
+            row.best_s,
+            row.median_s,
+            row.sequences_per_s,
+            row.gflop,
+            row.gflop_per_s,
+            terminal::percent(row.share_of_peak),
+            row.calls
+        ));
+    }
+    if report.kernels.is_empty() {
+        return text;
+    }
+    let total: f64 = report.kernels.iter().map(|kernel| kernel.seconds).sum();
+    text.push_str(&format!(
+        "\n{:<22} {:<9} {:>6} {:>10} {:>7} {:>10} {:>8}\n",
+        "kernel", "phase", "calls", "ms", "share", "GFLOP/s", "GB/s"
+    ));
+    for kernel in &report.kernels {
+        text.push_str(&format!(
+            "{:<22} {:<9} {:>6} {:>10.3} {:>7} {:>10.1} {:>8.1}\n",
+            kernel.operator,
+            kernel.phase,
+            kernel.calls,
+            kernel.seconds * 1e3,
+            terminal::percent(kernel.seconds / total),
+            kernel.gflop / kernel.seconds,
+            kernel.gigabytes / kernel.seconds
+        ));
+    }
+    text
+}

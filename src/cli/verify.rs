@@ -1,0 +1,112 @@
+//! `hrmc verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::failure::{Failure, fail};
+use super::project::{DeviceName, Project};
+use super::terminal;
+use crate::backend::Device;
+use crate::verify::{Extent, Fixture, Verdict, verify};
+
+const EXAMPLES: &str = "\
+Examples:
+  hrmc verify tests/fixtures/rope-puzzle.json
+  hrmc verify tests/fixtures/rope-puzzle.json --device reference --first-segment
+  hrmc verify tests/fixtures/*.json --json";
+
+/// Compare recorded models with everything they computed.
+///
+/// A fixture is a `.json` file with the configuration of a small model and the `.safetensors` file beside it
+/// with its weights, inputs and results. hrmc builds that model through the same lowering as a spec and
+/// compares outputs, losses, metrics, carry, gradients, evaluation and optimizer steps. The bound of each
+/// group is ten times its recorded rounding noise. Exits with 1 if any group disagrees.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Fixtures to compare
+    #[arg(required = true, value_name = "FIXTURE.json")]
+    fixtures: Vec<PathBuf>,
+    /// What runs the model [default: that of hrmc.toml, else cpu]
+    #[arg(long)]
+    device: Option<DeviceName>,
+    /// Threads [default: that of hrmc.toml, else one for each core]
+    #[arg(long, value_name = "COUNT", value_parser = super::positive)]
+    threads: Option<usize>,
+    /// Run only the first training segment, with its losses and gradients
+    #[arg(long)]
+    first_segment: bool,
+    /// Write the comparison as JSON, one object per fixture
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `hrmc verify`.
+///
+/// # Errors
+///
+/// Returns a failure if a fixture cannot be read or does not agree.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let project = Project::find()?;
+    let device = project.device(arguments.device);
+    let threads = project.threads(arguments.threads);
+    // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier.
+    let extent = if arguments.first_segment || device == Device::Reference {
+        Extent::FirstSegment
+    } else {
+        Extent::Whole
+    };
+    let mut verdicts = Vec::new();
+    for path in &arguments.fixtures {
+        let fixture = Fixture::open(path).map_err(fail)?;
+        let verdict = verify(&fixture, device, threads, extent).map_err(fail)?;
+        if !arguments.json {
+            terminal::print(table(&verdict, extent))?;
+        }
+        verdicts.push(verdict);
+    }
+    if arguments.json {
+        let value = serde_json::to_value(&verdicts).map_err(fail)?;
+        terminal::print_json(&value)?;
+    }
+    let failed: Vec<&str> =
+        verdicts.iter().filter(|verdict| !verdict.pass).map(|verdict| verdict.fixture.as_str()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::message(format!(
+        "`{}` does not agree with its record on {}",
+        failed.join("`, `"),
+        device.name()
+    )))
+}
+
+fn table(verdict: &Verdict, extent: Extent) -> String {
+    let what = match extent {
+        Extent::Whole => "everything recorded",
+        Extent::FirstSegment => "first segment and gradients",
+    };
+    let mut text = terminal::heading(&format!("{} on {}: {what}\n", verdict.fixture, verdict.device));
+    text.push_str(&format!(
+        "{:<34} {:>9} {:>12} {:>12}  verdict\n",
+        "group", "values", "difference", "bound"
+    ));
+    for row in &verdict.rows {
+        let mut note = if row.pass { "agrees".to_string() } else { format!("DIFFERS at {}", row.worst) };
+        if row.excused > 0 {
+            note.push_str(&format!(" ({} sign-like)", terminal::counted(row.excused, "element")));
+        }
+        text.push_str(&format!(
+            "{:<34} {:>9} {:>12.2e} {:>12.2e}  {note}\n",
+            row.group, row.values, row.largest, row.bound
+        ));
+    }
+    let conclusion = if verdict.pass { "agrees" } else { "DIFFERS" };
+    text.push_str(&format!(
+        "{conclusion}: {} of {}\n",
+        terminal::counted(verdict.tensors, "tensor"),
+        verdict.fixture
+    ));
+    text
+}
