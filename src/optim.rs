@@ -16,7 +16,7 @@ pub enum Rule {
 pub struct Slots<'a> {
     /// The weight.
     pub weight: Value,
-    /// Its gradient; `None` counts as zero and leaves the weight to its decay.
+    /// Its gradient.
     pub gradient: Value,
     /// Name of its first moment.
     pub moment1: &'a str,
@@ -70,4 +70,58 @@ pub fn update_rows(
 /// Stores `value` in the input `memory` at the end of the run.
 pub fn store(graph: &mut Graph, memory: Value, value: Value) {
     graph.add(Assign.into(), &[memory, value]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rule, Slots, StepNames, store, update, update_rows};
+    use crate::graph::ops::{AdamAtan2, AdamW, SignSgdRows};
+    use crate::graph::{Graph, TensorType, to_text};
+
+    const STEP: StepNames = StepNames { lr: "lr", scale: "scale", root_scale: "root_scale" };
+
+    fn updated(rule: &Rule, average: Option<(&str, f32)>) -> String {
+        let mut graph = Graph::new();
+        let [weight, gradient] = ["w", "g"].map(|name| graph.input(name, TensorType::f32(&[2, 3])));
+        let slots = Slots { weight, gradient, moment1: "m", moment2: "v", average };
+        update(&mut graph, rule, &slots, STEP);
+        to_text(&graph).lines().filter(|line| line.starts_with('%')).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_average_follows_the_new_weight() {
+        let rule = Rule::AdamAtan2(AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 1.0 });
+        assert_eq!(
+            updated(&rule, Some(("a", 0.99))),
+            "%0, %0.1, %0.2 = adam_atan2(w, m, v, g, lr, scale, root_scale) \
+             { betas = (0.9, 0.95), weight_decay = 1.0 } : f32[2, 3], f32[2, 3], f32[2, 3]\n\
+             %1 = average(a, %0) { rate = 0.99 } : f32[2, 3]"
+        );
+    }
+
+    #[test]
+    fn without_a_rate_there_is_no_average() {
+        let rule = Rule::AdamW(AdamW { beta1: 0.9, beta2: 0.95, weight_decay: 1.0, eps: 1e-8 });
+        assert_eq!(
+            updated(&rule, None),
+            "%0, %0.1, %0.2 = adam_w(w, m, v, g, lr, scale, root_scale) \
+             { betas = (0.9, 0.95), weight_decay = 1.0, eps = 1e-8 } : f32[2, 3], f32[2, 3], f32[2, 3]"
+        );
+    }
+
+    #[test]
+    fn rows_of_a_table_and_memory_are_replaced_in_place() {
+        let mut graph = Graph::new();
+        let table = graph.input("table", TensorType::f32(&[5, 3]));
+        let ids = graph.input("ids", TensorType::i32(&[2]));
+        let [gradient, memory] = ["g", "memory"].map(|name| graph.input(name, TensorType::f32(&[2, 3])));
+        update_rows(&mut graph, SignSgdRows { weight_decay: 0.5 }, table, ids, gradient, "lr");
+        store(&mut graph, memory, gradient);
+        let text = to_text(&graph);
+        assert!(
+            text.contains("sign_sgd_rows(table, ids, g, lr) { weight_decay = 0.5 } : f32[5, 3]"),
+            "{text}"
+        );
+        assert!(text.contains("assign(memory, g) : f32[2, 3]"), "{text}");
+    }
 }

@@ -8,13 +8,6 @@ use std::path::Path;
 use hrmc::ir::gated_width;
 use support::{Workplace, shipped};
 
-/// Specs of `tests/fixtures/ok` whose graph and plan are recorded in full.
-const RECORDED: [&str; 3] = [
-    "two_levels_of_the_published_model",
-    "direct_prediction_is_one_update",
-    "one_network_serves_both_states",
-];
-
 const SHIPPED: [&str; 4] = ["quickstart", "sudoku-small", "sudoku", "maze"];
 
 fn snapshot(stage: &str, case: &str, input: &str, output: &str) {
@@ -25,19 +18,6 @@ fn snapshot(stage: &str, case: &str, input: &str, output: &str) {
     settings.bind(|| {
         insta::assert_snapshot!(case, format!("{input}\n---------- {stage} ----------\n\n{output}"));
     });
-}
-
-#[test]
-fn graphs_and_plans_of_small_specs() {
-    let place = Workplace::new();
-    for case in RECORDED {
-        let file = format!("{}/tests/fixtures/ok/{case}.hrm", env!("CARGO_MANIFEST_DIR"));
-        let input = fs::read_to_string(&file).expect("the fixtures are checked in");
-        for stage in ["graph", "plan"] {
-            let output = place.succeed(&format!("compile {file} --batch 2 --emit {stage}"));
-            snapshot(stage, case, &input, &output);
-        }
-    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Buffer {
         if bytes == 0 {
             return Ok(Buffer::empty());
         }
-        let bytes = bytes.next_multiple_of(ALIGNMENT);
+        let bytes = bytes.checked_next_multiple_of(ALIGNMENT).ok_or_else(refused)?;
         let layout = Layout::from_size_align(bytes, ALIGNMENT).map_err(|_| refused())?;
         // SAFETY: the layout has a size above zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(refused)?;

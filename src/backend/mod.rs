@@ -254,3 +254,105 @@ impl Session {
         self.pool.install(work)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::memory::Buffer;
+    use super::{BackendError, Executable, Session};
+    use crate::graph::ops::{Add, Assign, Linear, Scale};
+    use crate::graph::{Graph, TensorType};
+    use crate::plan::{ALIGNMENT, plan};
+
+    /// A program that stores `factor x` in `x`, over `elements` elements.
+    fn multiply(name: &str, elements: usize, factor: f32) -> Graph {
+        let mut graph = Graph::new();
+        let x = graph.input(name, TensorType::f32(&[elements]));
+        let scaled = graph.add1(Scale { factor }.into(), &[x]);
+        graph.add1(Assign.into(), &[x, scaled]);
+        graph
+    }
+
+    fn load(session: &mut Session, name: &str, graph: &Graph) {
+        session.load(name, Executable::Planned(plan(graph))).expect("small programs fit");
+    }
+
+    #[test]
+    fn programs_share_memory_of_the_same_name() {
+        let mut session = Session::new(1).expect("a thread can start");
+        load(&mut session, "double", &multiply("x", 3, 2.0));
+        load(&mut session, "triple", &multiply("x", 3, 3.0));
+        session.f32_mut("x").copy_from_slice(&[1.0, 2.0, 3.0]);
+        session.run("double");
+        session.run("triple");
+        assert_eq!(session.f32("x"), [6.0, 12.0, 18.0]);
+        assert_eq!(session.runs(), 2);
+    }
+
+    #[test]
+    fn memory_is_zero_when_new_and_stays_when_another_program_is_loaded() {
+        let mut session = Session::new(1).expect("a thread can start");
+        load(&mut session, "double", &multiply("x", 3, 2.0));
+        assert_eq!(session.f32("x"), [0.0; 3]);
+        session.f32_mut("x").fill(1.0);
+        load(&mut session, "other", &multiply("y", 1000, 2.0));
+        session.run("other");
+        session.run("double");
+        assert_eq!(session.f32("x"), [2.0; 3]);
+    }
+
+    #[test]
+    fn devices_and_program_kinds_share_a_session() {
+        let mut session = Session::new(1).expect("a thread can start");
+        load(&mut session, "planned", &multiply("x", 2, 2.0));
+        session.load("plain", Executable::Decomposed(multiply("x", 2, 5.0))).expect("it fits");
+        session.f32_mut("x").copy_from_slice(&[1.0, -1.0]);
+        session.run("planned");
+        session.run("plain");
+        assert_eq!(session.f32("x"), [10.0, -10.0]);
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[64, 96]));
+        let w = graph.input("w", TensorType::f32(&[96, 96]));
+        let y = graph.add1(Linear.into(), &[x, w]);
+        let sum = graph.add1(Add.into(), &[x, y]);
+        graph.set_output("y", sum);
+        let run = |threads: usize| -> Vec<u32> {
+            let mut session = Session::new(threads).expect("threads can start");
+            load(&mut session, "program", &graph);
+            for name in ["x", "w"] {
+                let values = session.f32_mut(name);
+                values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.37).sin());
+            }
+            session.run("program");
+            session.f32("y").iter().map(|value| value.to_bits()).collect()
+        };
+        assert_eq!(run(1), run(2));
+        assert_eq!(run(1), run(3));
+    }
+
+    #[test]
+    fn every_call_of_a_profiled_run_is_observed() {
+        let mut session = Session::new(1).expect("a thread can start");
+        load(&mut session, "double", &multiply("x", 3, 2.0));
+        session.f32_mut("x").fill(1.0);
+        let mut observed = Vec::new();
+        session.run_profiled("double", &mut |call, seconds| observed.push((call, seconds >= 0.0)));
+        assert_eq!(observed, [(0, true), (1, true)]);
+        assert_eq!(session.f32("x"), [2.0; 3]);
+    }
+
+    #[test]
+    fn buffers_are_aligned_zeroed_and_refused_when_too_large() {
+        let buffer = Buffer::zeroed(100, "a tensor").expect("a hundred bytes can be had");
+        assert_eq!(buffer.start() as usize % ALIGNMENT, 0);
+        assert_eq!(buffer.bytes(), 128);
+        assert!(buffer.as_f32().iter().all(|&value| value == 0.0));
+        for bytes in [usize::MAX, isize::MAX as usize] {
+            let refused = Buffer::zeroed(bytes, "a tensor").err();
+            assert_eq!(refused, Some(BackendError::OutOfMemory { bytes, what: "`a tensor`".to_string() }));
+        }
+    }
+}

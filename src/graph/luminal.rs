@@ -701,6 +701,7 @@ mod tests {
             (vec![3], 2, 4, 1),
             (vec![2, 2], 5, 4, 3),
             (vec![2, 2], 3, 5, 2),
+            (vec![7], 2, 3, 2),
             (vec![3, 4], 2, 3, 2),
         ] {
             let mut p = Primitives::new();

@@ -1,5 +1,5 @@
 use crate::graph::ops::Slice;
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op, Value};
 
 /// Computes only the positions that are read: moves a slice of positions above operators that treat each
 /// position alone.
@@ -29,20 +29,27 @@ pub fn narrow_reads(graph: &mut Graph) {
         }
         let op = graph.op(wide.node).clone();
         let mut operands = graph.operands(wide.node);
-        for index in 0..per_position {
-            if index > 0 && operands[index] == graph.operands(wide.node)[0] {
-                operands[index] = operands[0];
-                continue;
-            }
-            let part = graph.add_like(slice.clone().into(), &[operands[index]], wide.node)[0];
-            operands[index] = part;
-            open.push(part.node);
+        for operand in &mut operands[..per_position] {
+            // Where a residual goes around operators that were narrowed, both ends meet in one slice, which
+            // may be the last reader now.
+            let found = equal_slice(graph, *operand, &slice);
+            *operand =
+                found.unwrap_or_else(|| graph.add_like(slice.clone().into(), &[*operand], wide.node)[0]);
+            open.push(operand.node);
         }
         let results = graph.add_like(op, &operands, wide.node);
         graph.replace(graph.results(node)[0], results[0]);
         graph.remove(node);
         graph.remove(wide.node);
     }
+}
+
+/// Returns the result of a reader of `value` that takes the same part.
+fn equal_slice(graph: &Graph, value: Value, slice: &Slice) -> Option<Value> {
+    let mut readers = graph.readers(value).into_iter();
+    let (reader, _) =
+        readers.find(|(reader, _)| matches!(graph.op(*reader), Op::Slice(other) if other == slice))?;
+    Some(graph.results(reader)[0])
 }
 
 /// Returns whether `node` takes some positions of `[B, T, D]`.
@@ -76,8 +83,22 @@ mod tests {
             let wide = graph.add1(Linear.into(), &[x, up]);
             let hidden = graph.add1(SwiGlu.into(), &[wide]);
             let change = graph.add1(Linear.into(), &[hidden, down]);
-            let last = graph.add1(Scale { factor: 0.5 }.into(), &[change]);
+            let sum = graph.add1(Add.into(), &[x, change]);
+            let last = graph.add1(Scale { factor: 0.5 }.into(), &[sum]);
             let read = first_position(graph, last);
+            graph.set_output("read", read);
+        });
+    }
+
+    #[test]
+    fn a_residual_in_front_of_its_change_is_narrowed_as_well() {
+        shows("a_residual_in_front_of_its_change_is_narrowed_as_well", narrow_reads, |graph| {
+            let x = input(graph, "x", &[2, 5, 4]);
+            let w = input(graph, "w", &[4, 4]);
+            let doubled = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+            let change = graph.add1(Linear.into(), &[doubled, w]);
+            let sum = graph.add1(Add.into(), &[change, doubled]);
+            let read = first_position(graph, sum);
             graph.set_output("read", read);
         });
     }

@@ -272,7 +272,7 @@ fn assign_offsets(intervals: &[Interval]) -> (BTreeMap<Value, usize>, usize) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
     use super::{ALIGNMENT, Location, Plan, plan, verify};
     use crate::graph::ops::{Add, Assign, Linear, Reshape, RmsNorm, Scale};
@@ -498,6 +498,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn live_values_never_overlap(choices in proptest::collection::vec((any::<u8>(), any::<usize>(), any::<usize>()), 1..40)) {
             let graph = random(&choices);

@@ -143,7 +143,6 @@ impl<'a> Operands<'a> {
         unsafe { std::slice::from_raw_parts(self.start(place).cast(), place.ty.elements()) }
     }
 
-    #[expect(clippy::mut_from_ref, reason = "each output is taken once and outputs never overlap")]
     fn out(&self, output: usize) -> &'a mut [f32] {
         let place = &self.call.outputs[output];
         assert_eq!(place.ty.dtype, DType::F32, "output {output} holds f32");

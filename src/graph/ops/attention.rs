@@ -254,6 +254,8 @@ impl Operation for AttentionGrad {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let width = qkv_width(&inputs[0], self.heads)?;
+        let lse = TensorType::f32(&[inputs[0].shape[0], self.heads, inputs[0].shape[1]]);
+        require_equal(&lse, &inputs[1])?;
         require_equal(&inputs[0].with_width(width), &inputs[2])?;
         Ok(vec![inputs[0].clone()])
     }
