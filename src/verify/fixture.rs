@@ -292,7 +292,7 @@ fn build(config: &Config) -> Result<Model, String> {
     if m.mlp_t && !trm {
         return Err("`mlp_t` needs `arch` = `trm`".to_string());
     }
-    if !m.mlp_t && (m.num_heads == 0 || width % m.num_heads != 0) {
+    if !m.mlp_t && (m.num_heads == 0 || !width.is_multiple_of(m.num_heads)) {
         return Err(format!("{} heads do not divide a width of {width}", m.num_heads));
     }
     let positions = match m.puzzle_emb_len {
