@@ -57,11 +57,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = spec::load(spec::read(arguments.spec.as_deref(), &project)?, &arguments.overrides)?;
     let model = &loaded.model;
     let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
-    let mut programs = vec![Program::Evaluate { averaged: false }];
+    let lowering = Options { batch, puzzle_rows: 1 };
+    let mut programs = vec![(Program::Evaluate { averaged: false }, lowering)];
     if model.train.is_some() {
-        programs.push(Program::Train);
+        programs.push((Program::Train, lowering));
     }
-    memory::check(model, &programs, Options { batch, puzzle_rows: 1 }, Device::Cpu)?;
+    memory::check(model, &programs, Device::Cpu, "--batch ")?;
     let options =
         BenchOptions { batch, threads: project.threads(arguments.threads), repeat: arguments.repeat };
     let report = measure(model, options, arguments.profile).map_err(fail)?;

@@ -10,38 +10,56 @@ use crate::ir::Model;
 use crate::lower::{Options, Program};
 use crate::pipeline::compile;
 
-/// Refuses a batch that needs more memory than there is.
+/// Refuses programs that need more memory in one session than there is.
 ///
-/// Says nothing where the system does not tell how much there is, or where the device does not run a plan.
+/// `option` is how the user says the size of the batch, as in `--batch `. Nothing is checked where the system does not tell how much there is, or where the device does not run a plan.
 ///
 /// # Errors
 ///
 /// Returns a failure with both figures and a batch that fits.
-pub fn check(model: &Model, programs: &[Program], options: Options, device: Device) -> Result<(), Failure> {
+pub fn check(
+    model: &Model,
+    programs: &[(Program, Options)],
+    device: Device,
+    option: &str,
+) -> Result<(), Failure> {
     let (Device::Cpu, Some(available)) = (device, available_bytes()) else { return Ok(()) };
+    let largest = programs.iter().map(|(_, options)| options.batch).max().unwrap_or(1);
     let needed = |batch: usize| {
-        let plans: Vec<_> = programs
-            .iter()
-            .map(|&program| compile(model, program, Options { batch, ..options }).plan)
-            .collect();
+        let plan = |&(program, options): &(Program, Options)| {
+            compile(model, program, Options { batch: options.batch.min(batch), ..options }).plan
+        };
+        let plans: Vec<_> = programs.iter().map(plan).collect();
         session_bytes(&plans.iter().collect::<Vec<_>>())
     };
-    refuse(model, options.batch, available, &needed)
+    let batch = Batch { rows: largest, option };
+    refuse(model, &batch, available, &needed)
 }
 
-fn refuse(model: &Model, batch: usize, available: u64, needed: &dyn Fn(usize) -> u64) -> Result<(), Failure> {
-    let bytes_needed = needed(batch);
+/// The size of a batch and how the user says it.
+struct Batch<'a> {
+    rows: usize,
+    option: &'a str,
+}
+
+fn refuse(
+    model: &Model,
+    batch: &Batch<'_>,
+    available: u64,
+    needed: &dyn Fn(usize) -> u64,
+) -> Result<(), Failure> {
+    let bytes_needed = needed(batch.rows);
     if bytes_needed <= available {
         return Ok(());
     }
-    let smaller = (0..usize::BITS).map(|shift| batch >> shift).skip(1).take_while(|&rows| rows > 0);
+    let smaller = (0..usize::BITS).map(|shift| batch.rows >> shift).skip(1).take_while(|&rows| rows > 0);
     let what_to_do = match smaller.into_iter().find(|&rows| needed(rows) <= available) {
-        Some(rows) => format!("use a smaller batch, for example `--set train.batch={rows}`"),
+        Some(rows) => format!("use a smaller batch, for example `{}{rows}`", batch.option),
         None => "even a batch of 1 row does not fit; use a smaller model".to_string(),
     };
     Err(Failure::message(format!(
         "a batch of {} of `{}` needs {} of memory, but {} are available; {what_to_do}",
-        counted(batch, "row"),
+        counted(batch.rows, "row"),
         model.name,
         bytes(bytes_needed),
         bytes(available),
@@ -61,7 +79,7 @@ fn parse_available(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_available, refuse};
+    use super::{Batch, parse_available, refuse};
     use crate::cli::failure::Failure;
     use crate::cli::spec;
     use crate::span::Source;
@@ -77,16 +95,17 @@ mod tests {
         let source = Source::new("quickstart", include_str!("../../specs/quickstart.hrm"));
         let model = spec::load(source, &[]).map(|spec| spec.model).expect("it is right");
         let needed = |rows: usize| 1024 * rows as u64;
-        assert!(refuse(&model, 32, 32 * 1024, &needed).is_ok());
-        let Err(Failure::Message(message)) = refuse(&model, 32, 9 * 1024, &needed) else {
+        let batch = Batch { rows: 32, option: "--batch " };
+        assert!(refuse(&model, &batch, 32 * 1024, &needed).is_ok());
+        let Err(Failure::Message(message)) = refuse(&model, &batch, 9 * 1024, &needed) else {
             panic!("it does not fit");
         };
         assert_eq!(
             message,
             "a batch of 32 rows of `quickstart` needs 32.00 KiB of memory, but 9.00 KiB are available; use a \
-             smaller batch, for example `--set train.batch=8`"
+             smaller batch, for example `--batch 8`"
         );
-        let Err(Failure::Message(message)) = refuse(&model, 32, 9, &needed) else {
+        let Err(Failure::Message(message)) = refuse(&model, &batch, 9, &needed) else {
             panic!("it does not fit");
         };
         assert!(message.ends_with("even a batch of 1 row does not fit; use a smaller model"), "{message}");

@@ -48,8 +48,8 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  hrmc run --train                          train the built-in example: 6x6 Sudoku, about two minutes
-  hrmc run runs/quickstart --puzzle my.txt  solve a puzzle with what was trained
+  hrmc run --train                          train the built-in 6x6 Sudoku, two minutes
+  hrmc run --puzzle my.txt                  solve a puzzle with what was trained
   hrmc check specs/sudoku.hrm               say everything that is wrong with a spec
   hrmc compile specs/sudoku.hrm             say what a model costs without running it
   hrmc data sudoku --generate -o data/mine  make a dataset

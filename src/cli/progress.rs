@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::terminal::{self, duration, percent};
+use super::terminal::{self, duration, percent, rate};
 use crate::runtime::{MetricMeans, Metrics, StepReport};
 
 /// Time between two lines of a log.
@@ -150,11 +150,11 @@ impl Window {
         };
         let optional = |value: Option<f64>, show: &dyn Fn(f64) -> String| value.map_or("-".to_string(), show);
         format!(
-            "loss {:.4}  exact {}  segments {}  {:.0} sequences/s",
+            "loss {:.4}  exact {}  segments {}  {} sequences/s",
             means.loss,
             optional(means.exact_accuracy, &percent),
             optional(means.mean_segments, &|value| format!("{value:.2}")),
-            self.sequences_per_second(),
+            rate(self.sequences_per_second()),
         )
     }
 }

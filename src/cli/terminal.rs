@@ -158,6 +158,18 @@ pub fn percent(share: f64) -> String {
     format!("{:.2}%", share * 100.0)
 }
 
+/// Returns a rate with about three digits, e.g. `0.214`, `21.4` or `2140`.
+pub fn rate(per_second: f64) -> String {
+    let decimals = if per_second < 1.0 {
+        3
+    } else if per_second < 100.0 {
+        1
+    } else {
+        0
+    };
+    format!("{per_second:.decimals$}")
+}
+
 /// Returns `count noun`, with the noun in the plural unless there is one.
 pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };

@@ -12,7 +12,7 @@ use super::interrupt::Interrupt;
 use super::progress::{Progress, Window};
 use super::project::Project;
 use super::run::{Common, TrainArguments};
-use super::terminal::{counted, duration, grouped, percent};
+use super::terminal::{counted, duration, grouped, percent, rate};
 use super::trained::TrainedRun;
 use super::{memory, picture, spec, terminal};
 use crate::backend::Device;
@@ -25,8 +25,7 @@ use crate::pipeline;
 use crate::runtime::run_folder::MetricsLog;
 use crate::runtime::schedule::steps_in;
 use crate::runtime::{
-    Evaluation, EvaluationRequest, MetricMeans, MetricsLine, Question, RunFolder, RunManifest, Trainer,
-    TrainerParts,
+    Evaluation, EvaluationRequest, MetricMeans, MetricsLine, RunFolder, RunManifest, Trainer, TrainerParts,
 };
 
 /// Held-out puzzles that are drawn at the end.
@@ -63,10 +62,13 @@ pub fn run(
     };
     let Preparation { model, datasets, device, options, .. } = &prepared;
     let averaged = prepared.train.ema.is_some();
-    let programs = [Program::Train, Program::Evaluate { averaged }];
-    memory::check(model, &programs, *options, *device)?;
-    let executable = |program| pipeline::executable(model, program, *options, *device);
-    let [train, evaluate] = programs.map(executable);
+    // Evaluation does not pay for rows that it will never have.
+    let examples = arguments.eval_limit.unwrap_or(usize::MAX).min(datasets.test.examples());
+    let evaluate_options = Options { batch: options.batch.min(examples).max(1), ..*options };
+    let programs = [(Program::Train, *options), (Program::Evaluate { averaged }, evaluate_options)];
+    memory::check(model, &programs, *device, "--set train.batch=")?;
+    let [train, evaluate] =
+        programs.map(|(program, options)| pipeline::executable(model, program, options, *device));
     let mut trainer = Trainer::new(TrainerParts {
         model: model.clone(),
         train,
@@ -112,7 +114,7 @@ pub fn run(
             .train
             .eval_every
             .map(|length| steps_in(length, prepared.datasets.train.metadata(), options.batch).max(1)),
-        request: EvaluationRequest { limit: arguments.eval_limit, keep_predictions: false },
+        eval_limit: arguments.eval_limit,
         stop,
         test: &prepared.datasets.test,
         interrupt,
@@ -121,7 +123,7 @@ pub fn run(
     };
     let outcome = training.run()?;
     let report = Report { arguments, common, outcome: &outcome };
-    report.print(&mut training)
+    report.print(&training)
 }
 
 /// Reads the spec of a new run and its data.
@@ -263,7 +265,8 @@ struct Training<'a> {
     best: Option<f64>,
     /// Steps between two evaluations.
     eval_every: Option<u64>,
-    request: EvaluationRequest,
+    /// Examples to evaluate; `None` for all.
+    eval_limit: Option<usize>,
     /// Step to stop at.
     stop: u64,
     test: &'a Dataset,
@@ -274,8 +277,7 @@ struct Training<'a> {
 struct Outcome {
     interrupted: bool,
     /// The last evaluation, if there was one.
-    evaluation: Option<MetricMeans>,
-    examples: usize,
+    evaluation: Option<Evaluation>,
     elapsed_s: f64,
     sequences_per_s: f64,
 }
@@ -308,8 +310,7 @@ impl Training<'_> {
         }
         Ok(Outcome {
             interrupted,
-            examples: latest.as_ref().map_or(0, |evaluation| evaluation.examples),
-            evaluation: latest.map(|evaluation| evaluation.metrics.means()),
+            evaluation: latest,
             elapsed_s: begun.elapsed().as_secs_f64(),
             sequences_per_s: window.sequences_per_second(),
         })
@@ -321,12 +322,14 @@ impl Training<'_> {
 
     /// Evaluates, logs the result and keeps the checkpoint if it is the best so far.
     fn evaluate(&mut self, progress: &mut Progress) -> Result<Option<Evaluation>, Failure> {
-        if self.request.limit == Some(0) {
+        if self.eval_limit == Some(0) {
             return Ok(None);
         }
         let step = self.trainer.steps_done();
+        // The answers are drawn at the end.
+        let request = EvaluationRequest { limit: self.eval_limit, keep_predictions: step == self.stop };
         let interrupt = self.interrupt.clone();
-        let evaluation = self.trainer.evaluate(self.test, self.request, &mut |done| {
+        let evaluation = self.trainer.evaluate(self.test, request, &mut |done| {
             progress.aside(|| format!("evaluating {}/{}", done.examples, done.total));
             if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -370,7 +373,7 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn print(&self, training: &mut Training<'_>) -> Result<(), Failure> {
+    fn print(&self, training: &Training<'_>) -> Result<(), Failure> {
         let path = training.folder.path().to_path_buf();
         let go_on = self.how_to_go_on(&path);
         let step = training.trainer.steps_done();
@@ -383,12 +386,12 @@ impl Report<'_> {
                 "interrupted": self.outcome.interrupted,
                 "seconds": self.outcome.elapsed_s,
                 "sequences_per_second": self.outcome.sequences_per_s,
-                "examples": self.outcome.examples,
-                "evaluation": self.outcome.evaluation,
+                "examples": self.outcome.evaluation.as_ref().map(|evaluation| evaluation.examples),
+                "evaluation": self.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means()),
                 "best_exact_accuracy": training.best,
             }));
         }
-        if self.outcome.interrupted {
+        if self.outcome.interrupted && step < training.stop {
             terminal::note(format_args!(
                 "stopped after step {}; everything is saved in `{}`",
                 grouped(step),
@@ -396,15 +399,20 @@ impl Report<'_> {
             ));
             return terminal::print(format!("go on with `{go_on}`\n"));
         }
-        let mut text = draw_solved(training)?;
+        let mut text = self
+            .outcome
+            .evaluation
+            .as_ref()
+            .map_or(String::new(), |evaluation| draw_solved(training.test, evaluation));
         text.push_str(&format!(
-            "trained to step {} in {}, {:.0} sequences/s\n",
+            "trained to step {} in {}, {} sequences/s\n",
             grouped(step),
             duration(self.outcome.elapsed_s),
-            self.outcome.sequences_per_s,
+            rate(self.outcome.sequences_per_s),
         ));
-        if let Some(means) = &self.outcome.evaluation {
-            text.push_str(&format!("accuracy: {}\n", summarize(means, self.outcome.examples)));
+        if let Some(evaluation) = &self.outcome.evaluation {
+            let means = evaluation.metrics.means();
+            text.push_str(&format!("accuracy: {}\n", summarize(&means, evaluation.examples)));
         }
         text.push_str(&format!("run folder: {}\n", path.display()));
         if !finished {
@@ -432,25 +440,17 @@ impl Report<'_> {
     }
 }
 
-/// Solves the first held-out puzzles and draws them; empty for data that hrmc cannot draw.
-fn draw_solved(training: &mut Training<'_>) -> Result<String, Failure> {
-    let Some(kind) = training.test.kind() else { return Ok(String::new()) };
-    let count = DRAWN_PUZZLES.min(training.test.examples()).min(training.trainer.batch());
-    let questions: Vec<Question> = (0..count)
-        .map(|example| Question {
-            tokens: training.test.inputs(example).collect(),
-            puzzle: training.test.identifier(training.test.puzzle_of(example)),
-        })
-        .collect();
-    let solving = training.trainer.solve(&questions).map_err(fail)?;
-    let Some(solved) = solving.last() else { return Ok(String::new()) };
+/// Draws the first held-out puzzles with the answers of an evaluation; empty for data that hrmc cannot draw.
+fn draw_solved(test: &Dataset, evaluation: &Evaluation) -> String {
+    let Some(kind) = test.kind() else { return String::new() };
     let mut text = String::new();
-    for (example, (question, answer)) in questions.iter().zip(&solved.predictions).enumerate() {
-        let labels: Vec<i32> = training.test.labels(example).collect();
-        text.push_str(&terminal::heading(&format!("held-out puzzle {}", example + 1)));
-        text.push('\n');
-        text.push_str(&picture::side_by_side(kind, &question.tokens, answer));
-        text.push_str(&format!("{}\n\n", picture::verdict(kind, &question.tokens, answer, Some(&labels))));
+    for (example, answer) in evaluation.predictions.iter().take(DRAWN_PUZZLES).enumerate() {
+        let question: Vec<i32> = test.inputs(example).collect();
+        let labels: Vec<i32> = test.labels(example).collect();
+        let title = terminal::heading(&format!("held-out puzzle {}", example + 1));
+        let picture = picture::side_by_side(kind, &question, answer);
+        let verdict = picture::verdict(kind, &question, answer, Some(&labels));
+        text.push_str(&format!("{title}\n{picture}{verdict}\n\n"));
     }
-    Ok(text)
+    text
 }

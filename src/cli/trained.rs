@@ -103,7 +103,7 @@ impl TrainedRun {
         let puzzle_rows = puzzle_rows(&weights)?;
         let options = Options { batch, puzzle_rows };
         let program = Program::Evaluate { averaged: false };
-        memory::check(&self.model, &[program], options, device)?;
+        memory::check(&self.model, &[(program, options)], device, "--batch ")?;
         let executable = pipeline::executable(&self.model, program, options, device);
         let mut evaluator =
             Evaluator::new(self.model.clone(), executable, puzzle_rows, threads).map_err(fail)?;
