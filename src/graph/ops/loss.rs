@@ -1,6 +1,6 @@
 //! Losses and correctness.
 //!
-//! A label of [`IGNORE`](crate::graph::ops::loss::IGNORE) is not counted. The loss of a row is the mean over its counted labels; a row
+//! A label of [`IGNORE`] is not counted. The loss of a row is the mean over its counted labels; a row
 //! without any has loss 0 and counts as exact.
 
 use super::{Backward, Operation, ShapeError, require, require_equal};
