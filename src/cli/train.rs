@@ -414,6 +414,12 @@ impl Report<'_> {
             let means = evaluation.metrics.means();
             text.push_str(&format!("accuracy: {}\n", summarize(&means, evaluation.examples)));
         }
+        if self.outcome.interrupted {
+            text.push_str(&format!(
+                "the last evaluation was stopped; run it with `hrmc eval {}`\n",
+                path.display()
+            ));
+        }
         text.push_str(&format!("run folder: {}\n", path.display()));
         if !finished {
             text.push_str(&format!("go on with `{go_on}`\n"));
