@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -282,12 +282,16 @@ struct Outcome {
     sequences_per_s: f64,
 }
 
+/// Longest time that a crash of the machine can take away.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+
 impl Training<'_> {
     fn run(&mut self) -> Result<Outcome, Failure> {
         let begun = Instant::now();
         let mut progress = Progress::new("training", self.trainer.steps_done(), self.stop);
         let mut window = Window::new();
         let mut latest = None;
+        let mut saved = begun;
         while self.trainer.steps_done() < self.stop && !self.interrupt.is_requested() {
             let report = self.trainer.step();
             self.log.append(&MetricsLine::train(&report)).map_err(fail)?;
@@ -296,11 +300,16 @@ impl Training<'_> {
             let is_due = self.eval_every.is_some_and(|every| report.step.is_multiple_of(every));
             if is_due || report.step == self.stop {
                 let before = Instant::now();
+                // Evaluation leaves the state of training alone and may take long, so the state is safe first.
+                self.save_last()?;
+                saved = Instant::now();
                 if let Some(evaluation) = self.evaluate(&mut progress)? {
                     latest = Some(evaluation);
                 }
-                self.save_last()?;
                 window.pause(before.elapsed());
+            } else if saved.elapsed() > SAVE_EVERY {
+                self.save_last()?;
+                saved = Instant::now();
             }
         }
         progress.clear();
