@@ -29,7 +29,7 @@ use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
 use constant::Constant;
-use outline::Outline;
+use outline::{Named, Outline};
 
 /// What checking a file yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,18 +45,20 @@ pub struct Checked {
 /// A file with syntax errors is checked as far as it could be read; it never yields a model, and nothing is
 /// said to be missing from what could not be read.
 pub fn check(file: &ast::File) -> Checked {
-    let complete = file.complete && file.models().all(|model| model.complete);
+    // Names are defined in the model, so what could not be read outside of it hides none.
+    let complete = file.models().all(|model| model.complete);
     let mut context = Context {
         diagnostics: Vec::new(),
         lets: BTreeMap::new(),
+        names: BTreeMap::new(),
         misspelt: BTreeSet::new(),
         complete,
-        refused: !complete,
+        refused: !complete || !file.complete,
     };
     let model = context.file(file);
     let mut diagnostics = context.diagnostics;
     // What seems unused may be what a name that stands for nothing was meant to be.
-    if diagnostics.iter().any(|diagnostic| diagnostic.code == Code::UnknownName) {
+    if diagnostics.iter().any(|diagnostic| matches!(diagnostic.code, Code::UnknownName | Code::WrongName)) {
         diagnostics.retain(|diagnostic| !matches!(diagnostic.code, Code::UnusedLet | Code::UnusedBlock));
     }
     diagnostic::sort(&mut diagnostics);
@@ -71,6 +73,8 @@ pub fn check(file: &ast::File) -> Checked {
 struct Context<'a> {
     diagnostics: Vec<Diagnostic>,
     lets: BTreeMap<&'a str, Let>,
+    /// What each name of the model is.
+    names: BTreeMap<&'a str, Named>,
     /// Statements that were surely meant by unknown ones, which are not missing on top of that.
     misspelt: BTreeSet<String>,
     /// Whether every statement of the text is in the tree; names may be unknown for another reason if not.
@@ -113,7 +117,9 @@ impl<'a> Context<'a> {
         let outline = self.outline(model);
         let body = self.model(&outline);
         let train = train.map(|train| self.train(train, &outline, body.as_ref()));
-        self.unused_lets();
+        if file.complete {
+            self.unused_lets();
+        }
         let mut body = body?;
         if let Some(train) = train {
             body.train = Some(train?);
@@ -179,14 +185,14 @@ impl<'a> Context<'a> {
 }
 
 fn second(what: &str, span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::DuplicateKey, span, format!("a file has one `{what}`, found a second"))
+    Diagnostic::error(Code::DuplicateStatement, span, format!("a file has one `{what}`, found a second"))
         .label("the second")
         .secondary(first, "the first")
         .help("keep one of the two")
 }
 
 fn no_model(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, Span::new(span.end, span.end), "the file has no `model`")
+    Diagnostic::error(Code::MissingModel, Span::new(span.end, span.end), "the file has no `model`")
         .help("add `model name { … }`")
 }
 
