@@ -12,7 +12,7 @@ use hrmc::check::{apply_overrides, check, show};
 use hrmc::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
 use hrmc::ir;
 use hrmc::span::Source;
-use hrmc::syntax::{format, parse, parse_override, to_text};
+use hrmc::syntax::{format, merge_base, parse, parse_override, to_text};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 /// A spec of `tests/fixtures`.
@@ -302,7 +302,14 @@ fn the_examples_of_the_reference_are_accepted() {
         .collect();
     assert!(!examples.is_empty(), "the reference has an example");
     for example in examples {
-        let outcome = outcome(&Source::new("REFERENCE.md", example));
+        let mut source = Source::new("REFERENCE.md", example);
+        let parsed = parse(&source).file;
+        if let Some(base) = parsed.bases().next() {
+            let path = Path::new("specs").join(&base.path);
+            let text = fs::read_to_string(path).expect("examples start from shipped specs");
+            source = merge_base(&Source::new(base.path.as_str(), text), &source).expect("they fit together");
+        }
+        let outcome = outcome(&source);
         assert_eq!(outcome.diagnostics, [], "{example}");
     }
 }
@@ -311,6 +318,12 @@ fn the_examples_of_the_reference_are_accepted() {
 fn codes_of(example: &diagnostic::Example) -> BTreeSet<&'static str> {
     let mut source = Source::new("tiny.hrm", example.spec);
     let mut found = Vec::new();
+    if let Some(file) = example.files.first() {
+        match merge_base(&Source::new(file.name, file.text), &source) {
+            Ok(whole) => source = whole,
+            Err(problems) => return problems.iter().map(|problem| problem.code.as_str()).collect(),
+        }
+    }
     for text in &example.overrides {
         let parsed = parse_override(text).expect("the override is well formed");
         match apply_overrides(&source, &[parsed]) {

@@ -96,6 +96,12 @@ impl<'a> Context<'a> {
     }
 
     fn file(&mut self, file: &'a ast::File) -> Option<ir::Model> {
+        if let Some(base) = file.bases().next() {
+            // Most of the spec stands in the base, so whatever else was said would be a guess.
+            self.report(unresolved_base(base));
+            self.refused = true;
+            return None;
+        }
         let mut models = file.models();
         let model = models.next();
         for extra in models {
@@ -189,6 +195,16 @@ fn second(what: &str, span: Span, first: Span) -> Diagnostic {
         .label("the second")
         .secondary(first, "the first")
         .help("keep one of the two")
+}
+
+fn unresolved_base(base: &ast::Base) -> Diagnostic {
+    Diagnostic::error(
+        Code::Base,
+        base.path_span,
+        format!("the base `{}` is not put under this spec", base.path),
+    )
+    .label("this file is needed")
+    .help("give the spec as a file, so that its base can be found beside it")
 }
 
 fn no_model(span: Span) -> Diagnostic {

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::{spec, terminal};
 use crate::diagnostic::{Appearance, CODES, Code, Example, render};
 use crate::span::Source;
-use crate::syntax::nearest;
+use crate::syntax::{self, nearest};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +99,9 @@ fn page(code: Code) -> String {
     let mut text = format!("{}\n\n{}\n\n", terminal::heading(code.as_str()), code.explanation());
     text.push_str(&format!("{}\n\n{}\n\n", page.about, terminal::heading("For example")));
     text.push_str(&indented(page.wrong.spec));
+    for file in &page.wrong.files {
+        text.push_str(&format!("\nwith `{}`:\n\n{}", file.name, indented(file.text)));
+    }
     text.push_str(&format!("\n{}\n\n", terminal::heading(&format!("`{}` says", command(&page.wrong)))));
     text.push_str(&indented(&said(&page.wrong)));
     text.push_str(&format!("\n{}\n\n{}\n\n", terminal::heading("Mended"), page.mending));
@@ -117,10 +120,19 @@ fn command(example: &Example) -> String {
 
 /// Returns what checking an example says, in the very words.
 fn said(example: &Example) -> String {
-    let overrides: Vec<String> = example.overrides.iter().map(ToString::to_string).collect();
-    let examined = spec::examine(Source::new(EXAMPLE_NAME, example.spec), &overrides);
-    let said = examined.diagnostics.iter();
-    said.map(|(source, found)| render(source, found, Appearance::Coloured)).collect()
+    let source = Source::new(EXAMPLE_NAME, example.spec);
+    let whole = match example.files.first() {
+        Some(file) => syntax::merge_base(&Source::new(file.name, file.text), &source),
+        None => Ok(source.clone()),
+    };
+    let said = match whole {
+        Ok(whole) => {
+            let overrides: Vec<String> = example.overrides.iter().map(ToString::to_string).collect();
+            spec::examine_whole(whole, &overrides).diagnostics
+        }
+        Err(problems) => vec![(source, problems)],
+    };
+    said.iter().map(|(source, found)| render(source, found, Appearance::Coloured)).collect()
 }
 
 /// Returns text moved to the right, with lines cut that no terminal shows whole.

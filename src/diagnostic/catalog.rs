@@ -60,6 +60,10 @@ catalog! {
     UnknownEscape = "unknown-escape",
     /// A character is not part of the language.
     UnexpectedCharacter = "unexpected-character",
+    /// The base of a spec cannot be used.
+    Base = "base",
+    /// `without` names nothing that could be taken away.
+    Without = "without",
     /// A key, section or argument is not known here.
     UnknownKey = "unknown-key",
     /// A value stands alone where a key must say what it is.

@@ -10,7 +10,7 @@ mod page;
 mod render;
 
 pub use catalog::{CODES, Code};
-pub use page::{Example, Page};
+pub use page::{Example, ExampleFile, Page};
 pub use render::{Appearance, render, to_json};
 
 use crate::span::Span;

@@ -1,8 +1,8 @@
 //! A page for every code: what it means, a spec that raises it, and the same spec mended.
 //!
 //! Pages are text files in the manner of Markdown under `pages/`, one a code: a title, what the code means, a
-//! spec between fences, how to mend it, and the mended spec. Where the fault lies on the command line, a
-//! second pair of fences holds the command.
+//! spec between fences, how to mend it, and the mended spec. Behind a spec, further fences may hold a file that
+//! it needs, or the command that checks it where the fault lies there.
 
 use super::Code;
 
@@ -26,10 +26,23 @@ pub struct Example {
     pub spec: &'static str,
     /// Values of `--set`.
     pub overrides: Vec<&'static str>,
+    /// Files that it needs.
+    pub files: Vec<ExampleFile>,
+}
+
+/// A file beside an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExampleFile {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub text: &'static str,
 }
 
 /// What a fence says of a spec.
 const SPEC: &str = "```hrm\n";
+/// What a fence says of a file, before its name.
+const FILE: &str = "```hrm ";
 /// What a fence says of a command.
 const COMMAND: &str = "```sh\n";
 const FENCE: &str = "\n```\n";
@@ -55,13 +68,22 @@ fn parse(text: &'static str) -> Option<Page> {
 
 fn example(text: &'static str) -> Option<(Example, &'static str)> {
     let (spec, mut rest) = text.split_once(FENCE)?;
-    let mut overrides = Vec::new();
-    while let Some(command) = rest.trim_start().strip_prefix(COMMAND) {
-        let (command, after) = command.split_once(FENCE)?;
-        overrides.extend(command.split(" --set ").skip(1));
-        rest = after;
+    let mut example = Example { spec, overrides: Vec::new(), files: Vec::new() };
+    loop {
+        let next = rest.trim_start();
+        if let Some(command) = next.strip_prefix(COMMAND) {
+            let (command, after) = command.split_once(FENCE)?;
+            example.overrides.extend(command.split(" --set ").skip(1));
+            rest = after;
+        } else if let Some(file) = next.strip_prefix(FILE) {
+            let (name, file) = file.split_once('\n')?;
+            let (text, after) = file.split_once(FENCE)?;
+            example.files.push(ExampleFile { name, text });
+            rest = after;
+        } else {
+            return Some((example, rest));
+        }
     }
-    Some((Example { spec, overrides }, rest))
 }
 
 #[cfg(test)]

@@ -91,12 +91,12 @@ fn keyword_help(refused: &str, rest: &str, positives: &[Rule]) -> Option<String>
         return Some(format!("did you mean `{keyword}`?"));
     }
     let word = first_word(refused);
-    let known = STATEMENT_KEYWORDS.iter().copied().chain(["repeat", "model", "train"]);
+    let known = STATEMENT_KEYWORDS.iter().copied().chain(["repeat", "model", "train", "base"]);
     if word.is_empty() || known.clone().any(|keyword| keyword == word) {
         return None;
     }
     let candidates: Vec<&str> =
-        if positives.contains(&Rule::top) { vec!["model", "train"] } else { known.collect() };
+        if positives.contains(&Rule::top) { vec!["base", "model", "train"] } else { known.collect() };
     nearest(word, candidates).map(|keyword| format!("did you mean `{keyword}`?"))
 }
 
@@ -160,6 +160,8 @@ fn phrase(rule: Rule) -> &'static str {
         Rule::minus => "`-`",
         Rule::star => "`*`",
         Rule::slash => "`/`",
+        Rule::kw_base => "`base`",
+        Rule::kw_without => "`without`",
         Rule::kw_model => "`model`",
         Rule::kw_train => "`train`",
         Rule::kw_let => "`let`",
@@ -185,17 +187,21 @@ fn phrase(rule: Rule) -> &'static str {
         | Rule::gradient_statement
         | Rule::predict_statement
         | Rule::halt_statement
+        | Rule::without_statement
         | Rule::section => "a statement",
         Rule::step | Rule::step_slot | Rule::update => "an update or a `repeat`",
         Rule::repeat => "`repeat`",
         Rule::label => "a label",
-        Rule::top | Rule::top_slot | Rule::model | Rule::train | Rule::file => "`model` or `train`",
+        Rule::top | Rule::top_slot | Rule::base | Rule::model | Rule::train | Rule::file => {
+            "`model` or `train`"
+        }
         Rule::WHITESPACE
         | Rule::COMMENT
         | Rule::word_start
         | Rule::word_part
         | Rule::newline
         | Rule::keyword
+        | Rule::another
         | Rule::skipped
         | Rule::balanced => "",
     }

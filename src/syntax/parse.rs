@@ -66,6 +66,7 @@ fn mark_incomplete(item: &mut ast::Item) {
     match item {
         ast::Item::Model(model) => model.complete = false,
         ast::Item::Train(train) => train.entries.complete = false,
+        ast::Item::Base(_) => {}
     }
 }
 
@@ -160,6 +161,8 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_predict
             | Rule::kw_from
             | Rule::kw_halt
+            | Rule::kw_without
+            | Rule::kw_base
             | Rule::kw_model
     )
 }
@@ -187,7 +190,9 @@ impl Tree<'_> {
                 Code::MissingSeparator,
                 Span::new(start, end),
                 "expected a comma or a new line after this",
-            ),
+            )
+            .label("one item")
+            .help("put a comma or a new line behind it"),
         };
         to_original(&mut refused, self.repaired);
         // After a repair the line may read oddly, which is no second mistake.
@@ -216,6 +221,10 @@ impl Tree<'_> {
         let rule = pair.as_rule();
         let mut parts = children(pair);
         let first = next(&mut parts);
+        if rule == Rule::base {
+            let (path, path_span) = (unescape(first.as_str()), self.span(&first));
+            return ast::Item::Base(ast::Base { path, path_span, span });
+        }
         if rule == Rule::train {
             let keyword = self.span(&first);
             return ast::Item::Train(ast::Train { keyword, entries: self.entries(next(&mut parts)), span });
@@ -254,6 +263,9 @@ impl Tree<'_> {
                 ast::StatementKind::Segment(ast::Segment { keyword, steps })
             }
             Rule::state_statement => self.state(parts),
+            Rule::without_statement => {
+                ast::StatementKind::Without(parts.map(|part| self.name(part)).collect())
+            }
             _ => {
                 let name = self.name(next(&mut parts));
                 self.named_statement(rule, name, parts)

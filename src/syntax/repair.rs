@@ -549,9 +549,10 @@ fn depth_of(line: &str) -> Option<usize> {
     match first {
         "model" if !second.is_empty() && starts(after, "{") => Some(0),
         "train" if starts(rest, "{") => Some(0),
+        "base" if starts(rest, "\"") => Some(0),
         "let" | "network" if !second.is_empty() && starts(after, "=") => Some(1),
         "block" if !second.is_empty() && starts(after, "{") => Some(1),
-        "state" | "gradient" | "predict" if !second.is_empty() => Some(1),
+        "state" | "gradient" | "predict" | "without" if !second.is_empty() => Some(1),
         "halt" if !second.is_empty() && !starts(rest, "=") => Some(1),
         "tokens" | "puzzles" | "segment" if starts(rest, "{") => Some(1),
         _ => None,
