@@ -86,6 +86,14 @@ struct Comment {
     text: String,
 }
 
+fn span_of(item: &Item) -> Span {
+    match item {
+        Item::Base(base) => base.span,
+        Item::Model(model) => model.span,
+        Item::Train(train) => train.span,
+    }
+}
+
 struct Layout<'a> {
     text: &'a str,
     comments: &'a [Comment],
@@ -98,11 +106,7 @@ impl<'a> Layout<'a> {
     fn file(&mut self, file: &'a File) {
         let mut end = 0;
         for (index, item) in file.items.iter().enumerate() {
-            let span = match item {
-                Item::Base(base) => base.span,
-                Item::Model(model) => model.span,
-                Item::Train(train) => train.span,
-            };
+            let span = span_of(item);
             let first = self.lines.len();
             self.comments_before(0, span.start, &mut end);
             self.loose_comments(0, span, span_of_body(self.text, item));
@@ -129,7 +133,8 @@ impl<'a> Layout<'a> {
                 self.push(0, Alike::None, "}".to_string(), String::new(), false);
             }
             end = span.end;
-            self.trailing_comment(&mut end, None);
+            let next = file.items.get(index + 1).map_or(self.text.len(), |next| span_of(next).start);
+            self.trailing_comment(&mut end, next);
             // A file reads better with air between its items.
             if index > 0
                 && let Some(line) = self.lines.get_mut(first)
@@ -176,12 +181,12 @@ impl<'a> Layout<'a> {
         self.comments_before(depth, body.start, &mut end);
     }
 
-    /// Puts a comment that follows on the same line behind the last line.
-    fn trailing_comment(&mut self, end: &mut usize, next_item: Option<usize>) {
+    /// Puts a comment that follows on the same line, before `next`, behind the last line.
+    fn trailing_comment(&mut self, end: &mut usize, next: usize) {
         let Some(comment) = self.comments.get(self.next_comment) else { return };
         let follows = comment.span.start >= *end
             && !self.text[*end..comment.span.start].contains('\n')
-            && next_item.is_none_or(|next| comment.span.start < next);
+            && comment.span.start < next;
         if follows {
             self.lines.last_mut().expect("an item was written").comment = Some(comment.text.clone());
             *end = comment.span.end;
@@ -192,7 +197,7 @@ impl<'a> Layout<'a> {
     /// Writes the items of a list between delimiters, one or more lines each.
     fn list(&mut self, depth: usize, inner: Span, spans: &[Span], piece: impl Fn(&Self, usize) -> Piece<'a>) {
         let mut end = inner.start;
-        self.trailing_comment(&mut end, spans.first().map(|span| span.start));
+        self.trailing_comment(&mut end, spans.first().map_or(inner.end, |span| span.start));
         let first_line = self.lines.len();
         for (index, span) in spans.iter().enumerate() {
             self.comments_before(depth, span.start, &mut end);
@@ -204,7 +209,7 @@ impl<'a> Layout<'a> {
                 line.blank_before |= blank;
             }
             end = span.end;
-            self.trailing_comment(&mut end, spans.get(index + 1).map(|next| next.start));
+            self.trailing_comment(&mut end, spans.get(index + 1).map_or(inner.end, |next| next.start));
         }
         self.comments_before(depth, inner.end, &mut end);
         if let Some(line) = self.lines.get_mut(first_line) {
@@ -275,7 +280,8 @@ impl<'a> Layout<'a> {
     }
 
     fn no_comments(&self, span: Span) -> bool {
-        !self.comments.iter().any(|comment| span.start < comment.span.start && comment.span.start < span.end)
+        let open = &self.comments[self.next_comment..];
+        !open.iter().any(|comment| span.start < comment.span.start && comment.span.start < span.end)
     }
 
     fn on_one_line(&self, span: Span) -> bool {
