@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// Mutated texts that are tried.
-const TRIES: u64 = 4_000;
+const TRIES: u64 = 10_000;
 /// Longest text that is tried, in bytes.
 const LONGEST: usize = 8 << 10;
 /// Seconds one text may take in a debug build on a busy machine. It takes milliseconds; a hang takes forever.

@@ -430,6 +430,7 @@ fn widths_differ(block: &str, hidden: Placed<usize>, first: &str, expected: Plac
     Diagnostic::error(Code::ShapeMismatch, hidden.span, message)
         .label(format!("expected {}", expected.value))
         .secondary(expected.span, "the width of the model")
+        .help(format!("write `hidden = {}` in every block", expected.value))
 }
 
 fn placements_differ(block: &str, span: Span, first: &str, expected: Span) -> Diagnostic {

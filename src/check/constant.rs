@@ -81,9 +81,9 @@ impl Constant {
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// Returns the value of an expression, or reports why it has none.
-    pub(super) fn constant(&mut self, expr: &Expr) -> Option<Constant> {
+    pub(super) fn constant(&mut self, expr: &'a Expr) -> Option<Constant> {
         match &expr.kind {
             ExprKind::Number(literal) => {
                 let value = Constant::read(literal);
@@ -118,12 +118,18 @@ impl Context<'_> {
         }
     }
 
-    fn named_constant(&mut self, name: &str, span: Span) -> Option<Constant> {
+    fn named_constant(&mut self, name: &'a str, span: Span) -> Option<Constant> {
         if let Some(definition) = self.lets.get_mut(name) {
             definition.used = true;
-            return definition.value;
+            let value = definition.value;
+            self.let_uses.push((span, name));
+            return value;
         }
         if self.complete {
+            if let Some(&later) = self.let_names.get(name) {
+                self.report(used_too_early(name, span, later));
+                return None;
+            }
             let suggestion = nearest(name, self.lets.keys().copied()).map(str::to_string);
             self.report(match self.names.get(name).filter(|named| named.kind != "a number") {
                 Some(named) => {
@@ -153,6 +159,13 @@ fn too_large(span: Span) -> Diagnostic {
 fn no_number(expr: &Expr) -> Diagnostic {
     Diagnostic::error(Code::WrongType, expr.span, format!("expected a number, found {}", expr.describe()))
         .label("expected a number")
+}
+
+fn used_too_early(name: &str, span: Span, later: Span) -> Diagnostic {
+    Diagnostic::error(Code::UnknownName, span, format!("`{name}` is used before its `let`"))
+        .label("not defined yet")
+        .secondary(later, "defined only here")
+        .help("move the `let` up")
 }
 
 fn unknown_constant(name: &str, span: Span, suggestion: Option<String>) -> Diagnostic {

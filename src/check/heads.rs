@@ -167,6 +167,7 @@ fn position_outside(span: Span, position: usize, positions: usize, state: &str) 
 fn no_outputs(span: Span) -> Diagnostic {
     Diagnostic::error(Code::WrongType, span, "the outputs are `(halt, continue)` or `halt`, in this order")
         .label("expected `(halt, continue)` or `halt`")
+        .help("write `outputs = (halt, continue)`")
 }
 
 fn q_without_use(span: Span, policy: Span) -> Diagnostic {

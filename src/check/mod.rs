@@ -24,7 +24,7 @@ pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
 pub use show::show;
 
-use crate::diagnostic::{self, Code, Diagnostic};
+use crate::diagnostic::{self, Code, Diagnostic, Label};
 use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
@@ -50,12 +50,15 @@ pub fn check(file: &ast::File) -> Checked {
     let mut context = Context {
         diagnostics: Vec::new(),
         lets: BTreeMap::new(),
+        let_names: BTreeMap::new(),
+        let_uses: Vec::new(),
         names: BTreeMap::new(),
         misspelt: BTreeSet::new(),
         complete,
         refused: !complete || !file.complete,
     };
     let model = context.file(file);
+    context.name_origins();
     let mut diagnostics = context.diagnostics;
     // What seems unused may be what a name that stands for nothing was meant to be.
     if diagnostics.iter().any(|diagnostic| matches!(diagnostic.code, Code::UnknownName | Code::WrongName)) {
@@ -73,6 +76,10 @@ pub fn check(file: &ast::File) -> Checked {
 struct Context<'a> {
     diagnostics: Vec<Diagnostic>,
     lets: BTreeMap<&'a str, Let>,
+    /// Where each `let` of the model stands, those not reached yet included.
+    let_names: BTreeMap<&'a str, Span>,
+    /// Every use of a `let`: its place, and the name it stands for.
+    let_uses: Vec<(Span, &'a str)>,
     /// What each name of the model is.
     names: BTreeMap<&'a str, Named>,
     /// Statements that were surely meant by unknown ones, which are not missing on top of that.
@@ -177,6 +184,28 @@ impl<'a> Context<'a> {
         Some(model)
     }
 
+    /// Adds, to what is said about a value, where the numbers in it were defined.
+    fn name_origins(&mut self) {
+        for diagnostic in &mut self.diagnostics {
+            if !is_about_a_value(diagnostic.code) {
+                continue;
+            }
+            let mut named = BTreeSet::new();
+            let places: Vec<Span> = diagnostic.secondary.iter().map(|label| label.span).collect();
+            for place in places.into_iter().chain([diagnostic.primary.span]) {
+                let inside = |used: &Span| place.start <= used.start && used.end <= place.end;
+                named.extend(self.let_uses.iter().filter(|(used, _)| inside(used)).map(|&(_, name)| name));
+            }
+            for name in named {
+                let definition = &self.lets[name];
+                if let Some(value) = definition.value {
+                    let label = Label { span: definition.name, text: format!("`{name}` is {value}") };
+                    diagnostic.secondary.push(label);
+                }
+            }
+        }
+    }
+
     fn unused_lets(&mut self) {
         if self.complete {
             let unused: Vec<Diagnostic> = self
@@ -188,6 +217,23 @@ impl<'a> Context<'a> {
             self.diagnostics.extend(unused);
         }
     }
+}
+
+/// Returns whether a diagnostic is about a number that may come from a `let`.
+fn is_about_a_value(code: Code) -> bool {
+    matches!(
+        code,
+        Code::WrongType
+            | Code::OutOfRange
+            | Code::DivisionByZero
+            | Code::NumberTooLarge
+            | Code::HeadWidth
+            | Code::OddHeadWidth
+            | Code::ShapeMismatch
+            | Code::PuzzleWidth
+            | Code::DataMismatch
+            | Code::EmptyLoop
+    )
 }
 
 fn second(what: &str, span: Span, first: Span) -> Diagnostic {

@@ -74,6 +74,11 @@ impl<'a> Context<'a> {
             halt: None,
         };
         for statement in &model.statements {
+            if let StatementKind::Let(definition) = &statement.kind {
+                self.let_names.entry(&definition.name.text).or_insert(definition.name.span);
+            }
+        }
+        for statement in &model.statements {
             match &statement.kind {
                 StatementKind::Let(definition) => {
                     let value = self.constant(&definition.value);

@@ -196,11 +196,11 @@ impl<'a> Context<'a> {
     /// Returns the value of an expression that must be a whole number in a range.
     pub(super) fn whole_number(
         &mut self,
-        expr: &Expr,
+        expr: &'a Expr,
         what: &str,
         range: RangeInclusive<i128>,
     ) -> Option<i128> {
-        let constant = self.constant(expr)?;
+        let constant = self.number(expr, what)?;
         let Some(number) = constant.whole() else {
             self.report(not_whole(expr.span, what, constant));
             return None;
@@ -210,6 +210,15 @@ impl<'a> Context<'a> {
             return None;
         }
         Some(number)
+    }
+
+    /// Returns the value of an expression that must be a number.
+    fn number(&mut self, expr: &'a Expr, what: &str) -> Option<Constant> {
+        if matches!(expr.ungrouped().kind, ExprKind::Text(_) | ExprKind::Call(_) | ExprKind::Tuple(_)) {
+            self.report(not_a_number(expr.ungrouped(), what));
+            return None;
+        }
+        self.constant(expr)
     }
 
     /// Returns a real number in a range, from a key without a default.
@@ -234,8 +243,8 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the value of an expression that must be a real number in a range, also after rounding to f32.
-    pub(super) fn real_number(&mut self, expr: &Expr, what: &str, range: Reals) -> Option<f32> {
-        let constant = self.constant(expr)?;
+    pub(super) fn real_number(&mut self, expr: &'a Expr, what: &str, range: Reals) -> Option<f32> {
+        let constant = self.number(expr, what)?;
         let rounded = constant.real() as f32;
         if !rounded.is_finite() || !range.contains(constant.real()) || !range.contains(f64::from(rounded)) {
             self.report(real_out_of_range(expr.span, what, constant, range));
@@ -341,9 +350,10 @@ fn unknown_key(name: &str, span: Span, group: &Group) -> Diagnostic {
         [] => format!("nothing can be set here, found `{name}`"),
         _ => format!("{} has no key `{name}`", group.title),
     };
-    Diagnostic::error(Code::UnknownKey, span, message)
-        .label("unknown key")
-        .maybe_help(suggestion(name, group.keys.iter().map(|key| key.name)))
+    Diagnostic::error(Code::UnknownKey, span, message).label("unknown key").maybe_help(match group.keys {
+        [] => Some("remove it".to_string()),
+        keys => suggestion(name, keys.iter().map(|key| key.name)),
+    })
 }
 
 fn no_key(span: Span, group: &Group) -> Diagnostic {
@@ -372,6 +382,15 @@ fn unit_without_use(unit: &Name) -> Diagnostic {
     Diagnostic::error(Code::WrongUnit, unit.span, format!("no unit is expected here, found `{}`", unit.text))
         .label("not expected")
         .help("remove it, or put a comma or a new line before it")
+}
+
+fn not_a_number(expr: &Expr, what: &str) -> Diagnostic {
+    let message = format!("`{what}` takes a number, found {}", expr.describe());
+    let diagnostic = Diagnostic::error(Code::WrongType, expr.span, message).label("expected a number");
+    match &expr.kind {
+        ExprKind::Text(text) if text.parse::<f64>().is_ok() => diagnostic.help("remove the quotes"),
+        _ => diagnostic,
+    }
 }
 
 fn not_whole(span: Span, what: &str, found: Constant) -> Diagnostic {

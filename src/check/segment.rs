@@ -227,7 +227,7 @@ impl<'a> Context<'a> {
         for (index, state) in outline.states.iter().enumerate() {
             let id = StateId(index);
             if !nest.updated.contains_key(&id) {
-                self.report(never_updated(state.name));
+                self.report(never_updated(state.name, nest.read.get(&id).copied()));
             }
             if !nest.read.contains_key(&id) && !predicted.contains(&Some(id)) {
                 self.report(never_read(state.name, nest.updated.get(&id).copied()));
@@ -373,8 +373,22 @@ fn no_body(span: Span) -> Diagnostic {
         .help("remove the loop, or give it an update")
 }
 
+/// Returns a number as specs spell large ones, in groups of three digits.
+fn spelled(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('_');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 fn segment_too_long(span: Span, length: usize) -> Diagnostic {
-    let message = format!("a segment has at most {MOST_UPDATES} updates, found {length}");
+    let message =
+        format!("a segment has at most {} updates, found {}", spelled(MOST_UPDATES), spelled(length));
     Diagnostic::error(Code::SegmentTooLong, span, message)
         .label("too long once its loops are unrolled")
         .help("repeat less often")
@@ -437,14 +451,18 @@ fn no_operand(expr: &Expr) -> Diagnostic {
         .help("add states and `x` up with `+`")
 }
 
-fn never_updated(state: &Name) -> Diagnostic {
-    Diagnostic::error(
+fn never_updated(state: &Name, read: Option<Span>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
         Code::StateNeverUpdated,
         state.span,
         format!("the state `{}` is never updated", state.text),
     )
     .label("defined here")
-    .help(format!("update it in the segment with `{} <- …`, or remove it", state.text))
+    .help(format!("update it in the segment with `{} <- …`, or remove it", state.text));
+    match read {
+        Some(span) => diagnostic.secondary(span, "read here, always the same"),
+        None => diagnostic,
+    }
 }
 
 fn never_read(state: &Name, updated: Option<Span>) -> Diagnostic {

@@ -58,6 +58,11 @@ fn habit_help(refused: &str, rest: &str, positives: &[Rule]) -> Option<&'static 
         (_, Some('=')) if expects(Rule::arrow) => Some("update a state with `<-`"),
         (_, Some(':')) if expects(Rule::equals) && expects(Rule::open_brace) => Some("leave the `:` out"),
         (_, Some(':')) if expects(Rule::equals) => Some("put `=` between a key and its value"),
+        (_, None | Some('}' | ',' | ')' | '\n' | '\r' | '#'))
+            if expects(Rule::equals) && !expects(Rule::open_brace) =>
+        {
+            Some("give it a value, as in `key = value`")
+        }
         (_, Some('<')) if expects(Rule::equals) => Some("updates stand in `segment { … }`"),
         (_, Some('(')) if expects(Rule::open_brace) => Some("put it between braces, `{ … }`"),
         (_, Some('*')) if refused.contains("**") => Some("there are no powers; write a product"),
