@@ -11,6 +11,7 @@ mod compile;
 mod completions;
 mod data;
 mod datasets;
+mod diff;
 mod eval;
 mod failure;
 mod fmt;
@@ -23,9 +24,11 @@ mod run;
 mod show;
 mod solve;
 mod spec;
+mod sweep;
 mod terminal;
 mod train;
 mod trained;
+mod values;
 mod verify;
 
 use std::process::ExitCode;
@@ -62,8 +65,10 @@ enum Command {
     Check(check::Arguments),
     Compile(compile::Arguments),
     Show(show::Arguments),
+    Diff(diff::Arguments),
     Fmt(fmt::Arguments),
     Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Eval(eval::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
@@ -78,8 +83,10 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Fmt(arguments) => fmt::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
