@@ -16,6 +16,7 @@ mod eval;
 mod failure;
 mod fmt;
 mod interrupt;
+mod lsp;
 mod memory;
 mod picture;
 mod progress;
@@ -74,6 +75,7 @@ enum Command {
     Data(data::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Lsp(lsp::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Data(arguments) => data::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match result {
