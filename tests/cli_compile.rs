@@ -154,7 +154,7 @@ fn the_arc_setting_of_the_paper_has_27_million_parameters() {
 fn shipped_specs_have_as_many_parameters_as_the_formula_says() {
     let place = Workplace::new();
     let expected = [
-        ("quickstart.hrm", Published { hidden: 64, layers: 2, vocab: 8 }, 64),
+        ("quickstart.hrm", Published { hidden: 64, layers: 2, vocab: 8 }, 256),
         ("sudoku-small.hrm", Published { hidden: 128, layers: 4, vocab: 11 }, 0),
         ("sudoku.hrm", Published { hidden: 512, layers: 8, vocab: 11 }, 512),
         ("maze.hrm", Published { hidden: 512, layers: 8, vocab: 6 }, 512),

@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return terminal::print_json(&json!({
             "run": arguments.run,
-            "data": datasets.name,
+            "data": datasets.name.trim_matches(|c| c == '`'),
             "examples": evaluation.examples,
             "metrics": means,
         }));

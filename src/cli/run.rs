@@ -52,7 +52,8 @@ pub struct Arguments {
 /// Arguments of training.
 #[derive(Debug, Args)]
 pub struct TrainArguments {
-    /// Stop at this step, counted from the beginning of the run; the schedule stays that of the spec
+    /// Stop at this step, counted from the beginning of the run; the schedule stays that of the spec, which
+    /// `--set train.steps=N` changes
     #[arg(long, value_name = "N", conflicts_with = "puzzle", value_parser = super::positive)]
     pub steps: Option<usize>,
     /// Seed of every random stream [default: that of the spec]

@@ -509,7 +509,9 @@ impl Report<'_> {
         if !finished {
             text.push_str(&format!("go on with `{go_on}`\n"));
         }
-        text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
+        if training.test.kind().is_some() {
+            text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
+        }
         terminal::print(text)
     }
 
