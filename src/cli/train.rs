@@ -509,7 +509,7 @@ impl Report<'_> {
         if !finished {
             text.push_str(&format!("go on with `{go_on}`\n"));
         }
-        if training.test.kind().is_some() {
+        if trained.test.kind().is_some() {
             text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
         }
         terminal::print(text)
