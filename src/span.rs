@@ -1,5 +1,7 @@
 //! Byte ranges, source files, and where a byte stands on the page.
 
+use std::sync::Arc;
+
 /// A half-open range of bytes in a [`Source`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
@@ -28,12 +30,39 @@ impl Span {
 }
 
 /// A named piece of text.
+///
+/// A text may be put together from several: a spec over its base, values from a command line. Then it
+/// remembers where each piece is from, and [`Source::origin`] leads back there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// How messages call the text: usually the path as the user gave it.
     pub name: String,
     /// The text.
     pub text: String,
+    /// Where the text is from, in order and without gaps; empty if it is all one piece.
+    pieces: Vec<Piece>,
+}
+
+/// A stretch of a text that was put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    /// Bytes of the stretch.
+    length: usize,
+    /// Name and whole text of where it is from.
+    origin: Arc<(String, String)>,
+    /// Where it begins there; `None` if it was only put between the others.
+    offset: Option<usize>,
+}
+
+/// A place in the text that a user wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Name of that text.
+    pub name: &'a str,
+    /// That text.
+    pub text: &'a str,
+    /// The place in it.
+    pub span: Span,
 }
 
 /// A place on the page, counted from 1.
@@ -48,7 +77,75 @@ pub struct Location {
 impl Source {
     /// Returns a source with this name and text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
-        Source { name: name.into(), text: text.into() }
+        Source { name: name.into(), text: text.into(), pieces: Vec::new() }
+    }
+
+    /// Replaces the text under `span` by the text under `part` of another source, between `before` and `after`.
+    pub fn splice(&mut self, span: Span, before: &str, other: &Source, part: Span, after: &str) {
+        let rest = self.cut(Span::new(span.end, self.text.len()));
+        let mut pieces = self.cut(Span::new(0, span.start));
+        let glue = Arc::clone(&pieces.last().or(rest.first()).map_or_else(
+            || Arc::new((self.name.clone(), self.text.clone())),
+            |piece| Arc::clone(&piece.origin),
+        ));
+        let filler = |text: &str| Piece { length: text.len(), origin: Arc::clone(&glue), offset: None };
+        pieces.push(filler(before));
+        pieces.extend(other.cut(part));
+        pieces.push(filler(after));
+        pieces.extend(rest);
+        pieces.retain(|piece| piece.length > 0);
+        let text = format!("{before}{}{after}", other.slice(part));
+        self.text.replace_range(span.start..span.end, &text);
+        self.pieces = pieces;
+    }
+
+    /// Removes the text under `span`.
+    pub fn remove(&mut self, span: Span) {
+        let nothing = Source::new("", "");
+        self.splice(span, "", &nothing, Span::new(0, 0), "");
+    }
+
+    /// Returns the pieces of the text under `span`.
+    fn cut(&self, span: Span) -> Vec<Piece> {
+        if self.pieces.is_empty() {
+            let origin = Arc::new((self.name.clone(), self.text.clone()));
+            return vec![Piece { length: span.end - span.start, origin, offset: Some(span.start) }];
+        }
+        let mut start = 0;
+        let mut found = Vec::new();
+        for piece in &self.pieces {
+            let end = start + piece.length;
+            let (from, to) = (start.max(span.start), end.min(span.end));
+            if from < to {
+                let offset = piece.offset.map(|offset| offset + from - start);
+                found.push(Piece { length: to - from, origin: Arc::clone(&piece.origin), offset });
+            }
+            start = end;
+        }
+        found
+    }
+
+    /// Returns the place that a span of this text is from. A span over several pieces becomes its first part that
+    /// a user wrote.
+    pub fn origin(&self, span: Span) -> Origin<'_> {
+        let whole = Origin { name: &self.name, text: &self.text, span };
+        let mut start = 0;
+        let mut last = None;
+        for piece in &self.pieces {
+            let end = start + piece.length;
+            if let Some(offset) = piece.offset {
+                let from = span.start.max(start);
+                let to = span.end.min(end).max(from);
+                let there = Span::new(offset + from.min(end) - start, offset + to.min(end) - start);
+                let place = Origin { name: &piece.origin.0, text: &piece.origin.1, span: there };
+                if span.start < end && (from < span.end || span.start == span.end) {
+                    return place;
+                }
+                last = Some(Origin { span: Span::new(there.end, there.end), ..place });
+            }
+            start = end;
+        }
+        last.unwrap_or(whole)
     }
 
     /// Returns the text under `span`.
@@ -56,7 +153,7 @@ impl Source {
         &self.text[span.start..span.end]
     }
 
-    /// Returns line and column of a byte. A byte past the end stands after the last character, one
+    /// Returns line and column of a byte of this text, wherever it is from. A byte past the end stands after the last character, one
     /// inside a character stands where the character does.
     pub fn location(&self, byte: usize) -> Location {
         let mut byte = byte.min(self.text.len());

@@ -8,7 +8,24 @@ use std::path::Path;
 use hrmc::ir::gated_width;
 use support::{Workplace, shipped};
 
-const SHIPPED: [&str; 4] = ["quickstart", "sudoku-small", "sudoku", "maze"];
+const SHIPPED: [&str; 16] = [
+    "quickstart",
+    "sudoku-small",
+    "sudoku",
+    "sudoku-full",
+    "maze",
+    "arc-1",
+    "arc-2",
+    "trm-sudoku",
+    "trm-maze",
+    "trm-arc",
+    "ablation-3x3",
+    "ablation-6x3",
+    "direct",
+    "recurrent",
+    "no-act",
+    "three-level",
+];
 
 fn snapshot(stage: &str, case: &str, input: &str, output: &str) {
     let mut settings = insta::Settings::clone_current();

@@ -106,6 +106,10 @@ impl<'a> Context<'a> {
     }
 
     fn file(&mut self, file: &'a ast::File) -> Option<ir::Model> {
+        if let Some(base) = file.bases().next() {
+            self.report(unresolved_base(base));
+            self.refused = true;
+        }
         let mut models = file.models();
         let model = models.next();
         for extra in models {
@@ -197,6 +201,16 @@ fn second(what: &str, span: Span, first: Span) -> Diagnostic {
         .label("the second")
         .secondary(first, "the first")
         .help("keep one of the two")
+}
+
+fn unresolved_base(base: &ast::Base) -> Diagnostic {
+    Diagnostic::error(
+        Code::Base,
+        base.path_span,
+        format!("the base `{}` is not put under this spec", base.path),
+    )
+    .label("this file is needed")
+    .help("give the spec as a file, so that its base can be found beside it")
 }
 
 fn no_model(span: Span) -> Diagnostic {

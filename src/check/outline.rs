@@ -115,6 +115,7 @@ impl<'a> Context<'a> {
                     }
                 }
                 StatementKind::Section(section) => self.outline_section(&mut outline, section),
+                StatementKind::Without(names) => self.report(without_base(&names[0])),
                 StatementKind::Entry(entry) => {
                     let key = entry.key.as_ref().expect("the grammar gives statements a key");
                     self.report(unknown_statement(key));
@@ -192,6 +193,16 @@ impl<'a> Context<'a> {
 /// Returns the entries of a section and where to point when one is missing.
 pub(super) fn parts(section: &Section) -> (Span, Option<&Entries>) {
     (section.name.span, Some(&section.entries))
+}
+
+fn without_base(name: &Name) -> Diagnostic {
+    Diagnostic::error(
+        Code::Without,
+        name.span,
+        "`without` takes away what a base has, and this spec has no base",
+    )
+    .label("nothing to take it from")
+    .help("remove the statement, or begin the file with `base \"other.hrm\"`")
 }
 
 fn unknown_statement(name: &Name) -> Diagnostic {

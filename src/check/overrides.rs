@@ -34,8 +34,7 @@ pub fn apply_overrides(source: &Source, overrides: &[Override]) -> Result<Source
         let path = names.join(".");
         match paths.get(&path) {
             Some(edit) => {
-                let text = format!("{}{}{}", edit.before, given.value_text(), edit.after);
-                source.text.replace_range(edit.span.start..edit.span.end, &text);
+                source.splice(edit.span, &edit.before, &given.source, given.value.span, &edit.after);
             }
             None => rejected.push(Rejected {
                 source: given.source.clone(),
@@ -142,7 +141,10 @@ fn model_paths(model: &Model, paths: &mut Paths) {
                 let place = Place::of(halt.entries.as_ref(), halt.policy.span.end, Delimiter::Brace);
                 choice_paths("model.halt", &keys::HALT, &halt.policy.text, place, paths);
             }
-            StatementKind::Predict(_) | StatementKind::Segment(_) | StatementKind::Entry(_) => {}
+            StatementKind::Predict(_)
+            | StatementKind::Segment(_)
+            | StatementKind::Without(_)
+            | StatementKind::Entry(_) => {}
         }
     }
 }

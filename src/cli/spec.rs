@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::project::Project;
 use super::terminal;
 use crate::check::{self, check};
-use crate::diagnostic::{self, Diagnostic, render};
+use crate::diagnostic::{self, Code, Diagnostic, render};
 use crate::ir;
 use crate::span::Source;
 use crate::syntax::{self, ast, parse};
@@ -76,9 +76,53 @@ pub fn read(path: Option<&Path>, project: &Project) -> Result<Source, Failure> {
     Ok(Source::new(path.display().to_string(), read_text(&path)?))
 }
 
-/// Applies overrides to a spec, reads it and checks it.
+/// A text with what is wrong with it.
+type Faulty = (Source, Vec<Diagnostic>);
+
+/// Returns a spec over its base, and that over its own; `open` holds the files on the way.
+fn with_base(source: Source, open: &mut Vec<PathBuf>) -> Result<Source, Faulty> {
+    let parsed = parse(&source);
+    let Some(base) = parsed.file.bases().next() else { return Ok(source) };
+    if diagnostic::has_errors(&parsed.diagnostics) {
+        return Err((source, parsed.diagnostics));
+    }
+    let beside = Path::new(&source.name).parent().unwrap_or(Path::new(""));
+    let path = beside.join(&base.path);
+    let refuse =
+        |message: String| vec![Diagnostic::error(Code::Base, base.path_span, message).label("this file")];
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("cannot read the base `{}`: {}", path.display(), failure::reason(&error));
+            return Err((source, refuse(message)));
+        }
+    };
+    // A name can be spelled in many ways; what the system calls the file cannot.
+    let identity = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    if open.contains(&identity) {
+        let message = format!("`{}` is a base of itself", path.display());
+        return Err((source, refuse(message)));
+    }
+    open.push(identity);
+    let under = with_base(Source::new(path.display().to_string(), text), open)?;
+    let parsed = parse(&under);
+    if diagnostic::has_errors(&parsed.diagnostics) {
+        return Err((under, parsed.diagnostics));
+    }
+    syntax::merge_base(&under, &source).map_err(|problems| (source, problems))
+}
+
+/// Puts a spec over its base, applies overrides to it, reads it and checks it.
 pub fn examine(source: Source, overrides: &[String]) -> Examined {
     let mut diagnostics = Vec::new();
+    let mut open = fs::canonicalize(&source.name).into_iter().collect();
+    let source = match with_base(source.clone(), &mut open) {
+        Ok(source) => source,
+        Err(faulty) => {
+            let file = parse(&source).file;
+            return Examined { source, file, model: None, diagnostics: vec![faulty] };
+        }
+    };
     let mut parsed_overrides = Vec::new();
     for text in overrides {
         match syntax::parse_override(text) {

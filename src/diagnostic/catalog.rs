@@ -34,6 +34,10 @@ catalog! {
     Syntax = "syntax",
     /// A brace, bracket or parenthesis has no partner.
     UnbalancedDelimiter = "unbalanced-delimiter",
+    /// The base of a spec cannot be used.
+    Base = "base",
+    /// `without` names nothing that could be taken away.
+    Without = "without",
     /// A key, section or argument is not known here.
     UnknownKey = "unknown-key",
     /// A name stands for nothing.

@@ -1,13 +1,13 @@
 //! The one place that turns diagnostics into text.
 
 use codespan_reporting::diagnostic as report;
-use codespan_reporting::files::SimpleFile;
+use codespan_reporting::files::SimpleFiles;
 use codespan_reporting::term;
 use codespan_reporting::term::termcolor::{Ansi, NoColor, WriteColor};
 use serde_json::json;
 
 use super::{Diagnostic, Label, Severity};
-use crate::span::Source;
+use crate::span::{Origin, Source};
 
 /// Whether rendered text carries colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +28,46 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic], appearance: Appearanc
 }
 
 fn render_into<W: WriteColor>(mut writer: W, source: &Source, diagnostics: &[Diagnostic]) -> W {
-    let files = SimpleFile::new(&source.name, &source.text);
+    let mut files = Files { known: SimpleFiles::new(), ids: Vec::new() };
     let config = term::Config { chars: term::Chars::ascii(), ..term::Config::default() };
     for diagnostic in diagnostics {
-        term::emit_to_write_style(&mut writer, &config, &files, &to_report(diagnostic))
+        let report = to_report(source, diagnostic, &mut files);
+        term::emit_to_write_style(&mut writer, &config, &files.known, &report)
             .expect("spans lie inside the source and memory takes every byte");
     }
     writer
 }
 
-fn to_report(diagnostic: &Diagnostic) -> report::Diagnostic<()> {
+/// The texts that labels point into.
+struct Files<'a> {
+    known: SimpleFiles<&'a str, &'a str>,
+    ids: Vec<(&'a str, &'a str, usize)>,
+}
+
+impl<'a> Files<'a> {
+    fn id(&mut self, origin: &Origin<'a>) -> usize {
+        let known = |(name, text, _): &&(&str, &str, usize)| *name == origin.name && *text == origin.text;
+        if let Some((.., id)) = self.ids.iter().find(known) {
+            return *id;
+        }
+        let id = self.known.add(origin.name, origin.text);
+        self.ids.push((origin.name, origin.text, id));
+        id
+    }
+}
+
+fn to_report<'a>(
+    source: &'a Source,
+    diagnostic: &Diagnostic,
+    files: &mut Files<'a>,
+) -> report::Diagnostic<usize> {
     let severity = match diagnostic.severity {
         Severity::Error => report::Severity::Error,
         Severity::Warning => report::Severity::Warning,
     };
-    let mut labels = vec![to_label(report::LabelStyle::Primary, &diagnostic.primary)];
-    labels.extend(diagnostic.secondary.iter().map(|label| to_label(report::LabelStyle::Secondary, label)));
+    let mut labels = vec![to_label(report::LabelStyle::Primary, source, &diagnostic.primary, files)];
+    let secondary = diagnostic.secondary.iter();
+    labels.extend(secondary.map(|label| to_label(report::LabelStyle::Secondary, source, label, files)));
     let mut notes: Vec<String> = diagnostic.notes.iter().map(|note| format!("note: {note}")).collect();
     notes.extend(diagnostic.help.iter().map(|help| format!("help: {help}")));
     report::Diagnostic::new(severity)
@@ -53,18 +77,26 @@ fn to_report(diagnostic: &Diagnostic) -> report::Diagnostic<()> {
         .with_notes(notes)
 }
 
-fn to_label(style: report::LabelStyle, label: &Label) -> report::Label<()> {
-    report::Label::new(style, (), label.span.start..label.span.end).with_message(&label.text)
+fn to_label<'a>(
+    style: report::LabelStyle,
+    source: &'a Source,
+    label: &Label,
+    files: &mut Files<'a>,
+) -> report::Label<usize> {
+    let origin = source.origin(label.span);
+    let id = files.id(&origin);
+    report::Label::new(style, id, origin.span.start..origin.span.end).with_message(&label.text)
 }
 
 /// Returns the diagnostics as a JSON array for programs. Bytes count from 0, lines and columns from 1.
 pub fn to_json(source: &Source, diagnostics: &[Diagnostic]) -> serde_json::Value {
     let label = |label: &Label| {
-        let location = source.location(label.span.start);
+        let origin = source.origin(label.span);
+        let location = Source::new(origin.name, origin.text).location(origin.span.start);
         json!({
-            "file": source.name,
-            "start": label.span.start,
-            "end": label.span.end,
+            "file": origin.name,
+            "start": origin.span.start,
+            "end": origin.span.end,
             "line": location.line,
             "column": location.column,
             "text": label.text,

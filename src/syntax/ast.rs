@@ -21,6 +21,8 @@ pub struct File {
 /// An item of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
+    /// `base "file"`.
+    Base(Base),
     /// `model name { … }`.
     Model(Model),
     /// `train { … }`.
@@ -48,6 +50,17 @@ pub struct Train {
     /// What it says.
     pub entries: Entries,
     /// From the keyword to the closing brace.
+    pub span: Span,
+}
+
+/// The spec that this one starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Base {
+    /// The path as it is written.
+    pub path: String,
+    /// Place of the path.
+    pub path_span: Span,
+    /// Place of the whole item.
     pub span: Span,
 }
 
@@ -88,6 +101,8 @@ pub enum StatementKind {
     Predict(Predict),
     /// `halt policy { … }`.
     Halt(Halt),
+    /// `without a, b`.
+    Without(Vec<Name>),
     /// `name { … }`.
     Section(Section),
     /// `key = value`, which a model has no use for.
@@ -357,15 +372,24 @@ impl File {
     pub fn models(&self) -> impl Iterator<Item = &Model> {
         self.items.iter().filter_map(|item| match item {
             Item::Model(model) => Some(model),
-            Item::Train(_) => None,
+            Item::Base(_) | Item::Train(_) => None,
         })
     }
 
     /// Returns the train blocks of the file.
+    /// Returns the bases, in order.
+    pub fn bases(&self) -> impl Iterator<Item = &Base> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Base(base) => Some(base),
+            Item::Model(_) | Item::Train(_) => None,
+        })
+    }
+
+    /// Returns the `train` blocks, in order.
     pub fn trains(&self) -> impl Iterator<Item = &Train> {
         self.items.iter().filter_map(|item| match item {
             Item::Train(train) => Some(train),
-            Item::Model(_) => None,
+            Item::Base(_) | Item::Model(_) => None,
         })
     }
 }

@@ -98,6 +98,8 @@ fn phrase(rule: Rule) -> &'static str {
         Rule::minus => "`-`",
         Rule::star => "`*`",
         Rule::slash => "`/`",
+        Rule::kw_base => "`base`",
+        Rule::kw_without => "`without`",
         Rule::kw_model => "`model`",
         Rule::kw_train => "`train`",
         Rule::kw_let => "`let`",
@@ -123,11 +125,14 @@ fn phrase(rule: Rule) -> &'static str {
         | Rule::gradient_statement
         | Rule::predict_statement
         | Rule::halt_statement
+        | Rule::without_statement
         | Rule::section => "a statement",
         Rule::step | Rule::step_slot | Rule::update => "an update or a `repeat`",
         Rule::repeat => "`repeat`",
         Rule::label => "a label",
-        Rule::top | Rule::top_slot | Rule::model | Rule::train | Rule::file => "`model` or `train`",
+        Rule::top | Rule::top_slot | Rule::base | Rule::model | Rule::train | Rule::file => {
+            "`model` or `train`"
+        }
         Rule::WHITESPACE
         | Rule::COMMENT
         | Rule::word_start

@@ -99,6 +99,7 @@ impl<'a> Layout<'a> {
         let mut end = 0;
         for (index, item) in file.items.iter().enumerate() {
             let span = match item {
+                Item::Base(base) => base.span,
                 Item::Model(model) => model.span,
                 Item::Train(train) => train.span,
             };
@@ -106,6 +107,10 @@ impl<'a> Layout<'a> {
             self.comments_before(0, span.start, &mut end);
             self.loose_comments(0, span, span_of_body(self.text, item));
             match item {
+                Item::Base(base) => {
+                    let blank = self.gap(end, span.start);
+                    self.push(0, Alike::None, format!("base {}", quote(&base.path)), String::new(), blank);
+                }
                 Item::Model(model) => {
                     let open = span_of_body(self.text, item).start;
                     let blank = self.gap(end, span.start);
@@ -120,7 +125,9 @@ impl<'a> Layout<'a> {
                     self.entries(1, &train.entries);
                 }
             }
-            self.push(0, Alike::None, "}".to_string(), String::new(), false);
+            if !matches!(item, Item::Base(_)) {
+                self.push(0, Alike::None, "}".to_string(), String::new(), false);
+            }
             end = span.end;
             self.trailing_comment(&mut end, None);
             // A file reads better with air between its items.
@@ -359,6 +366,10 @@ impl<'a> Layout<'a> {
                 }
                 None => plain(Alike::None, format!("halt {}", halt.policy.text), String::new()),
             },
+            StatementKind::Without(names) => {
+                let names: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
+                plain(Alike::None, format!("without {}", names.join(", ")), String::new())
+            }
             StatementKind::Entry(entry) => entry_piece(entry),
         }
     }
@@ -471,6 +482,7 @@ pub fn quote(text: &str) -> String {
 /// Returns the place between the braces of an item, braces included.
 fn span_of_body(text: &str, item: &Item) -> Span {
     match item {
+        Item::Base(base) => Span::new(base.span.end, base.span.end),
         Item::Train(train) => train.entries.span,
         Item::Model(model) => {
             // Between the name and the brace there is only white space and comments.

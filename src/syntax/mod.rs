@@ -2,24 +2,29 @@
 //!
 //! [`parse()`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what
 //! cannot be read is reported and left out, and the lists it is missing from are marked incomplete.
-//! [`format()`] writes the canonical layout. [`parse_override`] reads `path=value` from a command line.
+//! [`format()`] writes the canonical layout. [`merge_base`] puts a spec over its base.
+//! [`parse_override`] reads `path=value` from a command line.
 
 pub mod ast;
 mod delimiters;
 mod expectation;
 mod layout;
+mod merge;
 mod overrides;
 mod parse;
 mod text;
 
 pub use layout::{format, quote};
+pub use merge::merge_base;
 pub use overrides::{Override, Rejected, parse_override};
 pub use parse::{Parsed, parse};
 pub use text::to_text;
 
 /// Words that begin a statement of a model.
-pub const STATEMENT_KEYWORDS: &[&str] =
-    &["let", "tokens", "puzzles", "block", "network", "state", "segment", "gradient", "predict", "halt"];
+pub const STATEMENT_KEYWORDS: &[&str] = &[
+    "let", "tokens", "puzzles", "block", "network", "state", "segment", "gradient", "predict", "halt",
+    "without",
+];
 
 /// Returns the candidate that is spelled most like `word`, if one is close enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -25,11 +25,6 @@ pub struct Rejected {
 }
 
 impl Override {
-    /// Returns the text of the value.
-    pub fn value_text(&self) -> &str {
-        self.source.slice(self.value.span)
-    }
-
     /// Returns the place of the whole path.
     pub fn path_span(&self) -> Span {
         let first = self.path.first().expect("a path has at least one name");
@@ -69,7 +64,7 @@ mod tests {
         let read = parse_override("train.optimizer.lr = 1e-3").expect("it is well formed");
         let path: Vec<&str> = read.path.iter().map(|name| name.text.as_str()).collect();
         assert_eq!(path, ["train", "optimizer", "lr"]);
-        assert_eq!(read.value_text(), "1e-3");
+        assert_eq!(read.source.slice(read.value.span), "1e-3");
         assert_eq!(read.source.slice(read.path_span()), "train.optimizer.lr");
     }
 

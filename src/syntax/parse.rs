@@ -125,6 +125,8 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_predict
             | Rule::kw_from
             | Rule::kw_halt
+            | Rule::kw_without
+            | Rule::kw_base
             | Rule::kw_model
     )
 }
@@ -175,6 +177,10 @@ impl Tree<'_> {
         let rule = pair.as_rule();
         let mut parts = children(pair);
         let first = next(&mut parts);
+        if rule == Rule::base {
+            let (path, path_span) = (unescape(first.as_str()), self.span(&first));
+            return ast::Item::Base(ast::Base { path, path_span, span });
+        }
         if rule == Rule::train {
             let keyword = self.span(&first);
             return ast::Item::Train(ast::Train { keyword, entries: self.entries(next(&mut parts)), span });
@@ -213,6 +219,9 @@ impl Tree<'_> {
                 ast::StatementKind::Segment(ast::Segment { keyword, steps })
             }
             Rule::state_statement => self.state(parts),
+            Rule::without_statement => {
+                ast::StatementKind::Without(parts.map(|part| self.name(part)).collect())
+            }
             _ => {
                 let name = self.name(next(&mut parts));
                 self.named_statement(rule, name, parts)

@@ -14,6 +14,7 @@ pub fn to_text(file: &File) -> String {
     tree.node("file", file.span, |tree| {
         for item in &file.items {
             match item {
+                Item::Base(base) => tree.leaf(&format!("base {:?}", base.path), base.span),
                 Item::Model(model) => tree.node(&format!("model {}", model.name.text), model.span, |tree| {
                     model.statements.iter().for_each(|statement| tree.statement(statement));
                     tree.complete(model.complete);
@@ -99,6 +100,9 @@ impl Tree {
             }
             StatementKind::Halt(halt) => self.node(&format!("halt {}", halt.policy.text), span, |tree| {
                 halt.entries.iter().for_each(|entries| tree.entries(entries));
+            }),
+            StatementKind::Without(names) => self.node("without", span, |tree| {
+                names.iter().for_each(|name| tree.name("name", name));
             }),
             StatementKind::Entry(entry) => self.entry(entry),
         }
