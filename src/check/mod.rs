@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
-pub use show::show;
+pub use show::{show, whole};
 
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::ir;
@@ -45,14 +45,7 @@ pub struct Checked {
 /// A file with syntax errors is checked as far as it could be read; it never yields a model, and nothing is
 /// said to be missing from what could not be read.
 pub fn check(file: &ast::File) -> Checked {
-    let complete = file.complete && file.models().all(|model| model.complete);
-    let mut context = Context {
-        diagnostics: Vec::new(),
-        lets: BTreeMap::new(),
-        misspelt: BTreeSet::new(),
-        complete,
-        refused: !complete,
-    };
+    let mut context = Context::new(file);
     let model = context.file(file);
     let mut diagnostics = context.diagnostics;
     // What seems unused may be what a name that stands for nothing was meant to be.
@@ -65,6 +58,16 @@ pub fn check(file: &ast::File) -> Checked {
         debug_assert_eq!(ir::verify(model), Ok(()), "a model without errors obeys the rules of the IR");
     }
     Checked { model, diagnostics }
+}
+
+/// Returns the value of every `let` of a file that has one, as a spec spells it.
+pub fn let_values(file: &ast::File) -> BTreeMap<String, String> {
+    let mut context = Context::new(file);
+    if let Some(model) = file.models().next() {
+        context.outline(model);
+    }
+    let value = |(name, definition): (&&str, &Let)| Some((name.to_string(), definition.value?.to_string()));
+    context.lets.iter().filter_map(value).collect()
 }
 
 /// What is known while a file is checked.
@@ -87,6 +90,17 @@ struct Let {
 }
 
 impl<'a> Context<'a> {
+    fn new(file: &ast::File) -> Context<'a> {
+        let complete = file.complete && file.models().all(|model| model.complete);
+        Context {
+            diagnostics: Vec::new(),
+            lets: BTreeMap::new(),
+            misspelt: BTreeSet::new(),
+            complete,
+            refused: !complete,
+        }
+    }
+
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
