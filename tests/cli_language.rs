@@ -25,7 +25,7 @@ fn every_problem_of_a_spec_is_reported_with_its_place() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("error[unknown-key]"), "{}", said.err);
     assert!(said.err.contains("broken.hrm:2:23"), "{}", said.err);
-    assert!(said.err.contains("error[missing-key]"), "{}", said.err);
+    assert!(said.err.contains("error[missing-statement]"), "{}", said.err);
     assert!(!said.err.contains('\u{1b}'), "nobody watches, so there are no colours: {}", said.err);
 }
 
@@ -80,7 +80,7 @@ fn files_that_cannot_be_read_are_named() {
     }
     assert!(place.fail("check .").contains("`.` is a folder, expected a spec"));
     fs::write(place.path("bytes.hrm"), [0xff, 0xfe, 0x00]).expect("the folder can be written");
-    assert_eq!(place.fail("check bytes.hrm"), "error: cannot read `bytes.hrm`: it is not UTF-8 text\n");
+    assert_eq!(place.fail("check bytes.hrm"), "error: cannot read `bytes.hrm`: line 1 is not UTF-8 text\n");
 }
 
 #[test]
@@ -194,4 +194,100 @@ fn a_reader_that_leaves_early_is_no_problem() {
     let said = support::Said::of(output);
     assert_eq!(said.err, "code 0\n");
     assert_eq!(said.out.lines().count(), 1);
+}
+
+#[test]
+fn help_explains_every_code() {
+    let place = Workplace::new();
+    let listed = place.succeed("help --codes");
+    for code in hrmc::diagnostic::CODES {
+        let text = code.as_str();
+        assert!(listed.contains(&format!("{text} ")), "{text} is not listed");
+        let page = place.succeed(&format!("help {text}"));
+        assert!(page.starts_with(text), "{page}");
+        assert!(page.contains(&format!("[{text}]:")), "the page of {text} shows no such message: {page}");
+        assert!(page.contains("\nMended\n"), "{page}");
+        assert!(!page.contains('\u{1b}'), "nobody watches, so there are no colours: {page}");
+    }
+}
+
+#[test]
+fn help_takes_a_code_however_it_was_copied() {
+    let place = Workplace::new();
+    let page = place.succeed("help head-width");
+    for spelling in ["head_width", "HEAD-WIDTH", "error[head-width]:", "[head-width]"] {
+        assert_eq!(place.succeed(&format!("help {spelling}")), page, "{spelling}");
+    }
+}
+
+#[test]
+fn help_reaches_subcommands_of_subcommands() {
+    let place = Workplace::new();
+    assert_eq!(place.succeed("help data sudoku").trim_end(), place.succeed("data sudoku --help").trim_end());
+    assert!(place.succeed("help").contains("Commands:"));
+}
+
+#[test]
+fn help_suggests_what_was_meant() {
+    let place = Workplace::new();
+    for (topic, message) in [
+        ("head-widht", "there is no subcommand or code `head-widht`; did you mean `head-width`?"),
+        ("compil", "there is no subcommand or code `compil`; did you mean `compile`?"),
+        ("data sudokku", "`hrmc data` has no subcommand `sudokku`; did you mean `sudoku`?"),
+        ("nonsense", "`hrmc help` lists the subcommands, `hrmc help --codes` the codes"),
+    ] {
+        let said = place.fail(&format!("help {topic}"));
+        assert!(said.contains(message), "{said}");
+    }
+}
+
+#[test]
+fn misspelt_flags_options_and_subcommands_get_a_suggestion() {
+    let place = Workplace::new();
+    for (arguments, meant) in [
+        ("chek", "'check'"),
+        ("compil", "'compile'"),
+        ("data sudko", "'sudoku'"),
+        ("run --trian", "'--train'"),
+        ("run --train --devic cpu", "'--device'"),
+        ("run --train --device cpuu", "'cpu'"),
+        ("compile --emti graph", "'--emit'"),
+        ("compile --emit grph", "'graph'"),
+        ("check --jsno", "'--json'"),
+        ("fmt --chekc a.hrm", "'--check'"),
+        ("check --sett a=1", "'--set'"),
+        ("completions bsh", "'bash'"),
+        ("help --code", "'--codes'"),
+    ] {
+        let said = place.run(arguments);
+        assert_eq!(said.code, Some(2), "`hrmc {arguments}`: {}", said.err);
+        assert!(said.err.contains("similar"), "`hrmc {arguments}`: {}", said.err);
+        assert!(said.err.contains(meant), "`hrmc {arguments}`: {}", said.err);
+    }
+}
+
+#[test]
+fn misspelt_override_paths_get_the_nearest_ones() {
+    let place = Workplace::new();
+    for (path, meant) in [
+        ("train.btch=3", "`train.batch`"),
+        ("trian.batch=3", "`train.batch`"),
+        ("batch=3", "`train.batch`"),
+        ("train.optimizer.learning_rate=1", "`train.optimizer.lr`"),
+        ("model.encoder.head=2", "`model.encoder.heads`"),
+        ("model.encodr.heads=2", "`model.encoder.heads`"),
+        ("model.halt.max_segment=2", "`model.halt.max_segments`"),
+        ("model.side_=2", "`model.side`"),
+    ] {
+        let said = place.fail(&format!("check --set {path}"));
+        assert!(said.contains("error[unknown-path]") && said.contains(meant), "{path}: {said}");
+    }
+}
+
+#[test]
+fn the_summary_of_a_check_points_to_the_page_of_an_error() {
+    let place = Workplace::new();
+    place.write("broken.hrm", BROKEN);
+    let said = place.run("check broken.hrm");
+    assert!(said.err.ends_with("`hrmc help missing-statement` says more\n"), "{}", said.err);
 }

@@ -306,3 +306,121 @@ fn the_examples_of_the_reference_are_accepted() {
         assert_eq!(outcome.diagnostics, [], "{example}");
     }
 }
+
+/// Returns the codes that checking an example of a page raises, overrides applied.
+fn codes_of(example: &diagnostic::Example) -> BTreeSet<&'static str> {
+    let mut source = Source::new("tiny.hrm", example.spec);
+    let mut found = Vec::new();
+    for text in &example.overrides {
+        let parsed = parse_override(text).expect("the override is well formed");
+        match apply_overrides(&source, &[parsed]) {
+            Ok(changed) => source = changed,
+            Err(rejected) => found.extend(rejected.into_iter().flat_map(|rejected| rejected.diagnostics)),
+        }
+    }
+    found.extend(outcome(&source).diagnostics);
+    found.iter().map(|diagnostic| diagnostic.code.as_str()).collect()
+}
+
+#[test]
+fn every_page_shows_its_code_and_how_to_be_rid_of_it() {
+    assert!(CODES.len() >= 40, "{} codes", CODES.len());
+    let mut untrue = Vec::new();
+    for code in CODES {
+        let page = code.page();
+        let (wrong, mended) = (codes_of(&page.wrong), codes_of(&page.mended));
+        if wrong != BTreeSet::from([code.as_str()]) || !mended.is_empty() {
+            untrue.push(format!("{}: shows {wrong:?}, mended {mended:?}", code.as_str()));
+        }
+    }
+    assert!(untrue.is_empty(), "{untrue:#?}");
+}
+
+#[test]
+fn every_page_belongs_to_a_code() {
+    let pages: BTreeSet<String> = fs::read_dir("src/diagnostic/pages")
+        .expect("the pages are checked in")
+        .map(|entry| entry.expect("the folder can be listed").file_name().to_string_lossy().into_owned())
+        .collect();
+    let codes: BTreeSet<String> = CODES.iter().map(|code| format!("{}.md", code.as_str())).collect();
+    assert_eq!(pages, codes);
+}
+
+/// Returns the first error of a shipped spec in which one piece of text is replaced.
+fn first_error_with(piece: &str, replacement: &str) -> Diagnostic {
+    let text = include_str!("../specs/maze.hrm");
+    assert!(text.contains(piece), "`{piece}` is in the spec");
+    let source = Source::new("maze.hrm", text.replacen(piece, replacement, 1));
+    let found = outcome(&source).diagnostics.into_iter().find(|one| one.severity == Severity::Error);
+    found.unwrap_or_else(|| panic!("`{replacement}` is accepted"))
+}
+
+#[test]
+fn misspelt_words_of_every_kind_get_a_suggestion() {
+    let mut unanswered = Vec::new();
+    for (piece, misspelt, meant) in [
+        // Keywords.
+        ("model maze", "modle maze", "model"),
+        ("network low", "netwrok low", "network"),
+        ("repeat N", "repaet N", "repeat"),
+        ("tokens  {", "token  {", "tokens"),
+        // Keys of every list.
+        ("vocab", "vocba", "vocab"),
+        ("heads", "haeds", "heads"),
+        ("max_segments", "max_segment", "max_segments"),
+        ("bias", "bais", "bias"),
+        ("batch ", "Batch ", "batch"),
+        ("theta", "thetha", "theta"),
+        ("weight_decay", "weigth_decay", "weight_decay"),
+        ("truncate", "trunkate", "truncate"),
+        // Words.
+        ("rope", "roep", "rope"),
+        ("swiglu", "swi_glu", "swiglu"),
+        ("stablemax", "stable_max", "stablemax"),
+        ("adam_atan2", "adam_atan", "adam_atan2"),
+        ("cosine", "cosinus", "cosine"),
+        ("one_step", "onestep", "one_step"),
+        ("q_learning", "qlearning", "q_learning"),
+        ("continue", "contineu", "continue"),
+        ("bf16", "bf_16", "bf16"),
+        ("predict tokens", "predict token", "tokens"),
+        // Names.
+        ("<- low(", "<- lwo(", "low"),
+        ("(z_low + z_high + x)", "(z_lwo + z_high + x)", "z_low"),
+        ("4 * encoder", "4 * enocder", "encoder"),
+        ("repeat T", "repeat t", "T"),
+        ("gradient one_step", "gradient last cylce", "cycle"),
+        ("predict tokens from z_high", "predict tokens from z_hgih", "z_high"),
+        // Units.
+        ("2_000 epochs", "2_000 epoch", "epochs"),
+    ] {
+        let error = first_error_with(piece, misspelt);
+        let expected = format!("did you mean `{meant}`?");
+        if error.help.as_ref() != Some(&expected) {
+            unanswered.push(format!("{misspelt}: {} ({:?})", error.message, error.help));
+        }
+    }
+    assert!(unanswered.is_empty(), "{unanswered:#?}");
+}
+
+#[test]
+fn habits_of_other_languages_are_answered() {
+    for (piece, habit, help) in [
+        ("# Maze", "// Maze", "begin comments with `#`"),
+        ("z_high <- high", "z_high = high", "update a state with `<-`"),
+        ("hidden    =", "hidden    :", "put `=` between a key and its value"),
+        ("puzzles {", "puzzles: {", "leave the `:` out"),
+        ("explore = 0.1", "explore = 0,1", "write a fraction with a point, as in `0.1`"),
+        ("30 * 30", "30 ** 2", "there are no powers; write a product"),
+        ("4 * encoder", "4 × encoder", "multiply with `*`"),
+        ("step: repeat T {", "for i in range(T) {", "write a loop as `label: repeat N { … }`"),
+        ("z_high <- high", "z_high += high", "write the whole update, as in `z <- net(z + x)`"),
+        ("\"data/maze-30x30-hard-1k\"", "data/maze-hard", "put the path of the folder between `\"`"),
+        ("\"data/maze-30x30-hard-1k\"", "'data/maze'", "put it between plain double quotes"),
+        ("tokens  {", "tokens(a) {", "put it between braces, `{ … }`"),
+        ("rope(theta = 10_000)", "rope { theta = 10_000 }", "put the settings between parentheses, `(…)`"),
+    ] {
+        let error = first_error_with(piece, habit);
+        assert_eq!(error.help.as_deref(), Some(help), "{habit}: {error:?}");
+    }
+}

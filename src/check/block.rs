@@ -1,8 +1,8 @@
 //! Tokens, puzzle vectors, blocks and networks: everything that has a width.
 
 use super::Context;
-use super::outline::{Outline, parts};
-use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, listed, suggestion, to_usize};
+use super::outline::{Named, Outline, parts, wrong_name};
+use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, suggestion, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::ir::gated_width;
@@ -314,7 +314,8 @@ impl<'a> Context<'a> {
         };
         let Some(index) = blocks.iter().position(|draft| draft.name == *name) else {
             if self.complete {
-                self.report(unknown_block(name, block.span, outline));
+                let named = self.names.get(name.as_str()).copied();
+                self.report(unknown_block(name, block.span, named, outline));
             }
             return None;
         };
@@ -399,7 +400,7 @@ fn odd_heads(
     rope: Option<Span>,
 ) -> Diagnostic {
     let message = format!("rotation needs heads of even width, found {} / {heads} = {width}", hidden.value);
-    let diagnostic = Diagnostic::error(Code::HeadWidth, span, message)
+    let diagnostic = Diagnostic::error(Code::OddHeadWidth, span, message)
         .label(format!("makes heads of width {width}"))
         .secondary(hidden.span, "the width")
         .help("use another number of heads, or `positions = learned`");
@@ -461,16 +462,15 @@ fn no_stack(value: &Expr, outline: &Outline<'_>) -> Diagnostic {
     .help(format!("write `4 * {block}`"))
 }
 
-fn unknown_block(name: &str, span: Span, outline: &Outline<'_>) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Code::UnknownName, span, format!("there is no block `{name}`"))
-        .label("expected a block")
-        .maybe_help(suggestion(name, outline.blocks.iter().map(|block| block.name.text.as_str())));
-    match outline.kind_of(name) {
-        Some(kind) => diagnostic.note(format!("`{name}` is {kind}")),
-        None if outline.blocks.is_empty() => diagnostic
-            .help(format!("define it with `block {name} {{ … }}`; keys: {}", {
-                listed(super::keys::BLOCK.keys.iter().map(|key| key.name))
-            })),
-        None => diagnostic,
+fn unknown_block(name: &str, span: Span, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
+    let help = match outline.blocks.is_empty() {
+        true => Some(format!("define it with `block {name} {{ hidden = …, heads = … }}`")),
+        false => suggestion(name, outline.blocks.iter().map(|block| block.name.text.as_str())),
+    };
+    if let Some(named) = named {
+        return wrong_name(name, span, "a block", named, help);
     }
+    Diagnostic::error(Code::UnknownName, span, format!("there is no block `{name}`"))
+        .label("expected a block")
+        .maybe_help(help)
 }

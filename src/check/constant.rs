@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::Context;
+use super::outline::wrong_name;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::syntax::ast::{Expr, ExprKind, Operator};
@@ -87,7 +88,7 @@ impl Context<'_> {
             ExprKind::Number(literal) => {
                 let value = Constant::read(literal);
                 if value.is_none() {
-                    self.report(no_value(expr.span, "is too large to be a number"));
+                    self.report(too_large(expr.span));
                 }
                 value
             }
@@ -99,15 +100,14 @@ impl Context<'_> {
             ExprKind::Binary(binary) => {
                 let left = self.constant(&binary.left);
                 let right = self.constant(&binary.right);
-                let value = Constant::apply(binary.operator, left?, right?);
+                let (left, right) = (left?, right?);
+                let value = Constant::apply(binary.operator, left, right);
                 if value.is_none() {
-                    let why = match binary.operator {
-                        Operator::Divide => "divides by zero",
-                        Operator::Add | Operator::Subtract | Operator::Multiply => {
-                            "is too large to be a number"
-                        }
-                    };
-                    self.report(no_value(expr.span, why));
+                    let by_zero = binary.operator == Operator::Divide && right.real() == 0.0;
+                    self.report(match by_zero {
+                        true => division_by_zero(binary.right.span, expr.span),
+                        false => too_large(expr.span),
+                    });
                 }
                 value
             }
@@ -125,14 +125,29 @@ impl Context<'_> {
         }
         if self.complete {
             let suggestion = nearest(name, self.lets.keys().copied()).map(str::to_string);
-            self.report(unknown_constant(name, span, suggestion));
+            self.report(match self.names.get(name).filter(|named| named.kind != "a number") {
+                Some(named) => {
+                    let help = "write a number, or define one with `let` under another name".to_string();
+                    wrong_name(name, span, "a number", *named, Some(help))
+                }
+                None => unknown_constant(name, span, suggestion),
+            });
         }
         None
     }
 }
 
-fn no_value(span: Span, why: &str) -> Diagnostic {
-    Diagnostic::error(Code::BadArithmetic, span, format!("this expression {why}"))
+fn division_by_zero(divisor: Span, whole: Span) -> Diagnostic {
+    Diagnostic::error(Code::DivisionByZero, divisor, "this expression divides by zero")
+        .label("is 0")
+        .secondary(whole, "has no value")
+        .help("divide by another number")
+}
+
+fn too_large(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::NumberTooLarge, span, "this number is too large to reckon with")
+        .label("too large")
+        .help("write a smaller number")
 }
 
 fn no_number(expr: &Expr) -> Diagnostic {

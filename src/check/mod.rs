@@ -29,7 +29,7 @@ use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
 use constant::Constant;
-use outline::Outline;
+use outline::{Named, Outline};
 
 /// What checking a file yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ pub fn check(file: &ast::File) -> Checked {
     let model = context.file(file);
     let mut diagnostics = context.diagnostics;
     // What seems unused may be what a name that stands for nothing was meant to be.
-    if diagnostics.iter().any(|diagnostic| diagnostic.code == Code::UnknownName) {
+    if diagnostics.iter().any(|diagnostic| matches!(diagnostic.code, Code::UnknownName | Code::WrongName)) {
         diagnostics.retain(|diagnostic| !matches!(diagnostic.code, Code::UnusedLet | Code::UnusedBlock));
     }
     diagnostic::sort(&mut diagnostics);
@@ -74,6 +74,8 @@ pub fn let_values(file: &ast::File) -> BTreeMap<String, String> {
 struct Context<'a> {
     diagnostics: Vec<Diagnostic>,
     lets: BTreeMap<&'a str, Let>,
+    /// What each name of the model is.
+    names: BTreeMap<&'a str, Named>,
     /// Statements that were surely meant by unknown ones, which are not missing on top of that.
     misspelt: BTreeSet<String>,
     /// Whether every statement of the text is in the tree; names may be unknown for another reason if not.
@@ -91,13 +93,15 @@ struct Let {
 
 impl<'a> Context<'a> {
     fn new(file: &ast::File) -> Context<'a> {
-        let complete = file.complete && file.models().all(|model| model.complete);
+        // Names are defined in the model, so what could not be read outside of it hides none.
+        let complete = file.models().all(|model| model.complete);
         Context {
             diagnostics: Vec::new(),
             lets: BTreeMap::new(),
+            names: BTreeMap::new(),
             misspelt: BTreeSet::new(),
             complete,
-            refused: !complete,
+            refused: !complete || !file.complete,
         }
     }
 
@@ -107,8 +111,9 @@ impl<'a> Context<'a> {
 
     fn file(&mut self, file: &'a ast::File) -> Option<ir::Model> {
         if let Some(base) = file.bases().next() {
+            // What seems to be missing is in the base.
             self.report(unresolved_base(base));
-            self.refused = true;
+            return None;
         }
         let mut models = file.models();
         let model = models.next();
@@ -131,7 +136,9 @@ impl<'a> Context<'a> {
         let outline = self.outline(model);
         let body = self.model(&outline);
         let train = train.map(|train| self.train(train, &outline, body.as_ref()));
-        self.unused_lets();
+        if file.complete {
+            self.unused_lets();
+        }
         let mut body = body?;
         if let Some(train) = train {
             body.train = Some(train?);
@@ -197,7 +204,7 @@ impl<'a> Context<'a> {
 }
 
 fn second(what: &str, span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::DuplicateKey, span, format!("a file has one `{what}`, found a second"))
+    Diagnostic::error(Code::DuplicateStatement, span, format!("a file has one `{what}`, found a second"))
         .label("the second")
         .secondary(first, "the first")
         .help("keep one of the two")
@@ -214,7 +221,7 @@ fn unresolved_base(base: &ast::Base) -> Diagnostic {
 }
 
 fn no_model(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, Span::new(span.end, span.end), "the file has no `model`")
+    Diagnostic::error(Code::MissingModel, Span::new(span.end, span.end), "the file has no `model`")
         .help("add `model name { … }`")
 }
 

@@ -1,7 +1,5 @@
 //! The statements of a model by kind, with every name checked for being new.
 
-use std::collections::BTreeMap;
-
 use super::keys::RESERVED;
 use super::reader::suggestion;
 use super::{Context, Let};
@@ -27,8 +25,6 @@ pub(super) struct Outline<'a> {
     pub(super) predict_tokens: Option<&'a Predict>,
     pub(super) predict_q: Option<&'a Predict>,
     pub(super) halt: Option<&'a Halt>,
-    /// What each name of the model is.
-    names: BTreeMap<&'a str, Named>,
 }
 
 /// A state and how it begins.
@@ -40,16 +36,25 @@ pub(super) struct StateName<'a> {
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy)]
-struct Named {
-    span: Span,
-    kind: &'static str,
+pub(super) struct Named {
+    /// Where it is defined.
+    pub(super) span: Span,
+    /// What kind of thing it is, e.g. `a block`.
+    pub(super) kind: &'static str,
 }
 
-impl Outline<'_> {
-    /// Returns what kind of thing a name is, e.g. `a block`.
-    pub(super) fn kind_of(&self, name: &str) -> Option<&'static str> {
-        self.names.get(name).map(|named| named.kind)
-    }
+/// Reports a name that stands for something, but not for `expected`.
+pub(super) fn wrong_name(
+    name: &str,
+    span: Span,
+    expected: &str,
+    found: Named,
+    help: Option<String>,
+) -> Diagnostic {
+    Diagnostic::error(Code::WrongName, span, format!("`{name}` is {}, expected {expected}", found.kind))
+        .label(format!("expected {expected}"))
+        .secondary(found.span, format!("{} here", found.kind))
+        .maybe_help(help)
 }
 
 impl<'a> Context<'a> {
@@ -67,30 +72,29 @@ impl<'a> Context<'a> {
             predict_tokens: None,
             predict_q: None,
             halt: None,
-            names: BTreeMap::new(),
         };
         for statement in &model.statements {
             match &statement.kind {
                 StatementKind::Let(definition) => {
                     let value = self.constant(&definition.value);
-                    if self.new_name(&mut outline, &definition.name, "a number") {
+                    if self.new_name(&definition.name, "a number") {
                         let definition_of = Let { name: definition.name.span, value, used: false };
                         self.lets.insert(&definition.name.text, definition_of);
                     }
                 }
                 StatementKind::Block(section) => {
-                    if self.new_name(&mut outline, &section.name, "a block") {
+                    if self.new_name(&section.name, "a block") {
                         outline.blocks.push(section);
                     }
                 }
                 StatementKind::Network(definition) => {
-                    if self.new_name(&mut outline, &definition.name, "a network") {
+                    if self.new_name(&definition.name, "a network") {
                         outline.networks.push(definition);
                     }
                 }
                 StatementKind::State(state) => {
                     for name in &state.names {
-                        if self.new_name(&mut outline, name, "a state") {
+                        if self.new_name(name, "a state") {
                             outline.states.push(StateName { name, init: state.init.as_ref() });
                         }
                     }
@@ -169,16 +173,16 @@ impl<'a> Context<'a> {
     }
 
     /// Enters a name, or reports that it is taken.
-    fn new_name(&mut self, outline: &mut Outline<'a>, name: &'a Name, kind: &'static str) -> bool {
+    fn new_name(&mut self, name: &'a Name, kind: &'static str) -> bool {
         if RESERVED.contains(&name.text.as_str()) {
             self.report(reserved(name));
             return false;
         }
-        if let Some(first) = outline.names.get(name.text.as_str()) {
+        if let Some(first) = self.names.get(name.text.as_str()) {
             self.report(duplicate_name(name, *first));
             return false;
         }
-        outline.names.insert(&name.text, Named { span: name.span, kind });
+        self.names.insert(&name.text, Named { span: name.span, kind });
         true
     }
 
@@ -206,13 +210,17 @@ fn without_base(name: &Name) -> Diagnostic {
 }
 
 fn unknown_statement(name: &Name) -> Diagnostic {
+    let help = match name.text.as_str() {
+        "train" => Some("close the model with `}` before it".to_string()),
+        other => suggestion(other, STATEMENT_KEYWORDS.iter().copied()),
+    };
     Diagnostic::error(Code::UnknownKey, name.span, format!("a model has no `{}`", name.text))
         .label("not known here")
-        .maybe_help(suggestion(&name.text, STATEMENT_KEYWORDS.iter().copied()))
+        .maybe_help(help)
 }
 
 fn second_statement(what: &str, span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::DuplicateKey, span, format!("`{what}` is given twice"))
+    Diagnostic::error(Code::DuplicateStatement, span, format!("`{what}` is given twice"))
         .label("given again here")
         .secondary(first, "first given here")
         .help("keep one of the two")
@@ -231,7 +239,11 @@ fn duplicate_name(name: &Name, first: Named) -> Diagnostic {
 }
 
 fn missing_statement(model: &Name, what: &str, example: &str) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, model.span, format!("the model `{}` has no `{what}`", model.text))
-        .label(format!("`{what}` is missing"))
-        .help(format!("add `{example}`"))
+    Diagnostic::error(
+        Code::MissingStatement,
+        model.span,
+        format!("the model `{}` has no `{what}`", model.text),
+    )
+    .label(format!("`{what}` is missing"))
+    .help(format!("add `{example}`"))
 }

@@ -351,7 +351,7 @@ fn no_key(span: Span, group: &Group) -> Diagnostic {
         [] => "takes no settings".to_string(),
         keys => format!("takes {} by name", listed(keys.iter().map(|key| key.name))),
     };
-    Diagnostic::error(Code::UnknownKey, span, format!("{} {known}", group.title))
+    Diagnostic::error(Code::UnnamedValue, span, format!("{} {known}", group.title))
         .label("expected `key = value`")
 }
 

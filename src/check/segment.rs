@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use super::outline::Outline;
+use super::outline::{Named, Outline, wrong_name};
 use super::reader::{LARGEST, Reals, suggestion, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, NetworkId, StateId};
@@ -199,7 +199,8 @@ impl<'a> Context<'a> {
     pub(super) fn state(&mut self, name: &str, span: Span, outline: &Outline<'a>) -> Option<StateId> {
         let index = outline.states.iter().position(|state| state.name.text == name);
         if index.is_none() && self.complete {
-            self.report(unknown_state(name, span, outline));
+            let named = self.names.get(name).copied();
+            self.report(unknown_state(name, span, named, outline));
         }
         index.map(StateId)
     }
@@ -207,7 +208,8 @@ impl<'a> Context<'a> {
     fn network_id(&mut self, name: &Name, outline: &Outline<'a>) -> Option<NetworkId> {
         let index = outline.networks.iter().position(|network| network.name.text == name.text);
         if index.is_none() && self.complete {
-            self.report(unknown_network(name, outline));
+            let named = self.names.get(name.text.as_str()).copied();
+            self.report(unknown_network(name, named, outline));
         }
         index.map(NetworkId)
     }
@@ -385,30 +387,29 @@ fn duplicate_label(label: &Name, first: Span) -> Diagnostic {
         .help("choose another label")
 }
 
-fn unknown_state(name: &str, span: Span, outline: &Outline<'_>) -> Diagnostic {
-    let message = format!("there is no state `{name}`");
-    let diagnostic = Diagnostic::error(Code::UnknownName, span, message)
-        .label("expected a state")
-        .maybe_help(suggestion(name, outline.states.iter().map(|state| state.name.text.as_str())));
-    match outline.kind_of(name) {
-        Some(kind) => diagnostic.note(format!("`{name}` is {kind}")),
-        None if name == INPUT => diagnostic.note("`x` is the embedded input, which is read but not updated"),
-        None => diagnostic,
+fn unknown_state(name: &str, span: Span, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
+    let help = suggestion(name, outline.states.iter().map(|state| state.name.text.as_str()));
+    if let Some(named) = named {
+        return wrong_name(name, span, "a state", named, help);
     }
+    if name == INPUT {
+        let message = "`x` is the embedded input, which is read but never updated";
+        let diagnostic = Diagnostic::error(Code::WrongName, span, message).label("expected a state");
+        return diagnostic.maybe_help(help);
+    }
+    Diagnostic::error(Code::UnknownName, span, format!("there is no state `{name}`"))
+        .label("expected a state")
+        .maybe_help(help)
 }
 
-fn unknown_network(name: &Name, outline: &Outline<'_>) -> Diagnostic {
-    let diagnostic =
-        Diagnostic::error(Code::UnknownName, name.span, format!("there is no network `{}`", name.text))
-            .label("expected a network")
-            .maybe_help(suggestion(
-                &name.text,
-                outline.networks.iter().map(|network| network.name.text.as_str()),
-            ));
-    match outline.kind_of(&name.text) {
-        Some(kind) => diagnostic.note(format!("`{}` is {kind}", name.text)),
-        None => diagnostic,
+fn unknown_network(name: &Name, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
+    let help = suggestion(&name.text, outline.networks.iter().map(|network| network.name.text.as_str()));
+    if let Some(named) = named {
+        return wrong_name(&name.text, name.span, "a network", named, help);
     }
+    Diagnostic::error(Code::UnknownName, name.span, format!("there is no network `{}`", name.text))
+        .label("expected a network")
+        .maybe_help(help)
 }
 
 fn no_network_call(update: &Update, outline: &Outline<'_>) -> Diagnostic {
@@ -431,7 +432,9 @@ fn no_sum(network: &Name, span: Span, found: usize) -> Diagnostic {
 
 fn no_operand(expr: &Expr) -> Diagnostic {
     let message = format!("a network reads a sum of states and `x`, found {}", expr.describe());
-    Diagnostic::error(Code::WrongType, expr.span, message).label("expected a state or `x`")
+    Diagnostic::error(Code::WrongType, expr.span, message)
+        .label("expected a state or `x`")
+        .help("add states and `x` up with `+`")
 }
 
 fn never_updated(state: &Name) -> Diagnostic {

@@ -309,6 +309,7 @@ fn no_data(expr: &Expr) -> Diagnostic {
     let message = format!("`data` takes a folder, `sudoku(…)` or `maze(…)`, found {}", expr.describe());
     Diagnostic::error(Code::WrongType, expr.span, message)
         .label("expected a string, `sudoku(…)` or `maze(…)`")
+        .help("put the path of the folder between `\"`")
 }
 
 fn sudoku_size(span: Span, found: usize) -> Diagnostic {

@@ -70,6 +70,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if errors + warnings > 0 {
             let errors = terminal::counted(errors, "error");
             terminal::note(format_args!("{errors}, {}", terminal::counted(warnings, "warning")));
+            // Errors first: they are what keeps a spec from being accepted.
+            let worst = found.iter().flat_map(|(_, found)| found).min_by_key(|one| one.severity);
+            if let Some(worst) = worst {
+                terminal::note(format_args!("`hrmc help {}` says more", worst.code.as_str()));
+            }
         }
     }
     if errors > 0 || unreadable { Err(Failure::Reported) } else { Ok(()) }

@@ -15,6 +15,7 @@ mod diff;
 mod eval;
 mod failure;
 mod fmt;
+mod help;
 mod interrupt;
 mod lsp;
 mod memory;
@@ -45,6 +46,7 @@ use failure::Failure;
 /// the model.
 #[derive(Debug, Parser)]
 #[command(name = "hrmc", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +60,7 @@ Examples:
   hrmc compile specs/sudoku.hrm             say what a model costs without running it
   hrmc data sudoku --generate -o data/mine  make a dataset
   hrmc help run                             say all about one subcommand
+  hrmc help head-width                      explain an error by its code
 
 `hrmc.toml` in the current folder, or one above it, holds defaults: spec, device, threads, runs.";
 
@@ -77,6 +80,7 @@ enum Command {
     Bench(bench::Arguments),
     Lsp(lsp::Arguments),
     Completions(completions::Arguments),
+    Help(help::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Help(arguments) => help::run(&arguments),
     };
     match result {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,

@@ -48,12 +48,17 @@ pub struct Examined {
 /// Returns a failure if it cannot be read or is not text.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
     let read = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        fs::read_to_string(path)
+        fs::read(path)
     };
-    read.map_err(|error| Failure::cannot_read(path, &error))
+    let bytes = read.map_err(|error| Failure::cannot_read(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = sound.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        Failure::message(format!("cannot read `{}`: line {line} is not UTF-8 text", path.display()))
+    })
 }
 
 /// Reads the spec at `path`, else that of the project, else the built-in one.

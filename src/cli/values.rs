@@ -76,6 +76,8 @@ impl Reader<'_> {
     fn file(&mut self, file: &File) {
         for item in &file.items {
             match item {
+                // `show` writes what a base says in its place.
+                Item::Base(_) => {}
                 Item::Model(model) => {
                     self.add("model", &model.name.text);
                     let sections = model.statements.iter().filter_map(|statement| match &statement.kind {
@@ -100,7 +102,7 @@ impl Reader<'_> {
     fn statement(&mut self, statement: &StatementKind, span: Span, blocks: &[&Section]) {
         match statement {
             // `show` computes every `let`, and blocks stand where they are used.
-            StatementKind::Let(_) | StatementKind::Block(_) => {}
+            StatementKind::Let(_) | StatementKind::Block(_) | StatementKind::Without(_) => {}
             StatementKind::Network(network) => {
                 let path = format!("model.{}", network.name.text);
                 let ExprKind::Binary(product) = &network.value.kind else {

@@ -1,4 +1,6 @@
 //! The catalog of codes: every kind of problem hrmc can report about a spec.
+//!
+//! A new code is one entry here and one page under `pages/`.
 
 macro_rules! catalog {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
@@ -25,6 +27,18 @@ macro_rules! catalog {
                     $(Code::$variant => concat!($($doc,)+).trim_ascii(),)+
                 }
             }
+
+            /// Returns the code with this text form.
+            pub fn from_text(text: &str) -> Option<Code> {
+                CODES.iter().copied().find(|code| code.as_str() == text)
+            }
+
+            /// Returns the text of the page that explains the code.
+            pub(super) fn page_text(self) -> &'static str {
+                match self {
+                    $(Code::$variant => include_str!(concat!("pages/", $text, ".md")),)+
+                }
+            }
         }
     };
 }
@@ -32,38 +46,64 @@ macro_rules! catalog {
 catalog! {
     /// The text does not follow the grammar.
     Syntax = "syntax",
+    /// Two items stand side by side with neither a comma nor a new line between them.
+    MissingSeparator = "missing-separator",
     /// A brace, bracket or parenthesis has no partner.
     UnbalancedDelimiter = "unbalanced-delimiter",
     /// The base of a spec cannot be used.
     Base = "base",
     /// `without` names nothing that could be taken away.
     Without = "without",
+    /// Too many braces, brackets and parentheses are open at once.
+    NestingTooDeep = "nesting-too-deep",
+    /// An expression has too many operators.
+    ExpressionTooLong = "expression-too-long",
+    /// A string is not closed on its line.
+    UnclosedString = "unclosed-string",
+    /// A backslash in a string stands before a character it gives no meaning to.
+    UnknownEscape = "unknown-escape",
+    /// A character is not part of the language.
+    UnexpectedCharacter = "unexpected-character",
     /// A key, section or argument is not known here.
     UnknownKey = "unknown-key",
+    /// A value stands alone where a key must say what it is.
+    UnnamedValue = "unnamed-value",
     /// A name stands for nothing.
     UnknownName = "unknown-name",
+    /// A name stands for another kind of thing than is needed.
+    WrongName = "wrong-name",
     /// A word is none of the choices.
     UnknownValue = "unknown-value",
     /// A unit is not known, is missing, or stands where none belongs.
     WrongUnit = "wrong-unit",
     /// A key is given twice.
     DuplicateKey = "duplicate-key",
+    /// A statement that may stand once stands twice.
+    DuplicateStatement = "duplicate-statement",
     /// A name is given twice.
     DuplicateName = "duplicate-name",
     /// A name is taken by the language.
     ReservedName = "reserved-name",
-    /// A key or section that has no default is missing.
+    /// A key that has no default is missing.
     MissingKey = "missing-key",
+    /// A model lacks a statement that it cannot do without.
+    MissingStatement = "missing-statement",
+    /// A file has no model.
+    MissingModel = "missing-model",
     /// Two keys that exclude each other are both given.
     ConflictingKeys = "conflicting-keys",
     /// A value is of another kind than expected.
     WrongType = "wrong-type",
     /// A number lies outside the range.
     OutOfRange = "out-of-range",
-    /// An arithmetic expression has no value.
-    BadArithmetic = "bad-arithmetic",
-    /// The number of heads does not divide the width, or leaves heads that rotation cannot use.
+    /// An expression divides by zero.
+    DivisionByZero = "division-by-zero",
+    /// A number is larger than any that can be reckoned with.
+    NumberTooLarge = "number-too-large",
+    /// The number of heads does not divide the width.
     HeadWidth = "head-width",
+    /// Heads have an odd width, which rotation cannot use.
+    OddHeadWidth = "odd-head-width",
     /// Two widths that must be equal differ.
     ShapeMismatch = "shape-mismatch",
     /// Blocks of one model place their tokens in different ways.

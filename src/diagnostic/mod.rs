@@ -3,11 +3,14 @@
 //! A [`Diagnostic`] names a [`Code`], says in one sentence what is wrong, points at the smallest useful
 //! place, and may add labels, notes (facts) and a help (what to do). Stages only collect diagnostics.
 //! [`render()`] is the one place that turns them into text for people, [`to_json`] into text for programs.
+//! Every code has a [`Page`] that explains it.
 
 mod catalog;
+mod page;
 mod render;
 
 pub use catalog::{CODES, Code};
+pub use page::{Example, Page};
 pub use render::{Appearance, render, to_json};
 
 use crate::span::Span;

@@ -21,21 +21,83 @@ pub(super) fn explain(text: &str, offset: usize, end: usize, error: &pest::error
     };
     let expected = describe(positives);
     let (found, span) = found(text, at);
-    Diagnostic::error(Code::Syntax, span, format!("expected {expected}, found {found}"))
+    let code = if expected == SEPARATOR { Code::MissingSeparator } else { Code::Syntax };
+    let refused = &text[offset..end];
+    let separator = || (expected == SEPARATOR).then(|| "put a comma or a new line before it".to_string());
+    let help = habit_help(refused, &text[span.start..], positives).or_else(|| {
+        is_decimal_comma(text, span.start).then_some("write a fraction with a point, as in `0.1`")
+    });
+    Diagnostic::error(code, span, format!("expected {expected}, found {found}"))
         .label(format!("expected {expected}"))
-        .maybe_help(keyword_help(&text[offset..end], positives))
+        .maybe_help(
+            help.map(str::to_string)
+                .or_else(|| keyword_help(refused, &text[span.start..], positives))
+                .or_else(separator),
+        )
+}
+
+/// Suggests what to write where the text follows the habits of another language.
+///
+/// `refused` is the item that does not match, `rest` the text from where it stops matching.
+fn habit_help(refused: &str, rest: &str, positives: &[Rule]) -> Option<&'static str> {
+    let expects = |rule: Rule| positives.contains(&rule);
+    if ["//", "/*", "--"].iter().any(|comment| refused.starts_with(comment) || rest.starts_with(comment)) {
+        return Some("begin comments with `#`");
+    }
+    match (first_word(refused), rest.chars().next()) {
+        ("for" | "while" | "loop", _) => Some("write a loop as `label: repeat N { … }`"),
+        ("const" | "var" | "def", _) => Some("define numbers with `let name = value`"),
+        ("data", _) if refused.contains('/') && !refused.contains('"') => {
+            Some("put the path of the folder between `\"`")
+        }
+        (_, Some('{'))
+            if refused.contains('=') && positives.iter().any(|rule| phrase(*rule) == SEPARATOR) =>
+        {
+            Some("put the settings between parentheses, `(…)`")
+        }
+        (_, Some('=')) if expects(Rule::arrow) => Some("update a state with `<-`"),
+        (_, Some(':')) if expects(Rule::equals) && expects(Rule::open_brace) => Some("leave the `:` out"),
+        (_, Some(':')) if expects(Rule::equals) => Some("put `=` between a key and its value"),
+        (_, Some('<')) if expects(Rule::equals) => Some("updates stand in `segment { … }`"),
+        (_, Some('(')) if expects(Rule::open_brace) => Some("put it between braces, `{ … }`"),
+        (_, Some('*')) if refused.contains("**") => Some("there are no powers; write a product"),
+        (_, Some('+' | '-' | '*' | '/')) if rest[1..].starts_with('=') => {
+            Some("write the whole update, as in `z <- net(z + x)`")
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether a digit at `at` follows a comma that follows a digit.
+fn is_decimal_comma(text: &str, at: usize) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let before = text[..at].strip_suffix(',');
+    text[at..].starts_with(is_digit) && before.is_some_and(|before| before.ends_with(is_digit))
+}
+
+/// Returns the word a text begins with; empty if it begins with none.
+fn first_word(text: &str) -> &str {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or_default()
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && first_word(text) == text
 }
 
 /// Suggests a keyword where the refused text begins with something like one.
-fn keyword_help(refused: &str, positives: &[Rule]) -> Option<String> {
-    let word: String = refused.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+fn keyword_help(refused: &str, rest: &str, positives: &[Rule]) -> Option<String> {
+    let expected = positives.iter().map(|rule| phrase(*rule).trim_matches('`'));
+    if let Some(keyword) = nearest(first_word(rest), expected.filter(|phrase| is_word(phrase))) {
+        return Some(format!("did you mean `{keyword}`?"));
+    }
+    let word = first_word(refused);
     let known = STATEMENT_KEYWORDS.iter().copied().chain(["repeat", "model", "train"]);
     if word.is_empty() || known.clone().any(|keyword| keyword == word) {
         return None;
     }
     let candidates: Vec<&str> =
         if positives.contains(&Rule::top) { vec!["model", "train"] } else { known.collect() };
-    nearest(&word, candidates).map(|keyword| format!("did you mean `{keyword}`?"))
+    nearest(word, candidates).map(|keyword| format!("did you mean `{keyword}`?"))
 }
 
 fn describe(positives: &[Rule]) -> String {

@@ -6,12 +6,12 @@
 //! [`parse_override`] reads `path=value` from a command line.
 
 pub mod ast;
-mod delimiters;
 mod expectation;
 mod layout;
 mod merge;
 mod overrides;
 mod parse;
+mod repair;
 mod text;
 
 pub use layout::{format, quote};
@@ -30,7 +30,10 @@ pub const STATEMENT_KEYWORDS: &[&str] = &[
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .map(|candidate| match candidate.eq_ignore_ascii_case(word) {
+            true => (0, candidate),
+            false => (strsim::damerau_levenshtein(word, candidate), candidate),
+        })
         .filter(|&(distance, candidate)| {
             let length = word.len().max(candidate.len());
             distance < length && distance <= (length / 3).max(1)
@@ -49,6 +52,7 @@ mod tests {
         assert_eq!(nearest("hiden", keys), Some("hidden"));
         assert_eq!(nearest("head", keys), Some("heads"));
         assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest("n", ["N", "in"]), Some("N"));
         assert_eq!(nearest("x", ["y", "xx"]), Some("xx"));
         assert_eq!(nearest("x", ["y"]), None, "nothing of the word is left");
     }

@@ -6,7 +6,8 @@
 use pest::Parser;
 use pest::iterators::Pair;
 
-use super::{ast, delimiters, expectation};
+use super::repair::{Repaired, repair};
+use super::{ast, expectation};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -33,42 +34,65 @@ pub(super) use generated::{Grammar, Rule};
 
 /// Reads a file.
 pub fn parse(source: &Source) -> Parsed {
-    let text = source.text.as_str();
-    let whole = Span::new(0, text.len());
-    let mut diagnostics = delimiters::check(text);
-    if !diagnostics.is_empty() {
-        return Parsed { file: ast::File { items: Vec::new(), span: whole, complete: false }, diagnostics };
+    let whole = Span::new(0, source.text.len());
+    let mut repaired = repair(&source.text);
+    let mut diagnostics = std::mem::take(&mut repaired.diagnostics);
+    let mut file = ast::File { items: Vec::new(), span: whole, complete: false };
+    if !repaired.hopeless {
+        match Grammar::parse(Rule::file, &repaired.text) {
+            Ok(mut pairs) => {
+                let pair = pairs.next().expect("a successful match yields the rule that was asked for");
+                let mut tree = Tree::new(&repaired, 0, &mut diagnostics);
+                file = tree.file(pair, whole);
+                // Whatever was wrong, the tree is not quite what the text says.
+                file.complete &= diagnostics.is_empty();
+            }
+            Err(error) => {
+                let mut refused = expectation::explain(&repaired.text, 0, repaired.text.len(), &error);
+                to_original(&mut refused, &repaired);
+                diagnostics.push(refused);
+            }
+        }
     }
-    let file = match Grammar::parse(Rule::file, text) {
-        Ok(mut pairs) => {
-            let file = pairs.next().expect("a successful match yields the rule that was asked for");
-            Tree { text, offset: 0, diagnostics: &mut diagnostics }.file(file, whole)
-        }
-        Err(error) => {
-            diagnostics.push(expectation::explain(text, 0, text.len(), &error));
-            ast::File { items: Vec::new(), span: whole, complete: false }
-        }
-    };
+    if !repaired.sure {
+        // What is missing from the model may well stand elsewhere in the tree.
+        file.items.iter_mut().for_each(mark_incomplete);
+    }
     diagnostic::sort(&mut diagnostics);
     Parsed { file, diagnostics }
 }
 
-/// Reads a value on its own. Spans are shifted by `offset`, where `part` begins in the whole text `text`.
+fn mark_incomplete(item: &mut ast::Item) {
+    match item {
+        ast::Item::Base(_) => {}
+        ast::Item::Model(model) => model.complete = false,
+        ast::Item::Train(train) => train.entries.complete = false,
+    }
+}
+
+/// Moves a diagnostic from the repaired text to the original one.
+fn to_original(diagnostic: &mut Diagnostic, repaired: &Repaired<'_>) {
+    for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
+        label.span = repaired.original(label.span);
+    }
+}
+
+/// Reads a value on its own: what stands in `text` from `offset` on. Spans count from the begin of `text`.
 pub(super) fn parse_value(text: &str, offset: usize) -> Result<ast::Value, Vec<Diagnostic>> {
-    let mut diagnostics = delimiters::check(&text[offset..]);
+    let mut repaired = repair(&text[offset..]);
+    let mut diagnostics = std::mem::take(&mut repaired.diagnostics);
     if !diagnostics.is_empty() {
         for diagnostic in &mut diagnostics {
-            diagnostic.primary.span = diagnostic.primary.span.shifted(offset);
-            for label in &mut diagnostic.secondary {
+            for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
                 label.span = label.span.shifted(offset);
             }
         }
         return Err(diagnostics);
     }
-    match Grammar::parse(Rule::lone_value, &text[offset..]) {
+    match Grammar::parse(Rule::lone_value, &repaired.text) {
         Ok(mut pairs) => {
             let value = pairs.next().expect("the rule begins with a value");
-            let value = Tree { text, offset, diagnostics: &mut diagnostics }.value(value);
+            let value = Tree::new(&repaired, offset, &mut diagnostics).value(value);
             if diagnostics.is_empty() { Ok(value) } else { Err(diagnostics) }
         }
         Err(error) => Err(vec![expectation::explain(text, offset, text.len(), &error)]),
@@ -80,18 +104,30 @@ pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Ve
     let mut pairs = Grammar::parse(Rule::lone_path, &text[..length])
         .map_err(|error| vec![expectation::explain(text, 0, length, &error)])?;
     let path = pairs.next().expect("the rule begins with a path");
-    let mut ignored = Vec::new();
-    let tree = Tree { text, offset: 0, diagnostics: &mut ignored };
-    Ok(path.into_inner().map(|name| tree.name(name)).collect())
+    let name = |pair: Pair<'_, Rule>| ast::Name {
+        text: pair.as_str().to_string(),
+        span: Span::new(pair.as_span().start(), pair.as_span().end()),
+    };
+    Ok(path.into_inner().map(name).collect())
 }
 
 /// Builds nodes.
 struct Tree<'a> {
-    /// The whole text, for messages.
-    text: &'a str,
-    /// Where the text that was matched begins in it.
+    /// The text that was matched.
+    repaired: &'a Repaired<'a>,
+    /// Where it begins in the whole text.
     offset: usize,
     diagnostics: &'a mut Vec<Diagnostic>,
+    /// Expressions around the one that is built.
+    nested: usize,
+    /// Operators of the outermost of them so far.
+    operators: usize,
+}
+
+impl<'a> Tree<'a> {
+    fn new(repaired: &'a Repaired<'a>, offset: usize, diagnostics: &'a mut Vec<Diagnostic>) -> Tree<'a> {
+        Tree { repaired, offset, diagnostics, nested: 0, operators: 0 }
+    }
 }
 
 /// Children of a pair without punctuation.
@@ -139,7 +175,8 @@ impl Tree<'_> {
     /// Returns the place of a pair, without the white space a rule may end with.
     fn span(&self, pair: &Pair<'_, Rule>) -> Span {
         let start = pair.as_span().start();
-        Span::new(start, start + trimmed_length(pair.as_str())).shifted(self.offset)
+        let span = Span::new(start, start + trimmed_length(pair.as_str()));
+        self.repaired.original(span).shifted(self.offset)
     }
 
     /// Reports text that the grammar skipped by reading it again with the rule it should have matched.
@@ -147,14 +184,19 @@ impl Tree<'_> {
         let start = pair.as_span().start();
         let refused = &pair.as_str()[..trimmed_length(pair.as_str())];
         let end = start + refused.len();
-        self.diagnostics.push(match Grammar::parse(line, refused) {
-            Err(error) => expectation::explain(self.text, start, end, &error),
+        let mut refused = match Grammar::parse(line, refused) {
+            Err(error) => expectation::explain(&self.repaired.text, start, end, &error),
             Ok(_) => Diagnostic::error(
-                Code::Syntax,
+                Code::MissingSeparator,
                 Span::new(start, end),
                 "expected a comma or a new line after this",
             ),
-        });
+        };
+        to_original(&mut refused, self.repaired);
+        // After a repair the line may read oddly, which is no second mistake.
+        if !self.repaired.is_blamed(refused.primary.span.start) {
+            self.diagnostics.push(refused);
+        }
     }
 
     fn file(&mut self, pair: Pair<'_, Rule>, span: Span) -> ast::File {
@@ -377,7 +419,10 @@ impl Tree<'_> {
     /// Builds sums and, one level down, products; both group to the left.
     fn expression(&mut self, pair: Pair<'_, Rule>) -> ast::Expr {
         let span = self.span(&pair);
-        let mut operators = 0;
+        if self.nested == 0 {
+            self.operators = 0;
+        }
+        self.nested += 1;
         let mut parts = children(pair);
         let first = next(&mut parts);
         let mut left = self.operand(first);
@@ -389,15 +434,19 @@ impl Tree<'_> {
                 _ => ast::Operator::Divide,
             };
             let right = self.operand(next(&mut parts));
-            operators += 1;
-            if operators > MOST_OPERATORS {
-                self.diagnostics.push(too_many_operators(span));
+            self.operators += 1;
+            if self.operators > MOST_OPERATORS {
+                // What is around this expression has as many, which is worth no second message.
+                if self.operators == MOST_OPERATORS + 1 {
+                    self.diagnostics.push(too_many_operators(span));
+                }
                 break;
             }
             let span = left.span.to(right.span);
             let binary = ast::Binary { operator, left: Box::new(left), right: Box::new(right) };
             left = ast::Expr { kind: ast::ExprKind::Binary(binary), span };
         }
+        self.nested -= 1;
         left
     }
 
@@ -446,8 +495,12 @@ impl Tree<'_> {
 }
 
 fn too_many_operators(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::Syntax, span, format!("more than {MOST_OPERATORS} operators in one expression"))
-        .help("split it with `let`")
+    Diagnostic::error(
+        Code::ExpressionTooLong,
+        span,
+        format!("more than {MOST_OPERATORS} operators in one expression"),
+    )
+    .help("split it with `let`")
 }
 
 /// Returns the length of `text` without the white space and the comment at its end.

@@ -1,0 +1,781 @@
+//! Makes a text readable for the grammar in spite of slips that would hide everything behind them.
+//!
+//! The grammar goes on after a mistake only in text whose delimiters pair up, so this runs before it. It
+//! reports characters the language does not have, strings that are not closed, and braces, brackets and
+//! parentheses without a partner, and edits a copy of the text so that the rest can be read. Places in the
+//! copy are mapped back, so that nobody sees it.
+//!
+//! Where a delimiter is missing is a guess. Three readings compete, and the one with the fewest edits wins:
+//! lines that are no deeper than the line of an opening delimiter end it; the same, but a brace at the end of
+//! a line may close one of an earlier line; or indentation means nothing. In all of them a line such as
+//! `network low = …` ends everything up to the body of the model, for it can stand nowhere else.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+
+/// Deepest nesting that is read; far beyond any spec and far below what exhausts the stack.
+const DEEPEST: usize = 64;
+
+/// A text that the grammar can go through.
+pub(super) struct Repaired<'a> {
+    /// The text with every edit.
+    pub(super) text: Cow<'a, str>,
+    /// What had to be repaired.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Whether the structure of the text is lost: it is of no use to the grammar.
+    pub(super) hopeless: bool,
+    /// Whether every delimiter was put where indentation or a keyword asks for one.
+    pub(super) sure: bool,
+    original: &'a str,
+    edits: Vec<Edit>,
+    /// First bytes of lines about which something has been said already.
+    blamed: BTreeSet<usize>,
+}
+
+/// A piece of the original text that is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Edit {
+    start: usize,
+    end: usize,
+    text: &'static str,
+}
+
+impl Repaired<'_> {
+    /// Returns the place in the original text of a place in the repaired one.
+    pub(super) fn original(&self, span: Span) -> Span {
+        let start = self.original_byte(span.start);
+        Span::new(start, self.original_byte(span.end).max(start))
+    }
+
+    fn original_byte(&self, at: usize) -> usize {
+        // Where the part behind the edits looked at so far begins, in the repaired and in the original text.
+        let (mut repaired, mut original) = (0, 0);
+        for edit in &self.edits {
+            let begins = repaired + (edit.start - original);
+            if at <= begins {
+                break;
+            }
+            if at < begins + edit.text.len() {
+                return edit.start;
+            }
+            repaired = begins + edit.text.len();
+            original = edit.end;
+        }
+        original + (at - repaired)
+    }
+
+    /// Returns whether the line of a place in the original text has been reported already.
+    pub(super) fn is_blamed(&self, at: usize) -> bool {
+        self.blamed.contains(&line_start(self.original, at))
+    }
+}
+
+fn line_start(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1)
+}
+
+/// Reads a text and repairs what is broken in it.
+pub(super) fn repair(text: &str) -> Repaired<'_> {
+    let mut lexed = lex(text);
+    let mut hopeless = false;
+    let mut sure = true;
+    match balance(text, &lexed) {
+        Ok(balanced) => {
+            sure = balanced.sure;
+            for fix in balanced.fixes {
+                lexed.edits.push(fix.edit());
+                if !lexed.bad_strings.contains(&line_start(text, fix.place())) {
+                    lexed.diagnostics.push(fix.diagnostic());
+                }
+            }
+        }
+        Err(at) => {
+            hopeless = true;
+            lexed.diagnostics.push(too_deep(at));
+        }
+    }
+    // Edits at one place stay in the order they were found in.
+    lexed.edits.sort_by_key(|edit| (edit.start, edit.end));
+    let blamed = lexed.diagnostics.iter().flat_map(|diagnostic| {
+        let places = diagnostic.secondary.iter().chain([&diagnostic.primary]);
+        places.map(|label| line_start(text, label.span.start)).collect::<Vec<_>>()
+    });
+    Repaired {
+        blamed: blamed.collect(),
+        text: apply(text, &lexed.edits),
+        diagnostics: lexed.diagnostics,
+        hopeless,
+        sure,
+        original: text,
+        edits: lexed.edits,
+    }
+}
+
+fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
+    if edits.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut repaired = String::with_capacity(text.len() + edits.len());
+    let mut end = 0;
+    for edit in edits {
+        repaired.push_str(&text[end..edit.start]);
+        repaired.push_str(edit.text);
+        end = edit.end;
+    }
+    repaired.push_str(&text[end..]);
+    Cow::Owned(repaired)
+}
+
+// --- Characters and strings ---------------------------------------------------------------------
+
+/// What a text is made of, as far as delimiters are concerned.
+#[derive(Debug, Default)]
+struct Lexed {
+    lines: Vec<Line>,
+    diagnostics: Vec<Diagnostic>,
+    edits: Vec<Edit>,
+    /// First bytes of lines with a string that is not closed.
+    bad_strings: BTreeSet<usize>,
+}
+
+/// A line with something on it besides white space and a comment.
+#[derive(Debug)]
+struct Line {
+    /// First byte that is no white space.
+    first: usize,
+    /// Bytes of white space before it.
+    indent: usize,
+    /// Where its content ends, comments and white space left out.
+    end: usize,
+    delimiters: Vec<Delimiter>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Delimiter {
+    character: char,
+    at: usize,
+    /// Where the content before it on its line ends.
+    after: usize,
+}
+
+fn lex(text: &str) -> Lexed {
+    let mut lexed = Lexed::default();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let line_at = start;
+        start += line.len();
+        let mut line = line.trim_end_matches(['\n', '\r']);
+        let mut at = line_at;
+        // Editors of one system write this mark before the text; it means nothing.
+        if let Some(rest) = line.strip_prefix('\u{feff}').filter(|_| line_at == 0) {
+            at += line.len() - rest.len();
+            lexed.edits.push(Edit { start: 0, end: at, text: "" });
+            line = rest;
+        }
+        lexed.line(line, at);
+    }
+    lexed
+}
+
+impl Lexed {
+    /// Reads the line that begins at byte `line_at`.
+    fn line(&mut self, line: &str, line_at: usize) {
+        let mut read = Line { first: 0, indent: 0, end: 0, delimiters: Vec::new() };
+        let mut at = 0;
+        let mut seen = false;
+        while let Some(character) = line[at..].chars().next() {
+            let begin = at;
+            at += character.len_utf8();
+            match character {
+                ' ' | '\t' | '\r' => continue,
+                '#' => break,
+                '"' => at = self.string(line, begin, line_at),
+                '{' | '}' | '(' | ')' | '[' | ']' => {
+                    let after = if seen { read.end } else { line_at + begin };
+                    read.delimiters.push(Delimiter { character, at: line_at + begin, after });
+                }
+                'a'..='z' | 'A'..='Z' | '0'..='9' => {}
+                '_' | '.' | ',' | ':' | '=' | '<' | '+' | '-' | '*' | '/' => {}
+                _ => at = self.stranger(line, begin, line_at),
+            }
+            if !seen {
+                seen = true;
+                read.first = line_at + begin;
+                read.indent = begin;
+            }
+            read.end = line_at + at;
+        }
+        if seen {
+            self.lines.push(read);
+        }
+    }
+
+    /// Reads a string that begins at byte `begin` of a line and returns where it ends.
+    fn string(&mut self, line: &str, begin: usize, line_at: usize) -> usize {
+        let mut characters = line[begin + 1..].char_indices().map(|(at, c)| (begin + 1 + at, c));
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '"' => return at + 1,
+                '\\' => match characters.next() {
+                    Some((_, '"' | '\\' | 'n' | 't')) => {}
+                    Some((next, other)) => {
+                        let span = Span::new(line_at + at, line_at + next + other.len_utf8());
+                        self.diagnostics.push(unknown_escape(span, other));
+                        self.edits.push(Edit { start: line_at + at, end: line_at + at, text: "\\" });
+                    }
+                    None => {}
+                },
+                _ => {}
+            }
+        }
+        // What follows a comma or a closing delimiter was hardly meant to be in it.
+        let rest = &line[begin + 1..];
+        let length = rest.find([',', ')', '}', '#']).filter(|&length| length > 0).unwrap_or(rest.len());
+        let end = begin + 1 + rest[..length].trim_end().len();
+        self.diagnostics.push(unclosed_string(Span::new(line_at + begin, line_at + end)));
+        // A backslash at the very end would escape the quote that is added.
+        let escapes = line[begin + 1..end].bytes().rev().take_while(|&byte| byte == b'\\').count();
+        let text = if escapes % 2 == 1 { "\\\"" } else { "\"" };
+        self.edits.push(Edit { start: line_at + end, end: line_at + end, text });
+        self.bad_strings.insert(line_at);
+        end
+    }
+
+    /// Reads characters the language does not have and returns where they end.
+    fn stranger(&mut self, line: &str, begin: usize, line_at: usize) -> usize {
+        let rest = &line[begin..];
+        let first = rest.chars().next().expect("the caller saw a character");
+        let at = line_at + begin;
+        if is_quote(first)
+            && let Some(length) = rest[first.len_utf8()..].find(|c| is_quote(c) || c == '"')
+        {
+            let closing = begin + first.len_utf8() + length;
+            let width = line[closing..].chars().next().map_or(0, char::len_utf8);
+            let end = closing + width;
+            self.diagnostics.push(other_quotes(Span::new(at, line_at + end), first));
+            self.edits.push(Edit { start: at, end: at + first.len_utf8(), text: "\"" });
+            self.edits.push(Edit { start: line_at + closing, end: line_at + end, text: "\"" });
+            // What stands between them is a string now, and may hold a backslash.
+            for (place, _) in line[begin + first.len_utf8()..closing].match_indices('\\') {
+                let place = at + first.len_utf8() + place;
+                self.edits.push(Edit { start: place, end: place, text: "\\" });
+            }
+            return end;
+        }
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let length = if is_word(first) {
+            rest.find(|c: char| !is_word(c)).unwrap_or(rest.len())
+        } else {
+            let same = |c: char| c != first;
+            rest.find(same).unwrap_or(rest.len())
+        };
+        let end = begin + length;
+        let span = Span::new(at, at + length);
+        // A word may have begun with letters that the language has.
+        let word = &line[..begin];
+        let head = word.len() - word.trim_end_matches(is_word).len();
+        if is_word(first) {
+            let span = Span::new(at - head, span.end);
+            self.diagnostics.push(foreign_word(span, &line[begin - head..end]));
+        } else {
+            let arrow = first == '>' && line[..begin].ends_with('-');
+            let (replacement, help) = stand_in(first, arrow);
+            self.diagnostics.push(stranger(span, first, help));
+            if let Some(text) = replacement {
+                for (place, character) in line[begin..end].char_indices() {
+                    let start = at + place;
+                    self.edits.push(Edit { start, end: start + character.len_utf8(), text });
+                }
+            }
+        }
+        end
+    }
+}
+
+fn is_quote(character: char) -> bool {
+    matches!(character, '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»')
+}
+
+/// Returns what a character is read as, and what to write for it.
+fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str) {
+    match character {
+        '\u{a0}' | '\u{2009}' | '\u{202f}' | '\u{200b}' | '\u{feff}' | '\u{3000}' => {
+            (Some(" "), "replace it with a plain space, or remove it")
+        }
+        ';' => (Some(","), "separate with a comma or a new line"),
+        '×' | '·' | '∗' => (Some("*"), "multiply with `*`"),
+        '−' | '–' | '—' => (Some("-"), "write the sign `-`"),
+        '÷' => (Some("/"), "divide with `/`"),
+        '←' => (Some("<-"), "write `<-`"),
+        '＝' | '≔' => (Some("="), "write `=`"),
+        '→' => (None, "an update is written `state <- network(…)`"),
+        '>' if arrow => (None, "an update is written `state <- network(…)`"),
+        '^' => (None, "there are no powers; write a product"),
+        '%' => (None, "write a share as a number such as `0.1`, or a comment with `#`"),
+        '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»' => {
+            (None, "put strings between `\"`")
+        }
+        _ => (None, "remove it"),
+    }
+}
+
+// --- Delimiters ---------------------------------------------------------------------------------
+
+/// What pairs the delimiters up.
+struct Balanced {
+    fixes: Vec<Fix>,
+    sure: bool,
+}
+
+/// A way to give one delimiter a partner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fix {
+    /// Close what `opening` opened at `opened`.
+    Close { opening: char, opened: usize, at: usize },
+    /// Drop a closing delimiter.
+    Drop { closing: char, at: usize },
+    /// Open what is closed at `closed`.
+    Open { at: usize, closed: usize },
+}
+
+impl Fix {
+    /// Returns the place that is blamed.
+    fn place(&self) -> usize {
+        match *self {
+            Fix::Close { opened, .. } => opened,
+            Fix::Drop { at, .. } | Fix::Open { at, .. } => at,
+        }
+    }
+
+    fn edit(&self) -> Edit {
+        match *self {
+            Fix::Close { opening, at, .. } => {
+                let text = match opening {
+                    '{' => "}",
+                    '(' => ")",
+                    _ => "]",
+                };
+                Edit { start: at, end: at, text }
+            }
+            Fix::Drop { at, .. } => Edit { start: at, end: at + 1, text: " " },
+            Fix::Open { at, .. } => Edit { start: at, end: at, text: " {" },
+        }
+    }
+
+    fn diagnostic(&self) -> Diagnostic {
+        match *self {
+            Fix::Close { opening, opened, at } => unclosed(opening, opened, at),
+            Fix::Drop { closing, at } => unopened(closing, at),
+            Fix::Open { at, closed } => not_opened(at, closed),
+        }
+    }
+}
+
+/// How much indentation means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Braces of several lines close at the beginning of a line.
+    Strict,
+    /// They close anywhere.
+    Lenient,
+    /// Only keywords mean something.
+    Plain,
+}
+
+/// Returns the fewest fixes after which delimiters pair up, or where they are nested too deeply.
+fn balance(text: &str, lexed: &Lexed) -> Result<Balanced, usize> {
+    if pairs_up(lexed)? {
+        return Ok(Balanced { fixes: Vec::new(), sure: true });
+    }
+    let mut best: Option<Balanced> = None;
+    for reading in [Reading::Strict, Reading::Lenient, Reading::Plain] {
+        let fixes = Balancing { text, lines: &lexed.lines, reading, open: Vec::new(), fixes: Vec::new() };
+        let fixes = fixes.run()?;
+        if best.as_ref().is_none_or(|best| fixes.len() < best.fixes.len()) {
+            best = Some(Balanced { fixes, sure: reading != Reading::Plain });
+        }
+    }
+    Ok(best.expect("there is a reading"))
+}
+
+/// Returns whether every delimiter has a partner of its kind as the text stands.
+fn pairs_up(lexed: &Lexed) -> Result<bool, usize> {
+    let mut open = Vec::new();
+    for delimiter in lexed.lines.iter().flat_map(|line| &line.delimiters) {
+        if matches!(delimiter.character, '{' | '(' | '[') {
+            open.push(delimiter.character);
+            if open.len() > DEEPEST {
+                return Err(delimiter.at);
+            }
+        } else if open.pop().map(partner) != Some(delimiter.character) {
+            return Ok(false);
+        }
+    }
+    Ok(open.is_empty())
+}
+
+/// An opening delimiter that waits for its partner.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    character: char,
+    at: usize,
+    /// Its line, as an index.
+    line: usize,
+}
+
+struct Balancing<'a> {
+    text: &'a str,
+    lines: &'a [Line],
+    reading: Reading,
+    open: Vec<Open>,
+    fixes: Vec<Fix>,
+}
+
+impl Balancing<'_> {
+    fn run(mut self) -> Result<Vec<Fix>, usize> {
+        for index in 0..self.lines.len() {
+            let dropped = self.begin_line(index);
+            for (place, delimiter) in self.lines[index].delimiters.iter().enumerate() {
+                if place == 0 && dropped {
+                    continue;
+                }
+                if matches!(delimiter.character, '{' | '(' | '[') {
+                    self.open.push(Open { character: delimiter.character, at: delimiter.at, line: index });
+                    if self.open.len() > DEEPEST {
+                        return Err(delimiter.at);
+                    }
+                } else {
+                    self.close(index, *delimiter);
+                }
+            }
+        }
+        let end = self.lines.last().map_or(0, |line| line.end);
+        self.close_down_to(0, end);
+        Ok(self.fixes)
+    }
+
+    /// Closes what cannot reach this line. Returns whether the delimiter the line begins with is dropped.
+    fn begin_line(&mut self, index: usize) -> bool {
+        let line = &self.lines[index];
+        let before = index.checked_sub(1).map_or(line.first, |before| self.lines[before].end);
+        if let Some(depth) = depth_of(&self.text[line.first..line.end]) {
+            self.close_down_to(depth, before);
+        }
+        if self.reading == Reading::Plain {
+            return false;
+        }
+        let closing = line
+            .delimiters
+            .first()
+            .filter(|first| first.at == line.first && matches!(first.character, '}' | ')' | ']'));
+        let Some(closing) = closing else {
+            while self.open.last().is_some_and(|open| self.lines[open.line].indent >= line.indent) {
+                self.close_down_to(self.open.len() - 1, before);
+            }
+            return false;
+        };
+        let fits = |open: &Open| {
+            partner(open.character) == closing.character && self.lines[open.line].indent == line.indent
+        };
+        if let Some(depth) = self.open.iter().rposition(fits) {
+            self.close_down_to(depth + 1, before);
+            return false;
+        }
+        // It closes nothing of its own depth, so it is one too many, or what it closes was never opened.
+        let shallower = |open: &Open| self.lines[open.line].indent < line.indent;
+        if !self.open.iter().all(shallower) {
+            return false;
+        }
+        match self.header(index).filter(|_| closing.character == '}') {
+            Some(at) => self.fixes.push(Fix::Open { at, closed: closing.at }),
+            None => self.fixes.push(Fix::Drop { closing: closing.character, at: closing.at }),
+        }
+        true
+    }
+
+    /// Returns where the line ends that the lines above `index` belong to, if it opens nothing.
+    fn header(&self, index: usize) -> Option<usize> {
+        let depth = self.lines[index].indent;
+        let header = self.lines[..index].iter().rposition(|line| line.indent <= depth)?;
+        let line = &self.lines[header];
+        let opens = self.open.iter().any(|open| open.line == header);
+        let is_word = self.text[line.first..].starts_with(|c: char| c.is_ascii_alphabetic());
+        let text = &self.text[line.first..line.end];
+        let is_item = !text.contains('=') && line.delimiters.is_empty();
+        (header + 1 < index && line.indent == depth && !opens && is_word && is_item).then_some(line.end)
+    }
+
+    fn close(&mut self, index: usize, delimiter: Delimiter) {
+        let fits = |open: &Open| partner(open.character) == delimiter.character;
+        let depth = self.open.iter().rposition(fits);
+        // Where braces of several lines close at the beginning of a line, this one is not theirs.
+        let stray = self.reading == Reading::Strict
+            && delimiter.character == '}'
+            && delimiter.at != self.lines[index].first
+            && depth.is_some_and(|depth| self.open[depth].line != index);
+        match depth.filter(|_| !stray) {
+            Some(depth) => {
+                self.close_down_to(depth + 1, delimiter.after);
+                self.open.pop();
+            }
+            None => {
+                let line = &self.lines[index];
+                let head = head_length(&self.text[line.first..line.end]).map(|length| line.first + length);
+                match head.filter(|_| delimiter.character == '}') {
+                    Some(at) => self.fixes.push(Fix::Open { at, closed: delimiter.at }),
+                    None => self.fixes.push(Fix::Drop { closing: delimiter.character, at: delimiter.at }),
+                }
+            }
+        }
+    }
+
+    fn close_down_to(&mut self, depth: usize, at: usize) {
+        while self.open.len() > depth {
+            let open = self.open.pop().expect("it is not empty");
+            // Nothing is closed before it was opened.
+            self.fixes.push(Fix::Close { opening: open.character, opened: open.at, at: at.max(open.at + 1) });
+        }
+    }
+}
+
+/// Returns how many delimiters can be open before a line, if it begins with a keyword that says so.
+fn depth_of(line: &str) -> Option<usize> {
+    let (first, rest) = word(line)?;
+    let (second, after) = word(rest).map_or(("", rest), |(second, after)| (second, after));
+    let starts = |rest: &str, what: &str| rest.trim_start().starts_with(what);
+    match first {
+        "model" if !second.is_empty() && starts(after, "{") => Some(0),
+        "train" if starts(rest, "{") => Some(0),
+        "let" | "network" if !second.is_empty() && starts(after, "=") => Some(1),
+        "block" if !second.is_empty() && starts(after, "{") => Some(1),
+        "state" | "gradient" | "predict" if !second.is_empty() => Some(1),
+        "halt" if !second.is_empty() && !starts(rest, "=") => Some(1),
+        "tokens" | "puzzles" | "segment" if starts(rest, "{") => Some(1),
+        _ => None,
+    }
+}
+
+/// Returns the length of what stands before the `{` that a line such as `tokens vocab = 6 }` lacks.
+fn head_length(line: &str) -> Option<usize> {
+    let (first, rest) = word(line)?;
+    let words = match first {
+        "tokens" | "puzzles" | "segment" | "train" => 1,
+        "block" | "halt" | "model" | "repeat" => 2,
+        _ => return None,
+    };
+    let rest = if words == 1 { rest } else { word(rest)?.1 };
+    let follows = rest.trim_start();
+    (!follows.is_empty() && !follows.starts_with(['{', '=', '('])).then_some(line.len() - rest.len())
+}
+
+/// Splits the word a text begins with, white space aside, from what follows it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+fn partner(opening: char) -> char {
+    match opening {
+        '{' => '}',
+        '(' => ')',
+        _ => ']',
+    }
+}
+
+fn unclosed(opening: char, at: usize, expected_at: usize) -> Diagnostic {
+    let closing = partner(opening);
+    Diagnostic::error(
+        Code::UnbalancedDelimiter,
+        Span::new(at, at + 1),
+        format!("`{opening}` is never closed"),
+    )
+    .label("opened here")
+    .secondary(Span::new(expected_at, expected_at), format!("no `{closing}` up to here"))
+    .help(format!("add the missing `{closing}`"))
+}
+
+fn unopened(closing: char, at: usize) -> Diagnostic {
+    Diagnostic::error(Code::UnbalancedDelimiter, Span::new(at, at + 1), format!("`{closing}` closes nothing"))
+        .label("nothing is open here")
+        .help("remove it, or add what should open before it")
+}
+
+fn not_opened(at: usize, closed: usize) -> Diagnostic {
+    Diagnostic::error(Code::UnbalancedDelimiter, Span::new(at, at), "a `{` is missing")
+        .label("expected `{`")
+        .secondary(Span::new(closed, closed + 1), "nothing else is closed here")
+        .help("add the missing `{`")
+}
+
+fn too_deep(at: usize) -> Diagnostic {
+    Diagnostic::error(
+        Code::NestingTooDeep,
+        Span::new(at, at + 1),
+        format!("more than {DEEPEST} delimiters are open at once"),
+    )
+    .label("one too many")
+    .help("nest less deeply")
+}
+
+fn unclosed_string(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::UnclosedString, span, "this string is never closed")
+        .label("no `\"` ends it on this line")
+        .help("add the missing `\"`")
+}
+
+fn unknown_escape(span: Span, escaped: char) -> Diagnostic {
+    Diagnostic::error(Code::UnknownEscape, span, format!("`\\{escaped}` means nothing in a string"))
+        .label("expected `\\\\`, `\\\"`, `\\n` or `\\t`")
+        .help("write `\\\\` for a backslash; paths may be written with `/`")
+}
+
+fn other_quotes(span: Span, found: char) -> Diagnostic {
+    Diagnostic::error(
+        Code::UnexpectedCharacter,
+        span,
+        format!("strings stand between `\"`, found {}", spelled(found)),
+    )
+    .label("expected `\"…\"`")
+    .help("put it between plain double quotes")
+}
+
+fn foreign_word(span: Span, word: &str) -> Diagnostic {
+    let message = format!("names are made of the letters a to z, digits and `_`, found `{word}`");
+    Diagnostic::error(Code::UnexpectedCharacter, span, message)
+        .label("has another letter")
+        .help("spell it with plain letters")
+}
+
+fn stranger(span: Span, found: char, help: &str) -> Diagnostic {
+    Diagnostic::error(Code::UnexpectedCharacter, span, format!("{} means nothing here", spelled(found)))
+        .label("not expected")
+        .help(help)
+}
+
+/// Returns a character as a message shows it: by its number where it cannot be seen.
+fn spelled(character: char) -> String {
+    let invisible = character.is_whitespace()
+        || character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    if invisible {
+        format!("the invisible character U+{:04X}", u32::from(character))
+    } else if character == '`' {
+        "a backquote".to_string()
+    } else {
+        format!("`{character}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repair;
+    use crate::span::{Source, Span};
+
+    fn messages(text: &str) -> Vec<String> {
+        repair(text).diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+    }
+
+    /// Returns the repaired text and the lines that are blamed.
+    fn repaired(text: &str) -> (String, Vec<usize>) {
+        let source = Source::new("a.hrm", text);
+        let repaired = repair(text);
+        let line = |diagnostic: &super::Diagnostic| source.location(diagnostic.primary.span.start).line;
+        (repaired.text.to_string(), repaired.diagnostics.iter().map(line).collect())
+    }
+
+    #[test]
+    fn sound_text_passes_whatever_strings_and_comments_hold() {
+        let text = "a { b(\"}\\\"{é\") # ) é ;\n [c] }";
+        assert!(messages(text).is_empty());
+        assert_eq!(repair(text).text, text);
+    }
+
+    #[test]
+    fn each_delimiter_without_a_partner_is_reported() {
+        assert_eq!(messages("a { b( }"), ["`(` is never closed"]);
+        assert_eq!(messages("a } b )"), ["`}` closes nothing", "`)` closes nothing"]);
+        assert_eq!(messages("a { b {"), ["`{` is never closed", "`{` is never closed"]);
+    }
+
+    #[test]
+    fn endless_nesting_is_refused_once() {
+        for open in ["(", "{", "[", "a(", "repeat 2 {\n"] {
+            let repaired = repair(&open.repeat(100_000)).diagnostics;
+            assert_eq!(repaired.len(), 1, "{open}");
+        }
+    }
+
+    #[test]
+    fn a_list_ends_before_a_line_that_is_no_deeper() {
+        let (text, lines) = repaired("model a {\n  tokens { vocab = 6  # six\n  puzzles { width = 3 }\n}\n");
+        assert_eq!(text, "model a {\n  tokens { vocab = 6}  # six\n  puzzles { width = 3 }\n}\n");
+        assert_eq!(lines, [2]);
+    }
+
+    #[test]
+    fn a_block_ends_before_a_keyword_even_without_indentation() {
+        let (text, lines) = repaired("model a {\nblock b {\nheads = 2\nnetwork n = 2 * b\n}\n");
+        assert_eq!(text, "model a {\nblock b {\nheads = 2}\nnetwork n = 2 * b\n}\n");
+        assert_eq!(lines, [2]);
+    }
+
+    #[test]
+    fn settings_end_at_the_end_of_their_line() {
+        let (text, lines) = repaired("train {\n  optimizer = adamw(lr = 1\n  batch = 3\n}\n");
+        assert_eq!(text, "train {\n  optimizer = adamw(lr = 1)\n  batch = 3\n}\n");
+        assert_eq!(lines, [2]);
+    }
+
+    #[test]
+    fn a_brace_too_many_is_dropped_where_it_stands() {
+        let (text, lines) = repaired("model a {\n  tokens { vocab = 6 } }\n  state z\n}\n");
+        assert_eq!(text, "model a {\n  tokens { vocab = 6 }  \n  state z\n}\n");
+        assert_eq!(lines, [2]);
+        let (_, lines) = repaired("model a {\n  segment {\n    z <- f(z)\n    }\n  }\n}\n");
+        assert_eq!(lines, [4]);
+    }
+
+    #[test]
+    fn a_missing_opening_brace_is_put_behind_the_head() {
+        let (text, lines) = repaired("model a {\n  block b\n    heads = 2\n  }\n  state z\n}\n");
+        assert_eq!(text, "model a {\n  block b {\n    heads = 2\n  }\n  state z\n}\n");
+        assert_eq!(lines, [2]);
+        let (text, lines) = repaired("model a {\n  tokens vocab = 6 }\n  state z\n}\n");
+        assert_eq!(text, "model a {\n  tokens { vocab = 6 }\n  state z\n}\n");
+        assert_eq!(lines, [2]);
+    }
+
+    #[test]
+    fn a_string_ends_with_its_line() {
+        let (text, lines) = repaired("train {\n  data = maze(\"a\n  batch = 3\n}\n");
+        assert_eq!(text, "train {\n  data = maze(\"a\")\n  batch = 3\n}\n");
+        assert_eq!(lines, [2], "the parenthesis in the string is not blamed");
+        assert_eq!(messages("a = \"x\\y\""), ["`\\y` means nothing in a string"]);
+        assert_eq!(messages("a = \"x\\"), ["this string is never closed"]);
+    }
+
+    #[test]
+    fn characters_of_other_systems_are_read_as_what_they_stand_for() {
+        assert_eq!(repair("\u{feff}a").text, "a");
+        assert!(messages("\u{feff}a").is_empty());
+        assert_eq!(repaired("a = “b\\c”; d = 2 × 3"), ("a = \"b\\\\c\", d = 2 * 3".to_string(), vec![1; 3]));
+        assert_eq!(
+            messages("naïve = 1"),
+            ["names are made of the letters a to z, digits and `_`, found `naïve`"]
+        );
+        assert_eq!(messages("a\u{a0}= 1"), ["the invisible character U+00A0 means nothing here"]);
+    }
+
+    #[test]
+    fn places_are_those_of_the_original() {
+        let text = "a { b\n\u{a0}c = ‘d’ }} e";
+        let repaired = repair(text);
+        let at = repaired.text.find('e').expect("it is kept");
+        let original = repaired.original(Span::new(at, at + 1));
+        assert_eq!(&text[original.start..original.end], "e");
+    }
+}
