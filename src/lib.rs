@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod graph;
 pub mod ir;
 pub mod lower;
+pub mod lsp;
 pub mod optim;
 pub mod passes;
 pub mod pipeline;

@@ -21,9 +21,10 @@ const ORDER: &[(&str, u32)] = &[
     ("backend", 4),
     ("pipeline", 5),
     ("runtime", 5),
-    // Whole programs besides training, which the command line starts.
+    // Whole programs besides training, which the command line starts: parity, timing, an editor's server.
     ("verify", 6),
     ("bench", 6),
+    ("lsp", 6),
     ("cli", 7),
 ];
 
@@ -33,6 +34,8 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("pest_derive", &["syntax"]),
     ("luminal", &["graph", "backend"]),
     ("codespan_reporting", &["diagnostic"]),
+    ("lsp_server", &["lsp"]),
+    ("lsp_types", &["lsp"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

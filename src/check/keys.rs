@@ -97,10 +97,12 @@ pub static GRADIENT: Key = choice("gradient", &[word("one_step"), word("last"), 
 pub static PREDICT: Key = choice("predict", &[with("tokens", &PREDICT_TOKENS), with("q", &PREDICT_Q)]);
 
 static PREDICT_TOKENS: Group = group("`predict tokens`", &[]);
-static PREDICT_Q: Group = group("`predict q`", &[key("outputs"), key("bias")]);
+static PREDICT_Q: Group = group("`predict q`", &[choice("outputs", OUTPUTS), key("bias")]);
 
-/// Outputs of the Q head.
-pub static OUTPUT: Key = choice("outputs", &[word("halt"), word("continue")]);
+/// Outputs of the Q head: one of the words, or several between parentheses.
+pub static OUTPUT: Key = choice("outputs", OUTPUTS);
+
+const OUTPUTS: &[Choice] = &[word("halt"), word("continue")];
 
 /// `halt …`.
 pub static HALT: Key =
@@ -147,6 +149,13 @@ static SIGN_SGD: Group = group("`sign_sgd`", &[key("lr"), key("weight_decay")]);
 static CONSTANT: Group = group("`constant`", &[key("warmup_steps")]);
 static COSINE: Group = group("`cosine`", &[key("warmup_steps"), key("min_ratio")]);
 static LINEAR: Group = group("`linear`", &[key("warmup_steps"), key("min_ratio")]);
+
+/// Words that a list of entries in braces stands behind, each with its keys.
+pub static SECTIONS: &[(&str, &Group)] =
+    &[("tokens", &TOKENS), ("puzzles", &PUZZLES), ("block", &BLOCK), ("train", &TRAIN)];
+
+/// Statements that choose among words.
+pub static STATEMENTS: &[&Key] = &[&STATE, &GRADIENT, &PREDICT, &HALT];
 
 /// Units a value may have.
 pub static UNITS: &[&str] = &["epochs", "steps"];

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
-pub use show::show;
+pub use show::{show, whole};
 
 use crate::diagnostic::{self, Code, Diagnostic, Label};
 use crate::ir;
@@ -45,18 +45,7 @@ pub struct Checked {
 /// A file with syntax errors is checked as far as it could be read; it never yields a model, and nothing is
 /// said to be missing from what could not be read.
 pub fn check(file: &ast::File) -> Checked {
-    // Names are defined in the model, so what could not be read outside of it hides none.
-    let complete = file.models().all(|model| model.complete);
-    let mut context = Context {
-        diagnostics: Vec::new(),
-        lets: BTreeMap::new(),
-        let_names: BTreeMap::new(),
-        let_uses: Vec::new(),
-        names: BTreeMap::new(),
-        misspelt: BTreeSet::new(),
-        complete,
-        refused: !complete || !file.complete,
-    };
+    let mut context = Context::new(file);
     let model = context.file(file);
     context.name_origins();
     let mut diagnostics = context.diagnostics;
@@ -70,6 +59,16 @@ pub fn check(file: &ast::File) -> Checked {
         debug_assert_eq!(ir::verify(model), Ok(()), "a model without errors obeys the rules of the IR");
     }
     Checked { model, diagnostics }
+}
+
+/// Returns the value of every `let` of a file that has one, as a spec spells it.
+pub fn let_values(file: &ast::File) -> BTreeMap<String, String> {
+    let mut context = Context::new(file);
+    if let Some(model) = file.models().next() {
+        context.outline(model);
+    }
+    let value = |(name, definition): (&&str, &Let)| Some((name.to_string(), definition.value?.to_string()));
+    context.lets.iter().filter_map(value).collect()
 }
 
 /// What is known while a file is checked.
@@ -98,13 +97,28 @@ struct Let {
 }
 
 impl<'a> Context<'a> {
+    fn new(file: &ast::File) -> Context<'a> {
+        // Names are defined in the model, so what could not be read outside of it hides none.
+        let complete = file.models().all(|model| model.complete);
+        Context {
+            diagnostics: Vec::new(),
+            lets: BTreeMap::new(),
+            let_names: BTreeMap::new(),
+            let_uses: Vec::new(),
+            names: BTreeMap::new(),
+            misspelt: BTreeSet::new(),
+            complete,
+            refused: !complete || !file.complete,
+        }
+    }
+
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
 
     fn file(&mut self, file: &'a ast::File) -> Option<ir::Model> {
         if let Some(base) = file.bases().next() {
-            // Most of the spec stands in the base, so whatever else was said would be a guess.
+            // What seems to be missing is in the base.
             self.report(unresolved_base(base));
             self.refused = true;
             return None;

@@ -235,8 +235,8 @@ fn block_names(model: &Model, count: usize) -> Vec<String> {
         .collect()
 }
 
-/// Returns a whole number with its thousands set off.
-fn whole(number: impl TryInto<u64>) -> String {
+/// Returns a whole number as a spec spells it, its thousands set off.
+pub fn whole(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

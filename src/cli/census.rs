@@ -22,29 +22,29 @@ use crate::plan::{Plan, Work};
 pub struct Census {
     model: String,
     /// Rows in a batch, `B`.
-    batch: usize,
+    pub(super) batch: usize,
     puzzle_rows: usize,
     /// Where the number of puzzle rows comes from; absent without a puzzle table.
     puzzle_rows_origin: Option<String>,
-    parameters: ParameterCount,
+    pub(super) parameters: ParameterCount,
     /// Absent in a spec without a `train` block.
-    train: Option<TrainCost>,
-    evaluate: ProgramCost,
+    pub(super) train: Option<TrainCost>,
+    pub(super) evaluate: ProgramCost,
     /// Bytes of a session that trains and evaluates.
     session_bytes: u64,
 }
 
 /// Elements of the weights.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct ParameterCount {
-    networks: Vec<NetworkCount>,
-    token_embedding: u64,
-    position_embedding: u64,
-    puzzle_table: u64,
-    token_head: u64,
-    q_head: u64,
+pub(super) struct ParameterCount {
+    pub(super) networks: Vec<NetworkCount>,
+    pub(super) token_embedding: u64,
+    pub(super) position_embedding: u64,
+    pub(super) puzzle_table: u64,
+    pub(super) token_head: u64,
+    pub(super) q_head: u64,
     /// Everything that is trained.
-    total: u64,
+    pub(super) total: u64,
     total_without_puzzle_table: u64,
     /// Initial states: drawn once and never trained, so not in the total.
     fixed: u64,
@@ -52,19 +52,19 @@ struct ParameterCount {
 
 /// Elements of the weights of one network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct NetworkCount {
-    name: String,
+pub(super) struct NetworkCount {
+    pub(super) name: String,
     layers: usize,
-    parameters: u64,
+    pub(super) parameters: u64,
 }
 
 /// Cost of one segment of training.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct TrainCost {
+pub(super) struct TrainCost {
     #[serde(flatten)]
-    program: ProgramCost,
+    pub(super) program: ProgramCost,
     /// Activations that the forward pass keeps for the backward pass.
-    kept_bytes: u64,
+    pub(super) kept_bytes: u64,
     /// The same in the model with every loop count doubled.
     kept_bytes_with_doubled_loops: u64,
     /// How the spec spells the gradient policy.
@@ -73,10 +73,10 @@ struct TrainCost {
 
 /// Cost of one run of a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct ProgramCost {
+pub(super) struct ProgramCost {
     phases: BTreeMap<&'static str, PhaseCost>,
-    flops: u64,
-    memory: MemoryCost,
+    pub(super) flops: u64,
+    pub(super) memory: MemoryCost,
     passes: Vec<PassCost>,
 }
 
@@ -90,7 +90,7 @@ struct PhaseCost {
 
 /// Bytes that a program needs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct MemoryCost {
+pub(super) struct MemoryCost {
     weights: u64,
     /// Moving averages of the weights.
     averages: u64,
@@ -99,7 +99,7 @@ struct MemoryCost {
     /// Inputs and results of each row.
     rows: u64,
     activations: u64,
-    peak: u64,
+    pub(super) peak: u64,
 }
 
 /// Operators before and after one pass.

@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Returns the rows in a batch where the command line does not say.
-fn default_batch(model: &ir::Model) -> usize {
+pub fn default_batch(model: &ir::Model) -> usize {
     model.train.as_ref().map_or(1, |train| train.batch)
 }
 

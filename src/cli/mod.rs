@@ -11,11 +11,13 @@ mod compile;
 mod completions;
 mod data;
 mod datasets;
+mod diff;
 mod eval;
 mod failure;
 mod fmt;
 mod help;
 mod interrupt;
+mod lsp;
 mod memory;
 mod picture;
 mod progress;
@@ -24,9 +26,11 @@ mod run;
 mod show;
 mod solve;
 mod spec;
+mod sweep;
 mod terminal;
 mod train;
 mod trained;
+mod values;
 mod verify;
 
 use std::process::ExitCode;
@@ -65,13 +69,16 @@ enum Command {
     Check(check::Arguments),
     Compile(compile::Arguments),
     Show(show::Arguments),
+    Diff(diff::Arguments),
     Fmt(fmt::Arguments),
     Run(run::Arguments),
+    Sweep(sweep::Arguments),
     Eval(eval::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Lsp(lsp::Arguments),
     Completions(completions::Arguments),
     Help(help::Arguments),
 }
@@ -82,12 +89,15 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Fmt(arguments) => fmt::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Help(arguments) => help::run(&arguments),
     };

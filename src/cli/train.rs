@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -27,6 +28,7 @@ use crate::runtime::schedule::steps_in;
 use crate::runtime::{
     Evaluation, EvaluationRequest, MetricMeans, MetricsLine, RunFolder, RunManifest, Trainer, TrainerParts,
 };
+use crate::span::Source;
 
 /// Held-out puzzles that are drawn at the end.
 const DRAWN_PUZZLES: usize = 3;
@@ -44,7 +46,7 @@ struct Preparation {
     total_steps: u64,
 }
 
-/// Trains.
+/// Trains, and says how it went.
 ///
 /// # Errors
 ///
@@ -56,9 +58,68 @@ pub fn run(
     project: &Project,
 ) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
-    let prepared = match &arguments.resume {
-        Some(run) => resume(run, arguments, common, project)?,
-        None => begin(subject, arguments, common, project)?,
+    let subject = match &arguments.resume {
+        Some(run) => Subject::Run(run.clone()),
+        None => Subject::Spec(spec::read(subject, project)?),
+    };
+    let trained = train(subject, arguments, common, project, &interrupt)?;
+    Report { arguments, common, trained: &trained }.print()
+}
+
+/// What to train.
+pub enum Subject {
+    /// A spec, from the beginning.
+    Spec(Source),
+    /// A run that was begun before.
+    Run(PathBuf),
+}
+
+/// A training that has ended, at its last step or because it was interrupted.
+pub struct Trained {
+    /// Folder of the run.
+    pub folder: PathBuf,
+    /// Elements of the weights that are trained.
+    pub parameters: u64,
+    /// Optimizer steps done, those of earlier parts of the run included.
+    pub step: u64,
+    /// Whether Ctrl-C ended it.
+    pub interrupted: bool,
+    /// The last evaluation, if there was one.
+    pub evaluation: Option<Evaluation>,
+    /// Best exact accuracy of any evaluation.
+    pub best: Option<f64>,
+    /// Time of this process.
+    pub elapsed_s: f64,
+    /// Step to stop at.
+    stop: u64,
+    /// Steps of the whole schedule.
+    total_steps: u64,
+    sequences_per_s: f64,
+    test: Arc<Dataset>,
+}
+
+impl Trained {
+    /// Returns whether Ctrl-C came before the last step.
+    pub fn is_stopped(&self) -> bool {
+        self.interrupted && self.step < self.stop
+    }
+}
+
+/// Trains until the last step, or until Ctrl-C.
+///
+/// # Errors
+///
+/// Returns a failure if there is a problem with the spec, the data, the run or the memory.
+pub fn train(
+    subject: Subject,
+    arguments: &TrainArguments,
+    common: &Common,
+    project: &Project,
+    interrupt: &Interrupt,
+) -> Result<Trained, Failure> {
+    let prepared = match subject {
+        Subject::Run(run) => resume(&run, arguments, common, project)?,
+        Subject::Spec(source) => begin(source, arguments, common, project)?,
     };
     let Preparation { model, datasets, device, options, .. } = &prepared;
     let averaged = prepared.train.ema.is_some();
@@ -94,7 +155,8 @@ pub fn run(
                 *device,
                 &datasets.train,
                 &datasets.test,
-            );
+            )
+            .with_overrides(&arguments.overrides);
             RunFolder::create(&project.runs(common.runs.as_deref()), &manifest).map_err(fail)?
         }
     };
@@ -117,23 +179,34 @@ pub fn run(
         eval_limit: arguments.eval_limit,
         stop,
         test: &prepared.datasets.test,
-        interrupt,
+        interrupt: interrupt.clone(),
         folder,
         trainer,
     };
     let outcome = training.run()?;
-    let report = Report { arguments, common, outcome: &outcome };
-    report.print(&training)
+    Ok(Trained {
+        folder: training.folder.path().to_path_buf(),
+        parameters: trained_parameters(model, *options),
+        step: training.trainer.steps_done(),
+        interrupted: outcome.interrupted,
+        evaluation: outcome.evaluation,
+        best: training.best,
+        elapsed_s: outcome.elapsed_s,
+        stop,
+        total_steps: training.trainer.total_steps(),
+        sequences_per_s: outcome.sequences_per_s,
+        test: Arc::clone(&datasets.test),
+    })
 }
 
 /// Reads the spec of a new run and its data.
 fn begin(
-    subject: Option<&Path>,
+    source: Source,
     arguments: &TrainArguments,
     common: &Common,
     project: &Project,
 ) -> Result<Preparation, Failure> {
-    let spec = spec::load(spec::read(subject, project)?, &arguments.overrides)?;
+    let spec = spec::load(source, &arguments.overrides)?;
     let mut model = spec.model.clone();
     let Some(train) = &mut model.train else {
         return Err(Failure::message(format!(
@@ -218,18 +291,22 @@ fn data_path(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// Returns the elements of the weights that are trained.
+pub fn trained_parameters(model: &Model, options: Options) -> u64 {
+    parameters(model, options.puzzle_rows)
+        .iter()
+        .filter(|parameter| parameter.role != Role::Fixed)
+        .map(|parameter| parameter.elements() as u64)
+        .sum()
+}
+
 /// Says what is about to be trained.
 fn introduce(prepared: &Preparation, folder: &RunFolder, trainer: &Trainer, stop: u64) {
     let Preparation { model, datasets, options, .. } = prepared;
-    let trained: usize = parameters(model, options.puzzle_rows)
-        .iter()
-        .filter(|parameter| parameter.role != Role::Fixed)
-        .map(|parameter| parameter.elements())
-        .sum();
     terminal::note(format_args!(
         "training `{}`: {} parameters on {}, {} and {}, batch {}, seed {}, device {}",
         model.name,
-        grouped(trained as u64),
+        grouped(trained_parameters(model, *options)),
         datasets.name,
         counted(datasets.train.examples(), "training example"),
         counted(datasets.test.examples(), "test example"),
@@ -378,29 +455,29 @@ pub fn summarize(means: &MetricMeans, examples: usize) -> String {
 struct Report<'a> {
     arguments: &'a TrainArguments,
     common: &'a Common,
-    outcome: &'a Outcome,
+    trained: &'a Trained,
 }
 
 impl Report<'_> {
-    fn print(&self, training: &Training<'_>) -> Result<(), Failure> {
-        let path = training.folder.path().to_path_buf();
-        let go_on = self.how_to_go_on(&path);
-        let step = training.trainer.steps_done();
-        let finished = step >= training.trainer.total_steps();
+    fn print(&self) -> Result<(), Failure> {
+        let trained = self.trained;
+        let (path, step) = (&trained.folder, trained.step);
+        let go_on = self.how_to_go_on(path);
+        let finished = step >= trained.total_steps;
         if self.common.json {
             return terminal::print_json(&json!({
                 "run": path,
                 "step": step,
-                "total_steps": training.trainer.total_steps(),
-                "interrupted": self.outcome.interrupted,
-                "seconds": self.outcome.elapsed_s,
-                "sequences_per_second": self.outcome.sequences_per_s,
-                "examples": self.outcome.evaluation.as_ref().map(|evaluation| evaluation.examples),
-                "evaluation": self.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means()),
-                "best_exact_accuracy": training.best,
+                "total_steps": trained.total_steps,
+                "interrupted": trained.interrupted,
+                "seconds": trained.elapsed_s,
+                "sequences_per_second": trained.sequences_per_s,
+                "examples": trained.evaluation.as_ref().map(|evaluation| evaluation.examples),
+                "evaluation": trained.evaluation.as_ref().map(|evaluation| evaluation.metrics.means()),
+                "best_exact_accuracy": trained.best,
             }));
         }
-        if self.outcome.interrupted && step < training.stop {
+        if trained.is_stopped() {
             terminal::note(format_args!(
                 "stopped after step {}; everything is saved in `{}`",
                 grouped(step),
@@ -408,22 +485,21 @@ impl Report<'_> {
             ));
             return terminal::print(format!("go on with `{go_on}`\n"));
         }
-        let mut text = self
-            .outcome
+        let mut text = trained
             .evaluation
             .as_ref()
-            .map_or(String::new(), |evaluation| draw_solved(training.test, evaluation));
+            .map_or(String::new(), |evaluation| draw_solved(&trained.test, evaluation));
         text.push_str(&format!(
             "trained to step {} in {}, {} sequences/s\n",
             grouped(step),
-            duration(self.outcome.elapsed_s),
-            rate(self.outcome.sequences_per_s),
+            duration(trained.elapsed_s),
+            rate(trained.sequences_per_s),
         ));
-        if let Some(evaluation) = &self.outcome.evaluation {
+        if let Some(evaluation) = &trained.evaluation {
             let means = evaluation.metrics.means();
             text.push_str(&format!("accuracy: {}\n", summarize(&means, evaluation.examples)));
         }
-        if self.outcome.interrupted {
+        if trained.interrupted {
             text.push_str(&format!(
                 "the last evaluation was stopped; run it with `hrmc eval {}`\n",
                 path.display()
@@ -433,7 +509,7 @@ impl Report<'_> {
         if !finished {
             text.push_str(&format!("go on with `{go_on}`\n"));
         }
-        if training.test.kind().is_some() {
+        if trained.test.kind().is_some() {
             text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
         }
         terminal::print(text)
@@ -447,7 +523,7 @@ impl Report<'_> {
                 command.push_str(&format!(" {name} {value}"));
             }
         };
-        if self.outcome.interrupted {
+        if self.trained.interrupted {
             option("--steps", self.arguments.steps.map(|steps| steps.to_string()));
         }
         option("--data", self.arguments.data.as_ref().map(|data: &PathBuf| data.display().to_string()));

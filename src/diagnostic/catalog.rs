@@ -50,6 +50,10 @@ catalog! {
     MissingSeparator = "missing-separator",
     /// A brace, bracket or parenthesis has no partner.
     UnbalancedDelimiter = "unbalanced-delimiter",
+    /// The base of a spec cannot be used.
+    Base = "base",
+    /// `without` names nothing that could be taken away.
+    Without = "without",
     /// Too many braces, brackets and parentheses are open at once.
     NestingTooDeep = "nesting-too-deep",
     /// An expression has too many operators.
@@ -60,10 +64,6 @@ catalog! {
     UnknownEscape = "unknown-escape",
     /// A character is not part of the language.
     UnexpectedCharacter = "unexpected-character",
-    /// The base of a spec cannot be used.
-    Base = "base",
-    /// `without` names nothing that could be taken away.
-    Without = "without",
     /// A key, section or argument is not known here.
     UnknownKey = "unknown-key",
     /// A value stands alone where a key must say what it is.

@@ -89,6 +89,9 @@ pub struct RunManifest {
     pub train_data_sha256: String,
     /// Fingerprint of the test data.
     pub test_data_sha256: String,
+    /// What the command line put into the spec, e.g. `model.N=3`; the resolved spec says it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
     /// The resolved spec: every default written out, every override applied.
     pub spec: String,
 }
@@ -105,8 +108,14 @@ impl RunManifest {
             spec_sha256: sha256(spec),
             train_data_sha256: train.fingerprint(),
             test_data_sha256: test.fingerprint(),
+            overrides: Vec::new(),
             spec: spec.to_owned(),
         }
+    }
+
+    /// Records what the command line put into the spec.
+    pub fn with_overrides(self, overrides: &[String]) -> Self {
+        RunManifest { overrides: overrides.to_vec(), ..self }
     }
 }
 

@@ -1,0 +1,1 @@
+autocmd BufRead,BufNewFile *.hrm setlocal filetype=hrm commentstring=#\ %s

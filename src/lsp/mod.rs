@@ -1,0 +1,318 @@
+//! A language server: what an editor asks about a spec while it is typed.
+//!
+//! [`serve_stdio`] speaks the Language Server Protocol over standard input and output. It reports problems after
+//! every edit, explains the word under the pointer ([`hover`]), says what may be typed ([`complete`]), finds
+//! where a name is given ([`names`]), lists the names of a file and lays it out.
+//!
+//! Diagnostics and figures come from the checker. Everything else goes by words and braces ([`place`]), since a
+//! text that is being typed seldom has a syntax tree, and by two tables that belong to the language: its keys,
+//! and the rows of its reference ([`reference`]). The server reads no file, and it holds no state but the open
+//! texts.
+
+mod complete;
+mod document;
+mod hover;
+mod names;
+mod place;
+mod position;
+mod reference;
+mod words;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Request, Response};
+use lsp_types::notification::{
+    DidChangeTextDocument, DidCloseTextDocument, DidOpenTextDocument, Notification as _, PublishDiagnostics,
+};
+use lsp_types::request::{
+    Completion, DocumentSymbolRequest, Formatting, GotoDefinition, HoverRequest, Request as _,
+};
+use lsp_types::{
+    CompletionOptions, CompletionParams, CompletionResponse, DiagnosticRelatedInformation,
+    DiagnosticSeverity, DidChangeTextDocumentParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams,
+    DocumentFormattingParams, DocumentSymbol, DocumentSymbolParams, DocumentSymbolResponse,
+    GotoDefinitionParams, GotoDefinitionResponse, Hover, HoverContents, HoverParams, HoverProviderCapability,
+    Location, MarkupContent, MarkupKind, NumberOrString, OneOf, Position, PublishDiagnosticsParams, Range,
+    ServerCapabilities, SymbolKind, TextDocumentPositionParams, TextDocumentSyncCapability,
+    TextDocumentSyncKind, TextEdit, Uri,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::syntax;
+use document::Document;
+use names::Thing;
+
+/// Why the server ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// What was read is no message of the protocol, or the output is closed.
+    #[error("cannot speak the language server protocol: {0}; `hrmc lsp` is started by an editor")]
+    Transport(#[from] io::Error),
+    /// The messages came in an order that the protocol does not allow.
+    #[error(
+        "the editor does not keep to the language server protocol: {0}; `hrmc lsp` is started by an editor"
+    )]
+    Protocol(#[from] ProtocolError),
+    /// The input ended before the editor asked the server to shut down.
+    #[error("the editor went away without shutting the server down")]
+    Disconnected,
+}
+
+/// Serves the editor at standard input and output until it shuts the server down.
+///
+/// # Errors
+///
+/// Returns an error if the editor goes away, or does not keep to the protocol.
+pub fn serve_stdio() -> Result<(), ServeError> {
+    let (connection, threads) = Connection::stdio();
+    let served = serve(&connection);
+    // The threads end with the connection.
+    drop(connection);
+    match served {
+        Ok(()) => Ok(threads.join()?),
+        // What the threads say is the cause where there is one.
+        Err(ServeError::Disconnected) => {
+            threads.join().map_err(ServeError::from).and(Err(ServeError::Disconnected))
+        }
+        Err(ServeError::Protocol(error)) if error.channel_is_disconnected() => {
+            threads.join().map_err(ServeError::from).and(Err(ServeError::Disconnected))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Serves one editor until it shuts the server down.
+///
+/// # Errors
+///
+/// Returns an error if the editor goes away, or does not keep to the protocol.
+pub fn serve(connection: &Connection) -> Result<(), ServeError> {
+    let (id, _) = connection.initialize_start()?;
+    let answer = json!({
+        "capabilities": capabilities(),
+        "serverInfo": { "name": "hrmc", "version": env!("CARGO_PKG_VERSION") },
+    });
+    connection.initialize_finish(id, answer)?;
+    let mut server = Server { connection, documents: BTreeMap::new() };
+    for message in &connection.receiver {
+        match message {
+            Message::Request(request) => {
+                if connection.handle_shutdown(&request)? {
+                    return Ok(());
+                }
+                let response = server.answer(request);
+                server.send(response.into())?;
+            }
+            Message::Notification(notification) => server.notice(notification)?,
+            // The server asks nothing.
+            Message::Response(_) => {}
+        }
+    }
+    Err(ServeError::Disconnected)
+}
+
+fn capabilities() -> ServerCapabilities {
+    ServerCapabilities {
+        text_document_sync: Some(TextDocumentSyncCapability::Kind(TextDocumentSyncKind::FULL)),
+        hover_provider: Some(HoverProviderCapability::Simple(true)),
+        completion_provider: Some(CompletionOptions {
+            trigger_characters: Some(["=", "("].map(str::to_string).to_vec()),
+            ..CompletionOptions::default()
+        }),
+        definition_provider: Some(OneOf::Left(true)),
+        document_symbol_provider: Some(OneOf::Left(true)),
+        document_formatting_provider: Some(OneOf::Left(true)),
+        ..ServerCapabilities::default()
+    }
+}
+
+/// The open texts of one editor.
+struct Server<'a> {
+    connection: &'a Connection,
+    /// By their addresses.
+    documents: BTreeMap<String, Document>,
+}
+
+/// An answer, or what is wrong with the question.
+type Answer = Result<serde_json::Value, (ErrorCode, String)>;
+
+impl Server<'_> {
+    fn send(&self, message: Message) -> Result<(), ServeError> {
+        self.connection.sender.send(message).map_err(|_| ServeError::Disconnected)
+    }
+
+    /// Returns the answer to a request.
+    fn answer(&self, request: Request) -> Response {
+        let Request { id, method, params } = request;
+        let answer = match method.as_str() {
+            HoverRequest::METHOD => asked(params, |params| self.hover(&params)),
+            Completion::METHOD => asked(params, |params| self.complete(&params)),
+            GotoDefinition::METHOD => asked(params, |params| self.definition(&params)),
+            DocumentSymbolRequest::METHOD => asked(params, |params| self.symbols(&params)),
+            Formatting::METHOD => asked(params, |params| self.format(&params)),
+            other => Err((ErrorCode::MethodNotFound, format!("hrmc does not answer `{other}`"))),
+        };
+        match answer {
+            Ok(value) => Response::new_ok(id, value),
+            Err((code, message)) => Response::new_err(id, code as i32, message),
+        }
+    }
+
+    /// Takes note of what the editor does. What cannot be read is left out: nobody waits for an answer.
+    fn notice(&mut self, notification: Notification) -> Result<(), ServeError> {
+        let Notification { method, params } = notification;
+        match method.as_str() {
+            DidOpenTextDocument::METHOD => {
+                if let Ok(params) = serde_json::from_value::<DidOpenTextDocumentParams>(params) {
+                    let document = params.text_document;
+                    self.replace(document.uri, document.text, document.version)?;
+                }
+            }
+            DidChangeTextDocument::METHOD => {
+                if let Ok(params) = serde_json::from_value::<DidChangeTextDocumentParams>(params) {
+                    // The server asks for the whole text with every edit, so the last one counts.
+                    if let Some(change) = params.content_changes.into_iter().next_back() {
+                        let document = params.text_document;
+                        self.replace(document.uri, change.text, document.version)?;
+                    }
+                }
+            }
+            DidCloseTextDocument::METHOD => {
+                if let Ok(params) = serde_json::from_value::<DidCloseTextDocumentParams>(params) {
+                    let uri = params.text_document.uri;
+                    self.documents.remove(uri.as_str());
+                    self.publish(uri, Vec::new(), None)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the new text of a document and reports what is wrong with it.
+    fn replace(&mut self, uri: Uri, text: String, version: i32) -> Result<(), ServeError> {
+        let before = self.documents.remove(uri.as_str());
+        let document = Document::new(uri.as_str(), text, before);
+        let found = document.diagnostics.iter().map(|one| to_protocol(&document, &uri, one)).collect();
+        self.documents.insert(uri.as_str().to_string(), document);
+        self.publish(uri, found, Some(version))
+    }
+
+    fn publish(
+        &self,
+        uri: Uri,
+        diagnostics: Vec<lsp_types::Diagnostic>,
+        version: Option<i32>,
+    ) -> Result<(), ServeError> {
+        let params = PublishDiagnosticsParams { uri, diagnostics, version };
+        self.send(Notification::new(PublishDiagnostics::METHOD.to_string(), params).into())
+    }
+
+    /// Returns an open document and the byte of a position in it.
+    fn at(&self, position: &TextDocumentPositionParams) -> Option<(&Document, usize)> {
+        let document = self.documents.get(position.text_document.uri.as_str())?;
+        Some((document, document.lines.byte(&document.source.text, position.position)))
+    }
+
+    fn hover(&self, params: &HoverParams) -> Option<Hover> {
+        let (document, byte) = self.at(&params.text_document_position_params)?;
+        let (value, span) = hover::hover(document, byte)?;
+        let contents = HoverContents::Markup(MarkupContent { kind: MarkupKind::Markdown, value });
+        Some(Hover { contents, range: Some(document.lines.range(&document.source.text, span)) })
+    }
+
+    fn complete(&self, params: &CompletionParams) -> Option<CompletionResponse> {
+        let (document, byte) = self.at(&params.text_document_position)?;
+        Some(CompletionResponse::Array(complete::complete(document, byte)))
+    }
+
+    fn definition(&self, params: &GotoDefinitionParams) -> Option<GotoDefinitionResponse> {
+        let position = &params.text_document_position_params;
+        let (document, byte) = self.at(position)?;
+        let words = document.words();
+        let definition = names::definition_of(&words, names::word_at(&words, byte)?)?;
+        let range = document.lines.range(&document.source.text, definition.span);
+        let uri = position.text_document.uri.clone();
+        Some(GotoDefinitionResponse::Scalar(Location { uri, range }))
+    }
+
+    fn symbols(&self, params: &DocumentSymbolParams) -> Option<DocumentSymbolResponse> {
+        let document = self.documents.get(params.text_document.uri.as_str())?;
+        let symbols = names::definitions(&document.words()).into_iter().map(|definition| {
+            let range = document.lines.range(&document.source.text, definition.span);
+            #[expect(deprecated, reason = "the type has the field and no constructor")]
+            DocumentSymbol {
+                name: definition.name.to_string(),
+                detail: None,
+                kind: match definition.thing {
+                    Thing::Model => SymbolKind::MODULE,
+                    Thing::Let => SymbolKind::CONSTANT,
+                    Thing::Block => SymbolKind::STRUCT,
+                    Thing::Network => SymbolKind::FUNCTION,
+                    Thing::State => SymbolKind::VARIABLE,
+                    Thing::Loop => SymbolKind::KEY,
+                },
+                tags: None,
+                deprecated: None,
+                range,
+                selection_range: range,
+                children: None,
+            }
+        });
+        Some(DocumentSymbolResponse::Nested(symbols.collect()))
+    }
+
+    /// Returns the edit that lays a document out; none where it is laid out, or does not follow the grammar.
+    fn format(&self, params: &DocumentFormattingParams) -> Option<Vec<TextEdit>> {
+        let document = self.documents.get(params.text_document.uri.as_str())?;
+        let text = &document.source.text;
+        let formatted = syntax::format(&document.source).ok()?;
+        if formatted == *text {
+            return Some(Vec::new());
+        }
+        let whole = Range::new(Position::new(0, 0), document.lines.position(text, text.len()));
+        Some(vec![TextEdit { range: whole, new_text: formatted }])
+    }
+}
+
+/// Answers a request whose parameters can be read.
+fn asked<P: DeserializeOwned, R: Serialize>(
+    params: serde_json::Value,
+    answer: impl FnOnce(P) -> R,
+) -> Answer {
+    let params = serde_json::from_value(params)
+        .map_err(|error| (ErrorCode::InvalidParams, format!("cannot read the parameters: {error}")))?;
+    Ok(json!(answer(params)))
+}
+
+fn to_protocol(document: &Document, uri: &Uri, diagnostic: &Diagnostic) -> lsp_types::Diagnostic {
+    let range = |span| document.lines.range(&document.source.text, span);
+    let mut message = diagnostic.message.clone();
+    for note in &diagnostic.notes {
+        message.push_str(&format!("\nnote: {note}"));
+    }
+    if let Some(help) = &diagnostic.help {
+        message.push_str(&format!("\nhelp: {help}"));
+    }
+    let related = diagnostic.secondary.iter().map(|label| DiagnosticRelatedInformation {
+        location: Location { uri: uri.clone(), range: range(label.span) },
+        message: label.text.clone(),
+    });
+    let related: Vec<_> = related.collect();
+    lsp_types::Diagnostic {
+        range: range(diagnostic.primary.span),
+        severity: Some(match diagnostic.severity {
+            Severity::Error => DiagnosticSeverity::ERROR,
+            Severity::Warning => DiagnosticSeverity::WARNING,
+        }),
+        code: Some(NumberOrString::String(diagnostic.code.as_str().to_string())),
+        source: Some("hrmc".to_string()),
+        message,
+        related_information: Some(related).filter(|related| !related.is_empty()),
+        ..lsp_types::Diagnostic::default()
+    }
+}

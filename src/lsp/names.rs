@@ -1,0 +1,148 @@
+//! Names that a text gives to things, and what the word at a place refers to.
+
+use super::place::{Scope, Walk};
+use super::words::{Kind, Word};
+use crate::span::Span;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    Model,
+    Let,
+    Block,
+    Network,
+    State,
+    /// A loop, by its label.
+    Loop,
+}
+
+/// Where a name is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Definition<'a> {
+    pub(super) thing: Thing,
+    pub(super) name: &'a str,
+    /// Place of the name.
+    pub(super) span: Span,
+}
+
+/// Returns the names that a text gives, in its order.
+pub(super) fn definitions<'a>(words: &[Word<'a>]) -> Vec<Definition<'a>> {
+    let mut found = Vec::new();
+    let mut walk = Walk::new();
+    for (index, word) in words.iter().enumerate() {
+        if word.kind == Kind::Name {
+            let place = walk.place();
+            let previous = place.item.last();
+            let alone = place.item.len() == 1;
+            let next = words.get(index + 1);
+            let thing = match (&place.scope, place.word(0)) {
+                (Scope::Top, Some("model")) if alone => Some(Thing::Model),
+                (Scope::Model, Some("let")) if alone => Some(Thing::Let),
+                (Scope::Model, Some("block")) if alone => Some(Thing::Block),
+                (Scope::Model, Some("network")) if alone => Some(Thing::Network),
+                (Scope::Model, Some("state"))
+                    if !place.is_behind("=") && (alone || previous.is_some_and(|it| it.is_sign(","))) =>
+                {
+                    Some(Thing::State)
+                }
+                (Scope::Steps, None) if next.is_some_and(|next| next.is_sign(":")) => Some(Thing::Loop),
+                _ => None,
+            };
+            found.extend(thing.map(|thing| Definition { thing, name: word.text, span: word.span }));
+        }
+        walk.step(*word);
+    }
+    found
+}
+
+/// Returns where the name at `word` is given, if it refers to something or is given there itself.
+pub(super) fn definition_of<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<Definition<'a>> {
+    if word.kind != Kind::Name {
+        return None;
+    }
+    let definitions = definitions(words);
+    if let Some(own) = definitions.iter().find(|definition| definition.span == word.span) {
+        return Some(own.clone());
+    }
+    let place = super::place::place_at(words, word.span.start);
+    let is_loop = match &place.scope {
+        Scope::Model => match place.word(0) {
+            Some("gradient") => true,
+            // What stands in front of `=`, or behind a keyword that chooses, refers to nothing.
+            Some("network" | "let") if !place.is_behind("=") => return None,
+            Some("predict") if !place.item.iter().any(|before| before.text == "from") => return None,
+            Some("block" | "halt" | "model") | None => return None,
+            _ => false,
+        },
+        Scope::Steps | Scope::Operands | Scope::Position | Scope::Value(..) => false,
+        Scope::Entries(_) if place.is_behind("=") => false,
+        Scope::Entries(_) | Scope::Top | Scope::Unknown => return None,
+    };
+    // A word of the key means itself, whatever has the same name.
+    if place.key().is_some_and(|(_, key)| key.choices.iter().any(|choice| choice.name == word.text)) {
+        return None;
+    }
+    definitions
+        .into_iter()
+        .find(|definition| definition.name == word.text && (definition.thing == Thing::Loop) == is_loop)
+}
+
+/// Returns the word that stands at or ends at a byte; a name is preferred.
+pub(super) fn word_at<'a>(words: &[Word<'a>], byte: usize) -> Option<Word<'a>> {
+    let touching = words.iter().filter(|word| word.span.start <= byte && byte <= word.span.end);
+    touching.max_by_key(|word| (word.kind == Kind::Name, word.span.end > byte)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Thing, definition_of, definitions};
+    use crate::lsp::words::words;
+
+    const TEXT: &str = "\
+model m {
+  let N = 2
+  block encoder { hidden = 8 * N, mlp = swiglu }
+  network mlp = N * encoder
+  state a, b = normal
+  segment {
+    cycle: repeat N { a <- mlp(a + b + x) }
+    b <- mlp(a)
+  }
+  gradient last cycle
+  predict tokens from b
+  predict q from a[N - 1]
+}
+train { batch = N }
+";
+
+    #[test]
+    fn every_name_is_found_with_what_it_stands_for() {
+        let found: Vec<_> = definitions(&words(TEXT)).iter().map(|it| (it.thing, it.name)).collect();
+        assert_eq!(
+            found,
+            [
+                (Thing::Model, "m"),
+                (Thing::Let, "N"),
+                (Thing::Block, "encoder"),
+                (Thing::Network, "mlp"),
+                (Thing::State, "a"),
+                (Thing::State, "b"),
+                (Thing::Loop, "cycle"),
+            ]
+        );
+    }
+
+    #[test]
+    fn names_refer_to_where_they_are_given() {
+        let words = words(TEXT);
+        let mut resolved = Vec::new();
+        for word in &words {
+            if let Some(definition) = definition_of(&words, *word) {
+                assert_eq!(definition.name, word.text);
+                resolved.push(word.text);
+            }
+        }
+        let expected = "m N encoder N mlp N encoder a b cycle N a mlp a b b mlp a cycle b a N N";
+        assert_eq!(resolved.join(" "), expected, "`mlp` as a key and `x` refer to nothing");
+    }
+}
