@@ -64,7 +64,6 @@ pub fn parse(source: &Source) -> Parsed {
 
 fn mark_incomplete(item: &mut ast::Item) {
     match item {
-        ast::Item::Base(_) => {}
         ast::Item::Model(model) => model.complete = false,
         ast::Item::Train(train) => train.entries.complete = false,
         ast::Item::Base(_) => {}
