@@ -270,7 +270,7 @@ fn vocabulary_of_key(key: &Key, words: &mut BTreeSet<&'static str>) {
 fn the_reference_names_every_key_word_and_code() {
     let reference = fs::read_to_string("grammar/REFERENCE.md").expect("the reference is checked in");
     let mut words: BTreeSet<&'static str> = keys::UNITS.iter().copied().collect();
-    for group in [&keys::TOKENS, &keys::PUZZLES, &keys::BLOCK, &keys::TRAIN] {
+    for group in [&keys::TOKENS, &keys::PUZZLES, &keys::BLOCK, &keys::INFER, &keys::TRAIN] {
         vocabulary_of_group(group, &mut words);
     }
     for key in [&keys::STATE, &keys::GRADIENT, &keys::PREDICT, &keys::OUTPUT, &keys::HALT] {

@@ -111,6 +111,12 @@ static Q_LEARNING: Group =
 static BCE: Group = group("`bce`", &[key("max_segments"), key("explore")]);
 static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positional: Some("segments") };
 
+/// `infer { … }`.
+pub static INFER: Group = group(
+    "`infer`",
+    &[key("segments"), choice("halt", &[word("true"), word("false")]), key("rollouts"), key("noise")],
+);
+
 /// `train { … }`.
 pub static TRAIN: Group = group(
     "`train`",
@@ -154,5 +160,5 @@ pub static UNITS: &[&str] = &["epochs", "steps"];
 /// Names no spec may give, since they mean something already.
 pub static RESERVED: &[&str] = &[
     "x", "q", "true", "false", "model", "train", "let", "tokens", "puzzles", "block", "network", "state",
-    "segment", "repeat", "gradient", "predict", "from", "halt",
+    "segment", "repeat", "gradient", "predict", "from", "halt", "infer",
 ];

@@ -27,6 +27,7 @@ pub(super) struct Outline<'a> {
     pub(super) predict_tokens: Option<&'a Predict>,
     pub(super) predict_q: Option<&'a Predict>,
     pub(super) halt: Option<&'a Halt>,
+    pub(super) infer: Option<&'a Section>,
     /// What each name of the model is.
     names: BTreeMap<&'a str, Named>,
 }
@@ -67,6 +68,7 @@ impl<'a> Context<'a> {
             predict_tokens: None,
             predict_q: None,
             halt: None,
+            infer: None,
             names: BTreeMap::new(),
         };
         for statement in &model.statements {
@@ -147,8 +149,9 @@ impl<'a> Context<'a> {
         let slot = match section.name.text.as_str() {
             "tokens" => &mut outline.tokens,
             "puzzles" => &mut outline.puzzles,
+            "infer" => &mut outline.infer,
             other => {
-                self.misspelt.extend(nearest(other, STATEMENT_KEYWORDS.iter().copied()).map(str::to_string));
+                self.misspelt.extend(nearest(other, statements()).map(str::to_string));
                 self.report(unknown_statement(&section.name));
                 return;
             }
@@ -194,10 +197,15 @@ pub(super) fn parts(section: &Section) -> (Span, Option<&Entries>) {
     (section.name.span, Some(&section.entries))
 }
 
+/// Returns the words that statements begin with.
+fn statements() -> impl Iterator<Item = &'static str> + Clone {
+    STATEMENT_KEYWORDS.iter().copied().chain(["infer"])
+}
+
 fn unknown_statement(name: &Name) -> Diagnostic {
     Diagnostic::error(Code::UnknownKey, name.span, format!("a model has no `{}`", name.text))
         .label("not known here")
-        .maybe_help(suggestion(&name.text, STATEMENT_KEYWORDS.iter().copied()))
+        .maybe_help(suggestion(&name.text, statements()))
 }
 
 fn second_statement(what: &str, span: Span, first: Span) -> Diagnostic {

@@ -95,6 +95,13 @@ impl Show<'_> {
             }
             Halt::Fixed { segments } => format!("halt fixed(segments = {})", whole(*segments)),
         });
+        if let Some(infer) = &model.infer {
+            let rollouts = infer.rollouts.map_or(String::new(), |rollouts| {
+                format!(", rollouts = {}, noise = {}", whole(rollouts.count), real(rollouts.noise))
+            });
+            let segments = whole(infer.segments);
+            self.line(format!("infer {{ segments = {segments}, halt = {}{rollouts} }}", infer.halt));
+        }
         self.line("}");
     }
 
@@ -325,6 +332,14 @@ mod tests {
         ]
     }
 
+    /// Inference, with as much of what was drawn as the policy allows.
+    fn infer(fixed: bool) -> impl Strategy<Value = ir::Infer> {
+        let rollouts = (2usize..40, 1e-6f32..10.0).prop_map(|(count, noise)| ir::Rollouts { count, noise });
+        (2usize..40, any::<bool>(), option::of(rollouts)).prop_map(move |(segments, halt, rollouts)| {
+            ir::Infer { segments, halt: halt && !fixed, rollouts: rollouts.filter(|_| !fixed) }
+        })
+    }
+
     fn length() -> impl Strategy<Value = ir::Length> {
         prop_oneof![
             (1u64..1_000_000).prop_map(ir::Length::Steps),
@@ -406,13 +421,16 @@ mod tests {
                     Just(ir::Gradient::Last { count: 1, label: "cycle".to_string() })
                 ];
                 let tokens = (2usize..100, 1usize..2_000);
-                let heads = (0..states, 0..states, -10.0f32..10.0, halting());
+                let halting = halting().prop_flat_map(|(halt, outputs)| {
+                    (Just((halt, outputs)), option::of(infer(outputs.is_none())))
+                });
+                let heads = (0..states, 0..states, -10.0f32..10.0, halting);
                 let train = any::<bool>()
                     .prop_flat_map(|puzzles| train(puzzles).prop_map(move |train| (puzzles, train)));
                 let rest = (heads, option::of(train));
                 (blocks, puzzles, inits, steps(states, networks), gradient, tokens, rest).prop_map(
                     move |(blocks, puzzles, inits, segment, gradient, (vocab, positions), (heads, train))| {
-                        let (token_state, q_state, bias, (halt, outputs)) = heads;
+                        let (token_state, q_state, bias, ((halt, outputs), infer)) = heads;
                         let puzzles = match &train {
                             Some((has_puzzles, _)) => puzzles.or(Some((5, 8))).filter(|_| *has_puzzles),
                             None => puzzles,
@@ -447,6 +465,7 @@ mod tests {
                                 outputs,
                             }),
                             halt,
+                            infer,
                             train: train.map(|(_, train)| train),
                         };
                         segment::name_storage(&mut model);

@@ -60,6 +60,8 @@ pub struct Model {
     pub q_head: Option<QHead>,
     /// When a row stops being refined.
     pub halt: Halt,
+    /// How answers are sought; absent where the spec leaves it at the largest number of segments.
+    pub infer: Option<Infer>,
     /// How the model is trained; absent in a spec without a `train` block.
     pub train: Option<Train>,
 }
@@ -266,6 +268,26 @@ impl Halt {
     }
 }
 
+/// How answers are sought, in evaluation and in use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Infer {
+    /// Most segments a row takes, `K`; may be more than training takes.
+    pub segments: usize,
+    /// Whether a row stops before that when the halting policy says so.
+    pub halt: bool,
+    /// Attempts from different initial states; `None` for a single one.
+    pub rollouts: Option<Rollouts>,
+}
+
+/// Attempts on one row, of which the one with the largest `q_halt` at its end counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rollouts {
+    /// Number of attempts, at least 2.
+    pub count: usize,
+    /// Standard deviation of the normal noise on the initial states of every attempt but the first.
+    pub noise: f32,
+}
+
 /// How a model is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Train {
@@ -448,6 +470,11 @@ impl Model {
     pub fn max_segments(&self) -> usize {
         self.halt.max_segments()
     }
+
+    /// Returns how answers are sought: as the spec says, else by one attempt of the largest number of segments.
+    pub fn inference(&self) -> Infer {
+        self.infer.unwrap_or(Infer { segments: self.max_segments(), halt: false, rollouts: None })
+    }
 }
 
 fn collect_updates<'a>(steps: &'a [Step], updates: &mut Vec<&'a Update>) {
@@ -512,6 +539,7 @@ pub(crate) mod testing {
                 outputs: QOutputs::HaltContinue,
             }),
             halt: Halt::QLearning { max_segments: 2, explore: 0.5 },
+            infer: None,
             train: None,
         }
     }

@@ -1,6 +1,6 @@
 //! When a row stops being refined.
 
-use crate::ir::Halt;
+use crate::ir::{Halt, Infer};
 
 /// What decides whether a slot halts after a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,15 +24,29 @@ pub struct SlotOutcome {
 ///
 /// Panics if the policy needs a Q value that is `None`; a checked model has a Q head that fits its policy.
 pub fn halts(policy: &Halt, slot: SlotOutcome) -> bool {
-    let wants_to_halt = match policy {
+    is_last(policy, slot.steps) || wants_to_halt(policy, slot) && slot.steps >= slot.floor
+}
+
+/// Returns whether a row stops in evaluation and use: at the largest number of segments of `infer`, or before
+/// that when its policy says so and `infer` listens. There is no exploration.
+///
+/// # Panics
+///
+/// Panics as [`halts`] does.
+pub fn stops(policy: &Halt, infer: &Infer, slot: SlotOutcome) -> bool {
+    slot.steps as usize >= infer.segments || infer.halt && wants_to_halt(policy, slot)
+}
+
+/// Returns whether the policy would stop here, limits aside.
+fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
+    match policy {
         Halt::Fixed { .. } => false,
         Halt::QLearning { .. } => {
             let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");
             slot.q_halt.expect("q-learning predicts `q_halt`") > q_continue
         }
         Halt::Bce { .. } => slot.q_halt.expect("bce predicts `q_halt`") > 0.0,
-    };
-    is_last(policy, slot.steps) || wants_to_halt && slot.steps >= slot.floor
+    }
 }
 
 /// Returns whether the segment that makes `steps` is the last one a row may take.
@@ -88,6 +102,19 @@ mod tests {
         let slot = |steps| SlotOutcome { steps, floor: 1, q_halt: None, q_continue: None };
         assert!(!halts(&policy, slot(1)));
         assert!(halts(&policy, slot(2)));
+    }
+
+    #[test]
+    fn inference_has_a_limit_of_its_own_and_listens_if_told_to() {
+        let infer = |segments, halt| Infer { segments, halt, rollouts: None };
+        for policy in [Q_LEARNING, BCE] {
+            let sure = |steps| slot(steps, 9, 1.0, 0.0);
+            assert!(stops(&policy, &infer(6, true), sure(1)), "no floor holds it back");
+            assert!(!stops(&policy, &infer(6, false), sure(1)));
+            let doubtful = |steps| slot(steps, 1, -1.0, 0.0);
+            assert!(!stops(&policy, &infer(6, true), doubtful(5)), "the limit of training is no limit");
+            assert!(stops(&policy, &infer(6, true), doubtful(6)));
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod evaluate;
 pub mod explore;
 pub mod halting;
 mod hash;
+mod infer;
 pub mod init;
 pub mod metrics;
 pub mod refill;

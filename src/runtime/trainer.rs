@@ -9,6 +9,7 @@ use super::error::{RuntimeError, check_fits};
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
 use super::explore::draw_floors;
 use super::halting::{SlotOutcome, halts, is_last};
+use super::infer;
 use super::init::initialize;
 use super::metrics::Metrics;
 use super::refill::{mask, refill};
@@ -107,7 +108,7 @@ impl Trainer {
         let loader = TrainLoader::new(data, augment.clone(), seed)?;
         let mut session = Session::new(parts.threads)?;
         session.load(PROGRAM, parts.train)?;
-        session.load(evaluate::PROGRAM, parts.evaluate)?;
+        session.load(infer::PROGRAM, parts.evaluate)?;
         let parameters = parameters(&model, puzzle_rows);
         initialize(&mut session, &parameters, seed);
         let batch = slots::slots(&session, SCOPE);
@@ -181,18 +182,10 @@ impl Trainer {
     }
 
     fn decide_halting(&self, floors: &[u32]) -> Vec<bool> {
-        let optional = |name: String| self.session.has(&name).then(|| self.session.f32(&name));
-        let (q_halt, q_continue) = (optional(SCOPE.q_halt()), optional(SCOPE.q_continue()));
-        (0..self.steps.len())
-            .map(|slot| {
-                let outcome = SlotOutcome {
-                    steps: self.steps[slot],
-                    floor: floors[slot],
-                    q_halt: q_halt.map(|q| q[slot]),
-                    q_continue: q_continue.map(|q| q[slot]),
-                };
-                halts(&self.model.halt, outcome)
-            })
+        slots::outcomes(&self.session, SCOPE, &self.steps)
+            .into_iter()
+            .zip(floors)
+            .map(|(outcome, &floor)| halts(&self.model.halt, SlotOutcome { floor, ..outcome }))
             .collect()
     }
 
@@ -200,7 +193,7 @@ impl Trainer {
         self.model.train.as_ref().expect("checked when the trainer was made")
     }
 
-    /// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+    /// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
     ///
     /// Training is not disturbed. Rows of padding drop out. `observe` is called after every batch and may
     /// stop the evaluation, which then gives `None`.
@@ -217,12 +210,12 @@ impl Trainer {
         evaluate::evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
     }
 
-    /// Begins to solve questions with the evaluation program, at most as many as it has rows.
+    /// Solves questions with the evaluation program, at most as many as it has rows.
     ///
     /// # Errors
     ///
     /// Returns an error if a question does not fit the model, or there are too many.
-    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving<'_>, RuntimeError> {
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving, RuntimeError> {
         Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 

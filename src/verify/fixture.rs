@@ -400,6 +400,7 @@ fn build(config: &Config) -> Result<Model, String> {
         token_head: TokenHead { state: high },
         q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
         halt,
+        infer: None,
         train: Some(train),
     })
 }
