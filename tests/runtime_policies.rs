@@ -61,7 +61,7 @@ impl Fixture {
         if model["no_ACT_continue"].as_bool() == Some(true) {
             Halt::Bce { max_segments, explore: 0.0 }
         } else {
-            Halt::QLearning { max_segments, explore: 0.0 }
+            Halt::QLearning { max_segments, explore: 0.0, target: hrmc::ir::QTarget::Bootstrap }
         }
     }
 }

@@ -106,8 +106,10 @@ pub static OUTPUT: Key = choice("outputs", &[word("halt"), word("continue")]);
 pub static HALT: Key =
     choice("halt", &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED)]);
 
-static Q_LEARNING: Group =
-    group("`q_learning`", &[key("max_segments"), key("explore"), choice("target", &[word("bootstrap")])]);
+static Q_LEARNING: Group = group(
+    "`q_learning`",
+    &[key("max_segments"), key("explore"), choice("target", &[word("bootstrap"), word("none")])],
+);
 static BCE: Group = group("`bce`", &[key("max_segments"), key("explore")]);
 static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positional: Some("segments") };
 

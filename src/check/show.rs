@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::keys::RESERVED;
 use crate::ir::{
     Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Operand, Optimizer, Precision, QOutputs,
-    ScheduleShape, Step, Train, Update,
+    QTarget, ScheduleShape, Step, Train, Update,
 };
 use crate::span::Source;
 use crate::syntax::{format as canonical, quote};
@@ -85,9 +85,13 @@ impl Show<'_> {
         }
         self.line("");
         self.line(match &model.halt {
-            Halt::QLearning { max_segments, explore } => {
+            Halt::QLearning { max_segments, explore, target } => {
                 let (max_segments, explore) = (whole(*max_segments), real(*explore));
-                format!("halt q_learning {{ max_segments = {max_segments}, explore = {explore}, target = bootstrap }}")
+                let target = match target {
+                    QTarget::Bootstrap => "bootstrap",
+                    QTarget::None => "none",
+                };
+                format!("halt q_learning {{ max_segments = {max_segments}, explore = {explore}, target = {target} }}")
             }
             Halt::Bce { max_segments, explore } => {
                 let (max_segments, explore) = (whole(*max_segments), real(*explore));
@@ -322,12 +326,20 @@ mod tests {
     fn halting() -> impl Strategy<Value = (ir::Halt, Option<ir::QOutputs>)> {
         prop_oneof![
             (1usize..40, 0.0f32..=1.0).prop_map(|(max_segments, explore)| {
-                (ir::Halt::QLearning { max_segments, explore }, Some(ir::QOutputs::HaltContinue))
+                let target = ir::QTarget::Bootstrap;
+                (ir::Halt::QLearning { max_segments, explore, target }, Some(ir::QOutputs::HaltContinue))
             }),
-            (1usize..40, 0.0f32..=1.0, any::<bool>()).prop_map(|(max_segments, explore, both)| {
-                let outputs = if both { ir::QOutputs::HaltContinue } else { ir::QOutputs::Halt };
-                (ir::Halt::Bce { max_segments, explore }, Some(outputs))
-            }),
+            (1usize..40, 0.0f32..=1.0, any::<bool>(), any::<bool>()).prop_map(
+                |(max_segments, explore, both, bce)| {
+                    let outputs = if both { ir::QOutputs::HaltContinue } else { ir::QOutputs::Halt };
+                    let target = ir::QTarget::None;
+                    let halt = match bce {
+                        true => ir::Halt::Bce { max_segments, explore },
+                        false => ir::Halt::QLearning { max_segments, explore, target },
+                    };
+                    (halt, Some(outputs))
+                }
+            ),
             (1usize..40).prop_map(|segments| (ir::Halt::Fixed { segments }, None)),
         ]
     }

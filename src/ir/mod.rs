@@ -237,12 +237,15 @@ pub enum QOutputs {
 /// When a row stops being refined.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Halt {
-    /// Halts when `q_halt > q_continue`; both are trained.
+    /// Halts when `q_halt > q_continue`, or `q_halt > 0` where `q_continue` has no target; what has a target is
+    /// trained.
     QLearning {
         /// Largest number of segments, `M`.
         max_segments: usize,
         /// Probability of a random minimum number of segments.
         explore: f32,
+        /// What `q_continue` is trained towards.
+        target: QTarget,
     },
     /// Halts when `q_halt > 0`; only `q_halt` is trained.
     Bce {
@@ -256,6 +259,15 @@ pub enum Halt {
         /// Number of segments, `M`.
         segments: usize,
     },
+}
+
+/// Target of `q_continue`; that of `q_halt` is whether every counted token is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QTarget {
+    /// The sigmoid of `q_halt` of a further segment at the last segment, else of its larger Q value.
+    Bootstrap,
+    /// Nothing: no further segment is run, and `q_continue` is neither trained nor read.
+    None,
 }
 
 impl Halt {
@@ -500,8 +512,8 @@ pub(crate) mod testing {
     //! Small models for the tests of the stages that work on them.
 
     use super::{
-        Block, Gradient, Halt, Mixing, Model, Network, NetworkId, Normal, Operand, QHead, QOutputs, Repeat,
-        State, StateId, Step, TokenHead, Tokens, Update,
+        Block, Gradient, Halt, Mixing, Model, Network, NetworkId, Normal, Operand, QHead, QOutputs, QTarget,
+        Repeat, State, StateId, Step, TokenHead, Tokens, Update,
     };
 
     /// Returns a model with the states `z_low` and `z_high`, the networks `low` and `high`, width 8 and 4 tokens.
@@ -538,7 +550,7 @@ pub(crate) mod testing {
                 bias: -5.0,
                 outputs: QOutputs::HaltContinue,
             }),
-            halt: Halt::QLearning { max_segments: 2, explore: 0.5 },
+            halt: Halt::QLearning { max_segments: 2, explore: 0.5, target: QTarget::Bootstrap },
             infer: None,
             train: None,
         }

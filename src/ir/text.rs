@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::{
     Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network, Operand, Optimizer,
-    Precision, QOutputs, Repeat, ScheduleShape, Step, Train, Update, unroll,
+    Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train, Update, unroll,
 };
 
 /// Returns the text form of `model`.
@@ -215,8 +215,12 @@ fn mixing(mixing: &Mixing, hidden: usize, positions: usize) -> String {
 
 fn halt(halt: &Halt) -> String {
     match halt {
-        Halt::QLearning { max_segments, explore } => {
-            format!("halt q_learning after at most {max_segments} segments, explore = {explore:?}")
+        Halt::QLearning { max_segments, explore, target } => {
+            let target = match target {
+                QTarget::Bootstrap => "",
+                QTarget::None => ", target = none",
+            };
+            format!("halt q_learning after at most {max_segments} segments, explore = {explore:?}{target}")
         }
         Halt::Bce { max_segments, explore } => {
             format!("halt bce after at most {max_segments} segments, explore = {explore:?}")

@@ -21,8 +21,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Data, Gradient, Halt, Length, Mixing, Model, Operand, Optimizer, QOutputs, Repeat, StateId, Step, Train,
-    unroll,
+    Data, Gradient, Halt, Length, Mixing, Model, Operand, Optimizer, QOutputs, QTarget, Repeat, StateId,
+    Step, Train, unroll,
 };
 
 /// A broken rule; always a fault of hrmc, never of the user.
@@ -213,11 +213,11 @@ impl Rules {
         self.require(model.max_segments() >= 1, || "a row runs no segment".to_string());
         let outputs = model.q_head.as_ref().map(|q_head| q_head.outputs);
         let fits = match model.halt {
-            Halt::QLearning { explore, .. } => {
+            Halt::QLearning { explore, target: QTarget::Bootstrap, .. } => {
                 self.share(explore, "explore");
                 outputs == Some(QOutputs::HaltContinue)
             }
-            Halt::Bce { explore, .. } => {
+            Halt::QLearning { explore, target: QTarget::None, .. } | Halt::Bce { explore, .. } => {
                 self.share(explore, "explore");
                 outputs.is_some()
             }
@@ -383,7 +383,7 @@ mod tests {
                 }),
             ),
             (
-                "QLearning { max_segments: 2, explore: 0.5 } does not fit the outputs Some(Halt)",
+                "QLearning { max_segments: 2, explore: 0.5, target: Bootstrap } does not fit the outputs Some(Halt)",
                 broken(|model| {
                     model.q_head.as_mut().expect("the example has one").outputs = QOutputs::Halt;
                 }),

@@ -19,7 +19,7 @@ use crate::graph::ops::{
     Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
-use crate::ir::{Halt, Loss, Model, Optimizer, Train};
+use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
 use crate::optim::{self, Rule, Slots, StepNames};
 
 use heads::QValues;
@@ -188,7 +188,9 @@ impl Lowering<'_> {
     /// this segment, else of the larger of its Q values.
     fn target(&mut self, x: Value, states: &[Value]) -> Option<Value> {
         // A row of a single segment never goes on, so there is nothing to learn about going on.
-        let Halt::QLearning { max_segments: 2.., .. } = self.model.halt else { return None };
+        let Halt::QLearning { max_segments: 2.., target: QTarget::Bootstrap, .. } = self.model.halt else {
+            return None;
+        };
         self.graph.set_phase(Phase::Target);
         let x = self.graph.add1(Detach.into(), &[x]);
         let next = self.segment(x, states.to_vec(), Flow::Detached);

@@ -1,6 +1,6 @@
 //! When a row stops being refined.
 
-use crate::ir::{Halt, Infer};
+use crate::ir::{Halt, Infer, QTarget};
 
 /// What decides whether a slot halts after a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,7 +17,7 @@ pub struct SlotOutcome {
 
 /// Returns whether a slot halts during training.
 ///
-/// `steps >= M`, or `q_halt > q_continue` (`q_halt > 0` under [`Halt::Bce`]) with `steps >= floor`. A Q value
+/// `steps >= M`, or `q_halt > q_continue` (`q_halt > 0` where `q_continue` is not trained) with `steps >= floor`. A Q value
 /// that is not a number never halts a row before the limit.
 ///
 /// # Panics
@@ -41,11 +41,13 @@ pub fn stops(policy: &Halt, infer: &Infer, slot: SlotOutcome) -> bool {
 fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
     match policy {
         Halt::Fixed { .. } => false,
-        Halt::QLearning { .. } => {
+        Halt::QLearning { target: QTarget::Bootstrap, .. } => {
             let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");
             slot.q_halt.expect("q-learning predicts `q_halt`") > q_continue
         }
-        Halt::Bce { .. } => slot.q_halt.expect("bce predicts `q_halt`") > 0.0,
+        Halt::QLearning { target: QTarget::None, .. } | Halt::Bce { .. } => {
+            slot.q_halt.expect("the policy predicts `q_halt`") > 0.0
+        }
     }
 }
 
@@ -58,7 +60,7 @@ pub fn is_last(policy: &Halt, steps: u32) -> bool {
 mod tests {
     use super::*;
 
-    const Q_LEARNING: Halt = Halt::QLearning { max_segments: 4, explore: 0.1 };
+    const Q_LEARNING: Halt = Halt::QLearning { max_segments: 4, explore: 0.1, target: QTarget::Bootstrap };
     const BCE: Halt = Halt::Bce { max_segments: 4, explore: 0.1 };
 
     fn slot(steps: u32, floor: u32, q_halt: f32, q_continue: f32) -> SlotOutcome {
@@ -70,6 +72,13 @@ mod tests {
         assert!(halts(&Q_LEARNING, slot(1, 1, -1.0, -2.0)));
         assert!(!halts(&Q_LEARNING, slot(1, 1, -2.0, -1.0)));
         assert!(!halts(&Q_LEARNING, slot(1, 1, -5.0, -5.0)), "equal values go on");
+    }
+
+    #[test]
+    fn q_learning_without_a_target_halts_above_zero() {
+        let policy = Halt::QLearning { max_segments: 4, explore: 0.1, target: QTarget::None };
+        assert!(halts(&policy, slot(1, 1, 0.1, 0.5)), "`q_continue` is not read");
+        assert!(!halts(&policy, slot(1, 1, -0.1, -0.5)));
     }
 
     #[test]
@@ -119,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_single_segment_is_always_the_last() {
-        let policy = Halt::QLearning { max_segments: 1, explore: 0.0 };
+        let policy = Halt::QLearning { max_segments: 1, explore: 0.0, target: QTarget::Bootstrap };
         assert!(halts(&policy, slot(1, 1, -2.0, -1.0)));
     }
 

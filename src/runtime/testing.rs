@@ -9,8 +9,8 @@ use crate::data::{
 };
 use crate::ir::{
     Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
-    Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape,
-    SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
+    Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
+    ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
 use crate::lower::{Options, Program, lower};
 use crate::passes::optimize;
@@ -82,7 +82,7 @@ pub fn model() -> Model {
         gradient: Gradient::OneStep,
         token_head: TokenHead { state: high },
         q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
-        halt: Halt::QLearning { max_segments: 3, explore: 0.3 },
+        halt: Halt::QLearning { max_segments: 3, explore: 0.3, target: QTarget::Bootstrap },
         infer: None,
         train: Some(train()),
     }

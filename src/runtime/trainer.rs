@@ -316,8 +316,8 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Halt;
-    use crate::lower::{Options, Program};
+    use crate::ir::{Halt, QTarget};
+    use crate::lower::{Options, Program, lower};
     use crate::runtime::testing;
 
     fn whole(_: EvaluationProgress) -> ControlFlow<()> {
@@ -432,6 +432,22 @@ mod tests {
         let report = trainer.step();
         assert_eq!(report.metrics.continue_loss, None);
         assert!(report.metrics.halt_loss.is_some());
+    }
+
+    #[test]
+    fn without_a_target_no_further_segment_is_run() {
+        let step = |target| {
+            let mut model = testing::model();
+            model.halt = Halt::QLearning { max_segments: 2, explore: 0.5, target };
+            let train = lower(&model, Program::Train, Options { batch: 4, puzzle_rows: 1 });
+            let mut trainer = testing::trainer_of(model, 1);
+            (train.operators(), trainer.step().metrics)
+        };
+        let (whole, bootstrapped) = step(QTarget::Bootstrap);
+        let (less, plain) = step(QTarget::None);
+        assert!(less < whole);
+        assert!(bootstrapped.continue_loss.is_some());
+        assert_eq!(plain, Metrics { continue_loss: None, ..bootstrapped });
     }
 
     #[test]
