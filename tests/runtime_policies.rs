@@ -104,6 +104,7 @@ fn follows_the_record(name: &str) {
                     floor: NO_FLOOR,
                     q_halt: Some(q_halt[slot]),
                     q_continue: Some(q_continue[slot]),
+                    residual: None,
                 };
                 halts(&policy, outcome)
             })

@@ -105,11 +105,22 @@ impl<'a> Context<'a> {
         if word == "fixed" {
             let segments = self.whole(&settings, "segments", 1..=LARGEST);
             if let Some(predict) = outline.predict_q {
-                self.report(q_without_use(predict.what.span, policy.span));
+                self.report(q_without_use(predict.what.span, word, policy.span));
             }
             return Some((ir::Halt::Fixed { segments: segments? }, None));
         }
         let max_segments = self.whole(&settings, "max_segments", 1..=LARGEST);
+        if word == "residual" {
+            let eps = self.real(&settings, "eps", Reals::Positive);
+            // Inference may run more segments than training does.
+            if max_segments == Some(1) && eps.is_some() && outline.infer.is_none() {
+                self.report(nothing_to_settle(settings.span("eps"), settings.span("max_segments")));
+            }
+            if let Some(predict) = outline.predict_q {
+                self.report(q_without_use(predict.what.span, word, policy.span));
+            }
+            return Some((ir::Halt::Residual { eps: eps?, max_segments: max_segments? }, None));
+        }
         let explore = self.real_or(&settings, "explore", Reals::Share, 0.0);
         if let (Some(1), Some(explore)) = (max_segments, explore)
             && explore > 0.0
@@ -174,10 +185,10 @@ fn no_outputs(span: Span) -> Diagnostic {
         .label("expected `(halt, continue)` or `halt`")
 }
 
-fn q_without_use(span: Span, policy: Span) -> Diagnostic {
+fn q_without_use(span: Span, word: &str, policy: Span) -> Diagnostic {
     Diagnostic::error(Code::QOutputsMismatch, span, "nothing reads the Q values of this model")
         .label("predicted here")
-        .secondary(policy, "`fixed` reads no Q values")
+        .secondary(policy, format!("`{word}` reads no Q values"))
         .help("remove `predict q`, or choose another halting policy")
 }
 
@@ -200,7 +211,14 @@ fn q_continue_missing(span: Span, policy: Span) -> Diagnostic {
     )
     .label("has `halt` alone")
     .secondary(policy, "compares `halt` with `continue`")
-    .help("write `outputs = (halt, continue)`, or `target = none` behind `q_learning`")
+    .help("write `outputs = (halt, continue)`, or set `target = none`")
+}
+
+fn nothing_to_settle(span: Span, max_segments: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, "`eps` has no effect with one segment")
+        .label("has no effect")
+        .secondary(max_segments, "nothing is left to stop after the first segment")
+        .help("write `halt fixed(1)`, or allow more segments")
 }
 
 fn nothing_to_explore(span: Span, max_segments: Span) -> Diagnostic {

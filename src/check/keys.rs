@@ -103,14 +103,17 @@ static PREDICT_Q: Group = group("`predict q`", &[key("outputs"), key("bias")]);
 pub static OUTPUT: Key = choice("outputs", &[word("halt"), word("continue")]);
 
 /// `halt …`.
-pub static HALT: Key =
-    choice("halt", &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED)]);
+pub static HALT: Key = choice(
+    "halt",
+    &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED), with("residual", &RESIDUAL)],
+);
 
 static Q_LEARNING: Group = group(
     "`q_learning`",
     &[key("max_segments"), key("explore"), choice("target", &[word("bootstrap"), word("none")])],
 );
 static BCE: Group = group("`bce`", &[key("max_segments"), key("explore")]);
+static RESIDUAL: Group = group("`residual`", &[key("eps"), key("max_segments")]);
 static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positional: Some("segments") };
 
 /// `infer { … }`.

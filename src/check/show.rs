@@ -98,6 +98,10 @@ impl Show<'_> {
                 format!("halt bce {{ max_segments = {max_segments}, explore = {explore} }}")
             }
             Halt::Fixed { segments } => format!("halt fixed(segments = {})", whole(*segments)),
+            Halt::Residual { eps, max_segments } => {
+                let (eps, max_segments) = (real(*eps), whole(*max_segments));
+                format!("halt residual {{ eps = {eps}, max_segments = {max_segments} }}")
+            }
         });
         if let Some(infer) = &model.infer {
             let rollouts = infer.rollouts.map_or(String::new(), |rollouts| {
@@ -341,6 +345,8 @@ mod tests {
                 }
             ),
             (1usize..40).prop_map(|segments| (ir::Halt::Fixed { segments }, None)),
+            (1e-9f32..10.0, 1usize..40)
+                .prop_map(|(eps, max_segments)| (ir::Halt::Residual { eps, max_segments }, None)),
         ]
     }
 

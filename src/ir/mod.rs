@@ -259,6 +259,14 @@ pub enum Halt {
         /// Number of segments, `M`.
         segments: usize,
     },
+    /// Halts when the state `z` that the tokens are predicted from has settled, all positions together: after the
+    /// second segment or a later one, when `rms(z - z') / rms(z') < eps` with `z'` its value a segment before.
+    Residual {
+        /// Largest distance of a state that has settled.
+        eps: f32,
+        /// Largest number of segments, `M`.
+        max_segments: usize,
+    },
 }
 
 /// Target of `q_continue`; that of `q_halt` is whether every counted token is right.
@@ -274,7 +282,9 @@ impl Halt {
     /// Returns the largest number of segments `M` a row may take.
     pub fn max_segments(&self) -> usize {
         match *self {
-            Halt::QLearning { max_segments, .. } | Halt::Bce { max_segments, .. } => max_segments,
+            Halt::QLearning { max_segments, .. }
+            | Halt::Bce { max_segments, .. }
+            | Halt::Residual { max_segments, .. } => max_segments,
             Halt::Fixed { segments } => segments,
         }
     }

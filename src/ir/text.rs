@@ -226,6 +226,9 @@ fn halt(halt: &Halt) -> String {
             format!("halt bce after at most {max_segments} segments, explore = {explore:?}")
         }
         Halt::Fixed { segments } => format!("halt fixed after {segments} segments"),
+        Halt::Residual { eps, max_segments } => {
+            format!("halt residual below {eps:?}, after at most {max_segments} segments")
+        }
     }
 }
 

@@ -222,6 +222,10 @@ impl Rules {
                 outputs.is_some()
             }
             Halt::Fixed { .. } => outputs.is_none(),
+            Halt::Residual { eps, .. } => {
+                self.positive(eps, "eps of a residual");
+                outputs.is_none()
+            }
         };
         self.require(fits, || format!("{:?} does not fit the outputs {outputs:?}", model.halt));
     }
@@ -399,6 +403,13 @@ mod tests {
                 "the Q head reads position 4 of 4",
                 broken(|model| {
                     model.q_head.as_mut().expect("the example has one").position = 4;
+                }),
+            ),
+            (
+                "eps of a residual must be above 0, found 0",
+                broken(|model| {
+                    model.halt = Halt::Residual { eps: 0.0, max_segments: 2 };
+                    model.q_head = None;
                 }),
             ),
             (

@@ -19,7 +19,7 @@ const LEAST_FLOOR: usize = 2;
 pub fn draw_floors(policy: &Halt, slots: usize, stream: &mut Stream) -> Vec<u32> {
     let explore = match *policy {
         Halt::QLearning { explore, .. } | Halt::Bce { explore, .. } => f64::from(explore),
-        Halt::Fixed { .. } => 0.0,
+        Halt::Fixed { .. } | Halt::Residual { .. } => 0.0,
     };
     let most = policy.max_segments();
     if explore <= 0.0 || most < LEAST_FLOOR {
@@ -50,6 +50,7 @@ mod tests {
             Halt::QLearning { max_segments: 16, explore: 0.0, target: QTarget::Bootstrap },
             Halt::Bce { max_segments: 1, explore: 0.5 },
             Halt::Fixed { segments: 16 },
+            Halt::Residual { eps: 0.1, max_segments: 16 },
         ];
         for policy in policies {
             let mut stream = stream();

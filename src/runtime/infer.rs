@@ -208,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_stop_once_their_state_has_settled() {
+        let mean_segments = |eps, halt| {
+            let mut model = testing::model();
+            model.halt = Halt::Residual { eps, max_segments: 3 };
+            model.q_head = None;
+            model.infer = Some(Infer { segments: 5, halt, rollouts: None });
+            let evaluation = evaluate(&mut testing::evaluator_of(model, 4));
+            evaluation.metrics.means().mean_segments.expect("rows were evaluated")
+        };
+        assert_eq!(mean_segments(1e3, true), 2.0);
+        assert_eq!(mean_segments(1e3, false), 5.0);
+        assert_eq!(mean_segments(1e-9, true), 5.0);
+    }
+
+    #[test]
     fn no_segment_is_run_for_a_batch_that_has_stopped() {
         let infer = Infer { segments: 100, halt: true, rollouts: None };
         let mut evaluator = evaluator(Some(infer), 4);

@@ -63,11 +63,13 @@ pub(super) fn results<'a>(
 pub(super) fn outcomes(session: &Session, scope: Scope, steps: &[u32]) -> Vec<SlotOutcome> {
     let optional = |name: String| session.has(&name).then(|| session.f32(&name));
     let (q_halt, q_continue) = (optional(scope.q_halt()), optional(scope.q_continue()));
+    let residual = optional(scope.residual());
     let outcome = |(slot, &steps): (usize, &u32)| SlotOutcome {
         steps,
         floor: NO_FLOOR,
         q_halt: q_halt.map(|q| q[slot]),
         q_continue: q_continue.map(|q| q[slot]),
+        residual: residual.map(|residual| residual[slot]),
     };
     steps.iter().enumerate().map(outcome).collect()
 }

@@ -435,6 +435,53 @@ mod tests {
     }
 
     #[test]
+    fn rows_halt_in_training_once_their_state_has_settled() {
+        let segments = |eps: f32| {
+            let mut model = testing::model();
+            model.halt = Halt::Residual { eps, max_segments: 6 };
+            model.q_head = None;
+            let mut trainer = testing::trainer_of(model, 1);
+            let mut halted_at = Vec::new();
+            for _ in 0..24 {
+                trainer.step();
+                let residual = trainer.session.f32(&SCOPE.residual());
+                for (slot, &residual) in residual.iter().enumerate() {
+                    let settled = trainer.steps[slot] >= 2 && residual < eps;
+                    assert_eq!(trainer.halted[slot], settled || trainer.steps[slot] == 6);
+                    halted_at.extend(trainer.halted[slot].then_some(trainer.steps[slot]));
+                }
+            }
+            halted_at
+        };
+        assert!(segments(1e3).iter().all(|&steps| steps == 2), "everything is settled");
+        assert!(segments(1e-9).iter().all(|&steps| steps == 6), "nothing is");
+    }
+
+    #[test]
+    fn the_residual_is_how_far_the_answer_state_moved() {
+        let mut model = testing::model();
+        model.halt = Halt::Residual { eps: 1e-9, max_segments: 6 };
+        model.q_head = None;
+        let mut trainer = testing::trainer_of(model, 1);
+        trainer.step();
+        let state = |trainer: &Trainer| trainer.session.f32(&SCOPE.carry("z_high")).to_vec();
+        let before = state(&trainer);
+        trainer.step();
+        let after = state(&trainer);
+        let row = after.len() / trainer.batch();
+        for slot in 0..trainer.batch() {
+            let range = slot * row..(slot + 1) * row;
+            let square = |x: f32| f64::from(x) * f64::from(x);
+            let moved: f64 =
+                after[range.clone()].iter().zip(&before[range.clone()]).map(|(a, b)| square(a - b)).sum();
+            let size: f64 = before[range].iter().map(|&z| square(z)).sum();
+            let found = f64::from(trainer.session.f32(&SCOPE.residual())[slot]);
+            // Relative; rounding of f32 elements is far below.
+            assert!((found / (moved / size).sqrt() - 1.0).abs() < 1e-5, "{found}");
+        }
+    }
+
+    #[test]
     fn without_a_target_no_further_segment_is_run() {
         let step = |target| {
             let mut model = testing::model();
