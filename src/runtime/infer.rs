@@ -111,7 +111,12 @@ fn write_noisy_states(
         let part = (first + row) as u64 * rollouts.count as u64 + rollout as u64;
         let mut stream = Stream::new(seed, ROLLOUT, part);
         for state in &model.states {
-            let init = session.f32(&names::parameter(&state_init(&state.stored_as))).to_vec();
+            let init = names::parameter(&state_init(&state.stored_as));
+            // A state that is updated before it is read has no initial value to speak of.
+            if !session.has(&init) {
+                continue;
+            }
+            let init = session.f32(&init).to_vec();
             let noise = standard_normal(elements, &mut stream);
             let carry = &mut session.f32_mut(&SCOPE.carry(&state.name))[row * elements..(row + 1) * elements];
             for (index, (z, noise)) in carry.iter_mut().zip(noise).enumerate() {
