@@ -162,6 +162,6 @@ pub static UNITS: &[&str] = &["epochs", "steps"];
 
 /// Names no spec may give, since they mean something already.
 pub static RESERVED: &[&str] = &[
-    "x", "q", "true", "false", "model", "train", "let", "tokens", "puzzles", "block", "network", "state",
-    "segment", "repeat", "gradient", "predict", "from", "halt",
+    "x", "q", "true", "false", "base", "without", "model", "train", "let", "tokens", "puzzles", "block",
+    "network", "state", "segment", "repeat", "gradient", "predict", "from", "halt",
 ];

@@ -93,14 +93,16 @@ impl Reader<'_> {
                     }
                 }
                 Item::Train(train) => self.entries("train", &train.entries),
+                // `show` prints a spec over its base.
+                Item::Base(_) => {}
             }
         }
     }
 
     fn statement(&mut self, statement: &StatementKind, span: Span, blocks: &[&Section]) {
         match statement {
-            // `show` computes every `let`, and blocks stand where they are used.
-            StatementKind::Let(_) | StatementKind::Block(_) => {}
+            // `show` computes every `let` and takes away what is to go, and blocks stand where they are used.
+            StatementKind::Let(_) | StatementKind::Block(_) | StatementKind::Without(_) => {}
             StatementKind::Network(network) => {
                 let path = format!("model.{}", network.name.text);
                 let ExprKind::Binary(product) = &network.value.kind else {

@@ -3,8 +3,8 @@ if exists("b:current_syntax")
   finish
 endif
 
-syntax keyword hrmKeyword model train let tokens puzzles block network state segment repeat gradient predict
-syntax keyword hrmKeyword from halt
+syntax keyword hrmKeyword base without model train let tokens puzzles block network state segment repeat
+syntax keyword hrmKeyword gradient predict from halt
 syntax keyword hrmKey augment batch betas bias data ema epochs eps eval_every expansion explore givens heads
 syntax keyword hrmKey hidden loss lr max_segments min_path min_ratio mixing mlp multiple_of norm optimizer
 syntax keyword hrmKey outputs positions precision schedule seed segments size std steps target test theta
