@@ -217,7 +217,9 @@ fn fill(session: &mut Session, model: &Model, scope: Scope) {
             *value = (index as i32 * 7 + 3) % vocab;
         }
     }
-    session.f32_mut(&scope.reset()).fill(1.0);
+    if session.has(&scope.reset()) {
+        session.f32_mut(&scope.reset()).fill(1.0);
+    }
 }
 
 fn profile_kernels(

@@ -17,7 +17,7 @@ pub(super) struct SlotRow<'a> {
 
 /// Returns the slots `B` of the program with this scope.
 pub(super) fn slots(session: &Session, scope: Scope) -> usize {
-    session.f32(&scope.reset()).len()
+    session.f32(&scope.token_loss()).len()
 }
 
 /// Puts a row into a slot.
@@ -34,7 +34,10 @@ pub(super) fn put(session: &mut Session, scope: Scope, slot: usize, row: SlotRow
 
 /// Says which slots begin a row, as ones and zeros `[B]`.
 pub(super) fn set_reset(session: &mut Session, scope: Scope, mask: &[f32]) {
-    session.f32_mut(&scope.reset()).copy_from_slice(mask);
+    // A model that never reads a state before it updates it has nothing to reset.
+    if session.has(&scope.reset()) {
+        session.f32_mut(&scope.reset()).copy_from_slice(mask);
+    }
 }
 
 /// Returns the results of the segment that just ran.
