@@ -1,12 +1,12 @@
 //! A language server: what an editor asks about a spec while it is typed.
 //!
-//! [`serve_stdio`] speaks the Language Server Protocol over standard input and output. It reports problems after
-//! every edit, explains the word under the pointer ([`hover`]), says what may be typed ([`complete`]), finds
-//! where a name is given ([`names`]), lists the names of a file and lays it out.
+//! [[`serve_stdio`]] speaks the Language Server Protocol over standard input and output. It reports problems after
+//! every edit, explains the word under the pointer (`hover`), says what may be typed (`complete`), finds
+//! where a name is given (`names`), lists the names of a file and lays it out.
 //!
-//! Diagnostics and figures come from the checker. Everything else goes by words and braces ([`place`]), since a
+//! Diagnostics and figures come from the checker. Everything else goes by words and braces (`place`), since a
 //! text that is being typed seldom has a syntax tree, and by two tables that belong to the language: its keys,
-//! and the rows of its reference ([`reference`]). The server holds no state but the open texts, and reads no file
+//! and the rows of its reference (`reference`). The server holds no state but the open texts, and reads no file
 //! but the bases of specs, which it prefers to take from the open texts as well.
 
 mod address;
