@@ -173,6 +173,30 @@ fn a_typed_puzzle_is_solved_and_drawn() {
 }
 
 #[test]
+fn the_spec_says_how_answers_are_sought() {
+    let place = tiny();
+    place.write("puzzle.txt", "1 2 . .\n3 4 . .\n. . 4 3\n. . 2 1\n");
+    let segments = |infer: &str, runs: &str| {
+        place.succeed(&format!("run tiny.hrm --train --steps 2 --runs {runs} {infer}"));
+        let evaluated = json(&place.succeed(&format!("eval {runs}/tiny-001 --json")));
+        let solved = json(&place.succeed(&format!("run {runs}/tiny-001 --puzzle puzzle.txt --json")));
+        let solved_segments = solved["segments"].as_array().expect("it is a list").len();
+        (evaluated["metrics"]["mean_segments"].as_f64().expect("rows were evaluated"), solved_segments)
+    };
+    assert_eq!(segments("", "plain"), (3.0, 3));
+    assert_eq!(segments("--set model.infer.segments=5", "more"), (5.0, 5));
+    let rolled = "--set model.infer.rollouts=2 --set model.infer.noise=0.5";
+    assert_eq!(segments(rolled, "rolled"), (3.0, 3));
+    let said = place.succeed("run rolled/tiny-001 --puzzle puzzle.txt");
+    assert!(said.contains(" of 2 is the surest"), "{said}");
+    // Two steps of training do not overcome this bias, so every row of a `bce` model stops at once.
+    let sure = TINY.replace("halt q_learning", "halt bce").replace("bias = -5", "bias = 9");
+    place.write("tiny.hrm", &sure);
+    assert_eq!(segments("--set model.infer.halt=true", "sure"), (1.0, 1));
+    assert_eq!(segments("--set model.infer.halt=false", "patient"), (3.0, 3));
+}
+
+#[test]
 fn the_newest_run_solves_where_none_is_named() {
     let place = tiny();
     place.write("hrmc.toml", "spec = \"tiny.hrm\"\nruns = \"mine\"\nthreads = 1\n");

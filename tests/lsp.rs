@@ -1,5 +1,6 @@
 //! A scripted editor that talks to `hrmc lsp` over its standard input and output.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -351,7 +352,7 @@ fn completion_offers_what_may_stand_there() {
     let (mut editor, _) = Editor::open(SPEC);
     let head = SPEC.split("  gradient").next().expect("splitting yields a first part");
     for (version, (text, expected)) in (2..).zip([
-        ("", ["model", "train"].as_slice()),
+        ("", ["base", "model", "train"].as_slice()),
         ("model m { tokens { ", &["vocab", "positions"]),
         ("model m { tokens { vocab = 6, po", &["positions"]),
         ("model m { block b { positions = ", &["rope", "learned", "none"]),
@@ -437,6 +438,55 @@ fn formatting_yields_the_canonical_layout() {
     assert_eq!(editor.ask("textDocument/formatting", params.clone()), json!([]), "it is laid out already");
     editor.change(3, "model m {");
     assert_eq!(editor.ask("textDocument/formatting", params), Value::Null, "it does not follow the grammar");
+}
+
+#[test]
+fn a_spec_over_a_base_knows_what_the_base_says() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = |name: &str| {
+        let path = fs::canonicalize(folder.path()).expect("it is there").join(name);
+        format!("file://{}", path.display())
+    };
+    fs::write(folder.path().join("two.hrm"), SPEC).expect("the folder can be written");
+    let text = "base \"two.hrm\"\n\nmodel three {\n  let N = 3\n\n  predict tokens from z_low\n}\n";
+    let uri = file("three.hrm");
+    let mut editor = Editor::start();
+    let document = |uri: &str, version: i64, text: &str| json!({ "textDocument": { "uri": uri, "languageId": "hrm", "version": version, "text": text } });
+    let ask = |editor: &mut Editor, method: &str, (line, character): (u32, u32)| {
+        let position = json!({ "line": line, "character": character });
+        editor.ask(method, json!({ "textDocument": { "uri": uri }, "position": position }))
+    };
+    editor.tell("textDocument/didOpen", document(&uri, 1, text));
+    assert_eq!(editor.next()["params"]["diagnostics"], json!([]));
+
+    let hover = ask(&mut editor, "textDocument/hover", place(text, "z_low", 0));
+    let said = hover["contents"]["value"].as_str().expect("it is text");
+    assert!(said.contains("`[B, 17, 16]`") && said.contains("updated 3 times"), "{said}");
+    let found = ask(&mut editor, "textDocument/definition", place(text, "z_low", 0));
+    let (line, character) = place(SPEC, "z_low", 0);
+    assert_eq!(found["uri"], file("two.hrm"));
+    assert_eq!(found["range"]["start"], json!({ "line": line, "character": character }));
+    let found = ask(&mut editor, "textDocument/definition", (0, 8));
+    assert_eq!(found["uri"], file("two.hrm"), "the path of the base leads to the file");
+    let (line, character) = place(text, "z_low", 0);
+    let offered = ask(&mut editor, "textDocument/completion", (line, character));
+    assert_eq!(offered[0]["label"], "z_low", "states of the base may be read");
+
+    // An open base counts as it stands in the editor.
+    let broken = SPEC.replace("heads = 2", "heads = 3");
+    editor.tell("textDocument/didOpen", document(&file("two.hrm"), 1, &broken));
+    let (first, second) = (editor.next(), editor.next());
+    assert_eq!((&first["params"]["uri"], &second["params"]["uri"]), (&json!(file("two.hrm")), &json!(uri)));
+    let problem = &second["params"]["diagnostics"][0];
+    assert_eq!(problem["range"]["start"], json!({ "line": 0, "character": 5 }), "{problem}");
+    let message = problem["message"].as_str().expect("it is text");
+    assert!(message.contains("two.hrm`: 3 heads do not divide the width 16"), "{message}");
+    assert_eq!(problem["relatedInformation"][0]["location"]["uri"], file("two.hrm"));
+    assert_eq!(
+        first["params"]["diagnostics"][0]["range"],
+        problem["relatedInformation"][0]["location"]["range"]
+    );
+    assert!(editor.shut_down().success());
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Fixture {
         if model["no_ACT_continue"].as_bool() == Some(true) {
             Halt::Bce { max_segments, explore: 0.0 }
         } else {
-            Halt::QLearning { max_segments, explore: 0.0 }
+            Halt::QLearning { max_segments, explore: 0.0, target: hrmc::ir::QTarget::Bootstrap }
         }
     }
 }
@@ -104,6 +104,7 @@ fn follows_the_record(name: &str) {
                     floor: NO_FLOOR,
                     q_halt: Some(q_halt[slot]),
                     q_continue: Some(q_continue[slot]),
+                    residual: None,
                 };
                 halts(&policy, outcome)
             })

@@ -4,7 +4,7 @@ use super::Context;
 use super::outline::Outline;
 use super::reader::{Fields, LARGEST, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::ir::{self, QOutputs, StateId};
+use crate::ir::{self, QOutputs, QTarget, StateId};
 use crate::span::Span;
 use crate::syntax::ast::{Expr, ExprKind, Predict};
 
@@ -105,47 +105,63 @@ impl<'a> Context<'a> {
         if word == "fixed" {
             let segments = self.whole(&settings, "segments", 1..=LARGEST);
             if let Some(predict) = outline.predict_q {
-                self.report(q_without_use(predict.what.span, policy.span));
+                self.report(q_without_use(predict.what.span, word, policy.span));
             }
             return Some((ir::Halt::Fixed { segments: segments? }, None));
         }
         let max_segments = self.whole(&settings, "max_segments", 1..=LARGEST);
+        if word == "residual" {
+            let eps = self.real(&settings, "eps", Reals::Positive);
+            // Inference may run more segments than training does.
+            if max_segments == Some(1) && eps.is_some() && outline.infer.is_none() {
+                self.report(nothing_to_settle(settings.span("eps"), settings.span("max_segments")));
+            }
+            if let Some(predict) = outline.predict_q {
+                self.report(q_without_use(predict.what.span, word, policy.span));
+            }
+            return Some((ir::Halt::Residual { eps: eps?, max_segments: max_segments? }, None));
+        }
         let explore = self.real_or(&settings, "explore", Reals::Share, 0.0);
         if let (Some(1), Some(explore)) = (max_segments, explore)
             && explore > 0.0
         {
             self.report(nothing_to_explore(settings.span("explore"), settings.span("max_segments")));
         }
+        // Only `q_learning` has a target to choose.
+        let target = match word {
+            "q_learning" => match self.choice(&settings, "target", "bootstrap")?.0 {
+                "none" => Some(QTarget::None),
+                _ => Some(QTarget::Bootstrap),
+            },
+            _ => None,
+        };
+        let bootstraps = target == Some(QTarget::Bootstrap);
         let q = match q? {
             Some(q) => q,
             None => {
                 if self.complete && !self.misspelt.contains("predict q") {
-                    self.report(q_missing(word, policy.span, outline));
+                    let outputs = if bootstraps { "(halt, continue)" } else { "halt" };
+                    self.report(q_missing(word, outputs, policy.span, outline));
                 }
                 return None;
             }
         };
-        let q_learning = word == "q_learning";
-        if q_learning {
-            // The one way to build targets; naming it is optional.
-            self.choice(&settings, "target", "bootstrap")?;
-        }
         let outputs = match q.outputs {
-            Some(QOutputs::Halt) if q_learning => {
+            Some(QOutputs::Halt) if bootstraps => {
                 let predict = outline.predict_q.expect("the Q head comes from this statement");
                 let span = predict.entries.as_ref().map_or(predict.what.span, |entries| entries.span);
                 self.report(q_continue_missing(span, policy.span));
                 return None;
             }
             Some(outputs) => outputs,
-            None if q_learning => QOutputs::HaltContinue,
+            None if bootstraps => QOutputs::HaltContinue,
             None => QOutputs::Halt,
         };
         let head = ir::QHead { state: q.state, position: q.position, bias: q.bias, outputs };
         let (max_segments, explore) = (max_segments?, explore?);
-        let halt = match q_learning {
-            true => ir::Halt::QLearning { max_segments, explore },
-            false => ir::Halt::Bce { max_segments, explore },
+        let halt = match target {
+            Some(target) => ir::Halt::QLearning { max_segments, explore, target },
+            None => ir::Halt::Bce { max_segments, explore },
         };
         Some((halt, Some(head)))
     }
@@ -170,16 +186,15 @@ fn no_outputs(span: Span) -> Diagnostic {
         .help("write `outputs = (halt, continue)`")
 }
 
-fn q_without_use(span: Span, policy: Span) -> Diagnostic {
+fn q_without_use(span: Span, word: &str, policy: Span) -> Diagnostic {
     Diagnostic::error(Code::QOutputsMismatch, span, "nothing reads the Q values of this model")
         .label("predicted here")
-        .secondary(policy, "`fixed` reads no Q values")
+        .secondary(policy, format!("`{word}` reads no Q values"))
         .help("remove `predict q`, or choose another halting policy")
 }
 
-fn q_missing(policy: &str, span: Span, outline: &Outline<'_>) -> Diagnostic {
+fn q_missing(policy: &str, outputs: &str, span: Span, outline: &Outline<'_>) -> Diagnostic {
     let state = outline.predict_tokens.map_or("z", |predict| predict.state.text.as_str());
-    let outputs = if policy == "q_learning" { "(halt, continue)" } else { "halt" };
     Diagnostic::error(
         Code::QOutputsMismatch,
         span,
@@ -197,7 +212,14 @@ fn q_continue_missing(span: Span, policy: Span) -> Diagnostic {
     )
     .label("has `halt` alone")
     .secondary(policy, "compares `halt` with `continue`")
-    .help("write `outputs = (halt, continue)`, or use `halt bce`")
+    .help("write `outputs = (halt, continue)`, or set `target = none`")
+}
+
+fn nothing_to_settle(span: Span, max_segments: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, "`eps` has no effect with one segment")
+        .label("has no effect")
+        .secondary(max_segments, "nothing is left to stop after the first segment")
+        .help("write `halt fixed(1)`, or allow more segments")
 }
 
 fn nothing_to_explore(span: Span, max_segments: Span) -> Diagnostic {

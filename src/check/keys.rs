@@ -105,13 +105,24 @@ pub static OUTPUT: Key = choice("outputs", OUTPUTS);
 const OUTPUTS: &[Choice] = &[word("halt"), word("continue")];
 
 /// `halt …`.
-pub static HALT: Key =
-    choice("halt", &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED)]);
+pub static HALT: Key = choice(
+    "halt",
+    &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED), with("residual", &RESIDUAL)],
+);
 
-static Q_LEARNING: Group =
-    group("`q_learning`", &[key("max_segments"), key("explore"), choice("target", &[word("bootstrap")])]);
+static Q_LEARNING: Group = group(
+    "`q_learning`",
+    &[key("max_segments"), key("explore"), choice("target", &[word("bootstrap"), word("none")])],
+);
 static BCE: Group = group("`bce`", &[key("max_segments"), key("explore")]);
+static RESIDUAL: Group = group("`residual`", &[key("eps"), key("max_segments")]);
 static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positional: Some("segments") };
+
+/// `infer { … }`.
+pub static INFER: Group = group(
+    "`infer`",
+    &[key("segments"), choice("halt", &[word("true"), word("false")]), key("rollouts"), key("noise")],
+);
 
 /// `train { … }`.
 pub static TRAIN: Group = group(
@@ -152,7 +163,7 @@ static LINEAR: Group = group("`linear`", &[key("warmup_steps"), key("min_ratio")
 
 /// Words that a list of entries in braces stands behind, each with its keys.
 pub static SECTIONS: &[(&str, &Group)] =
-    &[("tokens", &TOKENS), ("puzzles", &PUZZLES), ("block", &BLOCK), ("train", &TRAIN)];
+    &[("tokens", &TOKENS), ("puzzles", &PUZZLES), ("block", &BLOCK), ("infer", &INFER), ("train", &TRAIN)];
 
 /// Statements that choose among words.
 pub static STATEMENTS: &[&Key] = &[&STATE, &GRADIENT, &PREDICT, &HALT];
@@ -163,5 +174,5 @@ pub static UNITS: &[&str] = &["epochs", "steps"];
 /// Names no spec may give, since they mean something already.
 pub static RESERVED: &[&str] = &[
     "x", "q", "true", "false", "model", "train", "let", "tokens", "puzzles", "block", "network", "state",
-    "segment", "repeat", "gradient", "predict", "from", "halt",
+    "segment", "repeat", "gradient", "predict", "from", "halt", "infer", "base", "without",
 ];

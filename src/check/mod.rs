@@ -10,6 +10,7 @@ mod constant;
 mod dataset;
 mod flow;
 mod heads;
+mod infer;
 pub mod keys;
 mod outline;
 mod overrides;
@@ -169,6 +170,7 @@ impl<'a> Context<'a> {
             self.idle_states(outline, nest, &[token_state, q_state]);
         }
         let halt = self.halt(outline, q);
+        let infer = self.infer(outline, halt.as_ref());
         let gradient = self.gradient(outline, nest.as_ref());
         let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
         if !nest.whole() {
@@ -191,6 +193,7 @@ impl<'a> Context<'a> {
             token_head: ir::TokenHead { state: token_state },
             q_head,
             halt,
+            infer: infer?,
             train: None,
         };
         segment::name_storage(&mut model);

@@ -25,6 +25,7 @@ pub(super) struct Outline<'a> {
     pub(super) predict_tokens: Option<&'a Predict>,
     pub(super) predict_q: Option<&'a Predict>,
     pub(super) halt: Option<&'a Halt>,
+    pub(super) infer: Option<&'a Section>,
 }
 
 /// A state and how it begins.
@@ -72,6 +73,7 @@ impl<'a> Context<'a> {
             predict_tokens: None,
             predict_q: None,
             halt: None,
+            infer: None,
         };
         for statement in &model.statements {
             if let StatementKind::Let(definition) = &statement.kind {
@@ -157,6 +159,7 @@ impl<'a> Context<'a> {
         let slot = match section.name.text.as_str() {
             "tokens" => &mut outline.tokens,
             "puzzles" => &mut outline.puzzles,
+            "infer" => &mut outline.infer,
             other => {
                 self.misspelt.extend(nearest(other, STATEMENT_KEYWORDS.iter().copied()).map(str::to_string));
                 self.report(unknown_statement(&section.name));

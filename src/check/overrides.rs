@@ -94,6 +94,10 @@ fn paths(file: &File) -> Paths {
 fn model_paths(model: &Model, paths: &mut Paths) {
     let end = model.span.end - 1;
     paths.insert("model.gradient".to_string(), Edit::insert(end, "\n  gradient ", "\n"));
+    for key in keys::INFER.keys {
+        let edit = Edit::insert(end, format!("\n  infer {{ {} = ", key.name), " }\n");
+        paths.insert(format!("model.infer.{}", key.name), edit);
+    }
     for statement in &model.statements {
         match &statement.kind {
             StatementKind::Let(definition) | StatementKind::Network(definition) => {
@@ -107,6 +111,7 @@ fn model_paths(model: &Model, paths: &mut Paths) {
                 let group = match section.name.text.as_str() {
                     "tokens" => &keys::TOKENS,
                     "puzzles" => &keys::PUZZLES,
+                    "infer" => &keys::INFER,
                     _ => continue,
                 };
                 entry_paths(
@@ -286,6 +291,15 @@ mod tests {
     fn defaults_are_written_out_where_needed() {
         assert_eq!(train(&["train.seed=7", "train.ema=0.99"]).seed, 7);
         assert_eq!(model(&["model.puzzles.positions=2"]).prefix_positions(), 2);
+        let infer = ["model.infer.halt=true", "model.infer.rollouts=3", "model.infer.noise=0.5"];
+        assert_eq!(
+            model(&infer).infer,
+            Some(ir::Infer {
+                segments: 16,
+                halt: true,
+                rollouts: Some(ir::Rollouts { count: 3, noise: 0.5 }),
+            })
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::keys::RESERVED;
 use crate::ir::{
     Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Operand, Optimizer, Precision, QOutputs,
-    ScheduleShape, Step, Train, Update,
+    QTarget, ScheduleShape, Step, Train, Update,
 };
 use crate::span::Source;
 use crate::syntax::{format as canonical, quote};
@@ -85,16 +85,31 @@ impl Show<'_> {
         }
         self.line("");
         self.line(match &model.halt {
-            Halt::QLearning { max_segments, explore } => {
+            Halt::QLearning { max_segments, explore, target } => {
                 let (max_segments, explore) = (whole(*max_segments), real(*explore));
-                format!("halt q_learning {{ max_segments = {max_segments}, explore = {explore}, target = bootstrap }}")
+                let target = match target {
+                    QTarget::Bootstrap => "bootstrap",
+                    QTarget::None => "none",
+                };
+                format!("halt q_learning {{ max_segments = {max_segments}, explore = {explore}, target = {target} }}")
             }
             Halt::Bce { max_segments, explore } => {
                 let (max_segments, explore) = (whole(*max_segments), real(*explore));
                 format!("halt bce {{ max_segments = {max_segments}, explore = {explore} }}")
             }
             Halt::Fixed { segments } => format!("halt fixed(segments = {})", whole(*segments)),
+            Halt::Residual { eps, max_segments } => {
+                let (eps, max_segments) = (real(*eps), whole(*max_segments));
+                format!("halt residual {{ eps = {eps}, max_segments = {max_segments} }}")
+            }
         });
+        if let Some(infer) = &model.infer {
+            let rollouts = infer.rollouts.map_or(String::new(), |rollouts| {
+                format!(", rollouts = {}, noise = {}", whole(rollouts.count), real(rollouts.noise))
+            });
+            let segments = whole(infer.segments);
+            self.line(format!("infer {{ segments = {segments}, halt = {}{rollouts} }}", infer.halt));
+        }
         self.line("}");
     }
 
@@ -315,14 +330,32 @@ mod tests {
     fn halting() -> impl Strategy<Value = (ir::Halt, Option<ir::QOutputs>)> {
         prop_oneof![
             (1usize..40, 0.0f32..=1.0).prop_map(|(max_segments, explore)| {
-                (ir::Halt::QLearning { max_segments, explore }, Some(ir::QOutputs::HaltContinue))
+                let target = ir::QTarget::Bootstrap;
+                (ir::Halt::QLearning { max_segments, explore, target }, Some(ir::QOutputs::HaltContinue))
             }),
-            (1usize..40, 0.0f32..=1.0, any::<bool>()).prop_map(|(max_segments, explore, both)| {
-                let outputs = if both { ir::QOutputs::HaltContinue } else { ir::QOutputs::Halt };
-                (ir::Halt::Bce { max_segments, explore }, Some(outputs))
-            }),
+            (1usize..40, 0.0f32..=1.0, any::<bool>(), any::<bool>()).prop_map(
+                |(max_segments, explore, both, bce)| {
+                    let outputs = if both { ir::QOutputs::HaltContinue } else { ir::QOutputs::Halt };
+                    let target = ir::QTarget::None;
+                    let halt = match bce {
+                        true => ir::Halt::Bce { max_segments, explore },
+                        false => ir::Halt::QLearning { max_segments, explore, target },
+                    };
+                    (halt, Some(outputs))
+                }
+            ),
             (1usize..40).prop_map(|segments| (ir::Halt::Fixed { segments }, None)),
+            (1e-9f32..10.0, 1usize..40)
+                .prop_map(|(eps, max_segments)| (ir::Halt::Residual { eps, max_segments }, None)),
         ]
+    }
+
+    /// Inference, with as much of what was drawn as the policy allows.
+    fn infer(fixed: bool) -> impl Strategy<Value = ir::Infer> {
+        let rollouts = (2usize..40, 1e-6f32..10.0).prop_map(|(count, noise)| ir::Rollouts { count, noise });
+        (2usize..40, any::<bool>(), option::of(rollouts)).prop_map(move |(segments, halt, rollouts)| {
+            ir::Infer { segments, halt: halt && !fixed, rollouts: rollouts.filter(|_| !fixed) }
+        })
     }
 
     fn length() -> impl Strategy<Value = ir::Length> {
@@ -406,13 +439,16 @@ mod tests {
                     Just(ir::Gradient::Last { count: 1, label: "cycle".to_string() })
                 ];
                 let tokens = (2usize..100, 1usize..2_000);
-                let heads = (0..states, 0..states, -10.0f32..10.0, halting());
+                let halting = halting().prop_flat_map(|(halt, outputs)| {
+                    (Just((halt, outputs)), option::of(infer(outputs.is_none())))
+                });
+                let heads = (0..states, 0..states, -10.0f32..10.0, halting);
                 let train = any::<bool>()
                     .prop_flat_map(|puzzles| train(puzzles).prop_map(move |train| (puzzles, train)));
                 let rest = (heads, option::of(train));
                 (blocks, puzzles, inits, steps(states, networks), gradient, tokens, rest).prop_map(
                     move |(blocks, puzzles, inits, segment, gradient, (vocab, positions), (heads, train))| {
-                        let (token_state, q_state, bias, (halt, outputs)) = heads;
+                        let (token_state, q_state, bias, ((halt, outputs), infer)) = heads;
                         let puzzles = match &train {
                             Some((has_puzzles, _)) => puzzles.or(Some((5, 8))).filter(|_| *has_puzzles),
                             None => puzzles,
@@ -447,6 +483,7 @@ mod tests {
                                 outputs,
                             }),
                             halt,
+                            infer,
                             train: train.map(|(_, train)| train),
                         };
                         segment::name_storage(&mut model);

@@ -59,7 +59,10 @@ pub fn run(
     let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
     let mut lines: Vec<SegmentLine> = Vec::new();
     let mut answer = question.clone();
-    for SolvedSegment { segment, predictions, q_halt } in evaluator.solve(&[asked]).map_err(fail)? {
+    let solving = evaluator.solve(&[asked]).map_err(fail)?;
+    let rollout = solving.rollouts()[0] + 1;
+    let rollouts = trained.model.inference().rollouts.map(|rollouts| rollouts.count);
+    for SolvedSegment { segment, predictions, q_halt } in solving {
         let next = &predictions[0];
         lines.push(SegmentLine {
             segment,
@@ -82,6 +85,8 @@ pub fn run(
             "equals_expected_answer": expected.as_ref() == Some(&answer),
             "settled_in_segment": settled,
             "segments": lines,
+            "rollout": rollout,
+            "rollouts": rollouts.unwrap_or(1),
         }));
     }
     let mut text = picture::side_by_side(kind, &question, &answer);
@@ -95,6 +100,9 @@ pub fn run(
             line.segment,
             counted(line.changed, "cell"),
         ));
+    }
+    if let Some(rollouts) = rollouts {
+        text.push_str(&format!("rollout {rollout} of {rollouts} is the surest\n"));
     }
     text.push_str(picture::verdict(kind, &question, &answer, None));
     text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));

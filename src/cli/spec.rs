@@ -8,10 +8,10 @@ use super::failure::{self, Failure};
 use super::project::Project;
 use super::terminal;
 use crate::check::{self, check};
-use crate::diagnostic::{self, Code, Diagnostic, render};
+use crate::diagnostic::{self, Diagnostic, render};
 use crate::ir;
 use crate::span::Source;
-use crate::syntax::{self, ast, parse};
+use crate::syntax::{self, BaseFile, ast, over_base, parse};
 
 /// Name of the spec that is used where none is given.
 const QUICKSTART_NAME: &str = "quickstart.hrm (built in)";
@@ -81,46 +81,18 @@ pub fn read(path: Option<&Path>, project: &Project) -> Result<Source, Failure> {
     Ok(Source::new(path.display().to_string(), read_text(&path)?))
 }
 
-/// A text with what is wrong with it.
-type Faulty = (Source, Vec<Diagnostic>);
-
-/// Returns a spec over its base, and that over its own; `open` holds the files on the way.
-fn with_base(source: Source, open: &mut Vec<PathBuf>) -> Result<Source, Faulty> {
-    let parsed = parse(&source);
-    let Some(base) = parsed.file.bases().next() else { return Ok(source) };
-    if diagnostic::has_errors(&parsed.diagnostics) {
-        return Err((source, parsed.diagnostics));
-    }
-    let beside = Path::new(&source.name).parent().unwrap_or(Path::new(""));
-    let path = beside.join(&base.path);
-    let refuse =
-        |message: String| vec![Diagnostic::error(Code::Base, base.path_span, message).label("this file")];
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => {
-            let message = format!("cannot read the base `{}`: {}", path.display(), failure::reason(&error));
-            return Err((source, refuse(message)));
-        }
-    };
+/// Reads the base of a spec.
+fn read_base(path: &Path) -> Result<BaseFile, String> {
+    let text = fs::read_to_string(path).map_err(|error| failure::reason(&error))?;
     // A name can be spelled in many ways; what the system calls the file cannot.
-    let identity = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-    if open.contains(&identity) {
-        let message = format!("`{}` is a base of itself", path.display());
-        return Err((source, refuse(message)));
-    }
-    open.push(identity);
-    let under = with_base(Source::new(path.display().to_string(), text), open)?;
-    let parsed = parse(&under);
-    if diagnostic::has_errors(&parsed.diagnostics) {
-        return Err((under, parsed.diagnostics));
-    }
-    syntax::merge_base(&under, &source).map_err(|problems| (source, problems))
+    let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    Ok(BaseFile { text, identity })
 }
 
 /// Puts a spec over its base, applies overrides to it, reads it and checks it.
 pub fn examine(source: Source, overrides: &[String]) -> Examined {
-    let mut open = fs::canonicalize(&source.name).into_iter().collect();
-    match with_base(source.clone(), &mut open) {
+    let identity = fs::canonicalize(&source.name).ok();
+    match over_base(source.clone(), identity, &read_base) {
         Ok(source) => examine_whole(source, overrides),
         Err(faulty) => {
             let file = parse(&source).file;

@@ -95,6 +95,7 @@ impl Reader<'_> {
                     }
                 }
                 Item::Train(train) => self.entries("train", &train.entries),
+                // `show` prints a spec over its base.
             }
         }
     }

@@ -60,6 +60,8 @@ pub struct Model {
     pub q_head: Option<QHead>,
     /// When a row stops being refined.
     pub halt: Halt,
+    /// How answers are sought; absent where the spec leaves it at the largest number of segments.
+    pub infer: Option<Infer>,
     /// How the model is trained; absent in a spec without a `train` block.
     pub train: Option<Train>,
 }
@@ -235,12 +237,15 @@ pub enum QOutputs {
 /// When a row stops being refined.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Halt {
-    /// Halts when `q_halt > q_continue`; both are trained.
+    /// Halts when `q_halt > q_continue`, or `q_halt > 0` where `q_continue` has no target; what has a target is
+    /// trained.
     QLearning {
         /// Largest number of segments, `M`.
         max_segments: usize,
         /// Probability of a random minimum number of segments.
         explore: f32,
+        /// What `q_continue` is trained towards.
+        target: QTarget,
     },
     /// Halts when `q_halt > 0`; only `q_halt` is trained.
     Bce {
@@ -254,16 +259,55 @@ pub enum Halt {
         /// Number of segments, `M`.
         segments: usize,
     },
+    /// Halts when the state `z` that the tokens are predicted from has settled, all positions together: after the
+    /// second segment or a later one, when `rms(z - z') / rms(z') < eps` with `z'` its value a segment before.
+    Residual {
+        /// Largest distance of a state that has settled.
+        eps: f32,
+        /// Largest number of segments, `M`.
+        max_segments: usize,
+    },
+}
+
+/// Target of `q_continue`; that of `q_halt` is whether every counted token is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QTarget {
+    /// The sigmoid of `q_halt` of a further segment at the last segment, else of its larger Q value.
+    Bootstrap,
+    /// Nothing: no further segment is run, and `q_continue` is neither trained nor read.
+    None,
 }
 
 impl Halt {
     /// Returns the largest number of segments `M` a row may take.
     pub fn max_segments(&self) -> usize {
         match *self {
-            Halt::QLearning { max_segments, .. } | Halt::Bce { max_segments, .. } => max_segments,
+            Halt::QLearning { max_segments, .. }
+            | Halt::Bce { max_segments, .. }
+            | Halt::Residual { max_segments, .. } => max_segments,
             Halt::Fixed { segments } => segments,
         }
     }
+}
+
+/// How answers are sought, in evaluation and in use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Infer {
+    /// Most segments a row takes, `K`; may be more than training takes.
+    pub segments: usize,
+    /// Whether a row stops before that when the halting policy says so.
+    pub halt: bool,
+    /// Attempts from different initial states; `None` for a single one.
+    pub rollouts: Option<Rollouts>,
+}
+
+/// Attempts on one row, of which the one with the largest `q_halt` at its end counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rollouts {
+    /// Number of attempts, at least 2.
+    pub count: usize,
+    /// Standard deviation of the normal noise on the initial states of every attempt but the first.
+    pub noise: f32,
 }
 
 /// How a model is trained.
@@ -448,6 +492,11 @@ impl Model {
     pub fn max_segments(&self) -> usize {
         self.halt.max_segments()
     }
+
+    /// Returns how answers are sought: as the spec says, else by one attempt of the largest number of segments.
+    pub fn inference(&self) -> Infer {
+        self.infer.unwrap_or(Infer { segments: self.max_segments(), halt: false, rollouts: None })
+    }
 }
 
 fn collect_updates<'a>(steps: &'a [Step], updates: &mut Vec<&'a Update>) {
@@ -473,8 +522,8 @@ pub(crate) mod testing {
     //! Small models for the tests of the stages that work on them.
 
     use super::{
-        Block, Gradient, Halt, Mixing, Model, Network, NetworkId, Normal, Operand, QHead, QOutputs, Repeat,
-        State, StateId, Step, TokenHead, Tokens, Update,
+        Block, Gradient, Halt, Mixing, Model, Network, NetworkId, Normal, Operand, QHead, QOutputs, QTarget,
+        Repeat, State, StateId, Step, TokenHead, Tokens, Update,
     };
 
     /// Returns a model with the states `z_low` and `z_high`, the networks `low` and `high`, width 8 and 4 tokens.
@@ -511,7 +560,8 @@ pub(crate) mod testing {
                 bias: -5.0,
                 outputs: QOutputs::HaltContinue,
             }),
-            halt: Halt::QLearning { max_segments: 2, explore: 0.5 },
+            halt: Halt::QLearning { max_segments: 2, explore: 0.5, target: QTarget::Bootstrap },
+            infer: None,
             train: None,
         }
     }

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, Operand, Optimizer, Precision,
-    QOutputs, Repeat, ScheduleShape, Step, Train, Update, unroll,
+    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network, Operand, Optimizer,
+    Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train, Update, unroll,
 };
 
 /// Returns the text form of `model`.
@@ -81,6 +81,9 @@ impl Text<'_> {
             );
         }
         self.line(1, halt(&model.halt));
+        if let Some(inference) = &model.infer {
+            self.line(1, infer(inference));
+        }
         if let Some(train) = &model.train {
             self.train(train);
         }
@@ -212,13 +215,30 @@ fn mixing(mixing: &Mixing, hidden: usize, positions: usize) -> String {
 
 fn halt(halt: &Halt) -> String {
     match halt {
-        Halt::QLearning { max_segments, explore } => {
-            format!("halt q_learning after at most {max_segments} segments, explore = {explore:?}")
+        Halt::QLearning { max_segments, explore, target } => {
+            let target = match target {
+                QTarget::Bootstrap => "",
+                QTarget::None => ", target = none",
+            };
+            format!("halt q_learning after at most {max_segments} segments, explore = {explore:?}{target}")
         }
         Halt::Bce { max_segments, explore } => {
             format!("halt bce after at most {max_segments} segments, explore = {explore:?}")
         }
         Halt::Fixed { segments } => format!("halt fixed after {segments} segments"),
+        Halt::Residual { eps, max_segments } => {
+            format!("halt residual below {eps:?}, after at most {max_segments} segments")
+        }
+    }
+}
+
+fn infer(infer: &Infer) -> String {
+    let segments = format!("infer at most {} segments, halt = {}", infer.segments, infer.halt);
+    match infer.rollouts {
+        Some(rollouts) => {
+            format!("{segments}, the surest of {} rollouts with noise {:?}", rollouts.count, rollouts.noise)
+        }
+        None => segments,
     }
 }
 

@@ -13,14 +13,16 @@
 //! * Every state is updated; every network learns from some update.
 //! * The Q head is there exactly if the halting policy reads it, has the outputs the policy needs, and
 //!   reads a position that exists. A row runs at least one segment.
+//! * Inference runs at least one segment. It halts early only under a policy that may, and rolls out at
+//!   least twice, with noise, and only if a Q head can tell the rollouts apart.
 //! * Every real number is finite and in its range: rates and widths above 0, shares from 0 to 1.
 //! * The puzzle table has an optimizer exactly if it exists.
 
 use std::collections::BTreeSet;
 
 use super::{
-    Data, Gradient, Halt, Length, Mixing, Model, Operand, Optimizer, QOutputs, Repeat, StateId, Step, Train,
-    unroll,
+    Data, Gradient, Halt, Length, Mixing, Model, Operand, Optimizer, QOutputs, QTarget, Repeat, StateId,
+    Step, Train, unroll,
 };
 
 /// A broken rule; always a fault of hrmc, never of the user.
@@ -45,6 +47,7 @@ pub fn verify(model: &Model) -> Result<(), Vec<Violation>> {
         rules.updates(model);
     }
     rules.heads(model);
+    rules.infer(model);
     if let Some(train) = &model.train {
         rules.train(model, train);
     }
@@ -210,17 +213,33 @@ impl Rules {
         self.require(model.max_segments() >= 1, || "a row runs no segment".to_string());
         let outputs = model.q_head.as_ref().map(|q_head| q_head.outputs);
         let fits = match model.halt {
-            Halt::QLearning { explore, .. } => {
+            Halt::QLearning { explore, target: QTarget::Bootstrap, .. } => {
                 self.share(explore, "explore");
                 outputs == Some(QOutputs::HaltContinue)
             }
-            Halt::Bce { explore, .. } => {
+            Halt::QLearning { explore, target: QTarget::None, .. } | Halt::Bce { explore, .. } => {
                 self.share(explore, "explore");
                 outputs.is_some()
             }
             Halt::Fixed { .. } => outputs.is_none(),
+            Halt::Residual { eps, .. } => {
+                self.positive(eps, "eps of a residual");
+                outputs.is_none()
+            }
         };
         self.require(fits, || format!("{:?} does not fit the outputs {outputs:?}", model.halt));
+    }
+
+    fn infer(&mut self, model: &Model) {
+        let Some(infer) = &model.infer else { return };
+        self.require(infer.segments >= 1, || "inference runs no segment".to_string());
+        let may_halt = !matches!(model.halt, Halt::Fixed { .. });
+        self.require(may_halt || !infer.halt, || "inference halts early under `fixed`".to_string());
+        if let Some(rollouts) = &infer.rollouts {
+            self.require(rollouts.count >= 2, || format!("there are {} rollouts", rollouts.count));
+            self.positive(rollouts.noise, "the noise of rollouts");
+            self.require(model.q_head.is_some(), || "rollouts are compared without a Q head".to_string());
+        }
     }
 
     fn train(&mut self, model: &Model, train: &Train) {
@@ -279,7 +298,9 @@ impl Rules {
 mod tests {
     use super::verify;
     use crate::ir::testing::{example, repeat, update};
-    use crate::ir::{Gradient, Halt, Mixing, Model, Operand, Puzzles, QOutputs, StateId, Tokens};
+    use crate::ir::{
+        Gradient, Halt, Infer, Mixing, Model, Operand, Puzzles, QOutputs, Rollouts, StateId, Tokens,
+    };
 
     /// Returns the broken rules of the example after a change.
     fn broken(change: impl FnOnce(&mut Model)) -> Vec<String> {
@@ -366,7 +387,7 @@ mod tests {
                 }),
             ),
             (
-                "QLearning { max_segments: 2, explore: 0.5 } does not fit the outputs Some(Halt)",
+                "QLearning { max_segments: 2, explore: 0.5, target: Bootstrap } does not fit the outputs Some(Halt)",
                 broken(|model| {
                     model.q_head.as_mut().expect("the example has one").outputs = QOutputs::Halt;
                 }),
@@ -382,6 +403,41 @@ mod tests {
                 "the Q head reads position 4 of 4",
                 broken(|model| {
                     model.q_head.as_mut().expect("the example has one").position = 4;
+                }),
+            ),
+            (
+                "eps of a residual must be above 0, found 0",
+                broken(|model| {
+                    model.halt = Halt::Residual { eps: 0.0, max_segments: 2 };
+                    model.q_head = None;
+                }),
+            ),
+            (
+                "inference runs no segment",
+                broken(|model| model.infer = Some(Infer { segments: 0, halt: false, rollouts: None })),
+            ),
+            (
+                "inference halts early under `fixed`",
+                broken(|model| {
+                    model.halt = Halt::Fixed { segments: 2 };
+                    model.q_head = None;
+                    model.infer = Some(Infer { segments: 2, halt: true, rollouts: None });
+                }),
+            ),
+            (
+                "there are 1 rollouts",
+                broken(|model| {
+                    let rollouts = Some(Rollouts { count: 1, noise: 0.5 });
+                    model.infer = Some(Infer { segments: 2, halt: false, rollouts });
+                }),
+            ),
+            (
+                "rollouts are compared without a Q head",
+                broken(|model| {
+                    model.halt = Halt::Fixed { segments: 2 };
+                    model.q_head = None;
+                    let rollouts = Some(Rollouts { count: 2, noise: 0.5 });
+                    model.infer = Some(Infer { segments: 2, halt: false, rollouts });
                 }),
             ),
         ];

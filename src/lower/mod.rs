@@ -15,11 +15,11 @@ mod segment;
 use crate::autodiff::differentiate;
 use crate::graph::ops::loss::IGNORE;
 use crate::graph::ops::{
-    AdamAtan2, AdamW, Add, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, Scale,
-    Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
+    AdamAtan2, AdamW, Add, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, RowDistance,
+    Scale, Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
-use crate::ir::{Halt, Loss, Model, Optimizer, Train};
+use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
 use crate::optim::{self, Rule, Slots, StepNames};
 
 use heads::QValues;
@@ -100,9 +100,9 @@ impl Lowering<'_> {
     fn run(&mut self, training: &Training<'_>) {
         let scope = self.scope;
         let carry = self.carry();
-        let states = self.begin(&carry);
+        let before = self.begin(&carry);
         let embedded = self.embed();
-        let states = self.segment(embedded.x, states, Flow::Policy);
+        let states = self.segment(embedded.x, before.clone(), Flow::Policy);
         let logits = self.token_head(&states);
         let q = self.q_head(&states);
         self.graph.set_output(&scope.logits(), logits);
@@ -114,6 +114,11 @@ impl Lowering<'_> {
         }
         let detached: Vec<Value> =
             states.iter().map(|&state| self.graph.add1(Detach.into(), &[state])).collect();
+        if let Halt::Residual { .. } = self.model.halt {
+            let answer = self.model.token_head.state.0;
+            let residual = self.graph.add1(RowDistance.into(), &[detached[answer], before[answer]]);
+            self.graph.set_output(&scope.residual(), residual);
+        }
         let trains = matches!(self.program, Program::Train | Program::Gradients);
         let target = if trains { self.target(embedded.x, &detached) } else { None };
         let loss = self.losses(logits, q, target, training.loss);
@@ -188,7 +193,9 @@ impl Lowering<'_> {
     /// this segment, else of the larger of its Q values.
     fn target(&mut self, x: Value, states: &[Value]) -> Option<Value> {
         // A row of a single segment never goes on, so there is nothing to learn about going on.
-        let Halt::QLearning { max_segments: 2.., .. } = self.model.halt else { return None };
+        let Halt::QLearning { max_segments: 2.., target: QTarget::Bootstrap, .. } = self.model.halt else {
+            return None;
+        };
         self.graph.set_phase(Phase::Target);
         let x = self.graph.add1(Detach.into(), &[x]);
         let next = self.segment(x, states.to_vec(), Flow::Detached);

@@ -100,6 +100,11 @@ impl Scope {
         self.of("q_continue")
     }
 
+    /// How far the state that the tokens are predicted from has moved in this segment, `f32 [B]`.
+    pub fn residual(self) -> String {
+        self.of("residual")
+    }
+
     /// Target of going on, `f32 [B]`.
     pub fn target_q_continue(self) -> String {
         self.of("target_q_continue")

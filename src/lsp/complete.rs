@@ -29,7 +29,14 @@ pub(super) fn complete(document: &Document, byte: usize) -> Vec<CompletionItem> 
     }
     let start = begun.filter(|word| word.kind == Kind::Name).map_or(byte, |word| word.span.start);
     let place = place_at(&words, start);
-    let names = definitions(&words);
+    let mut names = definitions(&words);
+    // What the base gives may be used as well.
+    let whole = super::words::words(&document.whole.text);
+    for definition in definitions(&whole) {
+        if !names.iter().any(|own| own.name == definition.name && own.thing == definition.thing) {
+            names.push(definition);
+        }
+    }
     Offer { place: &place, names: &names, items: Vec::new() }.at_place()
 }
 
@@ -44,7 +51,7 @@ impl Offer<'_> {
         let place = self.place;
         match &place.scope {
             Scope::Top if place.item.is_empty() => {
-                for keyword in ["model", "train"] {
+                for keyword in ["base", "model", "train"] {
                     self.keyword(keyword);
                 }
             }
@@ -94,6 +101,7 @@ impl Offer<'_> {
                     self.things(&[Thing::Let]);
                 }
             }
+            "without" => self.things(&[Thing::Let, Thing::Block, Thing::Network, Thing::State]),
             "predict" if place.item.last().is_some_and(|word| word.text == "from") => {
                 self.things(&[Thing::State]);
             }

@@ -1,22 +1,31 @@
 //! A text that is open in the editor, and everything that is known about it.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::position::Lines;
 use super::words::{Word, words};
 use crate::check::{check, let_values};
 use crate::diagnostic::{self, Diagnostic};
 use crate::ir;
-use crate::span::Source;
-use crate::syntax::parse;
+use crate::span::{Source, Span};
+use crate::syntax::{BaseFile, over_base, parse};
 
 /// An open text.
 #[derive(Debug)]
 pub(super) struct Document {
+    /// The text, by the path of its file.
     pub(super) source: Source,
     pub(super) lines: Lines,
-    /// What is wrong with it, sorted by place.
+    /// The text over its base, or what it was before the edit that is under way.
+    pub(super) whole: Source,
+    /// What is wrong with it, sorted by place, with places in `faulty`.
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// The text that the diagnostics point into.
+    faulty: Source,
+    /// Place of the path of the base, if the text has one.
+    pub(super) base: Option<Span>,
     /// Values of its `let`s.
     pub(super) lets: BTreeMap<String, String>,
     /// What it means, or what the newest text without an error meant: while an edit is under way, most of it
@@ -24,23 +33,87 @@ pub(super) struct Document {
     pub(super) model: Option<ir::Model>,
 }
 
+/// A place in a text, as an editor is told about it.
+pub(super) enum Spot {
+    /// In the document itself.
+    Here(Span),
+    /// In another file: its path, its text and the place in it.
+    Elsewhere(String, String, Span),
+}
+
 impl Document {
-    /// Reads and checks a text; `before` is the document that it replaces.
-    pub(super) fn new(name: &str, text: String, before: Option<Document>) -> Document {
+    /// Reads and checks a text; `before` is the document that it replaces, `read` finds bases.
+    pub(super) fn new(
+        name: &str,
+        text: String,
+        before: Option<Document>,
+        read: &dyn Fn(&Path) -> Result<BaseFile, String>,
+    ) -> Document {
         let source = Source::new(name, text);
-        let parsed = parse(&source);
-        let checked = check(&parsed.file);
-        let mut diagnostics = parsed.diagnostics;
-        diagnostics.extend(checked.diagnostics);
-        diagnostic::sort(&mut diagnostics);
+        let (old_whole, old_model) = match before {
+            Some(before) => (Some(before.whole), before.model),
+            None => (None, None),
+        };
+        let base = parse(&source).file.bases().next().map(|base| base.path_span);
+        let (faulty, whole, diagnostics, lets, model);
+        match over_base(source.clone(), fs::canonicalize(name).ok(), read) {
+            Ok(merged) => {
+                let parsed = parse(&merged);
+                let checked = check(&parsed.file);
+                let mut found = parsed.diagnostics;
+                found.extend(checked.diagnostics);
+                diagnostic::sort(&mut found);
+                diagnostics = found;
+                lets = let_values(&parsed.file);
+                model = checked.model.or(old_model);
+                faulty = merged.clone();
+                whole = merged;
+            }
+            Err((text, found)) => {
+                diagnostics = found;
+                lets = let_values(&parse(&source).file);
+                model = old_model;
+                faulty = text;
+                whole = old_whole.unwrap_or_else(|| source.clone());
+            }
+        }
         let lines = Lines::of(&source.text);
-        let lets = let_values(&parsed.file);
-        let model = checked.model.or_else(|| before.and_then(|before| before.model));
-        Document { source, lines, diagnostics, lets, model }
+        Document { source, lines, whole, diagnostics, faulty, base, lets, model }
     }
 
     /// Returns the words of the text.
     pub(super) fn words(&self) -> Vec<Word<'_>> {
         words(&self.source.text)
     }
+
+    /// Returns where a place that a diagnostic points at is from.
+    pub(super) fn fault(&self, span: Span) -> Spot {
+        self.spot(&self.faulty, span)
+    }
+
+    /// Returns where a place of the text over its base is from.
+    pub(super) fn spot_of_whole(&self, span: Span) -> Spot {
+        self.spot(&self.whole, span)
+    }
+
+    fn spot(&self, text: &Source, span: Span) -> Spot {
+        let origin = text.origin(span);
+        if origin.name == self.source.name {
+            // An edit may have moved what `whole` remembers.
+            let length = self.source.text.len();
+            return Spot::Here(Span::new(origin.span.start.min(length), origin.span.end.min(length)));
+        }
+        Spot::Elsewhere(origin.name.to_string(), origin.text.to_string(), origin.span)
+    }
+}
+
+/// Reads the file of a base from the disk.
+pub(super) fn read_file(path: &Path) -> Result<BaseFile, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Ok(BaseFile { text, identity: identity(path) })
+}
+
+/// Returns what the system calls a file, however its path is spelled.
+pub(super) fn identity(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }

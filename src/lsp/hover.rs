@@ -1,7 +1,7 @@
 //! What is shown about the word under the pointer: types, shapes and defaults.
 
 use super::document::Document;
-use super::names::{Definition, Thing, definition_of, word_at};
+use super::names::{Definition, Thing, definition_of, definitions, reference, word_at};
 use super::place::{Entries, Place, Scope, place_at, section_of};
 use super::reference::{REFERENCE, Row};
 use super::words::{Kind, Word};
@@ -15,8 +15,11 @@ use crate::span::Span;
 pub(super) fn hover(document: &Document, byte: usize) -> Option<(String, Span)> {
     let words = document.words();
     let word = word_at(&words, byte).filter(|word| word.kind == Kind::Name)?;
-    let text = match definition_of(&words, word) {
-        Some(definition) => describe(document, &words, &definition),
+    let whole = super::words::words(&document.whole.text);
+    // A name of the base is described as one of the text.
+    let in_base = || reference(&words, word)?.find(definitions(&whole));
+    let text = match definition_of(&words, word).or_else(in_base) {
+        Some(definition) => describe(document, &whole, &definition),
         None => explain(&words, word, &place_at(&words, word.span.start), document.model.as_ref())?,
     };
     Some((text, word.span))
@@ -178,7 +181,7 @@ fn blocks(count: usize) -> String {
 }
 
 fn describe_block(model: &Model, words: &[Word<'_>], name: &str) -> Option<String> {
-    let network = super::names::definitions(words).into_iter().find(|definition| {
+    let network = definitions(words).into_iter().find(|definition| {
         let behind = words.iter().skip_while(|word| word.span.start <= definition.span.start);
         let mut value = behind.take_while(|word| word.kind != Kind::Newline);
         definition.thing == Thing::Network && value.any(|word| word.text == name)

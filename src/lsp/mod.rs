@@ -1,14 +1,15 @@
 //! A language server: what an editor asks about a spec while it is typed.
 //!
-//! [`serve_stdio`] speaks the Language Server Protocol over standard input and output. It reports problems after
-//! every edit, explains the word under the pointer ([`hover`]), says what may be typed ([`complete`]), finds
-//! where a name is given ([`names`]), lists the names of a file and lays it out.
+//! [[`serve_stdio`]] speaks the Language Server Protocol over standard input and output. It reports problems after
+//! every edit, explains the word under the pointer (`hover`), says what may be typed (`complete`), finds
+//! where a name is given (`names`), lists the names of a file and lays it out.
 //!
-//! Diagnostics and figures come from the checker. Everything else goes by words and braces ([`place`]), since a
+//! Diagnostics and figures come from the checker. Everything else goes by words and braces (`place`), since a
 //! text that is being typed seldom has a syntax tree, and by two tables that belong to the language: its keys,
-//! and the rows of its reference ([`reference`]). The server reads no file, and it holds no state but the open
-//! texts.
+//! and the rows of its reference (`reference`). The server holds no state but the open texts, and reads no file
+//! but the bases of specs, which it prefers to take from the open texts as well.
 
+mod address;
 mod complete;
 mod document;
 mod hover;
@@ -20,6 +21,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Request, Response};
 use lsp_types::notification::{
@@ -42,9 +44,11 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::syntax;
-use document::Document;
+use crate::span::Span;
+use crate::syntax::{self, BaseFile};
+use document::{Document, Spot};
 use names::Thing;
+use position::Lines;
 
 /// Why the server ends early.
 #[derive(Debug, thiserror::Error)]
@@ -195,11 +199,38 @@ impl Server<'_> {
 
     /// Reads the new text of a document and reports what is wrong with it.
     fn replace(&mut self, uri: Uri, text: String, version: i32) -> Result<(), ServeError> {
+        self.check(&uri, text, Some(version))?;
+        // The text may be the base of others.
+        let over: Vec<String> = self
+            .documents
+            .iter()
+            .filter(|(other, document)| other.as_str() != uri.as_str() && document.base.is_some())
+            .map(|(other, _)| other.clone())
+            .collect();
+        for other in over {
+            let text = self.documents[&other].source.text.clone();
+            if let Ok(other) = other.parse() {
+                self.check(&other, text, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, uri: &Uri, text: String, version: Option<i32>) -> Result<(), ServeError> {
         let before = self.documents.remove(uri.as_str());
-        let document = Document::new(uri.as_str(), text, before);
-        let found = document.diagnostics.iter().map(|one| to_protocol(&document, &uri, one)).collect();
+        let read = |path: &Path| {
+            let identity = document::identity(path);
+            let open =
+                self.documents.values().find(|it| document::identity(Path::new(&it.source.name)) == identity);
+            match open {
+                Some(open) => Ok(BaseFile { text: open.source.text.clone(), identity }),
+                None => document::read_file(path),
+            }
+        };
+        let document = Document::new(&address::path(uri.as_str()), text, before, &read);
+        let found = document.diagnostics.iter().map(|one| to_protocol(&document, uri, one)).collect();
         self.documents.insert(uri.as_str().to_string(), document);
-        self.publish(uri, found, Some(version))
+        self.publish(uri.clone(), found, version)
     }
 
     fn publish(
@@ -233,11 +264,21 @@ impl Server<'_> {
     fn definition(&self, params: &GotoDefinitionParams) -> Option<GotoDefinitionResponse> {
         let position = &params.text_document_position_params;
         let (document, byte) = self.at(position)?;
+        let uri = &position.text_document.uri;
         let words = document.words();
-        let definition = names::definition_of(&words, names::word_at(&words, byte)?)?;
-        let range = document.lines.range(&document.source.text, definition.span);
-        let uri = position.text_document.uri.clone();
-        Some(GotoDefinitionResponse::Scalar(Location { uri, range }))
+        let word = names::word_at(&words, byte)?;
+        if document.base.is_some_and(|base| base == word.span) {
+            return base_file(document).map(GotoDefinitionResponse::Scalar);
+        }
+        let location = match names::definition_of(&words, word) {
+            Some(definition) => location(document, uri, Spot::Here(definition.span)),
+            None => {
+                let whole = words::words(&document.whole.text);
+                let definition = names::reference(&words, word)?.find(names::definitions(&whole))?;
+                location(document, uri, document.spot_of_whole(definition.span))
+            }
+        };
+        Some(GotoDefinitionResponse::Scalar(location?))
     }
 
     fn symbols(&self, params: &DocumentSymbolParams) -> Option<DocumentSymbolResponse> {
@@ -289,22 +330,56 @@ fn asked<P: DeserializeOwned, R: Serialize>(
     Ok(json!(answer(params)))
 }
 
+/// Returns where to find a place; nothing if its file has no address.
+fn location(document: &Document, uri: &Uri, spot: Spot) -> Option<Location> {
+    match spot {
+        Spot::Here(span) => {
+            Some(Location { uri: uri.clone(), range: document.lines.range(&document.source.text, span) })
+        }
+        Spot::Elsewhere(path, text, span) => {
+            Some(Location { uri: address::address(&path)?, range: Lines::of(&text).range(&text, span) })
+        }
+    }
+}
+
+/// Returns the beginning of the file of the base.
+fn base_file(document: &Document) -> Option<Location> {
+    let parsed = syntax::parse(&document.source);
+    let base = parsed.file.bases().next()?;
+    let path = Path::new(&document.source.name).parent()?.join(&base.path);
+    Some(Location { uri: address::address(path.to_str()?)?, range: Range::default() })
+}
+
 fn to_protocol(document: &Document, uri: &Uri, diagnostic: &Diagnostic) -> lsp_types::Diagnostic {
-    let range = |span| document.lines.range(&document.source.text, span);
     let mut message = diagnostic.message.clone();
+    let mut related = Vec::new();
+    let mut relate = |spot: Spot, text: &str| {
+        let message = text.to_string();
+        let location = location(document, uri, spot);
+        related.extend(location.map(|location| DiagnosticRelatedInformation { location, message }));
+    };
+    let span = match document.fault(diagnostic.primary.span) {
+        Spot::Here(span) => span,
+        // An editor shows problems in the text that is open, so one of the base is shown at its name.
+        elsewhere @ Spot::Elsewhere(..) => {
+            if let Spot::Elsewhere(path, ..) = &elsewhere {
+                message = format!("in the base `{path}`: {message}");
+            }
+            relate(elsewhere, &diagnostic.primary.text);
+            document.base.unwrap_or(Span::new(0, 0))
+        }
+    };
+    for label in &diagnostic.secondary {
+        relate(document.fault(label.span), &label.text);
+    }
     for note in &diagnostic.notes {
         message.push_str(&format!("\nnote: {note}"));
     }
     if let Some(help) = &diagnostic.help {
         message.push_str(&format!("\nhelp: {help}"));
     }
-    let related = diagnostic.secondary.iter().map(|label| DiagnosticRelatedInformation {
-        location: Location { uri: uri.clone(), range: range(label.span) },
-        message: label.text.clone(),
-    });
-    let related: Vec<_> = related.collect();
     lsp_types::Diagnostic {
-        range: range(diagnostic.primary.span),
+        range: document.lines.range(&document.source.text, span),
         severity: Some(match diagnostic.severity {
             Severity::Error => DiagnosticSeverity::ERROR,
             Severity::Warning => DiagnosticSeverity::WARNING,

@@ -55,14 +55,34 @@ pub(super) fn definitions<'a>(words: &[Word<'a>]) -> Vec<Definition<'a>> {
     found
 }
 
-/// Returns where the name at `word` is given, if it refers to something or is given there itself.
+/// A name that stands for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reference<'a> {
+    name: &'a str,
+    is_loop: bool,
+}
+
+impl Reference<'_> {
+    /// Returns the first of the definitions that gives the name.
+    pub(super) fn find<'d>(&self, definitions: Vec<Definition<'d>>) -> Option<Definition<'d>> {
+        let fits = |definition: &Definition<'d>| (definition.thing == Thing::Loop) == self.is_loop;
+        definitions.into_iter().find(|definition| definition.name == self.name && fits(definition))
+    }
+}
+
+/// Returns where the name at `word` is given, if it refers to something in the text or is given there itself.
 pub(super) fn definition_of<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<Definition<'a>> {
+    let mut definitions = definitions(words);
+    match definitions.iter().position(|definition| definition.span == word.span) {
+        Some(own) => Some(definitions.swap_remove(own)),
+        None => reference(words, word)?.find(definitions),
+    }
+}
+
+/// Returns what the name at `word` refers to; nothing if it is a word of the language.
+pub(super) fn reference<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<Reference<'a>> {
     if word.kind != Kind::Name {
         return None;
-    }
-    let definitions = definitions(words);
-    if let Some(own) = definitions.iter().find(|definition| definition.span == word.span) {
-        return Some(own.clone());
     }
     let place = super::place::place_at(words, word.span.start);
     let is_loop = match &place.scope {
@@ -82,9 +102,7 @@ pub(super) fn definition_of<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<De
     if place.key().is_some_and(|(_, key)| key.choices.iter().any(|choice| choice.name == word.text)) {
         return None;
     }
-    definitions
-        .into_iter()
-        .find(|definition| definition.name == word.text && (definition.thing == Thing::Loop) == is_loop)
+    Some(Reference { name: word.text, is_loop })
 }
 
 /// Returns the word that stands at or ends at a byte; a name is preferred.

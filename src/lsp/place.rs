@@ -99,8 +99,10 @@ impl<'a> Walk<'a> {
             (Kind::Comment, _) => {}
             (Kind::Newline, _) if place.item.last().is_some_and(Word::goes_on) => {}
             (Kind::Newline, _) => place.item.clear(),
-            // The names of states are one item.
-            (Kind::Sign, ",") if place.word(0) == Some("state") && !place.is_behind("=") => {
+            // Several names behind one keyword are one item.
+            (Kind::Sign, ",")
+                if matches!(place.word(0), Some("state" | "without")) && !place.is_behind("=") =>
+            {
                 place.item.push(word);
             }
             (Kind::Sign, ",") => place.item.clear(),
@@ -226,6 +228,8 @@ mod tests {
             ("model m { block b { positions = rope(theta = 3)\n |", "block - [\"positions\"]: "),
             ("model m { state a, b = normal(|", "state normal []: "),
             ("model m { state a, |", "Model: state a ,"),
+            ("model m { without a, |", "Model: without a ,"),
+            ("base \"a.hrm\"\n|", "Top: "),
             ("model m { halt fixed(|", "halt fixed []: "),
             ("model m { halt bce { |", "halt bce []: "),
             ("model m { predict q from z[|", "Position: "),

@@ -801,7 +801,7 @@ mod tests {
     fn another_model_is_refused() {
         let (_directory, folder) = saved();
         let mut model = testing::model();
-        model.halt = Halt::QLearning { max_segments: 4, explore: 0.3 };
+        model.halt = Halt::QLearning { max_segments: 4, explore: 0.3, target: ir::QTarget::Bootstrap };
         let refused = testing::trainer_of(model, 1).restore(&folder).map_err(|error| error.to_string());
         let message = refused.expect_err("it is another model");
         let reason = "it belongs to another model or other training settings than `tiny`";

@@ -1,14 +1,13 @@
-//! Evaluation: every row of a dataset, each for the largest number of segments.
+//! Evaluation: the answers to every row of a dataset, and what is right about them.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::checkpoint::{self, CheckpointError};
 use super::error::{RuntimeError, check_fits};
-use super::halting::is_last;
+use super::infer::{self, Pass};
 use super::init::initialize;
-use super::metrics::Metrics;
-use super::refill::mask;
+use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
 use super::solve::{Question, Solving};
 use crate::backend::{Executable, Session};
@@ -16,9 +15,6 @@ use crate::data::{Dataset, TestBatches};
 use crate::ir::Model;
 use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
-
-/// Name the evaluation program is loaded under.
-pub(super) const PROGRAM: &str = "evaluate";
 
 const SCOPE: Scope = Scope::Evaluate;
 
@@ -45,13 +41,13 @@ pub struct EvaluationProgress {
 pub struct Evaluation {
     /// Examples that were evaluated.
     pub examples: usize,
-    /// Sums over the examples after their last segment.
+    /// Sums over the examples, each by the segment that counts: the last one of its surest rollout.
     pub metrics: Metrics,
     /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
     pub predictions: Vec<Vec<i32>>,
 }
 
-/// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+/// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
 ///
 /// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
 /// then gives `None`.
@@ -86,14 +82,11 @@ pub(super) fn evaluate(
             };
             slots::put(session, SCOPE, slot, row);
         }
-        let steps = run_to_limit(session, model);
-        let halted = vec![true; batch_size];
-        let segment = slots::results(session, SCOPE, &steps, &halted);
-        evaluation.metrics.add(&Metrics::of(&segment, rows));
+        let mut answers = Answers::new(session, rows, request.keep_predictions);
+        infer::infer(session, model, evaluation.examples, rows, &mut |pass| answers.keep(pass));
+        evaluation.metrics.add(&Metrics::of(&answers.rows(), rows));
         evaluation.examples += rows;
-        if request.keep_predictions {
-            evaluation.predictions.extend(slots::predictions(session, SCOPE, rows));
-        }
+        evaluation.predictions.append(&mut answers.predictions);
         if observe(EvaluationProgress { examples: evaluation.examples, total }).is_break() {
             return Ok(None);
         }
@@ -101,24 +94,67 @@ pub(super) fn evaluate(
     Ok(Some(evaluation))
 }
 
-/// Runs segments from an empty carry until the last one, and returns the steps of every slot.
-fn run_to_limit(session: &mut Session, model: &Model) -> Vec<u32> {
-    let batch_size = slots::slots(session, SCOPE);
-    let mut steps = 0;
-    loop {
-        run_segment(session, steps == 0);
-        steps += 1;
-        if is_last(&model.halt, steps) {
-            return vec![steps; batch_size];
-        }
-    }
+/// What counts for each row of a batch, as far as inference has come.
+struct Answers {
+    token_loss: Vec<f32>,
+    halt_loss: Option<Vec<f32>>,
+    right: Vec<f32>,
+    counted: Vec<f32>,
+    q_halt: Option<Vec<f32>>,
+    steps: Vec<u32>,
+    halted: Vec<bool>,
+    /// Empty unless they are kept.
+    predictions: Vec<Vec<i32>>,
 }
 
-/// Runs one segment; the first one of a batch begins from the initial states.
-pub(super) fn run_segment(session: &mut Session, first: bool) {
-    let reset = mask(vec![first; slots::slots(session, SCOPE)]);
-    slots::set_reset(session, SCOPE, &reset);
-    session.run(PROGRAM);
+impl Answers {
+    fn new(session: &Session, rows: usize, keep_predictions: bool) -> Answers {
+        let has_q = session.has(&SCOPE.q_halt());
+        let zeros = || vec![0.0; rows];
+        Answers {
+            token_loss: zeros(),
+            halt_loss: has_q.then(zeros),
+            right: zeros(),
+            counted: zeros(),
+            q_halt: has_q.then(zeros),
+            steps: vec![0; rows],
+            halted: vec![false; rows],
+            predictions: if keep_predictions { vec![Vec::new(); rows] } else { Vec::new() },
+        }
+    }
+
+    /// Takes over the rows that count by this segment.
+    fn keep(&mut self, pass: &Pass<'_>) {
+        let session = pass.session;
+        for (row, _) in pass.surest.iter().enumerate().filter(|(_, surest)| **surest) {
+            self.token_loss[row] = session.f32(&SCOPE.token_loss())[row];
+            self.right[row] = session.f32(&SCOPE.right())[row];
+            self.counted[row] = session.f32(&SCOPE.counted())[row];
+            if let (Some(halt_loss), Some(q_halt)) = (&mut self.halt_loss, &mut self.q_halt) {
+                halt_loss[row] = session.f32(&SCOPE.halt_loss())[row];
+                q_halt[row] = session.f32(&SCOPE.q_halt())[row];
+            }
+            self.steps[row] = pass.segment;
+            self.halted[row] = true;
+            if let Some(prediction) = self.predictions.get_mut(row) {
+                *prediction = slots::prediction(session, SCOPE, row);
+            }
+        }
+    }
+
+    fn rows(&self) -> SegmentRows<'_> {
+        SegmentRows {
+            token_loss: &self.token_loss,
+            halt_loss: self.halt_loss.as_deref(),
+            // Only training has a target for it.
+            continue_loss: None,
+            right: &self.right,
+            counted: &self.counted,
+            q_halt: self.q_halt.as_deref(),
+            steps: &self.steps,
+            halted: &self.halted,
+        }
+    }
 }
 
 /// A model that is used and no longer trained.
@@ -144,7 +180,7 @@ impl Evaluator {
         threads: usize,
     ) -> Result<Self, RuntimeError> {
         let mut session = Session::new(threads)?;
-        session.load(PROGRAM, executable)?;
+        session.load(infer::PROGRAM, executable)?;
         let parameters = parameters(&model, puzzle_rows);
         Ok(Evaluator { model, session, puzzle_rows, parameters })
     }
@@ -165,7 +201,7 @@ impl Evaluator {
         checkpoint::load_weights(&mut self.session, &self.parameters, file)
     }
 
-    /// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+    /// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
     ///
     /// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
     /// then gives `None`.
@@ -182,12 +218,12 @@ impl Evaluator {
         evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
     }
 
-    /// Begins to solve questions, at most as many as the program has rows.
+    /// Solves questions, at most as many as the program has rows.
     ///
     /// # Errors
     ///
     /// Returns an error if a question does not fit the model, or there are too many.
-    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving<'_>, RuntimeError> {
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving, RuntimeError> {
         Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
@@ -199,6 +235,12 @@ impl Evaluator {
     /// Returns the rows in a batch, `B`.
     pub fn batch(&self) -> usize {
         slots::slots(&self.session, SCOPE)
+    }
+
+    /// Returns the memory for tests that choose the weights themselves.
+    #[cfg(test)]
+    pub(super) fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     /// Returns the memory and the program.

@@ -19,7 +19,7 @@ const LEAST_FLOOR: usize = 2;
 pub fn draw_floors(policy: &Halt, slots: usize, stream: &mut Stream) -> Vec<u32> {
     let explore = match *policy {
         Halt::QLearning { explore, .. } | Halt::Bce { explore, .. } => f64::from(explore),
-        Halt::Fixed { .. } => 0.0,
+        Halt::Fixed { .. } | Halt::Residual { .. } => 0.0,
     };
     let most = policy.max_segments();
     if explore <= 0.0 || most < LEAST_FLOOR {
@@ -38,6 +38,7 @@ pub fn draw_floors(policy: &Halt, slots: usize, stream: &mut Stream) -> Vec<u32>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::QTarget;
 
     fn stream() -> Stream {
         Stream::new(5, "explore", 0)
@@ -46,9 +47,10 @@ mod tests {
     #[test]
     fn without_exploration_nothing_is_drawn() {
         let policies = [
-            Halt::QLearning { max_segments: 16, explore: 0.0 },
+            Halt::QLearning { max_segments: 16, explore: 0.0, target: QTarget::Bootstrap },
             Halt::Bce { max_segments: 1, explore: 0.5 },
             Halt::Fixed { segments: 16 },
+            Halt::Residual { eps: 0.1, max_segments: 16 },
         ];
         for policy in policies {
             let mut stream = stream();
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn certain_exploration_is_uniform_from_two_to_the_limit() {
-        let policy = Halt::QLearning { max_segments: 4, explore: 1.0 };
+        let policy = Halt::QLearning { max_segments: 4, explore: 1.0, target: QTarget::Bootstrap };
         let floors = draw_floors(&policy, 3000, &mut stream());
         let mut counts = [0_i32; 6];
         floors.iter().for_each(|&floor| counts[floor as usize] += 1);
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn floors_go_on_where_the_stream_was_left() {
-        let policy = Halt::QLearning { max_segments: 8, explore: 0.5 };
+        let policy = Halt::QLearning { max_segments: 8, explore: 0.5, target: QTarget::Bootstrap };
         let mut first = stream();
         let whole = draw_floors(&policy, 64, &mut stream());
         let mut parts = draw_floors(&policy, 20, &mut first);

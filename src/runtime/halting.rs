@@ -1,6 +1,6 @@
 //! When a row stops being refined.
 
-use crate::ir::Halt;
+use crate::ir::{Halt, Infer, QTarget};
 
 /// What decides whether a slot halts after a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,26 +13,52 @@ pub struct SlotOutcome {
     pub q_halt: Option<f32>,
     /// Q value of going on, before the sigmoid; `None` unless the model predicts it.
     pub q_continue: Option<f32>,
+    /// How far the state that the tokens are predicted from moved in this segment; `None` unless the policy
+    /// asks for it.
+    pub residual: Option<f32>,
 }
+
+/// Segments after which a state can have settled: before that it came from its initial state.
+const LEAST_SETTLED: u32 = 2;
 
 /// Returns whether a slot halts during training.
 ///
-/// `steps >= M`, or `q_halt > q_continue` (`q_halt > 0` under [`Halt::Bce`]) with `steps >= floor`. A Q value
+/// `steps >= M`, or `q_halt > q_continue` (`q_halt > 0` where `q_continue` is not trained) with `steps >= floor`. Under
+/// [`Halt::Residual`] a slot halts when its residual is below `eps`, though not after its first segment. A value
 /// that is not a number never halts a row before the limit.
 ///
 /// # Panics
 ///
-/// Panics if the policy needs a Q value that is `None`; a checked model has a Q head that fits its policy.
+/// Panics if the policy needs a value that is `None`; the program of a checked model yields what its policy needs.
 pub fn halts(policy: &Halt, slot: SlotOutcome) -> bool {
-    let wants_to_halt = match policy {
+    is_last(policy, slot.steps) || wants_to_halt(policy, slot) && slot.steps >= slot.floor
+}
+
+/// Returns whether a row stops in evaluation and use: at the largest number of segments of `infer`, or before
+/// that when its policy says so and `infer` listens. There is no exploration.
+///
+/// # Panics
+///
+/// Panics as [`halts`] does.
+pub fn stops(policy: &Halt, infer: &Infer, slot: SlotOutcome) -> bool {
+    slot.steps as usize >= infer.segments || infer.halt && wants_to_halt(policy, slot)
+}
+
+/// Returns whether the policy would stop here, limits aside.
+fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
+    match policy {
         Halt::Fixed { .. } => false,
-        Halt::QLearning { .. } => {
+        Halt::Residual { eps, .. } => {
+            slot.steps >= LEAST_SETTLED && slot.residual.expect("the policy asks for the residual") < *eps
+        }
+        Halt::QLearning { target: QTarget::Bootstrap, .. } => {
             let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");
             slot.q_halt.expect("q-learning predicts `q_halt`") > q_continue
         }
-        Halt::Bce { .. } => slot.q_halt.expect("bce predicts `q_halt`") > 0.0,
-    };
-    is_last(policy, slot.steps) || wants_to_halt && slot.steps >= slot.floor
+        Halt::QLearning { target: QTarget::None, .. } | Halt::Bce { .. } => {
+            slot.q_halt.expect("the policy predicts `q_halt`") > 0.0
+        }
+    }
 }
 
 /// Returns whether the segment that makes `steps` is the last one a row may take.
@@ -44,11 +70,11 @@ pub fn is_last(policy: &Halt, steps: u32) -> bool {
 mod tests {
     use super::*;
 
-    const Q_LEARNING: Halt = Halt::QLearning { max_segments: 4, explore: 0.1 };
+    const Q_LEARNING: Halt = Halt::QLearning { max_segments: 4, explore: 0.1, target: QTarget::Bootstrap };
     const BCE: Halt = Halt::Bce { max_segments: 4, explore: 0.1 };
 
     fn slot(steps: u32, floor: u32, q_halt: f32, q_continue: f32) -> SlotOutcome {
-        SlotOutcome { steps, floor, q_halt: Some(q_halt), q_continue: Some(q_continue) }
+        SlotOutcome { steps, floor, q_halt: Some(q_halt), q_continue: Some(q_continue), residual: None }
     }
 
     #[test]
@@ -59,8 +85,21 @@ mod tests {
     }
 
     #[test]
+    fn q_learning_without_a_target_halts_above_zero() {
+        let policy = Halt::QLearning { max_segments: 4, explore: 0.1, target: QTarget::None };
+        assert!(halts(&policy, slot(1, 1, 0.1, 0.5)), "`q_continue` is not read");
+        assert!(!halts(&policy, slot(1, 1, -0.1, -0.5)));
+    }
+
+    #[test]
     fn bce_halts_above_zero() {
-        let slot = |q_halt| SlotOutcome { steps: 1, floor: 1, q_halt: Some(q_halt), q_continue: None };
+        let slot = |q_halt| SlotOutcome {
+            steps: 1,
+            floor: 1,
+            q_halt: Some(q_halt),
+            q_continue: None,
+            residual: None,
+        };
         assert!(halts(&BCE, slot(0.1)));
         assert!(!halts(&BCE, slot(0.0)));
     }
@@ -85,14 +124,47 @@ mod tests {
     #[test]
     fn fixed_needs_no_q_values() {
         let policy = Halt::Fixed { segments: 2 };
-        let slot = |steps| SlotOutcome { steps, floor: 1, q_halt: None, q_continue: None };
+        let slot = |steps| SlotOutcome { steps, floor: 1, q_halt: None, q_continue: None, residual: None };
         assert!(!halts(&policy, slot(1)));
         assert!(halts(&policy, slot(2)));
     }
 
     #[test]
+    fn inference_has_a_limit_of_its_own_and_listens_if_told_to() {
+        let infer = |segments, halt| Infer { segments, halt, rollouts: None };
+        for policy in [Q_LEARNING, BCE] {
+            let sure = |steps| slot(steps, 9, 1.0, 0.0);
+            assert!(stops(&policy, &infer(6, true), sure(1)), "no floor holds it back");
+            assert!(!stops(&policy, &infer(6, false), sure(1)));
+            let doubtful = |steps| slot(steps, 1, -1.0, 0.0);
+            assert!(!stops(&policy, &infer(6, true), doubtful(5)), "the limit of training is no limit");
+            assert!(stops(&policy, &infer(6, true), doubtful(6)));
+        }
+    }
+
+    #[test]
+    fn a_state_that_has_settled_halts_though_not_after_the_first_segment() {
+        let policy = Halt::Residual { eps: 0.1, max_segments: 4 };
+        let slot = |steps, residual| SlotOutcome {
+            steps,
+            floor: 1,
+            q_halt: None,
+            q_continue: None,
+            residual: Some(residual),
+        };
+        assert!(!halts(&policy, slot(1, 0.0)));
+        assert!(halts(&policy, slot(2, 0.09)));
+        assert!(!halts(&policy, slot(2, 0.1)));
+        assert!(!halts(&policy, slot(3, f32::NAN)));
+        assert!(halts(&policy, slot(4, 9.0)));
+        let infer = |halt| Infer { segments: 6, halt, rollouts: None };
+        assert!(stops(&policy, &infer(true), slot(2, 0.09)));
+        assert!(!stops(&policy, &infer(false), slot(2, 0.09)));
+    }
+
+    #[test]
     fn a_single_segment_is_always_the_last() {
-        let policy = Halt::QLearning { max_segments: 1, explore: 0.0 };
+        let policy = Halt::QLearning { max_segments: 1, explore: 0.0, target: QTarget::Bootstrap };
         assert!(halts(&policy, slot(1, 1, -2.0, -1.0)));
     }
 

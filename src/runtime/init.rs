@@ -53,6 +53,16 @@ fn draw_normal(normal: &Normal, count: usize, stream: &mut Stream) -> Vec<f32> {
     values
 }
 
+/// Draws `count` numbers from the standard normal distribution.
+pub(super) fn standard_normal(count: usize, stream: &mut Stream) -> Vec<f64> {
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        values.extend(polar_pair(stream));
+    }
+    values.truncate(count);
+    values
+}
+
 /// Returns the standard deviation of a standard normal distribution cut at `±cut`.
 fn cut_deviation(cut: f64) -> f64 {
     let mass = libm::erf(cut / SQRT_2);

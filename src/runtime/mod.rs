@@ -10,8 +10,8 @@
 //! 2. [`schedule`]: the learning rate and the optimizer's scalars of this step.
 //! 3. The program `train` runs: forward, target, loss, gradients, update, carry.
 //! 4. [`explore`]: every slot draws a minimum number of segments for this call.
-//! 5. [`halting`]: a slot halts at the largest number of segments, or when its Q values say so and it is not
-//!    below its minimum.
+//! 5. [`halting`]: a slot halts at the largest number of segments, or when its Q values or its residual say
+//!    so and it is not below its minimum.
 //! 6. [`metrics`]: what the slots that halted got right.
 //!
 //! Each of these is a pure function of its own; [`Trainer`] only connects them to the memory of a
@@ -26,6 +26,7 @@ mod evaluate;
 pub mod explore;
 pub mod halting;
 mod hash;
+mod infer;
 pub mod init;
 pub mod metrics;
 pub mod refill;

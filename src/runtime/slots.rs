@@ -1,5 +1,7 @@
 //! The rows of a batch in the memory of a session.
 
+use super::explore::NO_FLOOR;
+use super::halting::SlotOutcome;
 use super::metrics::SegmentRows;
 use crate::backend::Session;
 use crate::lower::names::Scope;
@@ -60,16 +62,28 @@ pub(super) fn results<'a>(
     }
 }
 
-/// Returns the predicted tokens of each of the first `rows` rows: the first of the largest logits.
-pub(super) fn predictions(session: &Session, scope: Scope, rows: usize) -> Vec<Vec<i32>> {
+/// Returns what decides whether the first slots halt, without exploration; `steps` are the segments they did.
+pub(super) fn outcomes(session: &Session, scope: Scope, steps: &[u32]) -> Vec<SlotOutcome> {
+    let optional = |name: String| session.has(&name).then(|| session.f32(&name));
+    let (q_halt, q_continue) = (optional(scope.q_halt()), optional(scope.q_continue()));
+    let residual = optional(scope.residual());
+    let outcome = |(slot, &steps): (usize, &u32)| SlotOutcome {
+        steps,
+        floor: NO_FLOOR,
+        q_halt: q_halt.map(|q| q[slot]),
+        q_continue: q_continue.map(|q| q[slot]),
+        residual: residual.map(|residual| residual[slot]),
+    };
+    steps.iter().enumerate().map(outcome).collect()
+}
+
+/// Returns the predicted tokens of a row: the first of the largest logits.
+pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Vec<i32> {
     let logits = session.f32(&scope.logits());
-    let positions = session.i32(&scope.tokens()).len() / slots(session, scope);
-    let vocab = logits.len() / session.i32(&scope.tokens()).len();
-    logits
-        .chunks_exact(positions * vocab)
-        .take(rows)
-        .map(|row| row.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect())
-        .collect()
+    let tokens = session.i32(&scope.tokens()).len();
+    let (row_logits, vocab) = (logits.len() / slots(session, scope), logits.len() / tokens);
+    let logits = &logits[row * row_logits..(row + 1) * row_logits];
+    logits.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect()
 }
 
 fn first_largest(values: &[f32]) -> usize {

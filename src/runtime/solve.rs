@@ -1,8 +1,7 @@
 //! Solving puzzles segment by segment, so that the way to the answer can be shown.
 
 use super::error::RuntimeError;
-use super::evaluate::run_segment;
-use super::halting::is_last;
+use super::infer::infer;
 use super::slots::{self, SlotRow};
 use crate::backend::Session;
 use crate::ir::Model;
@@ -25,24 +24,39 @@ pub struct Question {
 pub struct SolvedSegment {
     /// Segments done, counted from 1.
     pub segment: usize,
-    /// Predicted tokens `[S]` of each question.
+    /// Predicted tokens `[S]` of each question; those of one that stopped stay as they are.
     pub predictions: Vec<Vec<i32>>,
     /// Q value of halting of each question, before the sigmoid; `None` for a model without a Q head.
     pub q_halt: Option<Vec<f32>>,
 }
 
-/// Runs one segment per call of [`Iterator::next`], up to the largest number of segments.
-pub struct Solving<'a> {
-    session: &'a mut Session,
-    model: &'a Model,
-    questions: usize,
-    segment: u32,
+/// The way to the answers, segment by segment, as an iterator that ends when the last question has stopped.
+///
+/// Of several rollouts, only the one that counts is shown.
+#[derive(Debug, Clone)]
+pub struct Solving {
+    segments: std::vec::IntoIter<SolvedSegment>,
+    rollouts: Vec<usize>,
 }
 
-impl<'a> Solving<'a> {
+/// The way to one answer.
+#[derive(Debug, Clone, Default)]
+struct Path {
+    rollout: usize,
+    thoughts: Vec<Thought>,
+}
+
+/// What a model thinks of one question after a segment.
+#[derive(Debug, Clone)]
+struct Thought {
+    prediction: Vec<i32>,
+    q_halt: Option<f32>,
+}
+
+impl Solving {
     pub(super) fn new(
-        session: &'a mut Session,
-        model: &'a Model,
+        session: &mut Session,
+        model: &Model,
         puzzle_rows: usize,
         questions: &[Question],
     ) -> Result<Self, RuntimeError> {
@@ -63,26 +77,57 @@ impl<'a> Solving<'a> {
             let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
             slots::put(session, SCOPE, slot, SlotRow { tokens, labels: &labels, puzzle: *puzzle });
         }
-        Ok(Solving { session, model, questions: questions.len(), segment: 0 })
+        let paths = seek(session, model, questions.len());
+        let most = paths.iter().map(|path| path.thoughts.len()).max().unwrap_or(0);
+        let segments: Vec<SolvedSegment> = (0..most)
+            .map(|segment| {
+                let thoughts: Vec<&Thought> =
+                    paths.iter().map(|path| &path.thoughts[segment.min(path.thoughts.len() - 1)]).collect();
+                SolvedSegment {
+                    segment: segment + 1,
+                    predictions: thoughts.iter().map(|thought| thought.prediction.clone()).collect(),
+                    q_halt: thoughts.iter().map(|thought| thought.q_halt).collect(),
+                }
+            })
+            .collect();
+        let rollouts = paths.iter().map(|path| path.rollout).collect();
+        Ok(Solving { segments: segments.into_iter(), rollouts })
+    }
+
+    /// Returns which rollout counts for each question, from 0; always the first where there is one.
+    pub fn rollouts(&self) -> &[usize] {
+        &self.rollouts
     }
 }
 
-impl Iterator for Solving<'_> {
+impl Iterator for Solving {
     type Item = SolvedSegment;
 
     fn next(&mut self) -> Option<SolvedSegment> {
-        if self.segment > 0 && is_last(&self.model.halt, self.segment) {
-            return None;
-        }
-        run_segment(self.session, self.segment == 0);
-        self.segment += 1;
-        let q_halt = SCOPE.q_halt();
-        Some(SolvedSegment {
-            segment: self.segment as usize,
-            predictions: slots::predictions(self.session, SCOPE, self.questions),
-            q_halt: self.session.has(&q_halt).then(|| self.session.f32(&q_halt)[..self.questions].to_vec()),
-        })
+        self.segments.next()
     }
+}
+
+/// Seeks the answers to the questions in the slots and returns the way to each.
+fn seek(session: &mut Session, model: &Model, questions: usize) -> Vec<Path> {
+    let mut best = vec![Path::default(); questions];
+    let mut current = best.clone();
+    infer(session, model, 0, questions, &mut |pass| {
+        let q_halt = SCOPE.q_halt();
+        for (row, path) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
+            if pass.segment == 1 {
+                *path = Path { rollout: pass.rollout, thoughts: Vec::new() };
+            }
+            path.thoughts.push(Thought {
+                prediction: slots::prediction(pass.session, SCOPE, row),
+                q_halt: pass.session.has(&q_halt).then(|| pass.session.f32(&q_halt)[row]),
+            });
+            if pass.surest[row] {
+                best[row].clone_from(path);
+            }
+        }
+    });
+    best
 }
 
 fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), RuntimeError> {

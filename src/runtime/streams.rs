@@ -1,7 +1,7 @@
 //! The named random streams of a run.
 //!
 //! Every random decision of a run draws from a stream with a name, so that adding draws to one cannot change
-//! another. The loader has its own, `shuffle`; the ones here are `init` and `explore`.
+//! another. The loader has its own, `shuffle`; the ones here are `init`, `explore` and `rollout`.
 
 use crate::data::random::Stream;
 
@@ -10,6 +10,9 @@ pub const INIT: &str = "init";
 
 /// Name of the stream that draws minimum numbers of segments.
 pub const EXPLORE: &str = "explore";
+
+/// Name of the stream that draws the noise on initial states; every example and rollout has its own part.
+pub const ROLLOUT: &str = "rollout";
 
 /// Values of a uniform draw: all multiples of `2^-53` in `0 .. 1`, which f64 holds exactly.
 const UNIT_STEPS: usize = 1 << 53;

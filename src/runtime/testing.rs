@@ -9,8 +9,8 @@ use crate::data::{
 };
 use crate::ir::{
     Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
-    Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape,
-    SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
+    Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
+    ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
 use crate::lower::{Options, Program, lower};
 use crate::passes::optimize;
@@ -82,7 +82,8 @@ pub fn model() -> Model {
         gradient: Gradient::OneStep,
         token_head: TokenHead { state: high },
         q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
-        halt: Halt::QLearning { max_segments: 3, explore: 0.3 },
+        halt: Halt::QLearning { max_segments: 3, explore: 0.3, target: QTarget::Bootstrap },
+        infer: None,
         train: Some(train()),
     }
 }
@@ -139,8 +140,12 @@ pub fn trainer(threads: usize) -> Trainer {
 
 /// Returns the tiny model with weights freshly drawn, for use without training.
 pub fn evaluator() -> Evaluator {
-    let model = model();
-    let options = Options { batch: BATCH, puzzle_rows: PUZZLE_ROWS };
+    evaluator_of(model(), BATCH)
+}
+
+/// Returns a model with weights freshly drawn, for use without training on batches of `batch` rows.
+pub fn evaluator_of(model: Model, batch: usize) -> Evaluator {
+    let options = Options { batch, puzzle_rows: PUZZLE_ROWS };
     let program = executable(&model, Program::Evaluate { averaged: false }, options);
     let mut evaluator = Evaluator::new(model, program, PUZZLE_ROWS, 1).expect("the model is tiny");
     evaluator.draw_weights(1);

@@ -9,6 +9,7 @@ use super::error::{RuntimeError, check_fits};
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
 use super::explore::draw_floors;
 use super::halting::{SlotOutcome, halts, is_last};
+use super::infer;
 use super::init::initialize;
 use super::metrics::Metrics;
 use super::refill::{mask, refill};
@@ -107,7 +108,7 @@ impl Trainer {
         let loader = TrainLoader::new(data, augment.clone(), seed)?;
         let mut session = Session::new(parts.threads)?;
         session.load(PROGRAM, parts.train)?;
-        session.load(evaluate::PROGRAM, parts.evaluate)?;
+        session.load(infer::PROGRAM, parts.evaluate)?;
         let parameters = parameters(&model, puzzle_rows);
         initialize(&mut session, &parameters, seed);
         let batch = slots::slots(&session, SCOPE);
@@ -181,18 +182,10 @@ impl Trainer {
     }
 
     fn decide_halting(&self, floors: &[u32]) -> Vec<bool> {
-        let optional = |name: String| self.session.has(&name).then(|| self.session.f32(&name));
-        let (q_halt, q_continue) = (optional(SCOPE.q_halt()), optional(SCOPE.q_continue()));
-        (0..self.steps.len())
-            .map(|slot| {
-                let outcome = SlotOutcome {
-                    steps: self.steps[slot],
-                    floor: floors[slot],
-                    q_halt: q_halt.map(|q| q[slot]),
-                    q_continue: q_continue.map(|q| q[slot]),
-                };
-                halts(&self.model.halt, outcome)
-            })
+        slots::outcomes(&self.session, SCOPE, &self.steps)
+            .into_iter()
+            .zip(floors)
+            .map(|(outcome, &floor)| halts(&self.model.halt, SlotOutcome { floor, ..outcome }))
             .collect()
     }
 
@@ -200,7 +193,7 @@ impl Trainer {
         self.model.train.as_ref().expect("checked when the trainer was made")
     }
 
-    /// Evaluates every row of `dataset` from an empty carry for the largest number of segments.
+    /// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
     ///
     /// Training is not disturbed. Rows of padding drop out. `observe` is called after every batch and may
     /// stop the evaluation, which then gives `None`.
@@ -217,12 +210,12 @@ impl Trainer {
         evaluate::evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
     }
 
-    /// Begins to solve questions with the evaluation program, at most as many as it has rows.
+    /// Solves questions with the evaluation program, at most as many as it has rows.
     ///
     /// # Errors
     ///
     /// Returns an error if a question does not fit the model, or there are too many.
-    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving<'_>, RuntimeError> {
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving, RuntimeError> {
         Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
@@ -323,8 +316,8 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Halt;
-    use crate::lower::{Options, Program};
+    use crate::ir::{Halt, QTarget};
+    use crate::lower::{Options, Program, lower};
     use crate::runtime::testing;
 
     fn whole(_: EvaluationProgress) -> ControlFlow<()> {
@@ -439,6 +432,69 @@ mod tests {
         let report = trainer.step();
         assert_eq!(report.metrics.continue_loss, None);
         assert!(report.metrics.halt_loss.is_some());
+    }
+
+    #[test]
+    fn rows_halt_in_training_once_their_state_has_settled() {
+        let segments = |eps: f32| {
+            let mut model = testing::model();
+            model.halt = Halt::Residual { eps, max_segments: 6 };
+            model.q_head = None;
+            let mut trainer = testing::trainer_of(model, 1);
+            let mut halted_at = Vec::new();
+            for _ in 0..24 {
+                trainer.step();
+                let residual = trainer.session.f32(&SCOPE.residual());
+                for (slot, &residual) in residual.iter().enumerate() {
+                    let settled = trainer.steps[slot] >= 2 && residual < eps;
+                    assert_eq!(trainer.halted[slot], settled || trainer.steps[slot] == 6);
+                    halted_at.extend(trainer.halted[slot].then_some(trainer.steps[slot]));
+                }
+            }
+            halted_at
+        };
+        assert!(segments(1e3).iter().all(|&steps| steps == 2), "everything is settled");
+        assert!(segments(1e-9).iter().all(|&steps| steps == 6), "nothing is");
+    }
+
+    #[test]
+    fn the_residual_is_how_far_the_answer_state_moved() {
+        let mut model = testing::model();
+        model.halt = Halt::Residual { eps: 1e-9, max_segments: 6 };
+        model.q_head = None;
+        let mut trainer = testing::trainer_of(model, 1);
+        trainer.step();
+        let state = |trainer: &Trainer| trainer.session.f32(&SCOPE.carry("z_high")).to_vec();
+        let before = state(&trainer);
+        trainer.step();
+        let after = state(&trainer);
+        let row = after.len() / trainer.batch();
+        for slot in 0..trainer.batch() {
+            let range = slot * row..(slot + 1) * row;
+            let square = |x: f32| f64::from(x) * f64::from(x);
+            let moved: f64 =
+                after[range.clone()].iter().zip(&before[range.clone()]).map(|(a, b)| square(a - b)).sum();
+            let size: f64 = before[range].iter().map(|&z| square(z)).sum();
+            let found = f64::from(trainer.session.f32(&SCOPE.residual())[slot]);
+            // Relative; rounding of f32 elements is far below.
+            assert!((found / (moved / size).sqrt() - 1.0).abs() < 1e-5, "{found}");
+        }
+    }
+
+    #[test]
+    fn without_a_target_no_further_segment_is_run() {
+        let step = |target| {
+            let mut model = testing::model();
+            model.halt = Halt::QLearning { max_segments: 2, explore: 0.5, target };
+            let train = lower(&model, Program::Train, Options { batch: 4, puzzle_rows: 1 });
+            let mut trainer = testing::trainer_of(model, 1);
+            (train.operators(), trainer.step().metrics)
+        };
+        let (whole, bootstrapped) = step(QTarget::Bootstrap);
+        let (less, plain) = step(QTarget::None);
+        assert!(less < whole);
+        assert!(bootstrapped.continue_loss.is_some());
+        assert_eq!(plain, Metrics { continue_loss: None, ..bootstrapped });
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //!
 //! [`parse()`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what
 //! cannot be read is reported and left out, and the lists it is missing from are marked incomplete.
-//! [`format()`] writes the canonical layout. [`merge_base`] puts a spec over its base.
+//! [`format()`] writes the canonical layout. [`merge_base`] puts a spec over its base,
+//! [`over_base`] finds the base first.
 //! [`parse_override`] reads `path=value` from a command line.
 
 pub mod ast;
+mod base;
 mod expectation;
 mod layout;
 mod merge;
@@ -14,6 +16,7 @@ mod parse;
 mod repair;
 mod text;
 
+pub use base::{BaseFile, Faulty, over_base};
 pub use layout::{format, quote};
 pub use merge::merge_base;
 pub use overrides::{Override, Rejected, parse_override};
@@ -23,7 +26,7 @@ pub use text::to_text;
 /// Words that begin a statement of a model.
 pub const STATEMENT_KEYWORDS: &[&str] = &[
     "let", "tokens", "puzzles", "block", "network", "state", "segment", "gradient", "predict", "halt",
-    "without",
+    "infer", "without",
 ];
 
 /// Returns the candidate that is spelled most like `word`, if one is close enough to be meant.

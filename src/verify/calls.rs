@@ -131,8 +131,13 @@ impl<'a> Runner<'a> {
         for row in 0..self.slots.steps.len() {
             self.slots.steps[row] += 1;
             let steps = self.slots.steps[row];
-            let outcome =
-                SlotOutcome { steps, floor: 1, q_halt: Some(q_halt[row]), q_continue: Some(q_continue[row]) };
+            let outcome = SlotOutcome {
+                steps,
+                floor: 1,
+                q_halt: Some(q_halt[row]),
+                q_continue: Some(q_continue[row]),
+                residual: None,
+            };
             self.slots.halted[row] = if training { halts(halt, outcome) } else { is_last(halt, steps) };
         }
     }

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::ir::{
     Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal, Operand,
-    Optimizer, Precision, Puzzles, QHead, QOutputs, Repeat, Schedule, ScheduleShape, SignSgd, State, StateId,
-    Step, TokenHead, Tokens, Train, Update, gated_width,
+    Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule, ScheduleShape, SignSgd, State,
+    StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
 };
 
 /// Why a fixture cannot be read.
@@ -353,7 +353,7 @@ fn build(config: &Config) -> Result<Model, String> {
     let halt = if m.no_ACT_continue {
         Halt::Bce { max_segments, explore }
     } else {
-        Halt::QLearning { max_segments, explore }
+        Halt::QLearning { max_segments, explore, target: QTarget::Bootstrap }
     };
     let t = &config.train;
     let train = Train {
@@ -400,6 +400,7 @@ fn build(config: &Config) -> Result<Model, String> {
         token_head: TokenHead { state: high },
         q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
         halt,
+        infer: None,
         train: Some(train),
     })
 }

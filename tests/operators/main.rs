@@ -180,6 +180,7 @@ operators! {
     Embed => embed (0),
     EmbedGrad => embed_grad,
     ResetRows => reset_rows,
+    RowDistance => row_distance,
     TokenLoss => token_loss (0),
     TokenLossGrad => token_loss_grad,
     Correctness => correctness,

@@ -4,8 +4,8 @@ use hrmc::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
     BceWithLogitsGrad, Concat, Correctness, Detach, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
     LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, Reshape, RmsNorm, RmsNormGrad,
-    Rotate, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss,
-    TokenLossGrad, TokenLossKind, Transpose,
+    Rotate, RowDistance, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use hrmc::graph::{Op, TensorType};
 use hrmc::lower::IGNORED_LABEL;
@@ -340,6 +340,12 @@ pub fn reset_rows(draw: &mut Draw) -> Sample {
     let inputs =
         vec![draw.even(&draw.sizes.rows()), draw.mask(&[draw.sizes.batch]), draw.even(&[draw.sizes.width()])];
     Sample::exact(ResetRows, inputs)
+}
+
+pub fn row_distance(draw: &mut Draw) -> Sample {
+    let shape = draw.sizes.rows();
+    let inputs = vec![draw.even(&shape), draw.away_from_zero(&shape, 0.5)];
+    Sample::rounded(RowDistance, inputs)
 }
 
 fn logits(draw: &mut Draw) -> (TensorType, Values) {

@@ -18,6 +18,24 @@ pub(super) fn reset_rows(out: &mut [f32], z: &[f32], mask: &[f32], init: &[f32])
     }
 }
 
+/// `sqrt(sum (new - old)^2 / sum old^2)` of each row, summed in f64.
+///
+/// # Shapes
+///
+/// `out` `[B]`, `new` and `old` `[B, T, D]`.
+pub(super) fn row_distance(out: &mut [f32], new: &[f32], old: &[f32]) {
+    let row = new.len() / out.len();
+    for ((out, new), old) in out.iter_mut().zip(new.chunks_exact(row)).zip(old.chunks_exact(row)) {
+        let (mut moved, mut before) = (0.0, 0.0);
+        for (&new, &old) in new.iter().zip(old) {
+            let (new, old) = (f64::from(new), f64::from(old));
+            moved += (new - old) * (new - old);
+            before += old * old;
+        }
+        *out = (moved / before).sqrt() as f32;
+    }
+}
+
 /// `x cos + rotate_half(x) sin` on queries and keys, or back; values are copied.
 ///
 /// The executor meets this only where a rotation is not part of attention.

@@ -1,12 +1,45 @@
 //! Operators on the rows of a batch.
 
-use super::{Operation, ShapeError, require};
+use super::{Operation, ShapeError, require, require_equal};
 use crate::graph::TensorType;
 use crate::graph::luminal::{Primitives, Tensor};
 
 /// Replaces every position of the rows whose mask is 1 by `init`: `z [B, T, D]`, `mask [B]`, `init [D]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResetRows;
+
+/// How far rows have moved: `rms(new - old) / rms(old)` of each row, from `new` and `old`, both `[B, T, D]`, to `[B]`.
+///
+/// Nothing differentiates it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowDistance;
+
+impl Operation for RowDistance {
+    fn name(&self) -> &'static str {
+        "row_distance"
+    }
+
+    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
+        let new = &inputs[0];
+        require_equal(new, &inputs[1])?;
+        require(new.shape.len() == 3, || format!("needs [B, T, D], found {new}"))?;
+        Ok(vec![TensorType::f32(&new.shape[..1])])
+    }
+
+    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
+        let shape = p.shape(inputs[0]);
+        let difference = p.sub(inputs[0], inputs[1]);
+        // Both means are over the same number of elements, so that it cancels.
+        let [moved, old] = [difference, inputs[1]].map(|x| {
+            let x = p.contiguous(x);
+            let x = p.reshape(x, &[shape[0], shape[1] * shape[2]]);
+            let squares = p.mul(x, x);
+            p.sum(squares, 1)
+        });
+        let ratio = p.div(moved, old);
+        vec![p.sqrt(ratio)]
+    }
+}
 
 impl Operation for ResetRows {
     fn name(&self) -> &'static str {

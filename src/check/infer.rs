@@ -1,0 +1,110 @@
+//! How answers are sought.
+
+use super::Context;
+use super::outline::{Outline, parts};
+use super::reader::{Fields, LARGEST, Reals};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::ir::{self, Halt};
+use crate::span::Span;
+
+impl<'a> Context<'a> {
+    /// Checks `infer`; `Some(None)` for a model without one and `None` if there is an error.
+    ///
+    /// `halt` is the halting policy with the Q head it reads, unless something is wrong with them.
+    pub(super) fn infer(
+        &mut self,
+        outline: &Outline<'a>,
+        halt: Option<&(Halt, Option<ir::QHead>)>,
+    ) -> Option<Option<ir::Infer>> {
+        let Some(section) = outline.infer else { return Some(None) };
+        let (owner, entries) = parts(section);
+        let fields = self.fields(&super::keys::INFER, owner, entries);
+        let segments = match fields.get("segments") {
+            Some(_) => self.whole(&fields, "segments", 1..=LARGEST),
+            None => halt.map(|(policy, _)| policy.max_segments()),
+        };
+        let halts = self.choice(&fields, "halt", "false").map(|(word, _)| word == "true");
+        if halts == Some(true) {
+            match (halt, segments) {
+                (Some((Halt::Fixed { .. }, _)), _) => {
+                    let policy = outline.halt.expect("the policy comes from this statement").policy.span;
+                    self.report(fixed_never_halts(fields.span("halt"), policy));
+                    return None;
+                }
+                (_, Some(1)) => self.report(nothing_to_halt(fields.span("halt"), fields.span("segments"))),
+                _ => {}
+            }
+        }
+        let rollouts = self.rollouts(&fields, halt);
+        Some(Some(ir::Infer { segments: segments?, halt: halts?, rollouts: rollouts? }))
+    }
+
+    /// Returns `Some(None)` for a single attempt and `None` if there is an error.
+    fn rollouts(
+        &mut self,
+        fields: &Fields<'a>,
+        halt: Option<&(Halt, Option<ir::QHead>)>,
+    ) -> Option<Option<ir::Rollouts>> {
+        let count = self.whole_or(fields, "rollouts", 1..=LARGEST, 1)?;
+        let noise = match fields.get("noise") {
+            Some(_) => self.real(fields, "noise", Reals::Positive).map(Some),
+            None => Some(None),
+        };
+        if count == 1 {
+            if let Some(noise) = fields.entry_span("noise") {
+                self.report(noise_without_rollouts(noise));
+                return None;
+            }
+            return Some(None);
+        }
+        if let Some((_, None)) = halt {
+            self.report(rollouts_without_q(fields.span("rollouts")));
+            return None;
+        }
+        match noise? {
+            Some(noise) => Some(Some(ir::Rollouts { count, noise })),
+            None => {
+                if fields.may_miss("noise") {
+                    self.report(rollouts_without_noise(fields.span("rollouts")));
+                }
+                None
+            }
+        }
+    }
+}
+
+fn fixed_never_halts(span: Span, policy: Span) -> Diagnostic {
+    Diagnostic::error(Code::ConflictingKeys, span, "no row stops early, since `fixed` never says so")
+        .label("asks rows to stop early")
+        .secondary(policy, "runs the same number of segments on every row")
+        .help("remove `halt = true`, or choose another halting policy")
+}
+
+fn nothing_to_halt(span: Span, segments: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, "`halt = true` has no effect with one segment")
+        .label("has no effect")
+        .secondary(segments, "no row runs longer than this")
+        .help("remove it")
+}
+
+fn noise_without_rollouts(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::ConflictingKeys, span, "`noise` needs more than one rollout")
+        .label("the first rollout has no noise")
+        .help("add `rollouts = 4`, or remove `noise`")
+}
+
+fn rollouts_without_noise(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, span, "`rollouts` need `noise`")
+        .label("all rollouts would be the same")
+        .help("add `noise = 0.5`, the standard deviation of the noise on the initial states")
+}
+
+fn rollouts_without_q(span: Span) -> Diagnostic {
+    Diagnostic::error(
+        Code::QOutputsMismatch,
+        span,
+        "rollouts are compared by `q_halt`, which is not predicted",
+    )
+    .label("nothing says which of them is best")
+    .help("remove `rollouts`, or choose a halting policy that reads Q values and add `predict q`")
+}

@@ -1,0 +1,301 @@
+//! Inference: how the answers to the rows of a batch are sought.
+//!
+//! A *rollout* is one attempt on every row: segments from the initial states until the row stops, at the
+//! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. What counts
+//! for a row is the last segment of its rollout. The first rollout begins from the initial states, the others
+//! from initial states with normal noise; of several, the one whose end has the largest `q_halt` counts, and
+//! of equals the first.
+//!
+//! Noise is drawn for each example and rollout from a part of its own of the stream `rollout`, so an answer
+//! depends neither on the batch an example is in nor on how often it was asked for.
+
+use super::halting::stops;
+use super::init::standard_normal;
+use super::refill::mask;
+use super::slots;
+use super::streams::ROLLOUT;
+use crate::backend::Session;
+use crate::data::random::Stream;
+use crate::ir::{Model, Rollouts};
+use crate::lower::names::{self, Scope};
+use crate::lower::parameters::state_init;
+
+/// Name the evaluation program is loaded under.
+pub(super) const PROGRAM: &str = "evaluate";
+
+const SCOPE: Scope = Scope::Evaluate;
+
+/// One segment of one rollout, while its results are in the memory of the session.
+pub(super) struct Pass<'a> {
+    /// The memory.
+    pub session: &'a Session,
+    /// Which rollout, from 0.
+    pub rollout: usize,
+    /// Segments done in this rollout, this one included.
+    pub segment: u32,
+    /// Whether each row still took part.
+    pub active: &'a [bool],
+    /// Whether each row counts by this segment, unless a later rollout is surer: it took part, stops here,
+    /// and is surer than in every rollout before.
+    pub surest: &'a [bool],
+}
+
+/// Seeks answers to the first `rows` rows in the slots and calls `visit` after every segment.
+///
+/// `first` is the number of the example in the first slot, which decides the noise of the rollouts.
+pub(super) fn infer(
+    session: &mut Session,
+    model: &Model,
+    first: usize,
+    rows: usize,
+    visit: &mut dyn FnMut(&Pass<'_>),
+) {
+    let inference = model.inference();
+    let mut best: Vec<Option<f32>> = vec![None; rows];
+    for rollout in 0..inference.rollouts.map_or(1, |rollouts| rollouts.count) {
+        let mut active = vec![true; rows];
+        let mut steps = 0;
+        while active.contains(&true) {
+            let noisy = match (steps, rollout, inference.rollouts) {
+                (0, 1.., Some(rollouts)) => {
+                    write_noisy_states(session, model, rollouts, rollout, first, rows);
+                    true
+                }
+                _ => false,
+            };
+            run_segment(session, steps == 0 && !noisy);
+            steps += 1;
+            let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows]);
+            let ended: Vec<bool> =
+                (0..rows).map(|row| active[row] && stops(&model.halt, &inference, outcomes[row])).collect();
+            let surest: Vec<bool> = (0..rows)
+                .map(|row| ended[row] && (rollout == 0 || is_surer(outcomes[row].q_halt, best[row])))
+                .collect();
+            visit(&Pass { session, rollout, segment: steps, active: &active, surest: &surest });
+            for row in 0..rows {
+                if surest[row] {
+                    best[row] = outcomes[row].q_halt;
+                }
+                active[row] &= !ended[row];
+            }
+        }
+    }
+}
+
+/// Returns whether a Q value is larger; one that is not a number is less than any.
+fn is_surer(q_halt: Option<f32>, best: Option<f32>) -> bool {
+    let rank = |q: Option<f32>| q.filter(|q| !q.is_nan()).unwrap_or(f32::NEG_INFINITY);
+    rank(q_halt) > rank(best)
+}
+
+/// Runs one segment; the first one of a rollout without noise begins from the initial states.
+fn run_segment(session: &mut Session, reset: bool) {
+    let reset = mask(vec![reset; slots::slots(session, SCOPE)]);
+    slots::set_reset(session, SCOPE, &reset);
+    session.run(PROGRAM);
+}
+
+/// Puts initial states with noise into the carry of the first `rows` rows.
+fn write_noisy_states(
+    session: &mut Session,
+    model: &Model,
+    rollouts: Rollouts,
+    rollout: usize,
+    first: usize,
+    rows: usize,
+) {
+    let seed = model.train.as_ref().map_or(0, |train| train.seed);
+    let width = model.hidden;
+    let elements = model.total_positions() * width;
+    for row in 0..rows {
+        let part = (first + row) as u64 * rollouts.count as u64 + rollout as u64;
+        let mut stream = Stream::new(seed, ROLLOUT, part);
+        for state in &model.states {
+            let init = names::parameter(&state_init(&state.stored_as));
+            // A state that is updated before it is read has no initial value to speak of.
+            if !session.has(&init) {
+                continue;
+            }
+            let init = session.f32(&init).to_vec();
+            let noise = standard_normal(elements, &mut stream);
+            let carry = &mut session.f32_mut(&SCOPE.carry(&state.name))[row * elements..(row + 1) * elements];
+            for (index, (z, noise)) in carry.iter_mut().zip(noise).enumerate() {
+                *z = init[index % width] + rollouts.noise * noise as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::ir::{Halt, Infer};
+    use crate::lower::parameters::{Q_BIAS, Q_HEAD};
+    use crate::runtime::{Evaluation, EvaluationRequest, Evaluator, SolvedSegment, testing};
+
+    const EXAMPLES: usize = 10;
+
+    /// Returns the tiny model under `infer`; its Q values differ from row to row and segment to segment.
+    fn evaluator(infer: Option<Infer>, batch: usize) -> Evaluator {
+        let mut model = testing::model();
+        model.halt = Halt::Bce { max_segments: 3, explore: 0.9 };
+        model.infer = infer;
+        // Token positions differ from row to row, unlike those of the blank puzzle before them.
+        model.q_head.as_mut().expect("the tiny model has a Q head").position = 5;
+        let mut evaluator = testing::evaluator_of(model, batch);
+        let weights = evaluator.session_mut().f32_mut(&names::parameter(Q_HEAD));
+        weights.iter_mut().enumerate().for_each(|(index, weight)| *weight = (1.7 * index as f32).sin());
+        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).fill(0.0);
+        evaluator
+    }
+
+    fn evaluate(evaluator: &mut Evaluator) -> Evaluation {
+        let request = EvaluationRequest { limit: None, keep_predictions: true };
+        let data = testing::data().test;
+        let whole = &mut |_| ControlFlow::Continue(());
+        evaluator.evaluate(&data, request, whole).expect("fits").expect("not stopped")
+    }
+
+    /// Returns the way to the answer of every test example.
+    fn solve(evaluator: &mut Evaluator) -> (Vec<SolvedSegment>, Vec<usize>) {
+        let questions: Vec<_> = (0..EXAMPLES).map(testing::question).collect();
+        let solving = evaluator.solve(&questions).expect("fits");
+        let rollouts = solving.rollouts().to_vec();
+        (solving.collect(), rollouts)
+    }
+
+    fn q_halt(segment: &SolvedSegment) -> &[f32] {
+        segment.q_halt.as_ref().expect("the model has a Q head")
+    }
+
+    #[test]
+    fn evaluation_runs_as_many_segments_as_the_spec_says() {
+        for segments in [1, 5] {
+            let infer = Infer { segments, halt: false, rollouts: None };
+            let mut evaluator = evaluator(Some(infer), 4);
+            assert_eq!(evaluate(&mut evaluator).metrics.means().mean_segments, Some(segments as f64));
+            assert_eq!(evaluator.session().runs(), 3 * segments as u64);
+            let mut evaluator = self::evaluator(Some(infer), EXAMPLES);
+            assert_eq!(solve(&mut evaluator).0.len(), segments);
+        }
+    }
+
+    #[test]
+    fn a_row_that_stops_counts_by_the_segment_it_stopped_at() {
+        let plain = Infer { segments: 6, halt: false, rollouts: None };
+        let (thoughts, _) = solve(&mut evaluator(Some(plain), EXAMPLES));
+        // A bias in the middle of the Q values, so that some rows stop soon and others late.
+        let mut sorted: Vec<f32> = thoughts.iter().flat_map(q_halt).copied().collect();
+        sorted.sort_by(f32::total_cmp);
+        let bias = -sorted[sorted.len() * 2 / 3];
+        let evaluator = |infer, batch| {
+            let mut evaluator = evaluator(Some(infer), batch);
+            evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).fill(bias);
+            evaluator
+        };
+        let (thoughts, _) = solve(&mut evaluator(plain, EXAMPLES));
+        let stops: Vec<usize> = (0..EXAMPLES)
+            .map(|row| thoughts.iter().position(|thought| q_halt(thought)[row] > 0.0).map_or(6, |at| at + 1))
+            .collect();
+        assert!(stops.contains(&1) && stops.iter().any(|&stop| stop > 1), "rows differ: {stops:?}");
+        let expected: Vec<Vec<i32>> =
+            stops.iter().enumerate().map(|(row, stop)| thoughts[stop - 1].predictions[row].clone()).collect();
+
+        let halting = Infer { halt: true, ..plain };
+        let evaluation = evaluate(&mut evaluator(halting, 4));
+        assert_eq!(evaluation.predictions, expected);
+        assert_eq!(evaluation.metrics.steps, stops.iter().sum::<usize>() as f64);
+        let (way, _) = solve(&mut evaluator(halting, EXAMPLES));
+        assert_eq!(way.len(), *stops.iter().max().expect("there are rows"));
+        assert_eq!(way[way.len() - 1].predictions, expected);
+    }
+
+    #[test]
+    fn rows_stop_once_their_state_has_settled() {
+        let mean_segments = |eps, halt| {
+            let mut model = testing::model();
+            model.halt = Halt::Residual { eps, max_segments: 3 };
+            model.q_head = None;
+            model.infer = Some(Infer { segments: 5, halt, rollouts: None });
+            let evaluation = evaluate(&mut testing::evaluator_of(model, 4));
+            evaluation.metrics.means().mean_segments.expect("rows were evaluated")
+        };
+        assert_eq!(mean_segments(1e3, true), 2.0);
+        assert_eq!(mean_segments(1e3, false), 5.0);
+        assert_eq!(mean_segments(1e-9, true), 5.0);
+    }
+
+    #[test]
+    fn no_segment_is_run_for_a_batch_that_has_stopped() {
+        let infer = Infer { segments: 100, halt: true, rollouts: None };
+        let mut evaluator = evaluator(Some(infer), 4);
+        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).fill(1e3);
+        assert_eq!(evaluate(&mut evaluator).metrics.means().mean_segments, Some(1.0));
+        assert_eq!(evaluator.session().runs(), 3);
+    }
+
+    #[test]
+    fn the_surest_rollout_counts() {
+        let single = Infer { segments: 2, halt: false, rollouts: None };
+        let many = Infer { rollouts: Some(Rollouts { count: 3, noise: 0.3 }), ..single };
+        let (plain, first) = solve(&mut evaluator(Some(single), EXAMPLES));
+        let (way, chosen) = solve(&mut evaluator(Some(many), EXAMPLES));
+        assert_eq!(first, [0; EXAMPLES]);
+        assert!(chosen.contains(&0) && chosen.iter().any(|&rollout| rollout > 0), "{chosen:?}");
+        for (row, &rollout) in chosen.iter().enumerate() {
+            let (before, after) = (q_halt(&plain[1])[row], q_halt(&way[1])[row]);
+            // The first rollout has no noise, so it is what a single attempt would have been.
+            assert_eq!(before == after, rollout == 0);
+            assert!(after >= before);
+        }
+        let mut evaluator = evaluator(Some(many), 4);
+        assert_eq!(evaluate(&mut evaluator).predictions, way[1].predictions);
+        assert_eq!(evaluator.session().runs(), 3 * 2 * 3);
+    }
+
+    #[test]
+    fn little_noise_changes_little_and_the_seed_decides_it() {
+        let infer = |noise| Infer { segments: 1, halt: false, rollouts: Some(Rollouts { count: 2, noise }) };
+        let states = |noise: f32, seed: u64| {
+            let mut evaluator = evaluator(Some(infer(noise)), 1);
+            let mut model = evaluator.model().clone();
+            model.train.as_mut().expect("the tiny model is trained").seed = seed;
+            let rollouts = Rollouts { count: 2, noise };
+            write_noisy_states(evaluator.session_mut(), &model, rollouts, 1, 0, 1);
+            evaluator.session().f32(&SCOPE.carry("z_high")).to_vec()
+        };
+        let [wide, again, narrow, other] =
+            [(1.0, 1), (1.0, 1), (0.25, 1), (1.0, 2)].map(|(s, seed)| states(s, seed));
+        assert_eq!(wide, again);
+        assert_ne!(wide, other);
+        let evaluator = evaluator(None, 1);
+        let init = evaluator.session().f32(&names::parameter("inner.H_init"));
+        let deviation = |states: &[f32]| {
+            let squares =
+                states.iter().enumerate().map(|(at, z)| f64::from(z - init[at % init.len()]).powi(2));
+            (squares.sum::<f64>() / states.len() as f64).sqrt()
+        };
+        assert!((deviation(&wide) / deviation(&narrow) - 4.0).abs() < 1e-3);
+        // 17 positions of 16 channels: five standard errors of the deviation are 5 / sqrt(2 * 272).
+        assert!((deviation(&wide) - 1.0).abs() < 0.215, "{}", deviation(&wide));
+    }
+
+    #[test]
+    fn answers_do_not_depend_on_the_batch() {
+        let rollouts = Some(Rollouts { count: 3, noise: 1.0 });
+        let infer = Infer { segments: 4, halt: true, rollouts };
+        let [three, four] = [3, 4].map(|batch| evaluate(&mut evaluator(Some(infer), batch)));
+        assert_eq!(three.predictions, four.predictions);
+        assert_eq!(three.metrics.steps, four.metrics.steps);
+    }
+
+    #[test]
+    fn a_larger_q_value_is_surer_and_an_equal_one_is_not() {
+        assert!(is_surer(Some(1.0), Some(0.5)));
+        assert!(!is_surer(Some(1.0), Some(1.0)));
+        assert!(is_surer(Some(-9.0), Some(f32::NAN)));
+        assert!(!is_surer(Some(f32::NAN), Some(-9.0)));
+    }
+}
