@@ -4,7 +4,7 @@
 //! of blocks, sections and `train` replaced one by one, and the rest added. It remembers where each piece is
 //! from, so messages lead back to the file that somebody wrote. `without a, b` takes things away.
 
-use super::ast::{Base, Entries, Entry, File, Model, Name, Statement, StatementKind, Train};
+use super::ast::{Base, Entries, Entry, Expr, ExprKind, File, Model, Name, Statement, StatementKind, Train};
 use super::{nearest, parse};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Source, Span};
@@ -51,7 +51,14 @@ pub fn merge_base(base: &Source, spec: &Source) -> Result<Source, Vec<Diagnostic
     }
     // From the back, so that places before an edit stay where they are; of two at one place the later goes first.
     edits.reverse();
-    edits.sort_by_key(|edit| std::cmp::Reverse(edit.span.start));
+    // What is replaced goes before what is added in front of it.
+    edits.sort_by_key(|edit| (std::cmp::Reverse(edit.span.start), edit.span.start == edit.span.end));
+    // Neighbours that are both removed may claim the same comma; the one in front keeps it.
+    for index in 1..edits.len() {
+        let front_end = edits[index].span.end;
+        let behind = &mut edits[index - 1].span;
+        behind.start = behind.start.max(front_end.min(behind.end));
+    }
     let mut merged = base.clone();
     // The text goes by the name of the spec, and every piece by that of the file it is from.
     merged.remove(NOTHING);
@@ -76,6 +83,12 @@ impl Merge<'_> {
     }
 
     fn replace(&mut self, span: Span, part: Span) {
+        // Two edits of one place would undo each other.
+        if let Some(first) = self.edits.iter().find(|edit| edit.span == span && span.start < span.end) {
+            let (first, second) = if part == NOTHING { (NOTHING, first.part) } else { (first.part, part) };
+            self.problems.push(given_twice(second, first));
+            return;
+        }
         self.edits.push(Edit { span, before: "", part, after: "" });
     }
 
@@ -109,6 +122,11 @@ impl Merge<'_> {
                     self.entries(&old.entries, &new.entries);
                 }
                 (Some((_, span)), _) => self.replace(span, statement.span),
+                // Numbers of the base may use a new one that uses none itself.
+                (None, StatementKind::Let(new)) if is_literal(&new.value) => {
+                    let first = old.statements.first().map_or(old.span.end - 1, |first| first.span.start);
+                    self.add(first, statement.span, "", "\n  ");
+                }
                 (None, _) => self.add(old.span.end - 1, statement.span, "\n  ", "\n"),
             }
         }
@@ -194,6 +212,28 @@ fn entry<'a>(entries: &'a Entries, key: &str) -> Option<&'a Entry> {
     entries.entries.iter().find(|entry| entry.key.as_ref().is_some_and(|name| name.text == key))
 }
 
+/// Returns whether an expression names nothing.
+fn is_literal(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::Text(_) => true,
+        ExprKind::Name(_) | ExprKind::Call(_) => false,
+        ExprKind::Tuple(parts) => parts.iter().all(is_literal),
+        ExprKind::Group(inner) | ExprKind::Negative(inner) => is_literal(inner),
+        ExprKind::Binary(binary) => is_literal(&binary.left) && is_literal(&binary.right),
+    }
+}
+
+fn given_twice(second: Span, first: Span) -> Diagnostic {
+    let report = Diagnostic::error(
+        Code::DuplicateStatement,
+        second,
+        "this changes what another part of the spec changes",
+    )
+    .label("second change")
+    .help("keep one of the two");
+    if first == NOTHING { report } else { report.secondary(first, "first change") }
+}
+
 fn second_base(first: &Base, second: &Base) -> Diagnostic {
     Diagnostic::error(Code::Base, second.span, "a spec has one base")
         .label("second base")
@@ -227,8 +267,10 @@ mod tests {
         let text = merged("base \"base.hrm\"\nmodel b { let N = 3, let T = 1, tokens { positions = 9 } }")
             .unwrap()
             .text;
-        assert!(text.starts_with("model b {\n  let N = 3\n  tokens { vocab = 6, positions = 9 }"), "{text}");
-        assert!(text.contains("let T = 1"), "{text}");
+        assert!(
+            text.starts_with("model b {\n  let T = 1\n  let N = 3\n  tokens { vocab = 6, positions = 9 }"),
+            "{text}"
+        );
         assert!(!text.contains("base"), "{text}");
     }
 
@@ -247,6 +289,39 @@ mod tests {
         assert_eq!(problems, ["the base has nothing called `toknes`"]);
         let problems = merged("base \"a.hrm\"\nbase \"b.hrm\"").unwrap_err();
         assert_eq!(problems, ["a spec has one base"]);
+    }
+
+    #[test]
+    fn nothing_is_changed_twice() {
+        for spec in ["model b { let N = 3, let N = 4 }", "model b { without q, predict q from z[1] }"] {
+            let problems = merged(&format!("base \"base.hrm\"\n{spec}")).unwrap_err();
+            assert_eq!(problems, ["this changes what another part of the spec changes"], "{spec}");
+        }
+        let problems = merged("base \"base.hrm\"\ntrain { batch = 1, batch = 2 }").unwrap_err();
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
+    fn a_new_number_stands_before_those_that_use_it() {
+        let text = merged("base \"base.hrm\"\nmodel b { let M = 1, let N = M * 3 }").unwrap().text;
+        assert!(text.find("let M = 1").unwrap() < text.find("let N = M * 3").unwrap(), "{text}");
+    }
+
+    #[test]
+    fn neighbours_can_both_be_taken_away() {
+        let base = Source::new(
+            "base.hrm",
+            "model a { tokens { vocab = 6 } }\ntrain { batch = 8, ema = 0.9, seed = 1 }\n",
+        );
+        let spec =
+            Source::new("spec.hrm", "base \"base.hrm\"\nmodel b {\n  without ema\n  without seed\n}\n");
+        let text = merge_base(&base, &spec).unwrap().text;
+        assert!(text.contains("train { batch = 8"), "{text}");
+        assert!(!text.contains("ema") && !text.contains("seed"), "{text}");
+        assert!(
+            crate::syntax::parse(&Source::new("merged.hrm", text.clone())).diagnostics.is_empty(),
+            "{text}"
+        );
     }
 
     #[test]

@@ -554,7 +554,7 @@ fn depth_of(line: &str) -> Option<usize> {
         "block" if !second.is_empty() && starts(after, "{") => Some(1),
         "state" | "gradient" | "predict" | "without" if !second.is_empty() => Some(1),
         "halt" if !second.is_empty() && !starts(rest, "=") => Some(1),
-        "tokens" | "puzzles" | "segment" if starts(rest, "{") => Some(1),
+        "tokens" | "puzzles" | "segment" | "infer" if starts(rest, "{") => Some(1),
         _ => None,
     }
 }
@@ -563,7 +563,7 @@ fn depth_of(line: &str) -> Option<usize> {
 fn head_length(line: &str) -> Option<usize> {
     let (first, rest) = word(line)?;
     let words = match first {
-        "tokens" | "puzzles" | "segment" | "train" => 1,
+        "tokens" | "puzzles" | "segment" | "infer" | "train" => 1,
         "block" | "halt" | "model" | "repeat" => 2,
         _ => return None,
     };
