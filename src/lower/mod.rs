@@ -31,7 +31,7 @@ use segment::Flow;
 pub const IGNORED_LABEL: i32 = IGNORE;
 
 /// Weight of the losses of the Q values beside the loss of the tokens.
-const Q_LOSS_SCALE: f32 = 0.5;
+pub const Q_LOSS_SCALE: f32 = 0.5;
 
 /// What a program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Weight of the losses of the Q values beside the loss of the tokens.
-const Q_LOSS_SCALE: f64 = 0.5;
+use crate::lower::Q_LOSS_SCALE;
 
 /// Results of one segment, one entry per row.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +134,7 @@ impl Metrics {
     /// Returns the summed loss that is trained: `token_loss + 0.5 (halt_loss + continue_loss)`.
     pub fn loss(&self) -> f64 {
         let q_losses = self.halt_loss.unwrap_or(0.0) + self.continue_loss.unwrap_or(0.0);
-        self.token_loss + Q_LOSS_SCALE * q_losses
+        self.token_loss + f64::from(Q_LOSS_SCALE) * q_losses
     }
 
     /// Returns the means: losses over all rows, the rest over the counted rows.

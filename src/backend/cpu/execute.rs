@@ -301,7 +301,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
         Op::EmbedGrad(_) => {
             kernels::embed_grad(at.out(0), at.i32(0), at.f32(1), at.ty(1).width(), 1.0, Store::Replace);
         }
-        Op::ResetRows(_) => plain::reset_rows(at.out(0), at.f32(0), at.f32(1), at.f32(2)),
+        Op::ResetRows(_) => kernels::reset_rows(at.out(0), at.f32(0), at.f32(1), at.f32(2)),
         Op::RowDistance(_) => plain::row_distance(at.out(0), at.f32(0), at.f32(1)),
         Op::TokenLoss(op) => {
             let shape = loss_shape(at.ty(0));

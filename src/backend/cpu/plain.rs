@@ -2,22 +2,6 @@
 
 use super::kernels::{AttentionShape, Rope};
 
-/// Replaces every position of the rows whose mask is not 0 by `init`, and copies the others.
-///
-/// # Shapes
-///
-/// `out` and `z` `[B, T, D]`, `mask` `[B]`, `init` `[D]`.
-pub(super) fn reset_rows(out: &mut [f32], z: &[f32], mask: &[f32], init: &[f32]) {
-    let row = z.len() / mask.len();
-    for ((out, z), mask) in out.chunks_exact_mut(row).zip(z.chunks_exact(row)).zip(mask) {
-        if *mask == 0.0 {
-            out.copy_from_slice(z);
-        } else {
-            out.chunks_exact_mut(init.len()).for_each(|position| position.copy_from_slice(init));
-        }
-    }
-}
-
 /// `sqrt(sum (new - old)^2 / sum old^2)` of each row, summed in f64.
 ///
 /// # Shapes

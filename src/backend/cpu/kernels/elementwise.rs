@@ -23,45 +23,6 @@ pub fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
     );
 }
 
-/// `out = (a + b) + c`.
-///
-/// # Shapes
-///
-/// All of one length.
-pub fn add3(out: &mut [f32], a: &[f32], b: &[f32], c: &[f32]) {
-    assert_eq!(a.len(), out.len());
-    assert_eq!(b.len(), out.len());
-    assert_eq!(c.len(), out.len());
-    by_chunks(
-        out,
-        #[inline(always)]
-        |range, out| {
-            let (a, b, c) = (&a[range.clone()], &b[range.clone()], &c[range]);
-            for (((out, a), b), c) in out.iter_mut().zip(a).zip(b).zip(c) {
-                *out = a + b + c;
-            }
-        },
-    );
-}
-
-/// `out += a`.
-///
-/// # Shapes
-///
-/// Both of one length.
-pub fn add_assign(out: &mut [f32], a: &[f32]) {
-    assert_eq!(a.len(), out.len());
-    by_chunks(
-        out,
-        #[inline(always)]
-        |range, out| {
-            for (out, a) in out.iter_mut().zip(&a[range]) {
-                *out += a;
-            }
-        },
-    );
-}
-
 /// `out = factor x`.
 ///
 /// # Shapes
@@ -77,15 +38,6 @@ pub fn scale(out: &mut [f32], x: &[f32], factor: f32) {
                 *out = factor * x;
             }
         },
-    );
-}
-
-/// `out = 0`.
-pub fn zero(out: &mut [f32]) {
-    by_chunks(
-        out,
-        #[inline(always)]
-        |_, out| out.fill(0.0),
     );
 }
 
@@ -105,27 +57,6 @@ pub fn sigmoid(out: &mut [f32], x: &[f32]) {
             }
         },
     );
-}
-
-/// Fills `out` with copies of `x`.
-///
-/// # Shapes
-///
-/// `out` `[…, X]`, `x` `[X]`: the length of `out` is a multiple of the length of `x`.
-pub fn broadcast(out: &mut [f32], x: &[f32]) {
-    assert!(!x.is_empty() && out.len().is_multiple_of(x.len()), "{} copies into {}", x.len(), out.len());
-    let work = out.len() / 8;
-    let (rows, width) = (out.len() / x.len(), x.len());
-    let out = Shared::new(out);
-    for_each_block(rows, CHUNK.div_ceil(width), work, |rows| {
-        // SAFETY: the rows of different tasks are disjoint.
-        let out = unsafe { out.part(rows.start * width..rows.end * width) };
-        if let [value] = x {
-            out.fill(*value);
-        } else {
-            out.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(x));
-        }
-    });
 }
 
 /// `out[b, t] = x[b, t] + positions[t]`.
@@ -212,22 +143,16 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn sums_agree_with_the_formula(len in 1_usize..40_000, factor in -3.0_f32..3.0, seed: u64) {
-            let [a, b, c] = [0, 1, 2].map(|salt| values(seed ^ salt, len));
+            let [a, b] = [0, 1].map(|salt| values(seed ^ salt, len));
             let mut out = vec![0.0; len];
             add(&mut out, &a, &b);
             prop_assert!((0..len).all(|i| out[i] == a[i] + b[i]));
-            add_assign(&mut out, &c);
-            let mut three = vec![0.0; len];
-            add3(&mut three, &a, &b, &c);
-            prop_assert_eq!(&out, &three);
             scale(&mut out, &a, factor);
             prop_assert!((0..len).all(|i| out[i] == factor * a[i]));
             sigmoid(&mut out, &b);
             let exact: Vec<f64> = b.iter().map(|&x| 1.0 / (1.0 + (-f64::from(x)).exp())).collect();
             // Three units in the last place of numbers below one.
             assert_close(&out, &exact, 2e-7);
-            zero(&mut out);
-            prop_assert!(out.iter().all(|&x| x == 0.0));
         }
 
         #[test]
@@ -236,8 +161,6 @@ mod tests {
             let mut out = vec![0.0; batch * size];
             add_positions(&mut out, &x, &positions);
             prop_assert!((0..batch * size).all(|i| out[i] == x[i] + positions[i % size]));
-            broadcast(&mut out, &positions);
-            prop_assert!((0..batch * size).all(|i| out[i] == positions[i % size]));
             let mut sum = positions.clone();
             sum_over_batch(&mut sum, &x, if add { Store::Add } else { Store::Replace });
             let start = |i: usize| if add { f64::from(positions[i]) } else { 0.0 };
@@ -269,10 +192,10 @@ mod tests {
             let (mut out, mut sum) = (vec![0.0; batch * size], vec![0.0; size]);
             add_positions(&mut out, &x, &positions);
             sum_over_batch(&mut sum, &out, Store::Replace);
-            let mut scaled = out.clone();
+            let (mut scaled, mut both) = (out.clone(), out.clone());
             scale(&mut scaled, &out, 0.3);
-            add_assign(&mut scaled, &x);
-            [out, sum, scaled].concat()
+            add(&mut both, &scaled, &x);
+            [out, sum, scaled, both].concat()
         });
     }
 }

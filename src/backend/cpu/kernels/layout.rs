@@ -113,20 +113,19 @@ pub(super) fn transpose(
     }
 }
 
-/// `z[b, t] = init` for every `t` of every row whose mask is not zero; other rows stay as they are.
+/// Replaces every position of the rows whose mask is not 0 by `init`, and copies the others.
 ///
 /// # Shapes
 ///
-/// `z` `[B, T, D]`, `mask` `[B]`, `init` `[D]`.
-pub fn reset_rows(z: &mut [f32], mask: &[i32], init: &[f32]) {
-    if mask.is_empty() {
-        return;
-    }
-    let size = z.len() / mask.len();
-    assert_eq!(size * mask.len(), z.len());
-    assert!(!init.is_empty() && size.is_multiple_of(init.len()), "{} into {size}", init.len());
-    for (row, _) in z.chunks_exact_mut(size.max(1)).zip(mask).filter(|(_, mask)| **mask != 0) {
-        row.chunks_exact_mut(init.len()).for_each(|position| position.copy_from_slice(init));
+/// `out` and `z` `[B, T, D]`, `mask` `[B]`, `init` `[D]`.
+pub fn reset_rows(out: &mut [f32], z: &[f32], mask: &[f32], init: &[f32]) {
+    let row = z.len() / mask.len();
+    for ((out, z), mask) in out.chunks_exact_mut(row).zip(z.chunks_exact(row)).zip(mask) {
+        if *mask == 0.0 {
+            out.copy_from_slice(z);
+        } else {
+            out.chunks_exact_mut(init.len()).for_each(|position| position.copy_from_slice(init));
+        }
     }
 }
 
@@ -175,11 +174,12 @@ mod tests {
 
         #[test]
         fn masked_rows_are_reset(batch in 1_usize..6, positions in 1_usize..5, width in 1_usize..9, seed: u64) {
-            let (old, init, mask) = (values(seed, batch * positions * width), values(seed ^ 1, width), numbers(seed, batch, 2));
-            let mut z = old.clone();
-            reset_rows(&mut z, &mask, &init);
+            let (old, init) = (values(seed, batch * positions * width), values(seed ^ 1, width));
+            let mask: Vec<f32> = numbers(seed, batch, 2).into_iter().map(|bit| bit as f32).collect();
+            let mut z = vec![0.0; old.len()];
+            reset_rows(&mut z, &old, &mask, &init);
             for at in 0..z.len() {
-                let reset = mask[at / width / positions] != 0;
+                let reset = mask[at / width / positions] != 0.0;
                 prop_assert_eq!(z[at], if reset { init[at % width] } else { old[at] });
             }
         }

@@ -14,7 +14,7 @@ use super::parallel::{Shared, for_each_block};
 use super::simd::vectorised;
 
 /// The label of a position without a loss.
-pub const IGNORED_LABEL: i32 = -100;
+pub use crate::graph::ops::loss::IGNORE as IGNORED_LABEL;
 
 /// How logits become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,9 +42,7 @@ mod simd;
 mod testing;
 
 pub use attention::{AttentionShape, Rope, attention, attention_grad};
-pub use elementwise::{
-    add, add_assign, add_positions, add3, broadcast, scale, sigmoid, sum_over_batch, zero,
-};
+pub use elementwise::{add, add_positions, scale, sigmoid, sum_over_batch};
 pub use embedding::{embed, embed_grad};
 pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
 pub use layout::{CopyShape, Rest, copy_strided, reset_rows, transpose_last_two};
