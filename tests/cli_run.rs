@@ -337,21 +337,15 @@ fn a_batch_that_does_not_fit_in_memory_is_refused_with_the_figure() {
 #[test]
 fn ctrl_c_saves_and_says_how_to_go_on() {
     let place = tiny();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hrmc"))
-        .current_dir(place.path(""))
-        .args(["run", "tiny.hrm", "--train", "--set", "train.steps=100_000_000", "--eval-limit", "0"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let metrics = place.path("runs/tiny-001/metrics.jsonl");
-    while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
-        assert!(child.try_wait().expect("the child can be asked").is_none(), "it trains until it is stopped");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(signalled.expect("kill runs").success());
-    let said = Said::of(child.wait_with_output().expect("the child ends"));
+    let said = place.interrupt(&[
+        "run",
+        "tiny.hrm",
+        "--train",
+        "--set",
+        "train.steps=100_000_000",
+        "--eval-limit",
+        "0",
+    ]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(said.out, "go on with `hrmc run --train --resume runs/tiny-001 --eval-limit 0`\n");
     assert!(said.err.contains("everything is saved in `runs/tiny-001`"), "{}", said.err);

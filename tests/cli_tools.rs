@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use support::{Said, Workplace, shipped};
+use support::{Workplace, shipped};
 
 /// A model that trains a step in a millisecond: 4x4 Sudoku, one block per network.
 const TINY: &str = "\
@@ -208,22 +208,17 @@ fn what_no_combination_could_be_is_refused_before_training() {
 #[test]
 fn ctrl_c_ends_the_sweep_with_a_table_of_what_there_is() {
     let place = tiny();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hrmc"))
-        .current_dir(place.path(""))
-        .args(["sweep", "tiny.hrm", "--set", "train.seed=0..2", "--set", "train.steps=100_000_000"])
-        .args(["--eval-limit", "0", "--json"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let metrics = place.path("runs/tiny-001/metrics.jsonl");
-    while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
-        assert!(child.try_wait().expect("the child can be asked").is_none(), "it trains until it is stopped");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(signalled.expect("kill runs").success());
-    let said = Said::of(child.wait_with_output().expect("the child ends"));
+    let said = place.interrupt(&[
+        "sweep",
+        "tiny.hrm",
+        "--set",
+        "train.seed=0..2",
+        "--set",
+        "train.steps=100_000_000",
+        "--eval-limit",
+        "0",
+        "--json",
+    ]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     let rows = json(&said.out);
     let statuses: Vec<_> = rows.as_array().expect("it is a list").iter().map(|row| &row["status"]).collect();

@@ -36,6 +36,31 @@ impl Workplace {
         command
     }
 
+    /// Starts a command line, waits until the run `tiny-001` has written a metric, and presses Ctrl-C.
+    #[cfg(unix)]
+    #[allow(dead_code, reason = "not every test file interrupts a run")]
+    pub fn interrupt(&self, arguments: &[&str]) -> Said {
+        use std::process::{Command, Stdio};
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hrmc"))
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let metrics = self.path("runs/tiny-001/metrics.jsonl");
+        while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
+            assert!(
+                child.try_wait().expect("the child can be asked").is_none(),
+                "it trains until it is stopped"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(signalled.expect("kill runs").success());
+        Said::of(child.wait_with_output().expect("the child ends"))
+    }
+
     /// Runs a command line and returns what it said.
     pub fn run(&self, arguments: &str) -> Said {
         Said::of(self.command(arguments).output().expect("the binary runs"))
