@@ -1,8 +1,8 @@
 //! Speed of the CPU kernels, beside the speed of one large product in the same run.
 //!
-//! `cargo bench --bench kernels -- [FILTER [THREADS]]` prints the best and the median time of each kernel whose
-//! name contains `FILTER`, its rate, and, for products, the share of the peak. There are two threads unless said
-//! otherwise.
+//! `cargo bench --bench kernels -- [FILTER [THREADS [bf16]]]` prints the best and the median time of each kernel whose
+//! name contains `FILTER`, its rate, and, for products, the share of the peak. There are two threads and products are in f32 unless
+//! said otherwise.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use hrmc::backend::cpu::kernels::{
     add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt, product_tn,
     rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,
 };
+use hrmc::ir::Precision;
 
 /// Prints measurements.
 struct Bench {
@@ -60,7 +61,7 @@ fn values(len: usize) -> Vec<f32> {
         .collect()
 }
 
-fn products(bench: &mut Bench) {
+fn products(bench: &mut Bench, precision: Precision) {
     for (r, n, k) in [
         (1312, 3072, 512),
         (1312, 512, 1536),
@@ -78,22 +79,29 @@ fn products(bench: &mut Bench) {
         let flops = 2.0 * (r * n * k) as f64;
         let name = format!("{r}x{n}x{k}");
         bench.measure(&format!("product_nt {name}"), flops, 0.0, || {
-            product_nt(&mut y, &x, &w, None, Store::Replace, ProductShape::nt(r, n, k));
+            product_nt(
+                &mut y,
+                &x,
+                &w,
+                None,
+                Store::Replace,
+                ProductShape::nt(r, n, k).with_precision(precision),
+            );
         });
         bench.measure(&format!("product_nn {name}"), flops, 0.0, || {
-            product_nn(&mut dx, &dy, &w, Store::Replace, ProductShape::nn(r, n, k));
+            product_nn(&mut dx, &dy, &w, Store::Replace, ProductShape::nn(r, n, k).with_precision(precision));
         });
         bench.measure(&format!("product_tn {name}"), flops, 0.0, || {
-            product_tn(&mut dw, &dy, &x, Store::Replace, ProductShape::tn(r, n, k));
+            product_tn(&mut dw, &dy, &x, Store::Replace, ProductShape::tn(r, n, k).with_precision(precision));
         });
     }
 }
 
-fn fused(bench: &mut Bench) {
+fn fused(bench: &mut Bench, precision: Precision) {
     for (rows, width, inner) in [(1312, 512, 1536), (2592, 128, 384), (1184, 64, 192)] {
         let (x, w, down) = (values(rows * width), values(2 * inner * width), values(width * inner));
         let (mut h, mut gate_up) = (vec![0.0; rows * inner], vec![0.0; 2 * rows * inner]);
-        let shape = SwigluShape { rows, width, inner };
+        let shape = SwigluShape { rows, width, inner, precision };
         let flops = 4.0 * (rows * width * inner) as f64;
         let name = format!("{rows}x{width}x{inner}");
         bench.measure(&format!("linear_swiglu {name}"), flops, 0.0, || {
@@ -108,7 +116,7 @@ fn fused(bench: &mut Bench) {
         });
         let (mut y, mut inv_rms) = (vec![0.0; rows * width], vec![0.0; rows]);
         bench.measure(&format!("linear_add_rms_norm {name}"), flops / 2.0, 0.0, || {
-            let shape = ProductShape::nt(rows, width, inner);
+            let shape = ProductShape::nt(rows, width, inner).with_precision(precision);
             linear_add_rms_norm(&mut y, Some(&mut inv_rms), &h, &down, &x, 1e-5, shape);
         });
         let mut dx = vec![0.0; y.len()];
@@ -175,40 +183,21 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let filter = arguments.next().unwrap_or_default();
     let threads = arguments.next().map_or(2, |threads| threads.parse().expect("a number of threads"));
+    let precision = match arguments.next().as_deref() {
+        Some("bf16") => Precision::Bf16,
+        _ => Precision::F32,
+    };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can start");
     let mut bench = Bench { filter, peak: 0.0 };
     pool.install(|| {
         let size = 2048;
         let (a, b, mut out) = (values(size * size), values(size * size), vec![0.0_f32; size * size]);
-        bench.measure("peak: gemm 2048x2048x2048", 2.0 * (size as f64).powi(3), 0.0, || {
-            let stride = size as isize;
-            // SAFETY: the three matrices have `size` rows and columns, `out` is not read elsewhere.
-            unsafe {
-                gemm::gemm(
-                    size,
-                    size,
-                    size,
-                    out.as_mut_ptr(),
-                    1,
-                    stride,
-                    false,
-                    a.as_ptr(),
-                    1,
-                    stride,
-                    b.as_ptr(),
-                    1,
-                    stride,
-                    0.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    gemm::Parallelism::Rayon(threads),
-                );
-            }
+        let shape = ProductShape::nt(size, size, size).with_precision(precision);
+        bench.measure("peak: 2048x2048x2048", 2.0 * (size as f64).powi(3), 0.0, || {
+            product_nt(&mut out, &a, &b, None, Store::Replace, shape);
         });
-        products(&mut bench);
-        fused(&mut bench);
+        products(&mut bench, precision);
+        fused(&mut bench, precision);
         attentions(&mut bench);
         rest(&mut bench);
     });

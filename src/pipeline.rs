@@ -21,7 +21,7 @@ pub struct Compiled {
 pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
     let mut graph = lower(model, program, options);
     let passes = optimize(&mut graph);
-    let plan = plan(&graph);
+    let plan = plan(&graph, model.precision());
     Compiled { graph, passes, plan }
 }
 
@@ -42,5 +42,5 @@ pub fn executable(model: &Model, program: Program, options: Options, device: Dev
 pub fn lowered_flops(model: &Model, program: Program, options: Options) -> u64 {
     let mut graph = lower(model, program, options);
     simplify(&mut graph);
-    plan(&graph).flops()
+    plan(&graph, model.precision()).flops()
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use hrmc::backend::Device;
+use hrmc::backend::cpu::kernels::multiplies_in_bf16;
+use hrmc::ir::Precision;
 use hrmc::verify::{Extent, Fixture, verify};
 
 fn agrees(name: &str, device: Device, threads: usize, extent: Extent) {
@@ -45,6 +47,31 @@ recorded_models!(
     trm_with_mixer: "trm-mixer",
     trm_with_continue: "trm-continue",
 );
+
+/// Only the first segment, with the bounds of bf16; processors without such products have nothing to compare.
+#[test]
+fn recorded_models_agree_in_bf16() {
+    if !multiplies_in_bf16() {
+        return;
+    }
+    for name in
+        ["rope-nopuzzle", "rope-puzzle", "learned-softmax", "trm-attention", "trm-mixer", "trm-continue"]
+    {
+        let path = Path::new("tests/fixtures").join(name).with_extension("json");
+        let fixture =
+            Fixture::open(&path).expect("the fixture is checked in").with_precision(Precision::Bf16);
+        let verdict =
+            verify(&fixture, Device::Cpu, 2, Extent::FirstSegment).expect("the model fits in memory");
+        assert!(verdict.pass && verdict.tensors >= 5, "{name}: {:#?}", verdict.rows);
+        assert!(
+            verdict.rows.iter().all(|row| row.largest > 1e-4),
+            "{name} is computed in bf16: {:#?}",
+            verdict.rows
+        );
+        let gradients = verdict.rows.iter().any(|row| row.group == "grad");
+        assert_eq!(gradients, verdict.note.is_none(), "{name} compares gradients or says why not");
+    }
+}
 
 #[test]
 fn a_wrong_weight_is_noticed() {

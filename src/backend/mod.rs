@@ -261,6 +261,7 @@ mod tests {
     use super::{BackendError, Executable, Session};
     use crate::graph::ops::{Add, Assign, Linear, Scale};
     use crate::graph::{Graph, TensorType};
+    use crate::ir::Precision;
     use crate::plan::{ALIGNMENT, plan};
 
     /// A program that stores `factor x` in `x`, over `elements` elements.
@@ -273,7 +274,7 @@ mod tests {
     }
 
     fn load(session: &mut Session, name: &str, graph: &Graph) {
-        session.load(name, Executable::Planned(plan(graph))).expect("small programs fit");
+        session.load(name, Executable::Planned(plan(graph, Precision::F32))).expect("small programs fit");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::terminal::{counted, duration, grouped, percent, rate};
 use super::trained::TrainedRun;
 use super::{memory, picture, spec, terminal};
 use crate::backend::Device;
+use crate::backend::cpu::kernels::multiplies_in_bf16;
 use crate::check;
 use crate::data::Dataset;
 use crate::ir::{Data, Model, Precision, Train};
@@ -314,10 +315,11 @@ fn introduce(prepared: &Preparation, folder: &RunFolder, trainer: &Trainer, stop
         prepared.seed,
         prepared.device.name(),
     ));
-    if prepared.train.precision == Precision::Bf16 {
-        let device = prepared.device.name();
+    if prepared.train.precision == Precision::Bf16
+        && !(prepared.device == Device::Cpu && multiplies_in_bf16())
+    {
         terminal::note(format_args!(
-            "`precision = bf16`: the device `{device}` computes in f32 all the same"
+            "`precision = bf16`: no products in bf16 here; everything is computed in f32"
         ));
     }
     let steps = if trainer.steps_done() == 0 {

@@ -2,18 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, fail};
 use super::project::{DeviceName, Project};
 use super::terminal;
 use crate::backend::Device;
+use crate::backend::cpu::kernels::multiplies_in_bf16;
+use crate::ir::Precision;
 use crate::verify::{Extent, Fixture, Verdict, verify};
 
 const EXAMPLES: &str = "\
 Examples:
   hrmc verify tests/fixtures/rope-puzzle.json
   hrmc verify tests/fixtures/rope-puzzle.json --device reference --first-segment
+  hrmc verify tests/fixtures/rope-puzzle.json --precision bf16
   hrmc verify tests/fixtures/*.json --json";
 
 /// Compare recorded models with everything they computed.
@@ -34,12 +37,33 @@ pub struct Arguments {
     /// Threads [default: that of hrmc.toml, else one for each core]
     #[arg(long, value_name = "COUNT", value_parser = super::positive)]
     threads: Option<usize>,
+    /// Arithmetic of the factors of products; bf16 compares the first segment, with wider bounds
+    #[arg(long, default_value = "f32")]
+    precision: PrecisionName,
     /// Run only the first training segment, with its losses and gradients
     #[arg(long)]
     first_segment: bool,
     /// Write the comparison as JSON, one object per fixture
     #[arg(long)]
     json: bool,
+}
+
+/// Arithmetic of the factors of products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrecisionName {
+    /// 32-bit floating point, as the record.
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+impl PrecisionName {
+    fn precision(self) -> Precision {
+        match self {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 /// Runs `hrmc verify`.
@@ -51,15 +75,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
     let device = project.device(arguments.device);
     let threads = project.threads(arguments.threads);
-    // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier.
-    let extent = if arguments.first_segment || device == Device::Reference {
+    // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier; in
+    // bf16 only the first segment can be compared.
+    let rounded = arguments.precision == PrecisionName::Bf16;
+    if rounded && !(device == Device::Cpu && multiplies_in_bf16()) {
+        return Err(Failure::message(format!(
+            "`--precision bf16`: {} has no products in bf16 here, so there is nothing to compare",
+            match device {
+                Device::Cpu => "this processor",
+                Device::Reference => "the device `reference`",
+            }
+        )));
+    }
+    let extent = if arguments.first_segment || rounded || device == Device::Reference {
         Extent::FirstSegment
     } else {
         Extent::Whole
     };
     let mut verdicts = Vec::new();
     for path in &arguments.fixtures {
-        let fixture = Fixture::open(path).map_err(fail)?;
+        let fixture = Fixture::open(path).map_err(fail)?.with_precision(arguments.precision.precision());
         let verdict = verify(&fixture, device, threads, extent).map_err(fail)?;
         if !arguments.json {
             terminal::print(table(&verdict, extent))?;
@@ -101,6 +136,9 @@ fn table(verdict: &Verdict, extent: Extent) -> String {
             "{:<34} {:>9} {:>12.2e} {:>12.2e}  {note}\n",
             row.group, row.values, row.largest, row.bound
         ));
+    }
+    if let Some(note) = &verdict.note {
+        text.push_str(&format!("{note}\n"));
     }
     let conclusion = if verdict.pass { "agrees" } else { "DIFFERS" };
     text.push_str(&format!(

@@ -471,6 +471,11 @@ pub enum Precision {
 }
 
 impl Model {
+    /// Returns the arithmetic of activations: that of training, since what is trained is what is run.
+    pub fn precision(&self) -> Precision {
+        self.train.as_ref().map_or(Precision::F32, |train| train.precision)
+    }
+
     /// Returns the number of prefix positions `P` before the tokens.
     pub fn prefix_positions(&self) -> usize {
         self.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)

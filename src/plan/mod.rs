@@ -17,6 +17,7 @@ mod verify;
 use std::collections::BTreeMap;
 
 use crate::graph::{Graph, NodeId, Op, Phase, TensorType, Value};
+use crate::ir::Precision;
 
 pub use text::to_text;
 pub use verify::{Violation, verify};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub arena_bytes: usize,
     /// Bytes of values that the forward pass leaves for the backward pass.
     pub kept_bytes: usize,
+    /// Arithmetic of products: of their factors, since sums are f32 and so is everything in memory.
+    pub precision: Precision,
 }
 
 /// A named piece of memory.
@@ -131,8 +134,8 @@ struct Interval {
     last: usize,
 }
 
-/// Plans the execution of `graph`.
-pub fn plan(graph: &Graph) -> Plan {
+/// Plans the execution of `graph` with products in `precision`.
+pub fn plan(graph: &Graph, precision: Precision) -> Plan {
     let order: Vec<NodeId> =
         graph.order().into_iter().filter(|&node| !matches!(graph.op(node), Op::Input(_))).collect();
     let roots = find_roots(graph, &order);
@@ -161,7 +164,7 @@ pub fn plan(graph: &Graph) -> Plan {
             Call { op, phase: graph.phase(node), inputs, outputs, flops, bytes }
         })
         .collect();
-    let plan = Plan { memory, calls, arena_bytes, kept_bytes };
+    let plan = Plan { memory, calls, arena_bytes, kept_bytes, precision };
     debug_assert_eq!(verify(&plan), Ok(()));
     plan
 }
@@ -274,7 +277,7 @@ mod tests {
 
     use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
-    use super::{ALIGNMENT, Location, Plan, plan, verify};
+    use super::{ALIGNMENT, Location, Plan, Precision, plan, verify};
     use crate::graph::ops::{Add, Assign, Linear, Reshape, RmsNorm, Scale};
     use crate::graph::{Graph, Phase, TensorType, Value};
 
@@ -294,7 +297,7 @@ mod tests {
         let more = scale(&mut graph, doubled, 3.0);
         let sum = graph.add1(Add.into(), &[more, doubled]);
         graph.set_output("y", sum);
-        plan(&graph)
+        plan(&graph, Precision::F32)
     }
 
     fn blame(plan: &Plan) -> Vec<String> {
@@ -327,7 +330,7 @@ mod tests {
             x = scale(&mut graph, x, 2.0);
         }
         graph.set_output("y", x);
-        let plan = plan(&graph);
+        let plan = plan(&graph, Precision::F32);
         assert_eq!(plan.calls.len(), 6);
         assert_eq!(plan.arena_bytes, 2 * ALIGNMENT);
     }
@@ -392,7 +395,7 @@ mod tests {
         let [y, factor] = [norm[0], norm[1]].map(|value| scale(&mut graph, value, 1.0));
         graph.set_output("y", y);
         graph.set_output("factor", factor);
-        let mut plan = plan(&graph);
+        let mut plan = plan(&graph, Precision::F32);
         plan.calls[0].outputs[1].location = plan.calls[0].outputs[0].location;
         assert_eq!(blame(&plan)[0], "call 0, `rms_norm`: output 1 overlaps another");
     }
@@ -405,7 +408,7 @@ mod tests {
         let flat = graph.add1(Reshape { shape: vec![8] }.into(), &[doubled]);
         let y = scale(&mut graph, flat, 3.0);
         graph.set_output("y", y);
-        let plan = plan(&graph);
+        let plan = plan(&graph, Precision::F32);
         assert_eq!(plan.calls.len(), 2);
         assert_eq!(plan.calls[1].inputs[0].location, plan.calls[0].outputs[0].location);
         assert_eq!(plan.calls[1].inputs[0].ty, TensorType::f32(&[8]));
@@ -418,7 +421,7 @@ mod tests {
         let flat = graph.add1(Reshape { shape: vec![8] }.into(), &[x]);
         let y = scale(&mut graph, flat, 3.0);
         graph.set_output("y", y);
-        let plan = plan(&graph);
+        let plan = plan(&graph, Precision::F32);
         let Location::Named(index) = plan.calls[0].inputs[0].location else { panic!("x is named") };
         assert_eq!(plan.memory[index].name, "x");
     }
@@ -431,7 +434,7 @@ mod tests {
         graph.add1(Assign.into(), &[memory, sum]);
         let late = scale(&mut graph, memory, 2.0);
         graph.set_output("old", late);
-        let plan = plan(&graph);
+        let plan = plan(&graph, Precision::F32);
         let names: Vec<_> = plan.calls.iter().map(|call| call.op.as_operation().name()).collect();
         assert_eq!(names, ["add", "scale", "assign"]);
         assert_eq!(plan.calls[2].outputs[0].location, plan.calls[1].inputs[0].location);
@@ -445,7 +448,7 @@ mod tests {
         let y = graph.add1(Linear.into(), &[x, w]);
         let z = scale(&mut graph, y, 2.0);
         graph.set_output("z", z);
-        let plan = plan(&graph);
+        let plan = plan(&graph, Precision::F32);
         assert_eq!(plan.flops(), 2 * 2 * 3 * 5);
         let work = plan.work()[&Phase::Forward];
         assert_eq!((work.calls, work.flops), (2, plan.flops()));
@@ -466,7 +469,7 @@ mod tests {
         let first = scale(&mut graph, x, 0.5);
         let gradient = graph.add1(Add.into(), &[first, kept]);
         graph.set_output("gradient", gradient);
-        assert_eq!(plan(&graph).kept_bytes, ALIGNMENT);
+        assert_eq!(plan(&graph, Precision::F32).kept_bytes, ALIGNMENT);
     }
 
     /// Builds a graph of sums, factors, and views from random choices, over tensors of different sizes.
@@ -503,7 +506,7 @@ mod tests {
         #[test]
         fn live_values_never_overlap(choices in proptest::collection::vec((any::<u8>(), any::<usize>(), any::<usize>()), 1..40)) {
             let graph = random(&choices);
-            let plan = plan(&graph);
+            let plan = plan(&graph, Precision::F32);
             prop_assert_eq!(verify(&plan), Ok(()));
             // What each byte of the arena holds, by the number of the output that wrote it, against what
             // the graph says each call reads.

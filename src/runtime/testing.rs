@@ -110,7 +110,7 @@ pub fn wide_model() -> Model {
 pub fn executable(model: &Model, program: Program, options: Options) -> Executable {
     let mut graph = lower(model, program, options);
     optimize(&mut graph);
-    Executable::Planned(plan(&graph))
+    Executable::Planned(plan(&graph, Precision::F32))
 }
 
 /// Returns a trainer of `model` on [`data`].

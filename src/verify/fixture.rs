@@ -202,6 +202,14 @@ impl Fixture {
         Ok(fixture)
     }
 
+    /// Replaces the arithmetic of the model, which is f32 as it was for the record.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        if let Some(train) = &mut self.model.train {
+            train.precision = precision;
+        }
+        self
+    }
+
     /// Returns an f32 tensor that [`Fixture::open`] found.
     pub fn f32(&self, name: &str) -> &[f32] {
         match &self.tensors[name] {

@@ -6,6 +6,7 @@ use hrmc::backend::{Device, Executable, Session};
 use hrmc::graph::luminal::updated_inputs;
 use hrmc::graph::ops::Scale;
 use hrmc::graph::{Graph, Op, TensorType, Value, verify};
+use hrmc::ir::Precision;
 use hrmc::plan::plan;
 
 use crate::samples::{Agreement, Sample, Values};
@@ -54,7 +55,7 @@ impl Loaded {
             results.extend(updated_inputs(&graph, node).into_iter().map(|(name, _)| name));
         }
         let executable = match device {
-            Device::Cpu => Executable::Planned(plan(&graph)),
+            Device::Cpu => Executable::Planned(plan(&graph, Precision::F32)),
             Device::Reference => Executable::Decomposed(graph),
         };
         let mut session = Session::new(2).expect("two threads can start");

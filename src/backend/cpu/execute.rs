@@ -12,6 +12,7 @@ use crate::backend::Named;
 use crate::backend::memory::Buffer;
 use crate::graph::ops::{Slice, TokenLossKind, rope_tables};
 use crate::graph::{DType, Op, TensorType};
+use crate::ir::Precision;
 use crate::plan::{Call, Location, Place, Plan};
 
 /// A plan with the tables its kernels need.
@@ -107,7 +108,7 @@ impl CpuProgram {
         let call = &self.plan.calls[index];
         let table = self.rotations[index].map(|table| &self.tables[table]);
         let rope = table.map(|table| Rope { cos: &table.cos, sin: &table.sin });
-        run_call(call, &Operands { call, pointers }, rope);
+        run_call(call, &Operands { call, pointers }, rope, self.plan.precision);
     }
 }
 
@@ -203,7 +204,7 @@ fn copy_shape(
     }
 }
 
-fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
+fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: Precision) {
     match &call.op {
         Op::Input(_) | Op::Detach(_) | Op::Reshape(_) => unreachable!("inputs and views make no call"),
         Op::Slice(Slice { axis, start, end }) => {
@@ -254,15 +255,18 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
                 .for_each(|(out, (a, b))| *out = f32::from(u8::from(a == b)));
         }
         Op::Linear(_) => {
-            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1]);
+            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
+                .with_precision(precision);
             kernels::product_nt(at.out(0), at.f32(0), at.f32(1), None, Store::Replace, shape);
         }
         Op::LinearGradInput(_) => {
-            let shape = ProductShape::nn(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1]);
+            let shape = ProductShape::nn(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
+                .with_precision(precision);
             kernels::product_nn(at.out(0), at.f32(0), at.f32(1), Store::Replace, shape);
         }
         Op::LinearGradWeight(_) => {
-            let shape = ProductShape::tn(at.ty(0).rows(), at.ty(0).width(), at.ty(1).width());
+            let shape = ProductShape::tn(at.ty(0).rows(), at.ty(0).width(), at.ty(1).width())
+                .with_precision(precision);
             kernels::product_tn(at.out(0), at.f32(0), at.f32(1), Store::Replace, shape);
         }
         Op::RmsNorm(op) => kernels::rms_norm(at.out(0), Some(at.out(1)), at.f32(0), at.ty(0).width(), op.eps),
@@ -273,7 +277,8 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
             kernels::add_rms_norm(at.out(0), Some(at.out(1)), at.f32(0), at.f32(1), at.ty(0).width(), op.eps);
         }
         Op::LinearAddRmsNorm(op) => {
-            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1]);
+            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
+                .with_precision(precision);
             let (x, w, residual) = (at.f32(0), at.f32(1), at.f32(2));
             kernels::linear_add_rms_norm(at.out(0), Some(at.out(1)), x, w, residual, op.eps, shape);
         }
@@ -288,13 +293,13 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
             let shape = attention_shape(at.ty(0), op.heads);
             kernels::attention_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), rope, shape);
         }
-        Op::SwiGlu(_) => kernels::swiglu(at.out(0), at.f32(0), gated_shape(at.out_ty(0), 0)),
+        Op::SwiGlu(_) => kernels::swiglu(at.out(0), at.f32(0), gated_shape(at.out_ty(0), 0, precision)),
         Op::SwiGluGrad(_) => {
-            kernels::swiglu_grad(at.out(0), at.f32(0), at.f32(1), gated_shape(at.ty(1), 0));
+            kernels::swiglu_grad(at.out(0), at.f32(0), at.f32(1), gated_shape(at.ty(1), 0, precision));
         }
         Op::LinearSwiGlu(op) => {
             let wide = op.keep.then(|| at.out(1));
-            let shape = gated_shape(at.out_ty(0), at.ty(0).width());
+            let shape = gated_shape(at.out_ty(0), at.ty(0).width(), precision);
             kernels::linear_swiglu(at.out(0), wide, at.f32(0), at.f32(1), shape);
         }
         Op::Embed(_) => kernels::embed(at.out(0), at.f32(0), at.i32(1), at.ty(0).width(), 1.0),
@@ -350,6 +355,6 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>) {
     }
 }
 
-fn gated_shape(h: &TensorType, width: usize) -> SwigluShape {
-    SwigluShape { rows: h.rows(), width, inner: h.width() }
+fn gated_shape(h: &TensorType, width: usize, precision: Precision) -> SwigluShape {
+    SwigluShape { rows: h.rows(), width, inner: h.width(), precision }
 }

@@ -5,9 +5,10 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Grid, Operand, Sizes, multiply, multiply_raw};
+use super::product::{Grid, Method, Operand, Right, Sizes, multiply, multiply_raw, with_right};
 use super::scratch::with_scratch;
 use super::simd::{LANES, logistic, vectorised};
+use crate::ir::Precision;
 
 /// Sizes of a gated unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct SwigluShape {
     pub width: usize,
     /// Inner width `F`.
     pub inner: usize,
+    /// Arithmetic of the product's factors; only the fused kernel reads it.
+    pub precision: Precision,
 }
 
 /// `h = silu(gate) * up`.
@@ -58,68 +61,75 @@ pub fn swiglu(h: &mut [f32], gate_up: &[f32], shape: SwigluShape) {
 /// `h` `[R, F]`, `x` `[R, K]`, `w` `[2F, K]`: gate rows, then up rows. `gate_up` `[R, 2F]` receives the
 /// product when the gradient will need it; without it, the product never leaves the scratch of a task.
 pub fn linear_swiglu(h: &mut [f32], gate_up: Option<&mut [f32]>, x: &[f32], w: &[f32], shape: SwigluShape) {
-    let SwigluShape { rows, width, inner } = shape;
+    let SwigluShape { rows, width, inner, precision } = shape;
     assert_eq!(h.len(), rows * inner);
     assert!(gate_up.as_ref().is_none_or(|gate_up| gate_up.len() == 2 * rows * inner));
     let x = Operand::new(x, rows, width, width);
     let w = Operand::new(w, 2 * inner, width, width).transposed();
     let (h, gate_up) = (Shared::new(h), gate_up.map(Shared::new));
     // Twice the depth stands for the two products of a tile.
-    let grid = Grid::new(Sizes { rows, columns: inner, depth: 2 * width }, x, w);
-    grid.for_each_tile(|tile| {
-        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };
-        let x = x.skip_rows(tile.rows.start);
-        let (w_gate, w_up) = (w.skip_columns(tile.columns.start), w.skip_columns(inner + tile.columns.start));
-        let size = sizes.rows * sizes.columns;
-        with_scratch(if gate_up.is_some() { 0 } else { 2 * size }, |scratch| {
-            match gate_up {
-                // SAFETY: the tiles of different tasks are disjoint, and gates and values lie apart.
-                Some(gate_up) => unsafe {
-                    let gates =
-                        gate_up.tile(tile.rows.start * 2 * inner + tile.columns.start, 2 * inner, sizes);
-                    multiply_raw(gates, 2 * inner, x, w_gate, sizes, Store::Replace);
-                    let ups = gate_up.tile(
-                        tile.rows.start * 2 * inner + inner + tile.columns.start,
-                        2 * inner,
-                        sizes,
-                    );
-                    multiply_raw(ups, 2 * inner, x, w_up, sizes, Store::Replace);
-                },
-                None => {
-                    let (gates, ups) = scratch.split_at_mut(size);
-                    multiply(gates, sizes.columns, x, w_gate, sizes, Store::Replace);
-                    multiply(ups, sizes.columns, x, w_up, sizes, Store::Replace);
-                }
-            }
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (i, row) in tile.rows.clone().enumerate() {
-                        let at = row * inner + tile.columns.start;
-                        // SAFETY: the tiles of different tasks are disjoint; nothing writes to `gate_up` any more.
-                        let (h, gates, ups) = unsafe {
-                            let h = h.part(at..at + sizes.columns);
-                            match gate_up {
-                                Some(gate_up) => {
-                                    let at = row * 2 * inner + tile.columns.start;
-                                    (
-                                        h,
-                                        &*gate_up.part(at..at + sizes.columns),
-                                        &*gate_up.part(at + inner..at + inner + sizes.columns),
-                                    )
-                                }
-                                None => (
-                                    h,
-                                    &scratch[i * sizes.columns..][..sizes.columns],
-                                    &scratch[size + i * sizes.columns..][..sizes.columns],
-                                ),
-                            }
-                        };
-                        gate_row(h, gates, ups);
+    let method = Method::best(precision);
+    let grid = Grid::new(Sizes { rows, columns: inner, depth: 2 * width }, x, w, method);
+    let run = |w_gate: Right<'_>, w_up: Right<'_>| {
+        grid.for_each_tile(|tile| {
+            let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };
+            let x = x.skip_rows(tile.rows.start);
+            let (w_gate, w_up) =
+                (w_gate.skip_columns(tile.columns.start), w_up.skip_columns(tile.columns.start));
+            let size = sizes.rows * sizes.columns;
+            with_scratch(if gate_up.is_some() { 0 } else { 2 * size }, |scratch| {
+                match gate_up {
+                    // SAFETY: the tiles of different tasks are disjoint, and gates and values lie apart.
+                    Some(gate_up) => unsafe {
+                        let gates =
+                            gate_up.tile(tile.rows.start * 2 * inner + tile.columns.start, 2 * inner, sizes);
+                        multiply_raw(gates, 2 * inner, x, w_gate, sizes, Store::Replace);
+                        let ups = gate_up.tile(
+                            tile.rows.start * 2 * inner + inner + tile.columns.start,
+                            2 * inner,
+                            sizes,
+                        );
+                        multiply_raw(ups, 2 * inner, x, w_up, sizes, Store::Replace);
+                    },
+                    None => {
+                        let (gates, ups) = scratch.split_at_mut(size);
+                        multiply(gates, sizes.columns, x, w_gate, sizes, Store::Replace);
+                        multiply(ups, sizes.columns, x, w_up, sizes, Store::Replace);
                     }
-                },
-            );
-        });
+                }
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (i, row) in tile.rows.clone().enumerate() {
+                            let at = row * inner + tile.columns.start;
+                            // SAFETY: the tiles of different tasks are disjoint; nothing writes to `gate_up` any more.
+                            let (h, gates, ups) = unsafe {
+                                let h = h.part(at..at + sizes.columns);
+                                match gate_up {
+                                    Some(gate_up) => {
+                                        let at = row * 2 * inner + tile.columns.start;
+                                        (
+                                            h,
+                                            &*gate_up.part(at..at + sizes.columns),
+                                            &*gate_up.part(at + inner..at + inner + sizes.columns),
+                                        )
+                                    }
+                                    None => (
+                                        h,
+                                        &scratch[i * sizes.columns..][..sizes.columns],
+                                        &scratch[size + i * sizes.columns..][..sizes.columns],
+                                    ),
+                                }
+                            };
+                            gate_row(h, gates, ups);
+                        }
+                    },
+                );
+            });
+        })
+    };
+    with_right(w, inner, width, method, |w_gate| {
+        with_right(w.skip_columns(inner), inner, width, method, |w_up| run(w_gate, w_up));
     });
 }
 
@@ -202,6 +212,7 @@ fn gate_row(h: &mut [f32], gates: &[f32], ups: &[f32]) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::product::{ProductShape, product_nt};
     use super::super::testing::{
         assert_close, assert_same_on_any_threads, differences, inner as sum_of_products, values, wide,
     };
@@ -218,7 +229,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn unit_and_gradient_agree_with_the_formula(rows in 1_usize..6, inner in 1_usize..40, seed: u64) {
-            let shape = SwigluShape { rows, width: 0, inner };
+            let shape = SwigluShape { rows, width: 0, inner, precision: Precision::F32 };
             let gate_up: Vec<f32> = values(seed, 2 * rows * inner).iter().map(|x| 6.0 * x).collect();
             let dh = values(seed ^ 1, rows * inner);
             let (mut h, mut dgate_up) = (vec![0.0; rows * inner], vec![0.0; 2 * rows * inner]);
@@ -234,7 +245,7 @@ mod tests {
         fn fused_unit_agrees_with_the_formula(
             rows in 1_usize..50, width in 1_usize..40, inner in 1_usize..60, seed: u64,
         ) {
-            let shape = SwigluShape { rows, width, inner };
+            let shape = SwigluShape { rows, width, inner, precision: Precision::F32 };
             let (x, w) = (values(seed, rows * width), values(seed ^ 1, 2 * inner * width));
             let exact: Vec<f64> = (0..rows * 2 * inner)
                 .map(|at| (at / (2 * inner), at % (2 * inner)))
@@ -251,9 +262,26 @@ mod tests {
         }
     }
 
+    /// Every sum has one order, however the result is cut.
+    #[test]
+    fn fusion_changes_no_bit() {
+        let (rows, width, inner) = (130, 70, 200);
+        let (x, w) = (values(1, rows * width), values(2, 2 * inner * width));
+        for precision in [Precision::F32, Precision::Bf16] {
+            let shape = SwigluShape { rows, width, inner, precision };
+            let (mut fused, mut gate_up, mut h) =
+                (vec![0.0; rows * inner], vec![0.0; rows * 2 * inner], vec![0.0; rows * inner]);
+            linear_swiglu(&mut fused, None, &x, &w, shape);
+            let product = ProductShape::nt(rows, 2 * inner, width).with_precision(precision);
+            product_nt(&mut gate_up, &x, &w, None, Store::Replace, product);
+            swiglu(&mut h, &gate_up, shape);
+            assert_eq!(fused, h, "{precision:?}");
+        }
+    }
+
     #[test]
     fn units_are_the_same_on_any_threads() {
-        let shape = SwigluShape { rows: 500, width: 64, inner: 96 };
+        let shape = SwigluShape { rows: 500, width: 64, inner: 96, precision: Precision::F32 };
         let (x, w, dh) = (values(1, 500 * 64), values(2, 192 * 64), values(3, 500 * 96));
         assert_same_on_any_threads(|| {
             let (mut h, mut gate_up, mut dgate_up) =

@@ -34,6 +34,8 @@ pub mod norm;
 pub mod optimizer;
 pub mod product;
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod panel;
 mod parallel;
 mod scratch;
@@ -52,7 +54,7 @@ pub use loss::{
 };
 pub use norm::{add_rms_norm, linear_add_rms_norm, rms_norm, rms_norm_grad};
 pub use optimizer::{AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adamw, ema, sign_sgd_rows};
-pub use product::{ProductShape, product_nn, product_nt, product_tn};
+pub use product::{ProductShape, multiplies_in_bf16, product_nn, product_nt, product_tn};
 
 /// Whether a kernel overwrites its result or adds to what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Grid, Operand, ProductShape, Sizes, multiply_raw};
+use super::product::{Grid, Method, Operand, ProductShape, Sizes, multiply_raw, with_right};
 use super::simd::{dot, vectorised};
 
 /// `y = x / sqrt(mean(x^2) + eps)`, row by row.
@@ -83,7 +83,7 @@ pub fn linear_add_rms_norm(
     eps: f32,
     shape: ProductShape,
 ) {
-    let ProductShape { r, n, k, .. } = shape;
+    let ProductShape { r, n, k, precision, .. } = shape;
     assert_eq!(shape.out_stride, n, "the result must be contiguous");
     assert_eq!(y.len(), r * n);
     assert_eq!(residual.len(), y.len());
@@ -91,19 +91,23 @@ pub fn linear_add_rms_norm(
     let w = Operand::new(w, n, k, shape.b_stride).transposed();
     let sizes = Sizes { rows: r, columns: n, depth: k };
     let sums = Shared::new(y);
-    Grid::new(sizes, x, w).for_each_tile(|tile| {
-        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
-        for row in tile.rows.clone() {
-            let range = row * n + tile.columns.start..row * n + tile.columns.end;
-            // SAFETY: the tiles of different tasks are disjoint.
-            unsafe { sums.part(range.clone()) }.copy_from_slice(&residual[range]);
-        }
-        let (x, w) = (x.skip_rows(tile.rows.start), w.skip_columns(tile.columns.start));
-        // SAFETY: as above; the copies are finished.
-        unsafe {
-            let target = sums.tile(tile.rows.start * n + tile.columns.start, n, sizes);
-            multiply_raw(target, n, x, w, sizes, Store::Add);
-        }
+    let method = Method::best(precision);
+    let grid = Grid::new(sizes, x, w, method);
+    with_right(w, n, k, method, |w| {
+        grid.for_each_tile(|tile| {
+            let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
+            for row in tile.rows.clone() {
+                let range = row * n + tile.columns.start..row * n + tile.columns.end;
+                // SAFETY: the tiles of different tasks are disjoint.
+                unsafe { sums.part(range.clone()) }.copy_from_slice(&residual[range]);
+            }
+            let (x, w) = (x.skip_rows(tile.rows.start), w.skip_columns(tile.columns.start));
+            // SAFETY: as above; the copies are finished.
+            unsafe {
+                let target = sums.tile(tile.rows.start * n + tile.columns.start, n, sizes);
+                multiply_raw(target, n, x, w, sizes, Store::Add);
+            }
+        })
     });
     by_blocks(
         y,

@@ -8,13 +8,16 @@
 //! weight gradient   out[N, K] = a[R, N]ᵀ · b[R, K]      product_tn
 //! ```
 //!
-//! The result is cut into tiles; each tile is one task and one call of the `gemm` crate on the thread that
-//! runs it. A tile sums over the whole depth, so no sum crosses a task.
+//! The result is cut into tiles; each tile is one task, and sums over the whole depth, so no sum crosses a task.
+//! A tile is multiplied in the registers of AVX-512 where there are such, by one call of the `gemm` crate elsewhere.
 
 use std::ops::Range;
 
 use super::Store;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::{self, Panels, Unit};
 use super::parallel::{Shared, for_each_task};
+use crate::ir::Precision;
 
 /// Sizes of a product, and how far apart rows lie in memory.
 ///
@@ -34,22 +37,29 @@ pub struct ProductShape {
     pub a_stride: usize,
     /// Elements from one row of `b` to the next.
     pub b_stride: usize,
+    /// Arithmetic of the factors; sums are f32.
+    pub precision: Precision,
 }
 
 impl ProductShape {
     /// Returns the shape of a [`product_nt`] of contiguous matrices.
     pub const fn nt(r: usize, n: usize, k: usize) -> Self {
-        ProductShape { r, n, k, out_stride: n, a_stride: k, b_stride: k }
+        ProductShape { r, n, k, out_stride: n, a_stride: k, b_stride: k, precision: Precision::F32 }
     }
 
     /// Returns the shape of a [`product_nn`] of contiguous matrices.
     pub const fn nn(r: usize, n: usize, k: usize) -> Self {
-        ProductShape { r, n, k, out_stride: k, a_stride: n, b_stride: k }
+        ProductShape { r, n, k, out_stride: k, a_stride: n, b_stride: k, precision: Precision::F32 }
     }
 
     /// Returns the shape of a [`product_tn`] of contiguous matrices.
     pub const fn tn(r: usize, n: usize, k: usize) -> Self {
-        ProductShape { r, n, k, out_stride: k, a_stride: n, b_stride: k }
+        ProductShape { r, n, k, out_stride: k, a_stride: n, b_stride: k, precision: Precision::F32 }
+    }
+
+    /// Replaces the arithmetic of the factors, which is f32 unless set.
+    pub const fn with_precision(self, precision: Precision) -> Self {
+        ProductShape { precision, ..self }
     }
 }
 
@@ -66,7 +76,7 @@ pub fn product_nt(
     store: Store,
     shape: ProductShape,
 ) {
-    let ProductShape { r, n, k, .. } = shape;
+    let ProductShape { r, n, k, precision, .. } = shape;
     if let Some(bias) = bias {
         assert_eq!(bias.len(), n, "length of the bias");
         for row in out.chunks_mut(shape.out_stride.max(1)).take(r) {
@@ -80,7 +90,7 @@ pub fn product_nt(
     let sizes = Sizes { rows: r, columns: n, depth: k };
     let a = Operand::new(a, r, k, shape.a_stride);
     let b = Operand::new(b, n, k, shape.b_stride).transposed();
-    tiled(out, shape.out_stride, a, b, sizes, store);
+    tiled(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
 /// `out[R, K] = a[R, N] · b[N, K]`, the gradient of a linear layer's input.
@@ -89,11 +99,11 @@ pub fn product_nt(
 ///
 /// `out` `[R, K]`, `a` `[R, N]`, `b` `[N, K]`, with the strides of `shape`.
 pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: ProductShape) {
-    let ProductShape { r, n, k, .. } = shape;
+    let ProductShape { r, n, k, precision, .. } = shape;
     let sizes = Sizes { rows: r, columns: k, depth: n };
     let a = Operand::new(a, r, n, shape.a_stride);
     let b = Operand::new(b, n, k, shape.b_stride);
-    tiled(out, shape.out_stride, a, b, sizes, store);
+    tiled(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
 /// `out[N, K] = a[R, N]ᵀ · b[R, K]`, the gradient of a linear layer's weight.
@@ -102,11 +112,11 @@ pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
 ///
 /// `out` `[N, K]`, `a` `[R, N]`, `b` `[R, K]`, with the strides of `shape`.
 pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: ProductShape) {
-    let ProductShape { r, n, k, .. } = shape;
+    let ProductShape { r, n, k, precision, .. } = shape;
     let sizes = Sizes { rows: n, columns: k, depth: r };
     let a = Operand::new(a, r, n, shape.a_stride).transposed();
     let b = Operand::new(b, r, k, shape.b_stride);
-    tiled(out, shape.out_stride, a, b, sizes, store);
+    tiled(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
 /// Sizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
@@ -120,9 +130,9 @@ pub(super) struct Sizes {
 /// A matrix that is read: element `(i, j)` lies at `i * down + j * along`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Operand<'a> {
-    data: &'a [f32],
-    down: usize,
-    along: usize,
+    pub data: &'a [f32],
+    pub down: usize,
+    pub along: usize,
 }
 
 impl<'a> Operand<'a> {
@@ -132,6 +142,15 @@ impl<'a> Operand<'a> {
         assert!(columns <= stride || rows <= 1, "rows of {columns} elements overlap at stride {stride}");
         assert!(data.len() >= needed, "{} elements for {rows} rows of {columns} at {stride}", data.len());
         Operand { data, down: stride, along: 1 }
+    }
+
+    /// Panics unless all elements of `rows` rows of `columns` columns are there.
+    #[track_caller]
+    pub fn check(&self, rows: usize, columns: usize) {
+        if rows > 0 && columns > 0 {
+            let last = (rows - 1) * self.down + (columns - 1) * self.along;
+            assert!(last < self.data.len(), "{rows} x {columns} elements of {}", self.data.len());
+        }
     }
 
     /// Exchanges rows and columns.
@@ -150,6 +169,78 @@ impl<'a> Operand<'a> {
     }
 }
 
+/// How a tile is multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// By the `gemm` crate, in f32.
+    Gemm,
+    /// In registers of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Panels(Unit),
+}
+
+impl Method {
+    /// Returns the best method of this processor.
+    ///
+    /// What it cannot multiply in bf16 it multiplies in f32, which is as fast and more exact.
+    pub fn best(precision: Precision) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if precision == Precision::Bf16 && Unit::Pair.available() {
+                return Method::Panels(Unit::Pair);
+            }
+            if Unit::Single.available() {
+                return Method::Panels(Unit::Single);
+            }
+        }
+        let _ = precision;
+        Method::Gemm
+    }
+}
+
+/// Returns whether this processor multiplies in bf16.
+pub fn multiplies_in_bf16() -> bool {
+    Method::best(Precision::Bf16) != Method::best(Precision::F32)
+}
+
+/// A right operand as a [`Method`] wants it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Right<'a> {
+    /// Where it is.
+    Plain(Operand<'a>),
+    /// Arranged once for all tiles.
+    #[cfg(target_arch = "x86_64")]
+    Panels(Panels<'a>),
+}
+
+impl Right<'_> {
+    /// Leaves out the first columns, whole multiples of the width of the kernel.
+    pub fn skip_columns(self, columns: usize) -> Self {
+        match self {
+            Right::Plain(operand) => Right::Plain(operand.skip_columns(columns)),
+            #[cfg(target_arch = "x86_64")]
+            Right::Panels(panels) => Right::Panels(panels.skip_columns(columns)),
+        }
+    }
+}
+
+/// Calls `run` with `right`, `depth` rows of `columns` columns, arranged for `method`.
+pub(super) fn with_right<R>(
+    right: Operand<'_>,
+    columns: usize,
+    depth: usize,
+    method: Method,
+    run: impl FnOnce(Right<'_>) -> R,
+) -> R {
+    match method {
+        Method::Gemm => run(Right::Plain(right)),
+        #[cfg(target_arch = "x86_64")]
+        Method::Panels(unit) => {
+            avx512::with_panels(right, columns, depth, unit, |panels| run(Right::Panels(panels)))
+        }
+    }
+}
+
 /// Cuts the result into tasks and computes them.
 fn tiled(
     out: &mut [f32],
@@ -158,19 +249,23 @@ fn tiled(
     right: Operand<'_>,
     sizes: Sizes,
     store: Store,
+    method: Method,
 ) {
-    let Sizes { rows, columns, .. } = sizes;
+    let Sizes { rows, columns, depth } = sizes;
     Operand::new(out, rows, columns, out_stride);
     let out = Shared::new(out);
-    Grid::new(sizes, left, right).for_each_tile(|tile| {
-        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), ..sizes };
-        let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
-        // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
-        // element in common.
-        unsafe {
-            let target = out.tile(tile.rows.start * out_stride + tile.columns.start, out_stride, sizes);
-            multiply_raw(target, out_stride, left, right, sizes, store);
-        }
+    let grid = Grid::new(sizes, left, right, method);
+    with_right(right, columns, depth, method, |right| {
+        grid.for_each_tile(|tile| {
+            let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), ..sizes };
+            let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
+            // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
+            // element in common.
+            unsafe {
+                let target = out.tile(tile.rows.start * out_stride + tile.columns.start, out_stride, sizes);
+                multiply_raw(target, out_stride, left, right, sizes, store);
+            }
+        });
     });
 }
 
@@ -192,20 +287,16 @@ pub(super) struct Grid {
 impl Grid {
     /// Chooses the grid that should be finished first by two threads that take tiles in turn.
     ///
-    /// Small tiles balance better; large ones pack less, since every tile arranges its own rows and
-    /// columns of the operands. The costs below are cycles per element as measured with AVX-512; they
+    /// Small tiles balance better; large ones arrange less. The costs are cycles as measured with AVX-512; they
     /// decide about speed only, and depend on sizes alone.
-    pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>) -> Self {
-        /// Columns and rows of the result that the inner kernel of `gemm` computes at a time.
+    pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>, method: Method) -> Self {
+        /// Columns and rows of the result that the inner kernels compute at a time.
         const KERNEL: (usize, usize) = (64, 6);
-        /// Rows up to which `gemm` reads a right operand in place, if its columns are contiguous.
-        const ROWS_IN_PLACE: usize = 8 * KERNEL.1;
-        /// Columns up to which `gemm` reads a left operand in place.
-        const COLUMNS_IN_PLACE: usize = 2 * KERNEL.0;
-        const MULTIPLICATIONS_PER_CYCLE: f64 = 32.0;
         /// To hand out a task and to begin a product.
         const TASK_CYCLES: f64 = 3000.0;
         const SMALL: usize = 2_000_000;
+        /// Rows whose chunk of the depth stays in cache while all columns pass.
+        const MOST_ROWS: usize = 480;
         let Sizes { rows, columns, depth } = sizes;
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
@@ -214,14 +305,16 @@ impl Grid {
             let (height, width) = (grid.tile_rows, grid.tile_columns);
             let multiplications =
                 width.next_multiple_of(KERNEL.0) * height.next_multiple_of(KERNEL.1) * depth;
-            let pack_right = match right.along {
-                1 if height <= ROWS_IN_PLACE => 0.0,
-                1 => 0.25,
-                _ => 2.5,
+            let (rate, arranging) = match method {
+                Method::Gemm => (32.0, gemm_arranges(left, right, height, width)),
+                #[cfg(target_arch = "x86_64")]
+                Method::Panels(unit) => {
+                    let rows = if unit == Unit::Single && left.along == 1 { 0.0 } else { 0.15 };
+                    // Panels come from a cache farther away, once for all rows of the tile.
+                    (32.0 * unit.elements() as f64, rows * height as f64 + 0.2 * width as f64)
+                }
             };
-            let pack_left = if left.along == 1 || width <= COLUMNS_IN_PLACE { 0.0 } else { 0.5 };
-            let packing = (pack_right * width as f64 + pack_left * height as f64) * depth as f64;
-            let tile = multiplications as f64 / MULTIPLICATIONS_PER_CYCLE + packing + TASK_CYCLES;
+            let tile = multiplications as f64 / rate + arranging * depth as f64 + TASK_CYCLES;
             // The last tile of one thread may start when the other one has nothing left to do. A grid
             // whose last row or column is cut short has less work than it has tiles.
             let whole = rows as f64 / height as f64 * columns as f64 / width as f64;
@@ -229,9 +322,10 @@ impl Grid {
         };
         const PARTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24];
         let mut best: Option<(f64, Grid)> = None;
-        for rows_parts in PARTS {
+        let least_parts = if method == Method::Gemm { 1 } else { rows.div_ceil(MOST_ROWS) };
+        for rows_parts in PARTS.into_iter().map(|parts| parts * least_parts) {
             for column_parts in PARTS {
-                if !(4..=48).contains(&(rows_parts * column_parts)) {
+                if !(4..=48).contains(&(rows_parts / least_parts * column_parts)) {
                     continue;
                 }
                 let tile_rows = rows.div_ceil(rows_parts).next_multiple_of(KERNEL.1);
@@ -265,6 +359,21 @@ impl Grid {
     }
 }
 
+/// Returns the cycles that `gemm` needs to arrange the operands of a tile, per element of the depth.
+fn gemm_arranges(left: Operand<'_>, right: Operand<'_>, height: usize, width: usize) -> f64 {
+    /// Rows up to which `gemm` reads a right operand in place, if its columns are contiguous.
+    const ROWS_IN_PLACE: usize = 48;
+    /// Columns up to which `gemm` reads a left operand in place.
+    const COLUMNS_IN_PLACE: usize = 128;
+    let for_right = match right.along {
+        1 if height <= ROWS_IN_PLACE => 0.0,
+        1 => 0.25,
+        _ => 2.5,
+    };
+    let for_left = if left.along == 1 || width <= COLUMNS_IN_PLACE { 0.0 } else { 0.5 };
+    for_right * width as f64 + for_left * height as f64
+}
+
 impl Shared<'_> {
     /// Returns the address of a tile whose rows lie `stride` elements apart, after checking that it fits.
     pub fn tile(&self, start: usize, stride: usize, sizes: Sizes) -> *mut f32 {
@@ -279,7 +388,7 @@ pub(super) fn multiply(
     out: &mut [f32],
     out_stride: usize,
     left: Operand<'_>,
-    right: Operand<'_>,
+    right: Right<'_>,
     sizes: Sizes,
     store: Store,
 ) {
@@ -298,7 +407,7 @@ pub(super) unsafe fn multiply_raw(
     out: *mut f32,
     out_stride: usize,
     left: Operand<'_>,
-    right: Operand<'_>,
+    right: Right<'_>,
     sizes: Sizes,
     store: Store,
 ) {
@@ -306,11 +415,16 @@ pub(super) unsafe fn multiply_raw(
     if rows == 0 || columns == 0 {
         return;
     }
-    if depth > 0 {
-        let last = |operand: Operand<'_>, i: usize, j: usize| i * operand.down + j * operand.along;
-        assert!(last(left, rows - 1, depth - 1) < left.data.len(), "left operand is too short");
-        assert!(last(right, depth - 1, columns - 1) < right.data.len(), "right operand is too short");
-    }
+    let right = match right {
+        Right::Plain(right) => right,
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller lends the result.
+        Right::Panels(right) => unsafe {
+            return avx512::multiply(out, out_stride, left, right, sizes, store);
+        },
+    };
+    left.check(rows, depth);
+    right.check(depth, columns);
     // SAFETY: the assertions bound all elements that are read, the caller those that are written.
     unsafe {
         gemm::gemm(
@@ -341,7 +455,7 @@ pub(super) unsafe fn multiply_raw(
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{assert_close, assert_same_on_any_threads, values};
+    use super::super::testing::{assert_close, assert_same_on_any_threads, values, wide};
     use super::*;
 
     /// `out[i, j] = Σ_p left(i, p) right(p, j)` in f64.
@@ -365,10 +479,16 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn products_agree_with_the_formula(
-            r in 1_usize..70, n in 1_usize..90, k in 1_usize..70, pad in 0_usize..3, add: bool, seed: u64,
+            r in 1_usize..70, n in 1_usize..90, k in 1_usize..70, pad in 0_usize..3, add: bool, rounded: bool, seed: u64,
         ) {
             // A sum of up to 90 products of numbers below one: rounding stays below 90 * 2^-24 * 90.
             let tolerance = 2e-5;
+            // Products of two numbers in bf16 are exact in f32, so rounding the factors first is all there is to it.
+            let precision = if rounded && multiplies_in_bf16() { Precision::Bf16 } else { Precision::F32 };
+            let factor = |x: f32| match precision {
+                Precision::F32 => x,
+                Precision::Bf16 => half::bf16::from_f32(x).to_f32(),
+            };
             let store = if add { Store::Add } else { Store::Replace };
             let expect = |product: Vec<f64>, old: &[f32]| -> Vec<f64> {
                 product.iter().zip(old).map(|(p, &o)| if add { p + f64::from(o) } else { *p }).collect()
@@ -377,10 +497,10 @@ mod tests {
             let (a, b, bias) = (values(seed, r * (k + pad)), values(seed ^ 1, n * (k + pad)), values(seed ^ 2, n));
             let mut out = values(seed ^ 3, r * (n + pad));
             let old = columns_of(&out, r, n, n + pad);
-            let shape = ProductShape { r, n, k, out_stride: n + pad, a_stride: k + pad, b_stride: k + pad };
+            let shape = ProductShape { r, n, k, out_stride: n + pad, a_stride: k + pad, b_stride: k + pad, precision };
             let mut plain = out.clone();
             product_nt(&mut plain, &a, &b, None, store, shape);
-            let exact = expect(naive(r, n, k, |i, p| a[i * (k + pad) + p], |p, j| b[j * (k + pad) + p]), &old);
+            let exact = expect(naive(r, n, k, |i, p| factor(a[i * (k + pad) + p]), |p, j| factor(b[j * (k + pad) + p])), &old);
             assert_close(&columns_of(&plain, r, n, n + pad), &exact, tolerance);
             product_nt(&mut out, &a, &b, Some(&bias), store, shape);
             let exact: Vec<f64> = exact.iter().enumerate().map(|(i, x)| x + f64::from(bias[i % n])).collect();
@@ -389,24 +509,53 @@ mod tests {
             let (a, b) = (values(seed, r * (n + pad)), values(seed ^ 1, n * (k + pad)));
             let mut out = values(seed ^ 3, r * (k + pad));
             let old = columns_of(&out, r, k, k + pad);
-            let shape = ProductShape { r, n, k, out_stride: k + pad, a_stride: n + pad, b_stride: k + pad };
+            let shape = ProductShape { r, n, k, out_stride: k + pad, a_stride: n + pad, b_stride: k + pad, precision };
             product_nn(&mut out, &a, &b, store, shape);
-            let exact = expect(naive(r, k, n, |i, p| a[i * (n + pad) + p], |p, j| b[p * (k + pad) + j]), &old);
+            let exact = expect(naive(r, k, n, |i, p| factor(a[i * (n + pad) + p]), |p, j| factor(b[p * (k + pad) + j])), &old);
             assert_close(&columns_of(&out, r, k, k + pad), &exact, tolerance);
 
             let (a, b) = (values(seed, r * (n + pad)), values(seed ^ 1, r * (k + pad)));
             let mut out = values(seed ^ 3, n * (k + pad));
             let old = columns_of(&out, n, k, k + pad);
             product_tn(&mut out, &a, &b, store, shape);
-            let exact = expect(naive(n, k, r, |i, p| a[p * (n + pad) + i], |p, j| b[p * (k + pad) + j]), &old);
+            let exact = expect(naive(n, k, r, |i, p| factor(a[p * (n + pad) + i]), |p, j| factor(b[p * (k + pad) + j])), &old);
             assert_close(&columns_of(&out, n, k, k + pad), &exact, tolerance);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        /// What processors without AVX-512 do, on every processor.
+        #[test]
+        fn every_method_gives_the_same_product(
+            r in 1_usize..70, n in 1_usize..150, k in 1_usize..600, turned: [bool; 2], add: bool, seed: u64,
+        ) {
+            let (left, right) = (values(seed, r * k), values(seed ^ 1, k * n));
+            let left = if turned[0] { Operand::new(&left, k, r, r).transposed() } else { Operand::new(&left, r, k, k) };
+            let right = if turned[1] { Operand::new(&right, n, k, k).transposed() } else { Operand::new(&right, k, n, n) };
+            let store = if add { Store::Add } else { Store::Replace };
+            let run = |method: Method| {
+                let mut out = values(seed ^ 2, r * n);
+                tiled(&mut out, n, left, right, Sizes { rows: r, columns: n, depth: k }, store, method);
+                out
+            };
+            // Sums of up to 600 products below one, in another order.
+            assert_close(&run(Method::Gemm), &wide(&run(Method::best(Precision::F32))), 5e-5);
         }
     }
 
     #[test]
     fn columns_beside_the_result_are_left_alone() {
         let mut out = vec![7.0; 3 * 10];
-        let shape = ProductShape { r: 3, n: 4, k: 2, out_stride: 10, a_stride: 2, b_stride: 2 };
+        let shape = ProductShape {
+            r: 3,
+            n: 4,
+            k: 2,
+            out_stride: 10,
+            a_stride: 2,
+            b_stride: 2,
+            precision: Precision::F32,
+        };
         product_nt(&mut out, &[1.0; 6], &[1.0; 8], None, Store::Replace, shape);
         for row in out.chunks(10) {
             assert_eq!(row, [2.0, 2.0, 2.0, 2.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0]);
@@ -417,13 +566,18 @@ mod tests {
     fn products_are_the_same_on_any_threads() {
         let (r, n, k) = (300, 260, 129);
         let (x, w, dy) = (values(1, r * k), values(2, n * k), values(3, r * n));
-        assert_same_on_any_threads(|| {
-            let (mut y, mut dx, mut dw) = (vec![0.0; r * n], vec![0.0; r * k], vec![0.0; n * k]);
-            product_nt(&mut y, &x, &w, None, Store::Replace, ProductShape::nt(r, n, k));
-            product_nn(&mut dx, &dy, &w, Store::Replace, ProductShape::nn(r, n, k));
-            product_tn(&mut dw, &dy, &x, Store::Replace, ProductShape::tn(r, n, k));
-            [y, dx, dw].concat()
-        });
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert_same_on_any_threads(|| {
+                let (mut y, mut dx, mut dw) = (vec![0.0; r * n], vec![0.0; r * k], vec![0.0; n * k]);
+                let shape = ProductShape::nt(r, n, k).with_precision(precision);
+                product_nt(&mut y, &x, &w, None, Store::Replace, shape);
+                let shape = ProductShape::nn(r, n, k).with_precision(precision);
+                product_nn(&mut dx, &dy, &w, Store::Replace, shape);
+                let shape = ProductShape::tn(r, n, k).with_precision(precision);
+                product_tn(&mut dw, &dy, &x, Store::Replace, shape);
+                [y, dx, dw].concat()
+            });
+        }
     }
 
     #[test]
