@@ -102,7 +102,8 @@ pub fn run(
         ));
     }
     if let Some(rollouts) = rollouts {
-        text.push_str(&format!("rollout {rollout} of {rollouts} is the surest\n"));
+        let best = if trained.model.q_head.is_some() { "is the surest" } else { "has settled best" };
+        text.push_str(&format!("rollout {rollout} of {rollouts} {best}\n"));
     }
     text.push_str(picture::verdict(kind, &question, &answer, None));
     text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));
