@@ -76,12 +76,6 @@ pub fn merge_base(base: &Source, spec: &Source) -> Result<Source, Vec<Diagnostic
     edits.reverse();
     // What is replaced goes before what is added in front of it.
     edits.sort_by_key(|edit| (std::cmp::Reverse(edit.span.start), edit.span.start == edit.span.end));
-    // Neighbours that are both removed may claim the same comma; the one in front keeps it.
-    for index in 1..edits.len() {
-        let front_end = edits[index].span.end;
-        let behind = &mut edits[index - 1].span;
-        behind.start = behind.start.max(front_end.min(behind.end));
-    }
     let mut merged = base.clone();
     // The text goes by the name of the spec, and every piece by that of the file it is from.
     merged.remove(NOTHING);
@@ -143,19 +137,14 @@ impl<'a> Merge<'a> {
         first.is_none()
     }
 
-    /// Removes an item of a list with the comma behind it, or else with the one before it.
+    /// Removes an item of a list with the comma behind it, for there may be another before it.
     fn remove(&mut self, span: Span) {
-        let blank = |text: &str| text.len() - text.trim_start_matches([' ', '\t']).len();
-        let after = span.end + blank(&self.text[span.end..]);
-        let before = self.text[..span.start].trim_end_matches([' ', '\t']);
-        let span = if self.text[after..].starts_with(',') {
-            Span::new(span.start, after + 1)
-        } else if before.ends_with(',') {
-            Span::new(before.len() - 1, span.end)
-        } else {
-            span
-        };
-        self.replace(span, Part::Nothing);
+        let mut rest = self.text[span.end..].trim_start();
+        while rest.starts_with('#') {
+            rest = rest.find('\n').map_or("", |newline| &rest[newline..]).trim_start();
+        }
+        let end = rest.strip_prefix(',').map_or(span.end, |rest| self.text.len() - rest.len());
+        self.replace(Span::new(span.start, end), Part::Nothing);
     }
 
     fn model(&mut self, old: &'a Model, new: &'a Model) {
@@ -307,13 +296,13 @@ impl<'a> Merge<'a> {
             }
         }
         let mut order = Order { numbers: &numbers, done: vec![false; numbers.len()], open: Vec::new() };
-        for index in 0..numbers.len() {
+        for (index, &number) in numbers.iter().enumerate() {
             let mut group = Vec::new();
             if let Err(circle) = order.visit(index, &mut group) {
                 self.problems.extend(in_a_circle(&circle));
                 return;
             }
-            self.put_numbers(numbers[index], old, &group);
+            self.put_numbers(number, old, &group);
         }
     }
 
