@@ -27,8 +27,8 @@ Examples:
 /// Evaluate a trained run on held-out puzzles.
 ///
 /// Solves every puzzle of the test data, as the spec says under `infer`, else each for the largest number of
-/// segments, and reports how many answers are right in every token (exact accuracy), how many tokens are
-/// right, and the losses.
+/// segments or, with `halt residual`, until its state has settled, and reports how many answers are right in
+/// every token (exact accuracy), how many tokens are right, and the losses.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
