@@ -197,6 +197,63 @@ fn the_spec_says_how_answers_are_sought() {
 }
 
 #[test]
+fn a_finished_run_seeks_answers_in_another_way() {
+    let place = tiny();
+    place.write("puzzle.txt", "1 2 . .\n3 4 . .\n. . 4 3\n. . 2 1\n");
+    place.succeed("run tiny.hrm --train --steps 2");
+    let evaluated =
+        |sets: &str| json(&place.succeed(&format!("eval runs/tiny-001 --json {sets}")))["metrics"].clone();
+    let plain = evaluated("");
+    assert_eq!(evaluated("--set model.infer.segments=3"), plain);
+    assert_eq!(evaluated("--set model.infer.segments=5")["mean_segments"], 5.0);
+    let rolled = evaluated("--set model.infer.rollouts=4 --set model.infer.noise=2");
+    assert_ne!(rolled["token_loss"], plain["token_loss"], "another rollout counts for some row");
+    let solved = "run runs/tiny-001 --puzzle puzzle.txt --json --set model.infer.segments=7";
+    assert_eq!(json(&place.succeed(solved))["segments"].as_array().map(Vec::len), Some(7));
+    assert_eq!(evaluated(""), plain, "the run itself stays as it is");
+    // What is trained cannot change any more.
+    for (path, value) in
+        [("train.batch", "2"), ("model.halt.max_segments", "9"), ("model.infernal.segments", "2")]
+    {
+        for command in ["eval runs/tiny-001", "run runs/tiny-001 --puzzle puzzle.txt"] {
+            let message = place.fail(&format!("{command} --set {path}={value}"));
+            assert!(message.contains(&format!("`{path}` is fixed by the run `runs/tiny-001`")), "{message}");
+        }
+    }
+    let message = place.fail("eval runs/tiny-001 --set model.infer.segment=2");
+    assert!(
+        message.contains("error[unknown-path]") && message.contains("`model.infer.segments`"),
+        "{message}"
+    );
+    assert!(place.fail("eval runs/tiny-001 --set model.infer.noise=1").contains("error[conflicting-keys]"));
+    let said = place.run("eval runs/tiny-001 --set model.infer.segments=1 --set model.infer.halt=true");
+    assert!(said.code == Some(0) && said.err.contains("warning[without-effect]"), "{}", said.err);
+    assert_eq!(said.err.matches("warning").count(), 1, "{}", said.err);
+}
+
+#[test]
+fn a_residual_model_stops_early_and_chooses_among_rollouts() {
+    let place = tiny();
+    let settled =
+        TINY.replace("  predict q from z_high[0] { outputs = (halt, continue), bias = -5 }\n", "").replace(
+            "halt q_learning { max_segments = 3, explore = 0.5 }",
+            "halt residual { eps = 1e3, max_segments = 3 }",
+        );
+    place.write("tiny.hrm", &settled);
+    place.write("puzzle.txt", "1 2 . .\n3 4 . .\n. . 4 3\n. . 2 1\n");
+    let trained = json(&place.succeed("run tiny.hrm --train --steps 2 --json"));
+    assert_eq!(trained["evaluation"]["mean_segments"], 2.0);
+    let evaluated =
+        |sets: &str| json(&place.succeed(&format!("eval runs/tiny-001 --json {sets}")))["metrics"].clone();
+    assert_eq!(evaluated("--set model.infer.segments=9")["mean_segments"], 2.0);
+    assert_eq!(evaluated("--set model.infer.halt=false")["mean_segments"], 3.0);
+    let rolled = "--set model.infer.rollouts=3 --set model.infer.noise=1";
+    assert_ne!(evaluated(rolled)["token_loss"], evaluated("")["token_loss"]);
+    let said = place.succeed(&format!("run runs/tiny-001 --puzzle puzzle.txt {rolled}"));
+    assert!(said.contains(" of 3 has settled best"), "{said}");
+}
+
+#[test]
 fn the_newest_run_solves_where_none_is_named() {
     let place = tiny();
     place.write("hrmc.toml", "spec = \"tiny.hrm\"\nruns = \"mine\"\nthreads = 1\n");

@@ -21,18 +21,16 @@ fn specs() -> Vec<String> {
 /// Returns overrides that make a spec small enough to train in a test: 4x4 Sudoku, width 32.
 fn reduced(place: &Workplace, spec: &str) -> Vec<String> {
     let shown = place.succeed(&format!("show {spec}"));
-    // `show` has names of its own for blocks.
-    let block = if spec.ends_with("trm-sudoku.hrm") { "mixer" } else { "encoder" };
     let mut sets = vec![
         "model.tokens.vocab=6".to_string(),
         "model.tokens.positions=16".to_string(),
-        format!("model.{block}.hidden=32"),
+        "model.encoder.hidden=32".to_string(),
         "train.data=sudoku(size = 4, givens = 8, train = 16, test = 8, augment = false)".to_string(),
         "train.batch=4".to_string(),
         "train.steps=3".to_string(),
     ];
     if shown.contains("heads") {
-        sets.push(format!("model.{block}.heads=2"));
+        sets.push("model.encoder.heads=2".to_string());
     }
     if shown.contains("puzzles {") {
         sets.push("model.puzzles.width=32".to_string());
@@ -125,7 +123,71 @@ fn a_base_that_cannot_be_used_is_one_message() {
     place.write("a.hrm", "base \"b.hrm\"\n");
     place.write("b.hrm", "base \"a.hrm\"\n");
     assert!(place.fail("check a.hrm").contains("is a base of itself"));
+    place.write("d.hrm", "model d { }\nbase \"a.hrm\"\n");
+    assert!(place.fail("check d.hrm").contains("`base` stands first"));
     place.write("c.hrm", "base \"q.hrm\"\nmodel c { without heads }\n");
     place.write("q.hrm", &fs::read_to_string(shipped("quickstart.hrm")).expect("the spec is checked in"));
     assert!(place.fail("check c.hrm").contains("the base has nothing called `heads`"));
+}
+
+#[test]
+fn the_base_of_a_spec_on_standard_input_lies_in_the_working_folder() {
+    let place = Workplace::new();
+    place.write("q.hrm", &fs::read_to_string(shipped("quickstart.hrm")).expect("the spec is checked in"));
+    let check = |text: &str| {
+        let output = place.command("check -").write_stdin(text).output();
+        support::Said::of(output.expect("the binary runs"))
+    };
+    let said = check("base \"q.hrm\"\nmodel mine { block encoder { heads = 4 } }\n");
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    let said = check("base \"absent.hrm\"\n");
+    assert!(
+        said.err.contains("cannot read the base `absent.hrm`") && said.err.contains("-:1:6"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn attention_becomes_a_mixer_in_the_block_that_has_it() {
+    let place = Workplace::new();
+    place.write("q.hrm", &fs::read_to_string(shipped("quickstart.hrm")).expect("the spec is checked in"));
+    place.write(
+        "mixer.hrm",
+        "base \"q.hrm\"\nmodel mixer {\n  block encoder {\n    without heads, positions  # not for a mixer\n    \
+         mixing = mlp(expansion = 4)\n  }\n}\n",
+    );
+    let shown = place.succeed("show mixer.hrm");
+    assert!(shown.contains("mixing    = mlp(width = ") && !shown.contains("heads"), "{shown}");
+    assert_eq!(shown.matches("block encoder").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_slip_in_a_spec_over_a_base_does_not_hide_the_next() {
+    let place = Workplace::new();
+    place.write("q.hrm", &fs::read_to_string(shipped("quickstart.hrm")).expect("the spec is checked in"));
+    place.write(
+        "mine.hrm",
+        "base \"q.hrm\"\nmodel mine {\n  block encoder { heads = 7, mlp swiglu }\n  state z_low = normal(std = -1)\n  \
+         segment { z_low <- low(z_low + }\n}\ntrain {\n  batch = 0\n  epochs 3\n  data = \"data\n}\n",
+    );
+    let said = place.run("check mine.hrm");
+    let errors: Vec<&str> = said.err.lines().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(
+        errors,
+        [
+            "error[syntax]: expected `=`, found `swiglu`",
+            "error[unbalanced-delimiter]: `(` is never closed",
+            "error[syntax]: expected `=`, found `3`",
+            "error[unclosed-string]: this string is never closed",
+            "error[head-width]: 7 heads do not divide the width 64",
+            "error[out-of-range]: `std` must be above 0, found -1",
+            "error[out-of-range]: `batch` must be at least 1, found 0",
+        ],
+        "{}",
+        said.err
+    );
+    for place in ["mine.hrm:3:", "mine.hrm:4:", "mine.hrm:8:"] {
+        assert!(said.err.contains(place), "{}", said.err);
+    }
 }

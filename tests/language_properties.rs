@@ -6,7 +6,7 @@
 use hrmc::check::{check, show};
 use hrmc::ir;
 use hrmc::span::Source;
-use hrmc::syntax::{format, parse, to_text};
+use hrmc::syntax::{BaseFile, Whole, format, over_base, parse, to_text};
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -157,6 +157,11 @@ impl Writer {
                 self.list("{", body, "}");
             }
             Item::Words(words) => self.put(words),
+            Item::Without(names) => {
+                self.put("without");
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                self.joined(&names, ",");
+            }
             Item::Definition(head, value) => {
                 self.put(head);
                 self.sign("=");
@@ -203,6 +208,7 @@ enum Item {
     Update(String, String, Vec<String>),
     Repeat(Option<String>, String, Vec<Item>),
     Words(String),
+    Without(Vec<&'static str>),
     Definition(String, Value),
     Section(String, Vec<Item>),
 }
@@ -256,25 +262,25 @@ fn spec(writer: &mut Writer) -> (Vec<Item>, Option<Vec<Item>>) {
         let layers = writer.pick(&["encoder", "1 * encoder", "(1 + 1) * encoder", "2 * (encoder)"]);
         model.push(Item::Definition(format!("network net{network}"), plain(layers)));
     }
-    for state in 0..states {
-        if writer.maybe() {
-            let settings = vec![
-                Item::Entry("std", plain(writer.pick(&["1", "0.5", "1e-1"]))),
-                Item::Entry("truncate", plain(writer.pick(&["2", "3.5"]))),
-            ];
-            model.push(Item::Definition(format!("state z{state}"), Value::Call("normal", settings)));
-        } else {
-            model.push(Item::Words(format!("state z{state}")));
-        }
+    let names: Vec<String> = (0..states).map(|state| format!("z{state}")).collect();
+    let statements = if writer.maybe() { vec![names.join(", ")] } else { names };
+    for names in statements {
+        let state = state(writer, &names);
+        model.push(state);
     }
     let nest = nest(writer, states, networks);
     let last = writer.pick(&["gradient full", "gradient last 2 cycle", "gradient last cycle"]);
     model.push(Item::Section("segment".to_string(), nest));
     model.push(Item::Words(last.to_string()));
     model.push(Item::Words(format!("predict tokens from z{last_state}")));
-    match writer.pick(&[0, 1, 2]) {
-        0 => model.push(Item::Words(format!("halt fixed({})", writer.pick(&[1, 2])))),
-        1 => {
+    let policy = writer.pick(&[Policy::Fixed, Policy::Bce, Policy::QLearning, Policy::Residual]);
+    match policy {
+        Policy::Fixed => model.push(Item::Words(format!("halt fixed({})", writer.pick(&[1, 2])))),
+        Policy::Residual => {
+            let entries = vec![Item::Entry("eps", plain("1e-2")), Item::Entry("max_segments", plain(4))];
+            model.push(Item::Section("halt residual".to_string(), entries));
+        }
+        Policy::Bce => {
             model.push(Item::Section(
                 format!("predict q from z{last_state}[0]"),
                 vec![Item::Entry("outputs", plain("halt"))],
@@ -283,7 +289,7 @@ fn spec(writer: &mut Writer) -> (Vec<Item>, Option<Vec<Item>>) {
             let entries = vec![Item::Entry("max_segments", plain(4)), Item::Entry("explore", plain(explore))];
             model.push(Item::Section("halt bce".to_string(), entries));
         }
-        _ => {
+        Policy::QLearning => {
             let outputs = Value::Tuple(vec!["halt".to_string(), "continue".to_string()]);
             let bias = plain(writer.pick(&["-5", "-(2 + 3)", "0.25"]));
             let entries = vec![Item::Entry("outputs", outputs), Item::Entry("bias", bias)];
@@ -292,9 +298,122 @@ fn spec(writer: &mut Writer) -> (Vec<Item>, Option<Vec<Item>>) {
             model.push(Item::Section("halt q_learning".to_string(), entries));
         }
     }
+    if writer.maybe() {
+        let entries = infer(writer, policy);
+        model.push(Item::Section("infer".to_string(), entries));
+    }
     let with_train = writer.maybe();
     let train = with_train.then(|| train(writer, puzzles));
     (model, train)
+}
+
+/// When a row stops.
+#[derive(Clone, Copy, PartialEq)]
+enum Policy {
+    Fixed,
+    Bce,
+    QLearning,
+    Residual,
+}
+
+fn state(writer: &mut Writer, names: &str) -> Item {
+    if writer.maybe() {
+        let settings = vec![
+            Item::Entry("std", plain(writer.pick(&["1", "0.5", "1e-1"]))),
+            Item::Entry("truncate", plain(writer.pick(&["2", "3.5"]))),
+        ];
+        Item::Definition(format!("state {names}"), Value::Call("normal", settings))
+    } else {
+        Item::Words(format!("state {names}"))
+    }
+}
+
+/// Returns what a policy lets `infer` say.
+fn infer(writer: &mut Writer, policy: Policy) -> Vec<Item> {
+    let mut infer = Vec::new();
+    if writer.maybe() {
+        infer.push(Item::Entry("segments", plain(writer.pick(&["2", "8", "2 * 9", "rows"]))));
+    }
+    if writer.maybe() {
+        let halt = if policy == Policy::Fixed { "false" } else { writer.pick(&["true", "false"]) };
+        infer.push(Item::Entry("halt", plain(halt)));
+    }
+    if policy != Policy::Fixed && writer.maybe() {
+        infer.push(Item::Entry("rollouts", plain(writer.pick(&[2, 7]))));
+        infer.push(Item::Entry("noise", plain(writer.pick(&["0.5", "1 / 8"]))));
+    }
+    infer
+}
+
+/// Returns the entries of a section, if a list has it.
+fn section<'a>(items: &'a [Item], head: &str) -> Option<&'a [Item]> {
+    items.iter().find_map(|item| match item {
+        Item::Section(found, entries) if found == head => Some(&entries[..]),
+        _ => None,
+    })
+}
+
+fn has(entries: &[Item], key: &str) -> bool {
+    entries.iter().any(|entry| matches!(entry, Item::Entry(found, _) if *found == key))
+}
+
+/// Returns statements over those of a base, and maybe a `train` block over its own, that surely make sense.
+fn derived(writer: &mut Writer, model: &[Item], train: Option<&[Item]>) -> (Vec<Item>, Option<Vec<Item>>) {
+    let mut over = Vec::new();
+    let mut gone = Vec::new();
+    match writer.pick(&[0, 1, 2]) {
+        0 => {
+            let definitions = [("let rows", "side"), ("let side", "half + half"), ("let half", "2")];
+            over.extend(definitions.map(|(head, value)| Item::Definition(head.to_string(), plain(value))));
+        }
+        1 => {
+            over.push(Item::Definition("let rows".to_string(), plain("2 * 2")));
+            over.push(Item::Section("tokens".to_string(), vec![Item::Entry("positions", plain(16))]));
+        }
+        _ => {}
+    }
+    let block = section(model, "block encoder").expect("every model has the block");
+    match (has(block, "mixing"), writer.maybe()) {
+        (true, true) => {
+            let entries = vec![Item::Without(vec!["mixing"]), Item::Entry("heads", plain(2))];
+            over.push(Item::Section("block encoder".to_string(), entries));
+        }
+        (false, true) => {
+            let entries = vec![
+                Item::Without(vec!["heads", "positions"]),
+                Item::Entry("mixing", Value::Call("mlp", vec![Item::Entry("expansion", plain(1))])),
+            ];
+            over.push(Item::Section("block encoder".to_string(), entries));
+        }
+        _ => {}
+    }
+    if writer.maybe() {
+        let state = state(writer, "z0");
+        over.push(state);
+    }
+    match section(model, "infer") {
+        Some(entries) if has(entries, "halt") && writer.maybe() => {
+            over.push(Item::Section("infer".to_string(), vec![Item::Without(vec!["halt"])]));
+        }
+        Some(_) if writer.maybe() => gone.push("infer"),
+        _ => {}
+    }
+    let mut over_train = Vec::new();
+    let train = train.unwrap_or_default();
+    if has(train, "ema") && writer.maybe() {
+        over_train.push(Item::Without(vec!["seed", "ema"]));
+    }
+    if !train.is_empty() && writer.maybe() {
+        over_train.push(Item::Entry("steps", plain(150)));
+    }
+    if section(model, "puzzles").is_some() && writer.maybe() {
+        gone.push("puzzles");
+    }
+    if !gone.is_empty() {
+        let at = below(&mut writer.words, over.len() + 1);
+        over.insert(at, Item::Without(gone));
+    }
+    (over, (!train.is_empty() && writer.maybe()).then_some(over_train))
 }
 
 fn block(writer: &mut Writer, hidden: usize, mixer: bool) -> Vec<Item> {
@@ -381,22 +500,57 @@ fn train(writer: &mut Writer, puzzles: bool) -> Vec<Item> {
 fn written(words: u64, layout: u64) -> Source {
     let mut writer = Writer::new(words, layout);
     let (model, train) = spec(&mut writer);
+    write(writer, "written.hrm", &model, train.as_deref(), None)
+}
+
+/// Returns a spec over the one that `words` decides, by two seeds of its own, and that one, in the layout `layout`.
+fn pair(words: u64, layout: u64) -> (Source, Source) {
+    let mut writer = Writer::new(words, layout);
+    let (model, train) = spec(&mut writer);
+    let base = write(writer, "base.hrm", &model, train.as_deref(), None);
+    let mut writer = Writer::new(words.rotate_left(1), layout.wrapping_add(1));
+    let (over, over_train) = derived(&mut writer, &model, train.as_deref());
+    (base, write(writer, "written.hrm", &over, over_train.as_deref(), Some("base.hrm")))
+}
+
+/// Returns a spec over a base that is nowhere but in memory.
+fn over(base: &Source, spec: &Source) -> Whole {
+    let read = |path: &std::path::Path| {
+        assert_eq!(path.to_str(), Some("base.hrm"));
+        Ok(BaseFile { text: base.text.clone(), identity: path.to_path_buf() })
+    };
+    let whole = over_base(spec.clone(), None, &read);
+    whole.unwrap_or_else(|(text, found)| panic!("{found:#?}\n{}\nover\n{}", text.text, base.text))
+}
+
+/// Writes out a model and a `train` block.
+fn write(
+    mut writer: Writer,
+    name: &str,
+    model: &[Item],
+    train: Option<&[Item]>,
+    base: Option<&str>,
+) -> Source {
     while below(&mut writer.layout, 2) == 0 {
         writer.line_end();
     }
+    if let Some(base) = base {
+        writer.put(&format!("base \"{base}\""));
+        writer.line_end();
+    }
     writer.put("model m");
-    writer.list("{", &model, "}");
+    writer.list("{", model, "}");
     writer.space();
     writer.line_end();
     if let Some(train) = train {
         writer.put("train");
-        writer.list("{", &train, "}");
+        writer.list("{", train, "}");
         writer.space();
     }
     while below(&mut writer.layout, 2) == 0 {
         writer.line_end();
     }
-    Source::new("written.hrm", writer.text)
+    Source::new(name, writer.text)
 }
 
 /// Returns the tree of a text without places, and fails if the text does not follow the grammar.
@@ -445,6 +599,27 @@ fn generated_specs_make_sense_and_have_comments() {
     assert!(sources.iter().any(|source| source.text.contains('\r')), "some have other line ends");
 }
 
+#[test]
+fn generated_specs_over_a_base_make_sense() {
+    let pairs: Vec<(Source, Source)> = (0..200).map(|seed| pair(seed, seed + 1_000)).collect();
+    for (base, spec) in &pairs {
+        let whole = over(base, spec);
+        assert_eq!(whole.refused, None);
+        let checked = check(&whole.parse().file);
+        assert!(checked.model.is_some(), "{:#?}\n{}", checked.diagnostics, whole.source.text);
+    }
+    for word in ["without heads", "let side", "state z0", "without mixing", "infer", "puzzles"] {
+        let count = pairs.iter().filter(|(_, spec)| tree_text(&spec.text).contains(word)).count();
+        assert!(count > 10, "{word} is in {count} of 200");
+    }
+}
+
+/// Returns the words of a text with one blank between them, comments left out.
+fn tree_text(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -467,6 +642,38 @@ proptest! {
         prop_assert!(once.text.lines().all(|line| line.trim_end() == line), "{}", once.text);
         let twice = format(&once);
         prop_assert_eq!(twice.as_ref(), Ok(&once.text), "{}", source.text);
+    }
+
+    #[test]
+    fn layout_means_nothing_to_a_spec_over_a_base(words in any::<u64>(), one in any::<u64>(), other in any::<u64>()) {
+        let ((base, spec), (other_base, other_spec)) = (pair(words, one), pair(words, other));
+        let whole = over(&base, &spec);
+        let model = model(&whole.source);
+        prop_assert!(model.is_some(), "{}", whole.source.text);
+        for (base, spec) in [(&base, &other_spec), (&other_base, &spec)] {
+            let again = over(base, spec);
+            prop_assert_eq!(self::model(&again.source), model.clone(), "{}", again.source.text);
+        }
+        // So does the canonical layout, which keeps what every part says and its comments.
+        let formatted = |source: &Source| {
+            let once = Source::new(source.name.clone(), format(source).expect("it follows the grammar"));
+            assert_eq!(tree(&once), tree(source), "{}", source.text);
+            assert_eq!(comments(&once.text), comments(&source.text), "{}", source.text);
+            assert_eq!(format(&once).as_ref(), Ok(&once.text), "{}", source.text);
+            once
+        };
+        let again = over(&formatted(&base), &formatted(&spec));
+        prop_assert_eq!(self::model(&again.source), model, "{}", again.source.text);
+    }
+
+    #[test]
+    fn a_shown_spec_over_a_base_says_the_same(words in any::<u64>(), layout in any::<u64>()) {
+        let (base, spec) = pair(words, layout);
+        let whole = over(&base, &spec);
+        let model = model(&whole.source).expect("it makes sense");
+        let shown = Source::new("shown.hrm", show(&model));
+        prop_assert_eq!(self::model(&shown), Some(model), "{}", shown.text);
+        prop_assert!(!shown.text.contains("base ") && !shown.text.contains("without"), "{}", shown.text);
     }
 
     #[test]

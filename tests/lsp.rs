@@ -486,6 +486,24 @@ fn a_spec_over_a_base_knows_what_the_base_says() {
         first["params"]["diagnostics"][0]["range"],
         problem["relatedInformation"][0]["location"]["range"]
     );
+
+    // A slip hides neither what is wrong with the rest nor what is wrong with the base.
+    let slip = text.replace("let N = 3", "let = 3\n  state z_high = normal(std = 0)");
+    let identifier = json!({ "uri": uri, "version": 2 });
+    let change = json!({ "textDocument": identifier, "contentChanges": [{ "text": slip }] });
+    editor.tell("textDocument/didChange", change);
+    let published = editor.next();
+    let problems = published["params"]["diagnostics"].as_array().expect("it is a list");
+    let found: Vec<(u64, &str)> = problems
+        .iter()
+        .map(|one| {
+            (one["range"]["start"]["line"].as_u64().expect("a line"), one["message"].as_str().expect("text"))
+        })
+        .collect();
+    for (line, said) in [(3, "expected a name"), (4, "`std` must be above 0"), (0, "3 heads do not divide")] {
+        assert!(found.iter().any(|(at, message)| *at == line && message.contains(said)), "{said}: {found:?}");
+    }
+    assert_eq!(found.len(), 3, "{found:?}");
     assert!(editor.shut_down().success());
 }
 

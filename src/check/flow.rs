@@ -46,6 +46,15 @@ impl<'a> Context<'a> {
                 self.report(dead_update(state, nest.updates[index], nest.updates[by]));
             }
         }
+        if let Some(infer) = &model.infer
+            && infer.rollouts.is_some()
+            && !noise_matters(model, &unrolled, infer.segments)
+        {
+            let section = outline.infer.expect("the rollouts come from this statement");
+            let mut entries = section.entries.entries.iter();
+            let entry = entries.find(|entry| entry.key.as_ref().is_some_and(|key| key.text == "rollouts"));
+            self.report(equal_rollouts(entry.map_or(section.name.span, |entry| entry.span)));
+        }
     }
 }
 
@@ -79,6 +88,29 @@ fn reach(model: &ir::Model, unrolled: &[UnrolledUpdate<'_>]) -> Reach {
         }
     }
     reach
+}
+
+/// Returns whether what is predicted after `segments` segments depends on an initial state.
+fn noise_matters(model: &ir::Model, unrolled: &[UnrolledUpdate<'_>], segments: usize) -> bool {
+    let mut needed = vec![false; model.states.len()];
+    needed[model.token_head.state.0] = true;
+    if let Some(q_head) = &model.q_head {
+        needed[q_head.state.0] = true;
+    }
+    // Going backward from segment to segment, what is needed comes to a rest within as many as there are states.
+    for _ in 0..segments.min(model.states.len() + 1) {
+        for unrolled in unrolled.iter().rev() {
+            let update = unrolled.update;
+            if std::mem::replace(&mut needed[update.state.0], false) {
+                for operand in &update.operands {
+                    if let Operand::State(StateId(state)) = operand {
+                        needed[*state] = true;
+                    }
+                }
+            }
+        }
+    }
+    needed.contains(&true)
 }
 
 /// Returns the update that replaces a result of `update` before anything has read it.
@@ -136,6 +168,17 @@ fn input_without_gradient(usage: Span) -> Diagnostic {
     Diagnostic::warning(Code::InputWithoutGradient, usage, message)
         .label("reads `x`, but is not differentiated")
         .help("differentiate an update that reads `x`")
+}
+
+fn equal_rollouts(span: Span) -> Diagnostic {
+    Diagnostic::warning(
+        Code::WithoutEffect,
+        span,
+        "`rollouts` has no effect: no prediction depends on an initial state",
+    )
+    .label("all rollouts are the same")
+    .note("they differ by noise on the initial states, which are replaced before anything reads them")
+    .help("remove `rollouts` and `noise`")
 }
 
 fn dead_update(state: &str, span: Span, by: Span) -> Diagnostic {

@@ -23,7 +23,11 @@ impl<'a> Context<'a> {
             Some(_) => self.whole(&fields, "segments", 1..=LARGEST),
             None => halt.map(|(policy, _)| policy.max_segments()),
         };
-        let halts = self.choice(&fields, "halt", "false").map(|(word, _)| word == "true");
+        let default = match (halt, segments) {
+            (Some((policy, _)), Some(segments)) if policy.stops_inference(segments) => "true",
+            _ => "false",
+        };
+        let halts = self.choice(&fields, "halt", default).map(|(word, _)| word == "true");
         if halts == Some(true) {
             match (halt, segments) {
                 (Some((Halt::Fixed { .. }, _)), _) => {
@@ -35,7 +39,7 @@ impl<'a> Context<'a> {
                 _ => {}
             }
         }
-        let rollouts = self.rollouts(&fields, halt);
+        let rollouts = self.rollouts(&fields, outline, halt, segments);
         Some(Some(ir::Infer { segments: segments?, halt: halts?, rollouts: rollouts? }))
     }
 
@@ -43,7 +47,9 @@ impl<'a> Context<'a> {
     fn rollouts(
         &mut self,
         fields: &Fields<'a>,
+        outline: &Outline<'a>,
         halt: Option<&(Halt, Option<ir::QHead>)>,
+        segments: Option<usize>,
     ) -> Option<Option<ir::Rollouts>> {
         let count = self.whole_or(fields, "rollouts", 1..=LARGEST, 1)?;
         let noise = match fields.get("noise") {
@@ -57,9 +63,17 @@ impl<'a> Context<'a> {
             }
             return Some(None);
         }
-        if let Some((_, None)) = halt {
-            self.report(rollouts_without_q(fields.span("rollouts")));
-            return None;
+        let policy = outline.halt.map_or(fields.owner(), |halt| halt.policy.span);
+        match (halt, segments) {
+            (Some((Halt::Fixed { .. }, _)), _) => {
+                self.report(nothing_chooses(fields.span("rollouts"), policy));
+                return None;
+            }
+            (Some((Halt::Residual { .. }, _)), Some(1)) => {
+                self.report(nothing_settles(fields.span("rollouts"), policy));
+                return None;
+            }
+            _ => {}
         }
         match noise? {
             Some(noise) => Some(Some(ir::Rollouts { count, noise })),
@@ -99,12 +113,20 @@ fn rollouts_without_noise(span: Span) -> Diagnostic {
         .help("add `noise = 0.5`, the standard deviation of the noise on the initial states")
 }
 
-fn rollouts_without_q(span: Span) -> Diagnostic {
-    Diagnostic::error(
-        Code::QOutputsMismatch,
-        span,
-        "rollouts are compared by `q_halt`, which is not predicted",
-    )
-    .label("nothing says which of them is best")
-    .help("remove `rollouts`, or choose a halting policy that reads Q values and add `predict q`")
+fn nothing_chooses(span: Span, policy: Span) -> Diagnostic {
+    let message =
+        "nothing can choose among rollouts, since `fixed` neither reads Q values nor looks at the state";
+    Diagnostic::error(Code::QOutputsMismatch, span, message)
+        .label("nothing says which of them is best")
+        .secondary(policy, "the halting policy")
+        .help("remove `rollouts`, or choose another halting policy")
+}
+
+fn nothing_settles(span: Span, policy: Span) -> Diagnostic {
+    let message =
+        "rollouts are compared by how far the state moves from segment to segment, but there is only one";
+    Diagnostic::error(Code::ConflictingKeys, span, message)
+        .label("nothing says which of them is best")
+        .secondary(policy, "compares a state with its value a segment before")
+        .help("allow more segments, or remove `rollouts`")
 }

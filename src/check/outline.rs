@@ -207,7 +207,8 @@ pub(super) fn parts(section: &Section) -> (Span, Option<&Entries>) {
     (section.name.span, Some(&section.entries))
 }
 
-fn without_base(name: &Name) -> Diagnostic {
+/// Reports a `without` that no base was put under.
+pub(super) fn without_base(name: &Name) -> Diagnostic {
     Diagnostic::error(
         Code::Without,
         name.span,

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use super::Context;
 use super::constant::Constant;
 use super::keys::{Group, Key};
+use super::outline::without_base;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
@@ -124,6 +125,7 @@ impl<'a> Context<'a> {
         let Some(entries) = entries else { return fields };
         fields.complete = entries.complete;
         self.refused |= !entries.complete;
+        entries.without.iter().for_each(|without| self.report(without_base(&without.names[0])));
         for (index, entry) in entries.entries.iter().enumerate() {
             let (name, place) = match (&entry.key, group.positional) {
                 (Some(key), _) => (key.text.as_str(), key.span),

@@ -21,13 +21,14 @@ const EXAMPLES: &str = "\
 Examples:
   hrmc eval runs/quickstart-001
   hrmc eval runs/sudoku-001 --data data/sudoku-hard --limit 1000
+  hrmc eval runs/sudoku-001 --set model.infer.rollouts=4 --set model.infer.noise=0.5
   hrmc eval runs/sudoku-001 --checkpoint last --json";
 
 /// Evaluate a trained run on held-out puzzles.
 ///
 /// Solves every puzzle of the test data, as the spec says under `infer`, else each for the largest number of
-/// segments, and reports how many answers are right in every token (exact accuracy), how many tokens are
-/// right, and the losses.
+/// segments or, with `halt residual`, until its state has settled, and reports how many answers are right in
+/// every token (exact accuracy), how many tokens are right, and the losses.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -42,6 +43,9 @@ pub struct Arguments {
     /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
     #[arg(long)]
     checkpoint: Option<CheckpointName>,
+    /// Seek the answers in another way than the spec says, as in `--set model.infer.segments=16`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
     /// Rows in a batch [default: that of the spec]
     #[arg(long, value_name = "ROWS", value_parser = super::positive)]
     batch: Option<usize>,
@@ -63,7 +67,7 @@ pub struct Arguments {
 /// Returns a failure if there is a problem with the run, its data or the memory.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
-    let trained = TrainedRun::open(&arguments.run)?;
+    let trained = TrainedRun::open(&arguments.run, &arguments.overrides)?;
     let train = trained.model.train.as_ref().expect("a run has a spec with a `train` block");
     let datasets = datasets::open(
         &trained.model,

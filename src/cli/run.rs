@@ -59,8 +59,9 @@ pub struct TrainArguments {
     /// Seed of every random stream [default: that of the spec]
     #[arg(long, value_name = "N", conflicts_with_all = ["puzzle", "resume"])]
     pub seed: Option<u64>,
-    /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with_all = ["puzzle", "resume"])]
+    /// Replace a value of the spec, as in `--set train.batch=64`, with `--puzzle` one of `infer`, as in
+    /// `--set model.infer.segments=16`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "resume")]
     pub overrides: Vec<String>,
     /// Go on with a run, from its checkpoint `last`
     #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
@@ -109,7 +110,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.puzzle {
         Some(puzzle) => {
             let run = run_to_solve_with(subject, arguments, &project)?;
-            solve::run(&run, puzzle, &arguments.solving, &arguments.common, &project)
+            let overrides = &arguments.training.overrides;
+            solve::run(&run, overrides, puzzle, &arguments.solving, &arguments.common, &project)
         }
         None => {
             if let Some(subject) = subject.filter(|subject| trained::is_run(subject)) {

@@ -29,19 +29,20 @@ struct SegmentLine {
     valid: bool,
 }
 
-/// Solves the puzzle in a file and draws it.
+/// Solves the puzzle in a file and draws it; `overrides` may say how its answer is sought.
 ///
 /// # Errors
 ///
 /// Returns a failure if there is a problem with the run or the puzzle.
 pub fn run(
     run: &Path,
+    overrides: &[String],
     file: &Path,
     arguments: &SolveArguments,
     common: &Common,
     project: &Project,
 ) -> Result<(), Failure> {
-    let trained = TrainedRun::open(run)?;
+    let trained = TrainedRun::open(run, overrides)?;
     let Some(kind) = trained.kind(project) else {
         return Err(Failure::message(format!(
             "`{}` was trained on puzzles that hrmc cannot read or draw; it knows Sudoku and mazes",
@@ -102,7 +103,8 @@ pub fn run(
         ));
     }
     if let Some(rollouts) = rollouts {
-        text.push_str(&format!("rollout {rollout} of {rollouts} is the surest\n"));
+        let best = if trained.model.q_head.is_some() { "is the surest" } else { "has settled best" };
+        text.push_str(&format!("rollout {rollout} of {rollouts} {best}\n"));
     }
     text.push_str(picture::verdict(kind, &question, &answer, None));
     text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));

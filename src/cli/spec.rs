@@ -11,7 +11,7 @@ use crate::check::{self, check};
 use crate::diagnostic::{self, Diagnostic, render};
 use crate::ir;
 use crate::span::Source;
-use crate::syntax::{self, BaseFile, ast, over_base, parse};
+use crate::syntax::{self, BaseFile, Parsed, Whole, ast, over_base, parse};
 
 /// Name of the spec that is used where none is given.
 const QUICKSTART_NAME: &str = "quickstart.hrm (built in)";
@@ -93,7 +93,15 @@ fn read_base(path: &Path) -> Result<BaseFile, String> {
 pub fn examine(source: Source, overrides: &[String]) -> Examined {
     let identity = fs::canonicalize(&source.name).ok();
     match over_base(source.clone(), identity, &read_base) {
-        Ok(source) => examine_whole(source, overrides),
+        Ok(Whole { source, refused: None }) => examine_whole(source, overrides),
+        Ok(whole) => {
+            // What can be read is worth checking, though values from the command line may have lost their place.
+            let Parsed { file, .. } = whole.parse();
+            let checked = check(&file);
+            let diagnostics =
+                whole.refused.into_iter().chain([(whole.source, checked.diagnostics)]).collect();
+            Examined { file: parse(&source).file, source, model: None, diagnostics }
+        }
         Err(faulty) => {
             let file = parse(&source).file;
             Examined { source, file, model: None, diagnostics: vec![faulty] }

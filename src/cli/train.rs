@@ -238,7 +238,7 @@ fn resume(
     common: &Common,
     project: &Project,
 ) -> Result<Preparation, Failure> {
-    let TrainedRun { folder, manifest, model } = TrainedRun::open(run)?;
+    let TrainedRun { folder, manifest, model } = TrainedRun::open(run, &[])?;
     let device = match common.device {
         Some(name) => name.device(),
         None => [Device::Cpu, Device::Reference]

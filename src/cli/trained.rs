@@ -12,6 +12,7 @@ use super::project::Project;
 use super::spec;
 use crate::backend::Device;
 use crate::data::{Metadata, PuzzleKind, Split, SudokuSize};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::ir::{Data, Model};
 use crate::lower::parameters::PUZZLE_TABLE;
 use crate::lower::{Options, Program};
@@ -19,6 +20,7 @@ use crate::pipeline;
 use crate::runtime::checkpoint::usable_weights;
 use crate::runtime::{Evaluator, RunFolder, RunManifest};
 use crate::span::Source;
+use crate::syntax::parse_override;
 
 /// Name of the file that makes a folder the folder of a run.
 const MANIFEST: &str = "run.toml";
@@ -54,12 +56,12 @@ pub fn is_run(path: &Path) -> bool {
 }
 
 impl TrainedRun {
-    /// Opens the folder of a run.
+    /// Opens the folder of a run. `overrides` may change how its model is used, which is what `infer` says.
     ///
     /// # Errors
     ///
-    /// Returns a failure if it is not one, or its description is damaged.
-    pub fn open(path: &Path) -> Result<TrainedRun, Failure> {
+    /// Returns a failure if it is not one, its description is damaged, or an override cannot be used.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<TrainedRun, Failure> {
         if !path.exists() {
             return Err(Failure::message(format!(
                 "there is no run `{}`; train one with `hrmc run SPEC --train`",
@@ -69,8 +71,23 @@ impl TrainedRun {
         let folder = RunFolder::open(path).map_err(fail)?;
         let manifest = folder.manifest().map_err(fail)?;
         let name = format!("{} (its spec)", path.join(MANIFEST).display());
-        // What a warning would say was said when the run began.
-        let examined = spec::examine(Source::new(name, manifest.spec.clone()), &[]);
+        refuse_what_is_fixed(path, overrides)?;
+        let source = Source::new(name, manifest.spec.clone());
+        let mut examined = spec::examine(source.clone(), overrides);
+        if !overrides.is_empty() {
+            // What a warning would say about the rest was said when the run began.
+            let said = spec::examine(source, &[]).diagnostics;
+            for (_, found) in &mut examined.diagnostics {
+                let is_old = |one: &Diagnostic| {
+                    let mut old = said.iter().flat_map(|(_, said)| said);
+                    old.any(|old| (old.code, &old.message) == (one.code, &one.message))
+                };
+                found.retain(|one| one.severity == Severity::Error || !is_old(one));
+            }
+            if examined.model.is_some() {
+                spec::report(&examined.diagnostics);
+            }
+        }
         let Some(model) = examined.model else {
             spec::report(&examined.diagnostics);
             return Err(Failure::Reported);
@@ -124,6 +141,24 @@ impl TrainedRun {
             }
         }
     }
+}
+
+/// Refuses overrides of anything but `infer`: the weights were trained under the rest.
+fn refuse_what_is_fixed(run: &Path, overrides: &[String]) -> Result<(), Failure> {
+    for text in overrides {
+        // What does not follow the grammar is reported with all else that is wrong.
+        let Ok(given) = parse_override(text) else { continue };
+        let names: Vec<&str> = given.path.iter().map(|name| name.text.as_str()).collect();
+        if !matches!(names[..], ["model", "infer", ..]) {
+            return Err(Failure::message(format!(
+                "`{}` is fixed by the run `{}`; `--set model.infer.…` alone can change, as in \
+                 `--set model.infer.segments=16`",
+                names.join("."),
+                run.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn read_metadata(folder: &Path) -> Option<Metadata> {

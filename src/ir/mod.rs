@@ -288,6 +288,13 @@ impl Halt {
             Halt::Fixed { segments } => segments,
         }
     }
+
+    /// Returns whether rows stop early in evaluation and use unless the spec says otherwise, of at most `segments`.
+    ///
+    /// A state that has settled stays as it is, so that nothing is lost; a Q value is a guess.
+    pub fn stops_inference(&self, segments: usize) -> bool {
+        matches!(self, Halt::Residual { .. }) && segments > 1
+    }
 }
 
 /// How answers are sought, in evaluation and in use.
@@ -301,7 +308,8 @@ pub struct Infer {
     pub rollouts: Option<Rollouts>,
 }
 
-/// Attempts on one row, of which the one with the largest `q_halt` at its end counts.
+/// Attempts on one row, of which the one counts that the halting policy likes best at its end: the one with the largest
+/// `q_halt`, under [`Halt::Residual`] that whose state has moved least in its last segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rollouts {
     /// Number of attempts, at least 2.
@@ -498,9 +506,12 @@ impl Model {
         self.halt.max_segments()
     }
 
-    /// Returns how answers are sought: as the spec says, else by one attempt of the largest number of segments.
+    /// Returns how answers are sought: as the spec says, else by one attempt of the largest number of segments, which
+    /// ends early where [`Halt::stops_inference`] says so.
     pub fn inference(&self) -> Infer {
-        self.infer.unwrap_or(Infer { segments: self.max_segments(), halt: false, rollouts: None })
+        let segments = self.max_segments();
+        let halt = self.halt.stops_inference(segments);
+        self.infer.unwrap_or(Infer { segments, halt, rollouts: None })
     }
 }
 

@@ -238,7 +238,11 @@ impl Rules {
         if let Some(rollouts) = &infer.rollouts {
             self.require(rollouts.count >= 2, || format!("there are {} rollouts", rollouts.count));
             self.positive(rollouts.noise, "the noise of rollouts");
-            self.require(model.q_head.is_some(), || "rollouts are compared without a Q head".to_string());
+            let settles = matches!(model.halt, Halt::Residual { .. });
+            self.require(model.q_head.is_some() || settles, || "nothing compares rollouts".to_string());
+            self.require(!settles || infer.segments >= 2, || {
+                "rollouts of one segment are compared by how they settle".to_string()
+            });
         }
     }
 
@@ -432,7 +436,16 @@ mod tests {
                 }),
             ),
             (
-                "rollouts are compared without a Q head",
+                "rollouts of one segment are compared by how they settle",
+                broken(|model| {
+                    model.halt = Halt::Residual { eps: 0.1, max_segments: 2 };
+                    model.q_head = None;
+                    let rollouts = Some(Rollouts { count: 2, noise: 0.5 });
+                    model.infer = Some(Infer { segments: 1, halt: false, rollouts });
+                }),
+            ),
+            (
+                "nothing compares rollouts",
                 broken(|model| {
                     model.halt = Halt::Fixed { segments: 2 };
                     model.q_head = None;

@@ -74,6 +74,7 @@ impl Offer<'_> {
             Scope::Entries(entries) => match place.key() {
                 Some((entries, key)) => self.value(entries, key),
                 None if place.item.is_empty() => self.keys(entries),
+                None if place.word(0) == Some("without") => self.keys(entries),
                 None => {}
             },
             Scope::Value(entries, key) => self.value(entries, key),

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::position::Lines;
 use super::words::{Word, words};
 use crate::check::{check, let_values};
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic;
 use crate::ir;
 use crate::span::{Source, Span};
-use crate::syntax::{BaseFile, over_base, parse};
+use crate::syntax::{BaseFile, Faulty, over_base, parse};
 
 /// An open text.
 #[derive(Debug)]
@@ -20,10 +20,8 @@ pub(super) struct Document {
     pub(super) lines: Lines,
     /// The text over its base, or what it was before the edit that is under way.
     pub(super) whole: Source,
-    /// What is wrong with it, sorted by place, with places in `faulty`.
-    pub(super) diagnostics: Vec<Diagnostic>,
-    /// The text that the diagnostics point into.
-    faulty: Source,
+    /// What is wrong with it, each sorted by place and with the text that it points into.
+    pub(super) faults: Vec<Faulty>,
     /// Place of the path of the base, if the text has one.
     pub(super) base: Option<Span>,
     /// Values of its `let`s.
@@ -55,30 +53,28 @@ impl Document {
             None => (None, None),
         };
         let base = parse(&source).file.bases().next().map(|base| base.path_span);
-        let (faulty, whole, diagnostics, lets, model);
+        let (faults, whole, lets, model);
         match over_base(source.clone(), fs::canonicalize(name).ok(), read) {
             Ok(merged) => {
-                let parsed = parse(&merged);
+                let parsed = merged.parse();
                 let checked = check(&parsed.file);
                 let mut found = parsed.diagnostics;
                 found.extend(checked.diagnostics);
                 diagnostic::sort(&mut found);
-                diagnostics = found;
                 lets = let_values(&parsed.file);
                 model = checked.model.or(old_model);
-                faulty = merged.clone();
-                whole = merged;
+                faults = merged.refused.into_iter().chain([(merged.source.clone(), found)]).collect();
+                whole = merged.source;
             }
-            Err((text, found)) => {
-                diagnostics = found;
+            Err(faulty) => {
+                faults = vec![faulty];
                 lets = let_values(&parse(&source).file);
                 model = old_model;
-                faulty = text;
                 whole = old_whole.unwrap_or_else(|| source.clone());
             }
         }
         let lines = Lines::of(&source.text);
-        Document { source, lines, whole, diagnostics, faulty, base, lets, model }
+        Document { source, lines, whole, faults, base, lets, model }
     }
 
     /// Returns the words of the text.
@@ -86,17 +82,13 @@ impl Document {
         words(&self.source.text)
     }
 
-    /// Returns where a place that a diagnostic points at is from.
-    pub(super) fn fault(&self, span: Span) -> Spot {
-        self.spot(&self.faulty, span)
-    }
-
     /// Returns where a place of the text over its base is from.
     pub(super) fn spot_of_whole(&self, span: Span) -> Spot {
         self.spot(&self.whole, span)
     }
 
-    fn spot(&self, text: &Source, span: Span) -> Spot {
+    /// Returns where a place in a text that was put together is from.
+    pub(super) fn spot(&self, text: &Source, span: Span) -> Spot {
         let origin = text.origin(span);
         if origin.name == self.source.name {
             // An edit may have moved what `whole` remembers.

@@ -44,7 +44,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::span::Span;
+use crate::span::{Source, Span};
 use crate::syntax::{self, BaseFile};
 use document::{Document, Spot};
 use names::Thing;
@@ -228,7 +228,11 @@ impl Server<'_> {
             }
         };
         let document = Document::new(&address::path(uri.as_str()), text, before, &read);
-        let found = document.diagnostics.iter().map(|one| to_protocol(&document, uri, one)).collect();
+        let found = document
+            .faults
+            .iter()
+            .flat_map(|(text, found)| found.iter().map(|one| to_protocol(&document, uri, text, one)))
+            .collect();
         self.documents.insert(uri.as_str().to_string(), document);
         self.publish(uri.clone(), found, version)
     }
@@ -350,7 +354,12 @@ fn base_file(document: &Document) -> Option<Location> {
     Some(Location { uri: address::address(path.to_str()?)?, range: Range::default() })
 }
 
-fn to_protocol(document: &Document, uri: &Uri, diagnostic: &Diagnostic) -> lsp_types::Diagnostic {
+fn to_protocol(
+    document: &Document,
+    uri: &Uri,
+    text: &Source,
+    diagnostic: &Diagnostic,
+) -> lsp_types::Diagnostic {
     let mut message = diagnostic.message.clone();
     let mut related = Vec::new();
     let mut relate = |spot: Spot, text: &str| {
@@ -358,7 +367,7 @@ fn to_protocol(document: &Document, uri: &Uri, diagnostic: &Diagnostic) -> lsp_t
         let location = location(document, uri, spot);
         related.extend(location.map(|location| DiagnosticRelatedInformation { location, message }));
     };
-    let span = match document.fault(diagnostic.primary.span) {
+    let span = match document.spot(text, diagnostic.primary.span) {
         Spot::Here(span) => span,
         // An editor shows problems in the text that is open, so one of the base is shown at its name.
         elsewhere @ Spot::Elsewhere(..) => {
@@ -370,7 +379,7 @@ fn to_protocol(document: &Document, uri: &Uri, diagnostic: &Diagnostic) -> lsp_t
         }
     };
     for label in &diagnostic.secondary {
-        relate(document.fault(label.span), &label.text);
+        relate(document.spot(text, label.span), &label.text);
     }
     for note in &diagnostic.notes {
         message.push_str(&format!("\nnote: {note}"));

@@ -118,6 +118,10 @@ impl<'a> Walk<'a> {
                 }
             }
             _ => {
+                // The word behind a comma was the key of the next entry.
+                if word.is_sign("=") && place.word(0) == Some("without") {
+                    place.item.drain(..place.item.len() - 1);
+                }
                 if word.is_sign("=")
                     && let [key] = place.item[..]
                 {
@@ -229,6 +233,8 @@ mod tests {
             ("model m { state a, b = normal(|", "state normal []: "),
             ("model m { state a, |", "Model: state a ,"),
             ("model m { without a, |", "Model: without a ,"),
+            ("model m { block b { without heads, |", "block - []: without heads ,"),
+            ("model m { block b { without heads, mlp = |", "block - [\"mlp\"]: mlp ="),
             ("base \"a.hrm\"\n|", "Top: "),
             ("model m { halt fixed(|", "halt fixed []: "),
             ("model m { halt bce { |", "halt bce []: "),

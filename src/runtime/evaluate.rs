@@ -47,7 +47,7 @@ pub struct Evaluation {
     pub predictions: Vec<Vec<i32>>,
 }
 
-/// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
+/// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
 ///
 /// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
 /// then gives `None`.
@@ -201,7 +201,7 @@ impl Evaluator {
         checkpoint::load_weights(&mut self.session, &self.parameters, file)
     }
 
-    /// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
+    /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
     /// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
     /// then gives `None`.

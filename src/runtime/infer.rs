@@ -3,20 +3,20 @@
 //! A *rollout* is one attempt on every row: segments from the initial states until the row stops, at the
 //! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. What counts
 //! for a row is the last segment of its rollout. The first rollout begins from the initial states, the others
-//! from initial states with normal noise; of several, the one whose end has the largest `q_halt` counts, and
-//! of equals the first.
+//! from initial states with normal noise; of several, the one whose end has the largest `q_halt` counts, under
+//! [`Halt::Residual`] the one whose state has moved least in its last segment, and of equals the first.
 //!
 //! Noise is drawn for each example and rollout from a part of its own of the stream `rollout`, so an answer
 //! depends neither on the batch an example is in nor on how often it was asked for.
 
-use super::halting::stops;
+use super::halting::{SlotOutcome, stops};
 use super::init::standard_normal;
 use super::refill::mask;
 use super::slots;
 use super::streams::ROLLOUT;
 use crate::backend::Session;
 use crate::data::random::Stream;
-use crate::ir::{Model, Rollouts};
+use crate::ir::{Halt, Model, Rollouts};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::state_init;
 
@@ -69,12 +69,14 @@ pub(super) fn infer(
             let ended: Vec<bool> =
                 (0..rows).map(|row| active[row] && stops(&model.halt, &inference, outcomes[row])).collect();
             let surest: Vec<bool> = (0..rows)
-                .map(|row| ended[row] && (rollout == 0 || is_surer(outcomes[row].q_halt, best[row])))
+                .map(|row| {
+                    ended[row] && (rollout == 0 || is_surer(merit(&model.halt, outcomes[row]), best[row]))
+                })
                 .collect();
             visit(&Pass { session, rollout, segment: steps, active: &active, surest: &surest });
             for row in 0..rows {
                 if surest[row] {
-                    best[row] = outcomes[row].q_halt;
+                    best[row] = merit(&model.halt, outcomes[row]);
                 }
                 active[row] &= !ended[row];
             }
@@ -82,10 +84,18 @@ pub(super) fn infer(
     }
 }
 
-/// Returns whether a Q value is larger; one that is not a number is less than any.
-fn is_surer(q_halt: Option<f32>, best: Option<f32>) -> bool {
-    let rank = |q: Option<f32>| q.filter(|q| !q.is_nan()).unwrap_or(f32::NEG_INFINITY);
-    rank(q_halt) > rank(best)
+/// Returns what rollouts are compared by; larger is better.
+fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
+    match policy {
+        Halt::Residual { .. } => outcome.residual.map(|residual| -residual),
+        Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Fixed { .. } => outcome.q_halt,
+    }
+}
+
+/// Returns whether a value is larger; one that is not a number is less than any.
+fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
+    let rank = |merit: Option<f32>| merit.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
+    rank(merit) > rank(best)
 }
 
 /// Runs one segment; the first one of a rollout without noise begins from the initial states.
@@ -253,6 +263,32 @@ mod tests {
         let mut evaluator = evaluator(Some(many), 4);
         assert_eq!(evaluate(&mut evaluator).predictions, way[1].predictions);
         assert_eq!(evaluator.session().runs(), 3 * 2 * 3);
+    }
+
+    #[test]
+    fn the_rollout_that_has_settled_best_counts() {
+        let evaluator = |rollouts| {
+            let mut model = testing::model();
+            model.halt = Halt::Residual { eps: 1e-9, max_segments: 3 };
+            model.q_head = None;
+            model.infer = Some(Infer { segments: 3, halt: false, rollouts });
+            testing::evaluator_of(model, EXAMPLES)
+        };
+        let residuals = |noise: Option<f32>| {
+            let rollouts = noise.map(|noise| Rollouts { count: 3, noise });
+            let mut evaluator = evaluator(rollouts);
+            let (way, chosen) = solve(&mut evaluator);
+            // The session holds what the last rollout came to.
+            (way, chosen, evaluator.session().f32(&SCOPE.residual()).to_vec())
+        };
+        let (plain, _, without_noise) = residuals(None);
+        let (way, chosen, last) = residuals(Some(2.0));
+        assert!(chosen.contains(&0) && chosen.iter().any(|&rollout| rollout > 0), "{chosen:?}");
+        for (row, &rollout) in chosen.iter().enumerate() {
+            assert!(rollout != 0 || way[2].predictions[row] == plain[2].predictions[row]);
+            assert!(rollout != 0 || without_noise[row] <= last[row]);
+            assert!(rollout != 2 || last[row] < without_noise[row]);
+        }
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Trainer {
         self.model.train.as_ref().expect("checked when the trainer was made")
     }
 
-    /// Evaluates every row of `dataset` as the spec says under `infer`, else for the largest number of segments.
+    /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
     /// Training is not disturbed. Rows of padding drop out. `observe` is called after every batch and may
     /// stop the evaluation, which then gives `None`.

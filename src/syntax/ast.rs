@@ -232,10 +232,21 @@ pub struct Entries {
     pub delimiter: Delimiter,
     /// The entries.
     pub entries: Vec<Entry>,
+    /// What is taken away from the entries of a base; stands between braces only.
+    pub without: Vec<Without>,
     /// From delimiter to delimiter.
     pub span: Span,
     /// Whether every entry of the text is in the tree.
     pub complete: bool,
+}
+
+/// `without a, b` among entries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Without {
+    /// Keys that are taken away; never empty.
+    pub names: Vec<Name>,
+    /// From its first to its last character.
+    pub span: Span,
 }
 
 /// What a list of entries stands between.
@@ -376,7 +387,6 @@ impl File {
         })
     }
 
-    /// Returns the train blocks of the file.
     /// Returns the bases, in order.
     pub fn bases(&self) -> impl Iterator<Item = &Base> {
         self.items.iter().filter_map(|item| match item {

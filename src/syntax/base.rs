@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{merge_base, parse};
+use super::merge::{merge_base, misplaced_bases};
+use super::parse::{Parsed, parse, parse_rest, readable};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::Source;
 
@@ -18,6 +19,25 @@ pub struct BaseFile {
 /// A text with what is wrong with it.
 pub type Faulty = (Source, Vec<Diagnostic>);
 
+/// A spec over its base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Whole {
+    /// The text.
+    pub source: Source,
+    /// The spec with what of it does not follow the grammar and is left out of the text, if it has a base.
+    pub refused: Option<Faulty>,
+}
+
+impl Whole {
+    /// Reads the text. What was left out of it is not said to be missing, and `refused` says what is wrong with that.
+    pub fn parse(&self) -> Parsed {
+        match self.refused {
+            None => parse(&self.source),
+            Some(_) => Parsed { file: parse_rest(&self.source), diagnostics: Vec::new() },
+        }
+    }
+}
+
 /// Returns a spec over its base, and that over its own. A spec without a base comes back as it is.
 ///
 /// The path of a base counts from the folder of the file that names it, which is the name of its source. `read`
@@ -25,13 +45,13 @@ pub type Faulty = (Source, Vec<Diagnostic>);
 ///
 /// # Errors
 ///
-/// Returns the text that is at fault with what is wrong: it does not follow the grammar, its base cannot be read,
-/// or it is a base of itself.
+/// Returns the text that is at fault with what is wrong: a base does not follow the grammar or cannot be read, it is a
+/// base of itself, or the spec changes what the base does not have.
 pub fn over_base(
     source: Source,
     identity: Option<PathBuf>,
     read: &dyn Fn(&Path) -> Result<BaseFile, String>,
-) -> Result<Source, Faulty> {
+) -> Result<Whole, Faulty> {
     over(source, read, &mut identity.into_iter().collect())
 }
 
@@ -40,34 +60,63 @@ fn over(
     source: Source,
     read: &dyn Fn(&Path) -> Result<BaseFile, String>,
     open: &mut Vec<PathBuf>,
-) -> Result<Source, Faulty> {
-    let parsed = parse(&source);
-    let Some(base) = parsed.file.bases().next() else { return Ok(source) };
-    if diagnostic::has_errors(&parsed.diagnostics) {
-        return Err((source, parsed.diagnostics));
-    }
+) -> Result<Whole, Faulty> {
+    let Parsed { file: spec, diagnostics: mut problems } = parse(&source);
+    let Some(base) = spec.bases().next() else { return Ok(Whole { source, refused: None }) };
+    let readable = if problems.is_empty() { Some(source.clone()) } else { readable(&source) };
+    problems.extend(misplaced_bases(&spec));
+    let Some(readable) = readable.filter(|_| misplaced_bases(&spec).is_empty()) else {
+        diagnostic::sort(&mut problems);
+        return Err((source, problems));
+    };
     let beside = Path::new(&source.name).parent().unwrap_or(Path::new(""));
     let path = beside.join(&base.path);
-    let refuse =
-        |message: String| vec![Diagnostic::error(Code::Base, base.path_span, message).label("this file")];
+    let refuse = |mut problems: Vec<Diagnostic>, message: String| {
+        problems.push(Diagnostic::error(Code::Base, base.path_span, message).label("this file"));
+        diagnostic::sort(&mut problems);
+        problems
+    };
     let file = match read(&path) {
         Ok(file) => file,
         Err(reason) => {
             let message = format!("cannot read the base `{}`: {reason}", path.display());
-            return Err((source, refuse(message)));
+            return Err((source, refuse(problems, message)));
         }
     };
     if open.contains(&file.identity) {
         let message = format!("`{}` is a base of itself", path.display());
-        return Err((source, refuse(message)));
+        return Err((source, refuse(problems, message)));
     }
     open.push(file.identity);
     let under = over(Source::new(path.display().to_string(), file.text), read, open)?;
-    let parsed = parse(&under);
-    if diagnostic::has_errors(&parsed.diagnostics) {
-        return Err((under, parsed.diagnostics));
+    if let Some(refused) = under.refused {
+        return Err(refused);
     }
-    merge_base(&under, &source).map_err(|problems| (source, problems))
+    let parsed = parse(&under.source);
+    if diagnostic::has_errors(&parsed.diagnostics) {
+        return Err((under.source, parsed.diagnostics));
+    }
+    match merge_base(&under.source, &readable) {
+        Ok(merged) => {
+            let refused = (!problems.is_empty()).then_some((source, problems));
+            Ok(Whole { source: merged, refused })
+        }
+        Err(found) => {
+            for mut one in found {
+                to_original(&mut one, &readable);
+                problems.push(one);
+            }
+            diagnostic::sort(&mut problems);
+            Err((source, problems))
+        }
+    }
+}
+
+/// Moves a diagnostic from a repaired text to the original one.
+fn to_original(diagnostic: &mut Diagnostic, readable: &Source) {
+    for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
+        label.span = readable.origin(label.span).span;
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +139,7 @@ mod tests {
 
     fn over(text: &str) -> Result<String, String> {
         over_base(Source::new("specs/c.hrm", text), None, &read)
-            .map(|source| source.text)
+            .map(|whole| whole.source.text)
             .map_err(|(_, problems)| problems[0].message.clone())
     }
 
@@ -98,6 +147,26 @@ mod tests {
     fn bases_of_bases_are_found_beside_the_file_that_names_them() {
         let text = over("base \"b.hrm\"\nmodel c { let N = 3 }").expect("the files are there");
         assert!(text.starts_with("model c {") && text.contains("N = 3") && text.contains("M = 2"), "{text}");
+    }
+
+    #[test]
+    fn what_can_be_read_of_a_broken_spec_is_put_over_its_base() {
+        let text = "base \"a.hrm\"\nmodel c {\n  let N = \n  let K = 4\n  let s = \"x\ntrain { batch 3, seed = 1 }\n";
+        let whole = over_base(Source::new("specs/c.hrm", text), None, &read).expect("the base is there");
+        let merged = &whole.source.text;
+        assert!(
+            merged.contains("N = 1") && merged.contains("K = 4") && merged.contains("seed = 1"),
+            "{merged}"
+        );
+        let refused = whole.refused.as_ref().expect("the text is broken");
+        assert_eq!(refused.0.text, text);
+        assert_eq!(refused.1.len(), 4, "{:?}", refused.1);
+        let parsed = whole.parse();
+        assert_eq!(parsed.diagnostics, []);
+        assert!(!parsed.file.complete && parsed.file.models().all(|model| !model.complete));
+        let seed = merged.find("seed").expect("it is there");
+        let origin = whole.source.origin(crate::span::Span::new(seed, seed + 4));
+        assert_eq!((origin.name, &text[origin.span.start..origin.span.end]), ("specs/c.hrm", "seed"));
     }
 
     #[test]

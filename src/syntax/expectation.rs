@@ -137,6 +137,7 @@ fn phrase(rule: Rule) -> &'static str {
         | Rule::separator
         | Rule::comma
         | Rule::entry_line
+        | Rule::without_line
         | Rule::statement_line
         | Rule::step_line
         | Rule::top_line => SEPARATOR,
@@ -194,6 +195,7 @@ fn phrase(rule: Rule) -> &'static str {
         | Rule::halt_statement
         | Rule::without_statement
         | Rule::section => "a statement",
+        Rule::without_entry => "`without`",
         Rule::step | Rule::step_slot | Rule::update => "an update or a `repeat`",
         Rule::repeat => "`repeat`",
         Rule::label => "a label",

@@ -10,7 +10,7 @@
 
 use super::ast::{
     Delimiter, Entries, Entry, Expr, ExprKind, File, Gradient, Item, Name, Predict, Repeat, Section,
-    Statement, StatementKind, Step, StepKind, Steps, Value,
+    Statement, StatementKind, Step, StepKind, Steps, Value, Without,
 };
 use super::parse;
 use crate::diagnostic::Diagnostic;
@@ -290,8 +290,12 @@ impl<'a> Layout<'a> {
 
     fn entries(&mut self, depth: usize, entries: &'a Entries) {
         let inner = Span::new(entries.span.start + 1, entries.span.end - 1);
-        let spans: Vec<Span> = entries.entries.iter().map(|entry| entry.span).collect();
-        self.list(depth, inner, &spans, |_, index| entry_piece(&entries.entries[index]));
+        let parts = parts(entries);
+        let spans: Vec<Span> = parts.iter().map(|part| part.span()).collect();
+        self.list(depth, inner, &spans, |_, index| match parts[index] {
+            Part::Entry(entry) => entry_piece(entry),
+            Part::Without(without) => plain(Alike::None, inline_without(&without.names), String::new()),
+        });
     }
 
     fn steps(&mut self, depth: usize, steps: &'a Steps) {
@@ -301,7 +305,7 @@ impl<'a> Layout<'a> {
     }
 
     fn inline_entries(&self, entries: &Entries) -> Option<String> {
-        let parts: Vec<String> = entries.entries.iter().map(inline_entry).collect();
+        let parts: Vec<String> = parts(entries).iter().map(Part::inline).collect();
         match parts.is_empty() {
             true => Some("{}".to_string()),
             false => self.on_one_line(entries.span).then(|| format!("{{ {} }}", parts.join(", "))),
@@ -372,10 +376,7 @@ impl<'a> Layout<'a> {
                 }
                 None => plain(Alike::None, format!("halt {}", halt.policy.text), String::new()),
             },
-            StatementKind::Without(names) => {
-                let names: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
-                plain(Alike::None, format!("without {}", names.join(", ")), String::new())
-            }
+            StatementKind::Without(names) => plain(Alike::None, inline_without(names), String::new()),
             StatementKind::Entry(entry) => entry_piece(entry),
         }
     }
@@ -434,6 +435,42 @@ fn entry_piece(entry: &Entry) -> Piece<'_> {
         },
         value => plain(Alike::Entry, key.text.clone(), format!("= {}", inline_value(value))),
     }
+}
+
+/// One of the items between the braces of a list of entries.
+#[derive(Debug, Clone, Copy)]
+enum Part<'a> {
+    Entry(&'a Entry),
+    Without(&'a Without),
+}
+
+impl Part<'_> {
+    fn span(&self) -> Span {
+        match self {
+            Part::Entry(entry) => entry.span,
+            Part::Without(without) => without.span,
+        }
+    }
+
+    fn inline(&self) -> String {
+        match self {
+            Part::Entry(entry) => inline_entry(entry),
+            Part::Without(without) => inline_without(&without.names),
+        }
+    }
+}
+
+/// Returns the items of a list in the order of the text.
+fn parts(entries: &Entries) -> Vec<Part<'_>> {
+    let mut parts: Vec<Part<'_>> = entries.entries.iter().map(Part::Entry).collect();
+    parts.extend(entries.without.iter().map(Part::Without));
+    parts.sort_by_key(|part| part.span().start);
+    parts
+}
+
+fn inline_without(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
+    format!("without {}", names.join(", "))
 }
 
 fn inline_entry(entry: &Entry) -> String {

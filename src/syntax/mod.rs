@@ -16,7 +16,7 @@ mod parse;
 mod repair;
 mod text;
 
-pub use base::{BaseFile, Faulty, over_base};
+pub use base::{BaseFile, Faulty, Whole, over_base};
 pub use layout::{format, quote};
 pub use merge::merge_base;
 pub use overrides::{Override, Rejected, parse_override};

@@ -62,6 +62,31 @@ pub fn parse(source: &Source) -> Parsed {
     Parsed { file, diagnostics }
 }
 
+/// Reads a file whose text lacks what could not be read: nothing is said to be missing from it.
+pub(super) fn parse_rest(source: &Source) -> ast::File {
+    let mut file = parse(source).file;
+    file.complete = false;
+    for item in &mut file.items {
+        mark_incomplete(item);
+        let ast::Item::Model(model) = item else { continue };
+        for statement in &mut model.statements {
+            match &mut statement.kind {
+                ast::StatementKind::Block(section) | ast::StatementKind::Section(section) => {
+                    section.entries.complete = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    file
+}
+
+/// Returns the text of a file that has mistakes, repaired as [`parse`] reads it; `None` if it cannot be read at all.
+pub(super) fn readable(source: &Source) -> Option<Source> {
+    let repaired = repair(&source.text);
+    (!repaired.hopeless).then(|| repaired.source(source))
+}
+
 fn mark_incomplete(item: &mut ast::Item) {
     match item {
         ast::Item::Model(model) => model.complete = false,
@@ -378,9 +403,15 @@ impl Tree<'_> {
             _ => ast::Delimiter::Brace,
         };
         let mut entries = Vec::new();
+        let mut without = Vec::new();
         let mut complete = true;
         for child in children(pair) {
             match child.as_rule() {
+                Rule::without_entry => {
+                    let span = self.span(&child);
+                    let names = children(child).map(|name| self.name(name)).collect();
+                    without.push(ast::Without { names, span });
+                }
                 Rule::entry => entries.push(self.entry(child)),
                 Rule::argument => {
                     let inner = next(&mut children(child));
@@ -391,11 +422,12 @@ impl Tree<'_> {
                 }
                 _ => {
                     complete = false;
-                    self.skipped(&child, Rule::entry_line);
+                    let takes = is_without(child.as_str());
+                    self.skipped(&child, if takes { Rule::without_line } else { Rule::entry_line });
                 }
             }
         }
-        ast::Entries { delimiter, entries, span, complete }
+        ast::Entries { delimiter, entries, without, span, complete }
     }
 
     fn entry(&mut self, pair: Pair<'_, Rule>) -> ast::Entry {
@@ -494,6 +526,12 @@ impl Tree<'_> {
         };
         ast::Expr { kind, span }
     }
+}
+
+/// Returns whether a line begins with the word `without`.
+fn is_without(line: &str) -> bool {
+    let rest = line.strip_prefix("without");
+    rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 fn too_many_operators(span: Span) -> Diagnostic {

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::span::Span;
+use crate::span::{Source, Span};
 
 /// Deepest nesting that is read; far beyond any spec and far below what exhausts the stack.
 const DEEPEST: usize = 64;
@@ -65,6 +65,16 @@ impl Repaired<'_> {
             original = edit.end;
         }
         original + (at - repaired)
+    }
+
+    /// Returns the repaired text of `source`, which leads back to the original places.
+    pub(super) fn source(&self, source: &Source) -> Source {
+        let mut text = source.clone();
+        for edit in self.edits.iter().rev() {
+            let nothing = Source::new("", "");
+            text.splice(Span::new(edit.start, edit.end), edit.text, &nothing, Span::new(0, 0), "");
+        }
+        text
     }
 
     /// Returns whether the line of a place in the original text has been reported already.

@@ -135,6 +135,11 @@ impl Tree {
         };
         self.node(head, entries.span, |tree| {
             entries.entries.iter().for_each(|entry| tree.entry(entry));
+            for without in &entries.without {
+                tree.node("without", without.span, |tree| {
+                    without.names.iter().for_each(|name| tree.name("name", name));
+                });
+            }
             tree.complete(entries.complete);
         });
     }

@@ -344,7 +344,13 @@ pub fn reset_rows(draw: &mut Draw) -> Sample {
 
 pub fn row_distance(draw: &mut Draw) -> Sample {
     let shape = draw.sizes.rows();
-    let inputs = vec![draw.even(&shape), draw.away_from_zero(&shape, 0.5)];
+    let mut inputs = vec![draw.even(&shape), draw.away_from_zero(&shape, 0.5)];
+    // The first row is one of zeros that has not moved.
+    let row = shape[1] * shape[2];
+    for (_, values) in &mut inputs {
+        let Values::F32(values) = values else { unreachable!("states are numbers") };
+        values[..row].fill(0.0);
+    }
     Sample::rounded(RowDistance, inputs)
 }
 

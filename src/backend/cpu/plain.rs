@@ -1,8 +1,9 @@
 //! Kernels that no shipped program spends time in; they are written for clarity.
 
 use super::kernels::{AttentionShape, Rope};
+use crate::graph::ops::LEAST_SQUARES;
 
-/// `sqrt(sum (new - old)^2 / sum old^2)` of each row, summed in f64.
+/// `sqrt(sum (new - old)^2 / (sum old^2 + LEAST_SQUARES))` of each row, summed in f64.
 ///
 /// # Shapes
 ///
@@ -16,7 +17,7 @@ pub(super) fn row_distance(out: &mut [f32], new: &[f32], old: &[f32]) {
             moved += (new - old) * (new - old);
             before += old * old;
         }
-        *out = (moved / before).sqrt() as f32;
+        *out = (moved / (before + f64::from(LEAST_SQUARES))).sqrt() as f32;
     }
 }
 

@@ -30,7 +30,7 @@ pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{BceWithLogits, BceWithLogitsGrad, Correctness, TokenLoss, TokenLossGrad, TokenLossKind};
 pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
-pub use rows::{ResetRows, RowDistance};
+pub use rows::{LEAST_SQUARES, ResetRows, RowDistance};
 pub use update::{AdamAtan2, AdamW, Assign, Average, SignSgdRows};
 
 /// Why an operator does not accept inputs of some types.
