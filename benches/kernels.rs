@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use hrmc::backend::cpu::kernels::{
-    AdamAtan2Step, AttentionShape, LossShape, ProductShape, Rope, Store, SwigluShape, TokenLoss, adam_atan2,
-    add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt, product_tn,
-    rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,
+    AdamAtan2Step, AttentionShape, LossShape, ProductShape, Rope, Store, SwigluShape, TokenLoss, Weight,
+    adam_atan2, add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt,
+    product_tn, rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,
 };
 use hrmc::ir::Precision;
 
@@ -82,7 +82,7 @@ fn products(bench: &mut Bench, precision: Precision) {
             product_nt(
                 &mut y,
                 &x,
-                &w,
+                Weight::Rows(&w),
                 None,
                 Store::Replace,
                 ProductShape::nt(r, n, k).with_precision(precision),
@@ -105,10 +105,10 @@ fn fused(bench: &mut Bench, precision: Precision) {
         let flops = 4.0 * (rows * width * inner) as f64;
         let name = format!("{rows}x{width}x{inner}");
         bench.measure(&format!("linear_swiglu {name}"), flops, 0.0, || {
-            linear_swiglu(&mut h, None, &x, &w, shape)
+            linear_swiglu(&mut h, None, &x, Weight::Rows(&w), shape)
         });
         bench.measure(&format!("linear_swiglu kept {name}"), flops, 0.0, || {
-            linear_swiglu(&mut h, Some(&mut gate_up), &x, &w, shape);
+            linear_swiglu(&mut h, Some(&mut gate_up), &x, Weight::Rows(&w), shape);
         });
         let mut dgate_up = vec![0.0; gate_up.len()];
         bench.measure(&format!("swiglu_grad {name}"), 0.0, 20.0 * h.len() as f64, || {
@@ -117,7 +117,7 @@ fn fused(bench: &mut Bench, precision: Precision) {
         let (mut y, mut inv_rms) = (vec![0.0; rows * width], vec![0.0; rows]);
         bench.measure(&format!("linear_add_rms_norm {name}"), flops / 2.0, 0.0, || {
             let shape = ProductShape::nt(rows, width, inner).with_precision(precision);
-            linear_add_rms_norm(&mut y, Some(&mut inv_rms), &h, &down, &x, 1e-5, shape);
+            linear_add_rms_norm(&mut y, Some(&mut inv_rms), &h, Weight::Rows(&down), &x, 1e-5, shape);
         });
         let mut dx = vec![0.0; y.len()];
         bench.measure(&format!("rms_norm_grad {name}"), 0.0, 12.0 * y.len() as f64, || {
@@ -194,7 +194,7 @@ fn main() {
         let (a, b, mut out) = (values(size * size), values(size * size), vec![0.0_f32; size * size]);
         let shape = ProductShape::nt(size, size, size).with_precision(precision);
         bench.measure("peak: 2048x2048x2048", 2.0 * (size as f64).powi(3), 0.0, || {
-            product_nt(&mut out, &a, &b, None, Store::Replace, shape);
+            product_nt(&mut out, &a, Weight::Rows(&b), None, Store::Replace, shape);
         });
         products(&mut bench, precision);
         fused(&mut bench, precision);

@@ -16,6 +16,7 @@ use crate::graph::{DType, Graph, TensorType};
 use crate::plan::Plan;
 
 use cpu::CpuProgram;
+use cpu::kernels::WeightShape;
 use memory::Buffer;
 use reference::ReferenceProgram;
 
@@ -75,6 +76,16 @@ enum Loaded {
 struct Named {
     ty: TensorType,
     buffer: Buffer,
+    /// The same weight as products of a forward pass read it.
+    arranged: Option<Arranged>,
+}
+
+/// An arranged copy of a weight.
+struct Arranged {
+    shape: WeightShape,
+    buffer: Buffer,
+    /// Whether it is a copy of the present content.
+    valid: bool,
 }
 
 /// Memory and programs on one device.
@@ -123,7 +134,9 @@ impl Session {
                     self.arena = Buffer::empty();
                     self.arena = Buffer::zeroed(plan.arena_bytes, "activations")?;
                 }
-                Loaded::Cpu(CpuProgram::new(plan))
+                let mut program = CpuProgram::new(plan);
+                self.allocate_arranged(&mut program)?;
+                Loaded::Cpu(program)
             }
             Executable::Decomposed(graph) => {
                 for (name, &value) in graph.inputs().iter().chain(graph.outputs()) {
@@ -143,7 +156,27 @@ impl Session {
             return Ok(());
         }
         let buffer = Buffer::zeroed(ty.bytes(), name)?;
-        self.memory.insert(name.to_string(), Named { ty: ty.clone(), buffer });
+        self.memory.insert(name.to_string(), Named { ty: ty.clone(), buffer, arranged: None });
+        Ok(())
+    }
+
+    /// Allocates the arranged weights of a program; one that another program has arranged in another way is left to
+    /// that program.
+    fn allocate_arranged(&mut self, program: &mut CpuProgram) -> Result<(), BackendError> {
+        let mut other = Vec::new();
+        for (name, shape) in program.weights() {
+            let named = self.memory.get_mut(name).expect("the memory of the plan is allocated");
+            match &named.arranged {
+                Some(arranged) if arranged.shape == shape => {}
+                Some(_) => other.push(name.to_string()),
+                None => {
+                    let len = shape.arranged_len().expect("only what can be arranged is wanted");
+                    let buffer = Buffer::zeroed(4 * len, name)?;
+                    named.arranged = Some(Arranged { shape, buffer, valid: false });
+                }
+            }
+        }
+        other.iter().for_each(|name| program.leave(name));
         Ok(())
     }
 
@@ -160,7 +193,7 @@ impl Session {
                 let (memory, arena) = (&mut self.memory, &mut self.arena);
                 self.pool.install(|| program.run(memory, arena));
             }
-            Loaded::Reference(program) => program.run(&mut self.memory),
+            Loaded::Reference(program) => interpret(program, &mut self.memory),
         }
     }
 
@@ -171,9 +204,9 @@ impl Session {
         match self.programs.get_mut(name).expect("the program is loaded") {
             Loaded::Cpu(program) => {
                 let (memory, arena) = (&mut self.memory, &mut self.arena);
-                self.pool.install(|| program.run_profiled(memory, arena, observe));
+                self.pool.install(|| program.run_profiled(memory, arena, Some(observe)));
             }
-            Loaded::Reference(program) => program.run(&mut self.memory),
+            Loaded::Reference(program) => interpret(program, &mut self.memory),
         }
     }
 
@@ -214,6 +247,9 @@ impl Session {
     pub fn f32_mut(&mut self, name: &str) -> &mut [f32] {
         let named = self.named_mut(name);
         assert_eq!(named.ty.dtype, DType::F32, "`{name}` holds f32");
+        if let Some(arranged) = &mut named.arranged {
+            arranged.valid = false;
+        }
         &mut named.buffer.as_f32_mut()[..named.ty.elements()]
     }
 
@@ -241,7 +277,10 @@ impl Session {
 
     /// Returns the bytes of all memory, the arena included.
     pub fn bytes(&self) -> usize {
-        self.arena.bytes() + self.memory.values().map(|named| named.buffer.bytes()).sum::<usize>()
+        let of = |named: &Named| {
+            named.buffer.bytes() + named.arranged.as_ref().map_or(0, |arranged| arranged.buffer.bytes())
+        };
+        self.arena.bytes() + self.memory.values().map(of).sum::<usize>()
     }
 
     /// Returns how many programs have run.
@@ -252,6 +291,13 @@ impl Session {
     /// Runs `work` in the session's threads.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
+    }
+}
+
+fn interpret(program: &mut ReferenceProgram, memory: &mut BTreeMap<String, Named>) {
+    program.run(memory);
+    for arranged in memory.values_mut().filter_map(|named| named.arranged.as_mut()) {
+        arranged.valid = false;
     }
 }
 
@@ -332,6 +378,49 @@ mod tests {
         };
         assert_eq!(run(1), run(2));
         assert_eq!(run(1), run(3));
+    }
+
+    /// `y = w (w x)`, so that `w` is worth arranging.
+    fn twice() -> Graph {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[1, 2]));
+        let w = graph.input("w", TensorType::f32(&[2, 2]));
+        let once = graph.add1(Linear.into(), &[x, w]);
+        let twice = graph.add1(Linear.into(), &[once, w]);
+        graph.set_output("y", twice);
+        graph
+    }
+
+    #[test]
+    fn an_arranged_weight_follows_whoever_writes_the_weight() {
+        let mut session = Session::new(1).expect("a thread can start");
+        load(&mut session, "twice", &twice());
+        // Neither reads `w` in a product; both write it.
+        session.load("plain", Executable::Decomposed(multiply_matrix(3.0))).expect("it fits");
+        load(&mut session, "planned", &multiply_matrix(2.0));
+        session.f32_mut("x").copy_from_slice(&[1.0, 10.0]);
+        session.f32_mut("w").copy_from_slice(&[1.0, 0.0, 0.0, 1.0]);
+        session.run("twice");
+        assert_eq!(session.f32("y"), [1.0, 10.0]);
+        session.f32_mut("w").copy_from_slice(&[0.0, 2.0, 1.0, 0.0]);
+        session.run("twice");
+        assert_eq!(session.f32("y"), [2.0, 20.0]);
+        session.run("planned");
+        session.run("twice");
+        assert_eq!(session.f32("y"), [8.0, 80.0]);
+        session.run("plain");
+        session.run("twice");
+        session.run("twice");
+        assert_eq!(session.f32("y"), [72.0, 720.0]);
+    }
+
+    /// A program that stores `factor w` in the matrix `w`.
+    fn multiply_matrix(factor: f32) -> Graph {
+        let mut graph = Graph::new();
+        let w = graph.input("w", TensorType::f32(&[2, 2]));
+        let scaled = graph.add1(Scale { factor }.into(), &[w]);
+        graph.add1(Assign.into(), &[w, scaled]);
+        graph
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::backend::cpu::kernels::{ProductShape, Store, product_nt};
+use crate::backend::cpu::kernels::{ProductShape, Store, Weight, product_nt};
 use crate::backend::{BackendError, Device, Executable, Session};
 use crate::ir::Model;
 use crate::lower::names::{self, Scope};
@@ -175,7 +175,7 @@ fn peak(session: &Session) -> f64 {
     let mut out = vec![0.0; side * side];
     let shape = ProductShape::nt(side, side, side);
     let seconds = repeat(8, || {
-        session.install(|| product_nt(&mut out, &a, &b, None, Store::Replace, shape));
+        session.install(|| product_nt(&mut out, &a, Weight::Rows(&b), None, Store::Replace, shape));
     });
     let best = seconds.into_iter().fold(f64::INFINITY, f64::min);
     2.0 * (side as f64).powi(3) / best / 1e9

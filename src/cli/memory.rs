@@ -6,6 +6,7 @@ use super::census::session_bytes;
 use super::failure::Failure;
 use super::terminal::{bytes, counted};
 use crate::backend::Device;
+use crate::backend::cpu::arranged_bytes;
 use crate::ir::Model;
 use crate::lower::{Options, Program};
 use crate::pipeline::compile;
@@ -30,7 +31,8 @@ pub fn check(
             compile(model, program, Options { batch: options.batch.min(batch), ..options }).plan
         };
         let plans: Vec<_> = programs.iter().map(plan).collect();
-        session_bytes(&plans.iter().collect::<Vec<_>>())
+        let plans: Vec<_> = plans.iter().collect();
+        session_bytes(&plans) + arranged_bytes(&plans)
     };
     let batch = Batch { rows: largest, option };
     refuse(model, &batch, available, &needed)

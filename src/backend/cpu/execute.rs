@@ -1,11 +1,12 @@
 //! Executes a plan with the CPU kernels.
 
 use std::collections::BTreeMap;
+use std::ptr;
 use std::time::Instant;
 
 use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
-    SignSgdStep, Store, SwigluShape,
+    SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
 use super::plain;
 use crate::backend::Named;
@@ -21,6 +22,9 @@ pub struct CpuProgram {
     /// Rotation tables of each call that rotates, by index in [`CpuProgram::tables`].
     rotations: Vec<Option<usize>>,
     tables: Vec<Table>,
+    /// The weights that several calls read, by index in [`Plan::memory`]: these are arranged once.
+    weights: Vec<Option<WeightShape>>,
+    pointers: Pointers,
 }
 
 struct Table {
@@ -34,8 +38,21 @@ struct Table {
 /// Memory of one run: where each place begins.
 struct Pointers {
     named: Vec<*mut u8>,
+    arranged: Vec<Arrangement>,
     arena: *mut u8,
 }
+
+/// The arranged copy of one named memory.
+struct Arrangement {
+    start: *mut f32,
+    /// Whether the copy is that of the present content.
+    valid: bool,
+}
+
+// SAFETY: the pointers are set at the beginning of a run and used by that run alone.
+unsafe impl Send for Pointers {}
+// SAFETY: as above.
+unsafe impl Sync for Pointers {}
 
 impl CpuProgram {
     /// Prepares a plan.
@@ -63,53 +80,146 @@ impl CpuProgram {
                 }))
             })
             .collect();
-        CpuProgram { plan, rotations, tables }
+        let weights = shared_weights(&plan);
+        let pointers = Pointers { named: Vec::new(), arranged: Vec::new(), arena: ptr::null_mut() };
+        CpuProgram { plan, rotations, tables, weights, pointers }
+    }
+
+    /// Returns the name and the shape of each weight that the program wants to keep arranged.
+    pub(in crate::backend) fn weights(&self) -> impl Iterator<Item = (&str, WeightShape)> {
+        let named = self.plan.memory.iter().zip(&self.weights);
+        named.filter_map(|(memory, shape)| shape.map(|shape| (memory.name.as_str(), shape)))
+    }
+
+    /// Takes a weight as it is, because the session keeps it arranged in another way.
+    pub(in crate::backend) fn leave(&mut self, name: &str) {
+        for (memory, shape) in self.plan.memory.iter().zip(&mut self.weights) {
+            if memory.name == name {
+                *shape = None;
+            }
+        }
     }
 
     /// Runs every call once.
-    pub(in crate::backend) fn run(&self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) {
-        let pointers = self.pointers(memory, arena);
-        for index in 0..self.plan.calls.len() {
-            self.call(index, &pointers);
-        }
+    pub(in crate::backend) fn run(&mut self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) {
+        self.run_profiled(memory, arena, None);
     }
 
-    /// Runs every call once and reports its seconds.
+    /// Runs every call once and reports the seconds of each to `observe`, if there is one.
     pub(in crate::backend) fn run_profiled(
-        &self,
+        &mut self,
         memory: &mut BTreeMap<String, Named>,
         arena: &mut Buffer,
-        observe: &mut dyn FnMut(usize, f64),
+        mut observe: Option<&mut dyn FnMut(usize, f64)>,
     ) {
-        let pointers = self.pointers(memory, arena);
+        self.point(memory, arena);
         for index in 0..self.plan.calls.len() {
-            let start = Instant::now();
-            self.call(index, &pointers);
-            observe(index, start.elapsed().as_secs_f64());
+            let start = observe.as_ref().map(|_| Instant::now());
+            self.call(index);
+            if let (Some(observe), Some(start)) = (&mut observe, start) {
+                observe(index, start.elapsed().as_secs_f64());
+            }
+        }
+        for (wanted, arrangement) in self.plan.memory.iter().zip(&self.pointers.arranged) {
+            if let Some(arranged) = memory.get_mut(&wanted.name).and_then(|named| named.arranged.as_mut()) {
+                arranged.valid = arrangement.valid;
+            }
         }
     }
 
-    fn pointers(&self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) -> Pointers {
+    /// Finds the memory of a run.
+    fn point(&mut self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) {
         assert!(arena.bytes() >= self.plan.arena_bytes, "the arena holds the plan");
-        let named = self
-            .plan
-            .memory
-            .iter()
-            .map(|wanted| {
-                let named = &memory[&wanted.name];
-                assert!(named.buffer.bytes() >= wanted.ty.bytes(), "`{}` is allocated", wanted.name);
-                named.buffer.start()
-            })
-            .collect();
-        Pointers { named, arena: arena.start() }
+        let Pointers { named: starts, arranged, arena: arena_start } = &mut self.pointers;
+        *arena_start = arena.start();
+        starts.clear();
+        arranged.clear();
+        for (wanted, weight) in self.plan.memory.iter().zip(&self.weights) {
+            let named = &memory[&wanted.name];
+            assert!(named.buffer.bytes() >= wanted.ty.bytes(), "`{}` is allocated", wanted.name);
+            starts.push(named.buffer.start());
+            arranged.push(match (&named.arranged, weight) {
+                (Some(arranged), Some(shape)) => {
+                    assert_eq!(
+                        arranged.shape, *shape,
+                        "`{}` is arranged as the program wants it",
+                        wanted.name
+                    );
+                    Arrangement { start: arranged.buffer.start().cast(), valid: arranged.valid }
+                }
+                // Somebody else's arrangement: it stays valid unless this program writes.
+                (Some(arranged), None) => Arrangement { start: ptr::null_mut(), valid: arranged.valid },
+                (None, _) => Arrangement { start: ptr::null_mut(), valid: false },
+            });
+        }
     }
 
-    fn call(&self, index: usize, pointers: &Pointers) {
+    fn call(&mut self, index: usize) {
         let call = &self.plan.calls[index];
+        if let Some((memory, shape)) = weight_of(&call.op, call, self.plan.precision)
+            && let arrangement = &mut self.pointers.arranged[memory]
+            && !arrangement.start.is_null()
+            && !arrangement.valid
+        {
+            let len = shape.arranged_len().expect("only what can be arranged has memory for it");
+            let w = &Operands { call, pointers: &self.pointers }.f32(1)[..];
+            // SAFETY: the session has allocated this many elements for the arranged weight, and nothing else uses them
+            // while this call is prepared.
+            let target = unsafe { std::slice::from_raw_parts_mut(self.pointers.arranged[memory].start, len) };
+            kernels::arrange_weight(target, w, shape);
+            self.pointers.arranged[memory].valid = true;
+        }
         let table = self.rotations[index].map(|table| &self.tables[table]);
         let rope = table.map(|table| Rope { cos: &table.cos, sin: &table.sin });
-        run_call(call, &Operands { call, pointers }, rope, self.plan.precision);
+        run_call(call, &Operands { call, pointers: &self.pointers }, rope, self.plan.precision);
+        for place in &call.outputs {
+            if let Location::Named(memory) = place.location {
+                self.pointers.arranged[memory].valid = false;
+            }
+        }
     }
+}
+
+/// Returns the memory and the shape of the weight that a call of a forward pass reads, its input 1.
+fn weight_of(op: &Op, call: &Call, precision: Precision) -> Option<(usize, WeightShape)> {
+    let parts = match op {
+        Op::Linear(_) | Op::LinearAddRmsNorm(_) => 1,
+        Op::LinearSwiGlu(_) => 2,
+        _ => return None,
+    };
+    let place = &call.inputs[1];
+    let Location::Named(memory) = place.location else { return None };
+    let [n, k] = place.ty.shape[..] else { return None };
+    Some((memory, WeightShape { n, k, parts, precision }))
+}
+
+/// Returns the weights that several calls read in the same way, by index in [`Plan::memory`].
+///
+/// To arrange a weight for a single call is not worth memory of its own: that call does it in its scratch.
+fn shared_weights(plan: &Plan) -> Vec<Option<WeightShape>> {
+    let mut uses: Vec<Vec<WeightShape>> = vec![Vec::new(); plan.memory.len()];
+    for call in &plan.calls {
+        if let Some((memory, shape)) = weight_of(&call.op, call, plan.precision) {
+            uses[memory].push(shape);
+        }
+    }
+    uses.iter()
+        .map(|uses| {
+            let first = *uses.first()?;
+            let shared = uses.len() > 1 && uses.iter().all(|shape| *shape == first);
+            (shared && first.arranged_len().is_some()).then_some(first)
+        })
+        .collect()
+}
+
+/// Returns the bytes of the arranged weights of a session that has loaded all of `plans`.
+pub fn arranged_bytes(plans: &[&Plan]) -> u64 {
+    let arranged: BTreeMap<&str, usize> = plans
+        .iter()
+        .flat_map(|plan| plan.memory.iter().zip(shared_weights(plan)))
+        .filter_map(|(memory, shape)| Some((memory.name.as_str(), 4 * shape?.arranged_len()?)))
+        .collect();
+    arranged.values().sum::<usize>() as u64
 }
 
 /// Gives the kernels of one call their slices.
@@ -149,6 +259,20 @@ impl<'a> Operands<'a> {
         assert_eq!(place.ty.dtype, DType::F32, "output {output} holds f32");
         // SAFETY: as for `f32`; an in-place operator does not take the input that the output replaces.
         unsafe { std::slice::from_raw_parts_mut(self.start(place).cast(), place.ty.elements()) }
+    }
+
+    /// Returns a weight, arranged if the session keeps it so.
+    fn weight(&self, precision: Precision) -> Weight<'a> {
+        if let Some((memory, shape)) = weight_of(&self.call.op, self.call, precision)
+            && !self.pointers.arranged[memory].start.is_null()
+        {
+            let len = shape.arranged_len().expect("only what can be arranged has memory for it");
+            // SAFETY: the session has allocated this many elements, and `CpuProgram::call` has filled them.
+            return Weight::Arranged(unsafe {
+                std::slice::from_raw_parts(self.pointers.arranged[memory].start, len)
+            });
+        }
+        Weight::Rows(self.f32(1))
     }
 
     fn scalar(&self, input: usize) -> f32 {
@@ -257,7 +381,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         Op::Linear(_) => {
             let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
                 .with_precision(precision);
-            kernels::product_nt(at.out(0), at.f32(0), at.f32(1), None, Store::Replace, shape);
+            kernels::product_nt(at.out(0), at.f32(0), at.weight(precision), None, Store::Replace, shape);
         }
         Op::LinearGradInput(_) => {
             let shape = ProductShape::nn(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
@@ -279,7 +403,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         Op::LinearAddRmsNorm(op) => {
             let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
                 .with_precision(precision);
-            let (x, w, residual) = (at.f32(0), at.f32(1), at.f32(2));
+            let (x, w, residual) = (at.f32(0), at.weight(precision), at.f32(2));
             kernels::linear_add_rms_norm(at.out(0), Some(at.out(1)), x, w, residual, op.eps, shape);
         }
         Op::Rotate(op) => {
@@ -300,7 +424,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         Op::LinearSwiGlu(op) => {
             let wide = op.keep.then(|| at.out(1));
             let shape = gated_shape(at.out_ty(0), at.ty(0).width(), precision);
-            kernels::linear_swiglu(at.out(0), wide, at.f32(0), at.f32(1), shape);
+            kernels::linear_swiglu(at.out(0), wide, at.f32(0), at.weight(precision), shape);
         }
         Op::Embed(_) => kernels::embed(at.out(0), at.f32(0), at.i32(1), at.ty(0).width(), 1.0),
         Op::EmbedGrad(_) => {

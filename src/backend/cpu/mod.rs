@@ -4,4 +4,4 @@ mod execute;
 pub mod kernels;
 mod plain;
 
-pub use execute::CpuProgram;
+pub use execute::{CpuProgram, arranged_bytes};

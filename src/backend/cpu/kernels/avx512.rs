@@ -72,7 +72,12 @@ pub struct Panels<'a> {
     units: usize,
 }
 
-impl Panels<'_> {
+impl<'a> Panels<'a> {
+    /// Views panels that [`arrange_panels`] has filled.
+    pub fn new(data: &'a [f32], depth: usize, unit: Unit) -> Self {
+        Panels { data, unit, units: depth.div_ceil(unit.elements()) }
+    }
+
     /// Leaves out the first columns, whole panels of them.
     pub fn skip_columns(self, columns: usize) -> Self {
         assert!(columns.is_multiple_of(PANEL), "{columns} columns are not whole panels");
@@ -80,11 +85,29 @@ impl Panels<'_> {
     }
 }
 
-/// Arranges `right` and calls `run` with the panels.
+/// Returns the length of the panels of a right operand.
+pub const fn panels_len(columns: usize, depth: usize, unit: Unit) -> usize {
+    columns.div_ceil(PANEL) * depth.div_ceil(unit.elements()) * PANEL
+}
+
+/// Arranges `right`, `depth` rows of `columns` columns, in panels.
 ///
 /// # Panics
 ///
 /// Panics if the processor cannot multiply such units.
+pub fn arrange_panels(target: &mut [f32], right: Operand<'_>, columns: usize, depth: usize, unit: Unit) {
+    assert!(unit.available(), "the processor has the instructions");
+    let size = panels_len(PANEL, depth, unit);
+    let target = Shared::new(target);
+    for_each_task(columns.div_ceil(PANEL), columns * depth / 4, |panel| {
+        // SAFETY: every panel has its own part.
+        let target = unsafe { target.part(panel * size..(panel + 1) * size) };
+        let (first, right) = (panel * PANEL, right.skip_columns(panel * PANEL));
+        arrange(target, PANEL, right, PANEL.min(columns - first), depth, unit);
+    });
+}
+
+/// Arranges `right` in scratch and calls `run` with the panels.
 pub fn with_panels<R>(
     right: Operand<'_>,
     columns: usize,
@@ -92,18 +115,9 @@ pub fn with_panels<R>(
     unit: Unit,
     run: impl FnOnce(Panels<'_>) -> R,
 ) -> R {
-    assert!(unit.available(), "the processor has the instructions");
-    let units = depth.div_ceil(unit.elements());
-    let size = units * PANEL;
-    with_scratch(columns.div_ceil(PANEL) * size, |data| {
-        let panels = Shared::new(&mut *data);
-        for_each_task(columns.div_ceil(PANEL), columns * depth / 4, |panel| {
-            // SAFETY: every panel has its own part.
-            let target = unsafe { panels.part(panel * size..(panel + 1) * size) };
-            let (first, right) = (panel * PANEL, right.skip_columns(panel * PANEL));
-            arrange(target, PANEL, right, PANEL.min(columns - first), depth, unit);
-        });
-        run(Panels { data, unit, units })
+    with_scratch(panels_len(columns, depth, unit), |data| {
+        arrange_panels(data, right, columns, depth, unit);
+        run(Panels::new(data, depth, unit))
     })
 }
 

@@ -5,7 +5,7 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Grid, Method, Operand, Right, Sizes, multiply, multiply_raw, with_right};
+use super::product::{Grid, Method, Operand, Right, Sizes, Weight, WeightShape, multiply, multiply_raw};
 use super::scratch::with_scratch;
 use super::simd::{LANES, logistic, vectorised};
 use crate::ir::Precision;
@@ -60,16 +60,21 @@ pub fn swiglu(h: &mut [f32], gate_up: &[f32], shape: SwigluShape) {
 ///
 /// `h` `[R, F]`, `x` `[R, K]`, `w` `[2F, K]`: gate rows, then up rows. `gate_up` `[R, 2F]` receives the
 /// product when the gradient will need it; without it, the product never leaves the scratch of a task.
-pub fn linear_swiglu(h: &mut [f32], gate_up: Option<&mut [f32]>, x: &[f32], w: &[f32], shape: SwigluShape) {
+pub fn linear_swiglu(
+    h: &mut [f32],
+    gate_up: Option<&mut [f32]>,
+    x: &[f32],
+    w: Weight<'_>,
+    shape: SwigluShape,
+) {
     let SwigluShape { rows, width, inner, precision } = shape;
     assert_eq!(h.len(), rows * inner);
     assert!(gate_up.as_ref().is_none_or(|gate_up| gate_up.len() == 2 * rows * inner));
     let x = Operand::new(x, rows, width, width);
-    let w = Operand::new(w, 2 * inner, width, width).transposed();
     let (h, gate_up) = (Shared::new(h), gate_up.map(Shared::new));
     // Twice the depth stands for the two products of a tile.
     let method = Method::best(precision);
-    let grid = Grid::new(Sizes { rows, columns: inner, depth: 2 * width }, x, w, method);
+    let grid = Grid::for_weight(Sizes { rows, columns: inner, depth: 2 * width }, x, method);
     let run = |w_gate: Right<'_>, w_up: Right<'_>| {
         grid.for_each_tile(|tile| {
             let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };
@@ -128,8 +133,9 @@ pub fn linear_swiglu(h: &mut [f32], gate_up: Option<&mut [f32]>, x: &[f32], w: &
             });
         })
     };
-    with_right(w, inner, width, method, |w_gate| {
-        with_right(w.skip_columns(inner), inner, width, method, |w_up| run(w_gate, w_up));
+    let weight = WeightShape { n: 2 * inner, k: width, parts: 2, precision };
+    w.with(0, weight, width, method, |w_gate| {
+        w.with(1, weight, width, method, |w_up| run(w_gate, w_up));
     });
 }
 
@@ -252,12 +258,12 @@ mod tests {
                 .map(|(i, j)| sum_of_products(&wide(&x[i * width..][..width]), &wide(&w[j * width..][..width])))
                 .collect();
             let (mut h, mut kept) = (vec![0.0; rows * inner], vec![0.0; 2 * rows * inner]);
-            linear_swiglu(&mut h, Some(&mut kept), &x, &w, shape);
+            linear_swiglu(&mut h, Some(&mut kept), &x, Weight::Rows(&w), shape);
             // Sums of at most 40 products below one, then a product of two of them.
             assert_close(&kept, &exact, 5e-6);
             assert_close(&h, &naive(&exact, inner), 1e-5);
             let mut alone = vec![0.0; rows * inner];
-            linear_swiglu(&mut alone, None, &x, &w, shape);
+            linear_swiglu(&mut alone, None, &x, Weight::Rows(&w), shape);
             prop_assert_eq!(h, alone);
         }
     }
@@ -271,9 +277,9 @@ mod tests {
             let shape = SwigluShape { rows, width, inner, precision };
             let (mut fused, mut gate_up, mut h) =
                 (vec![0.0; rows * inner], vec![0.0; rows * 2 * inner], vec![0.0; rows * inner]);
-            linear_swiglu(&mut fused, None, &x, &w, shape);
+            linear_swiglu(&mut fused, None, &x, Weight::Rows(&w), shape);
             let product = ProductShape::nt(rows, 2 * inner, width).with_precision(precision);
-            product_nt(&mut gate_up, &x, &w, None, Store::Replace, product);
+            product_nt(&mut gate_up, &x, Weight::Rows(&w), None, Store::Replace, product);
             swiglu(&mut h, &gate_up, shape);
             assert_eq!(fused, h, "{precision:?}");
         }
@@ -286,7 +292,7 @@ mod tests {
         assert_same_on_any_threads(|| {
             let (mut h, mut gate_up, mut dgate_up) =
                 (vec![0.0; 500 * 96], vec![0.0; 500 * 192], vec![0.0; 500 * 192]);
-            linear_swiglu(&mut h, Some(&mut gate_up), &x, &w, shape);
+            linear_swiglu(&mut h, Some(&mut gate_up), &x, Weight::Rows(&w), shape);
             swiglu_grad(&mut dgate_up, &gate_up, &dh, shape);
             [h, gate_up, dgate_up].concat()
         });

@@ -54,7 +54,9 @@ pub use loss::{
 };
 pub use norm::{add_rms_norm, linear_add_rms_norm, rms_norm, rms_norm_grad};
 pub use optimizer::{AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adamw, ema, sign_sgd_rows};
-pub use product::{ProductShape, multiplies_in_bf16, product_nn, product_nt, product_tn};
+pub use product::{
+    ProductShape, Weight, WeightShape, arrange_weight, multiplies_in_bf16, product_nn, product_nt, product_tn,
+};
 
 /// Whether a kernel overwrites its result or adds to what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Grid, Method, Operand, ProductShape, Sizes, multiply_raw, with_right};
+use super::product::{Grid, Method, Operand, ProductShape, Sizes, Weight, WeightShape, multiply_raw};
 use super::simd::{dot, vectorised};
 
 /// `y = x / sqrt(mean(x^2) + eps)`, row by row.
@@ -78,7 +78,7 @@ pub fn linear_add_rms_norm(
     y: &mut [f32],
     inv_rms: Option<&mut [f32]>,
     x: &[f32],
-    w: &[f32],
+    w: Weight<'_>,
     residual: &[f32],
     eps: f32,
     shape: ProductShape,
@@ -88,12 +88,11 @@ pub fn linear_add_rms_norm(
     assert_eq!(y.len(), r * n);
     assert_eq!(residual.len(), y.len());
     let x = Operand::new(x, r, k, shape.a_stride);
-    let w = Operand::new(w, n, k, shape.b_stride).transposed();
     let sizes = Sizes { rows: r, columns: n, depth: k };
     let sums = Shared::new(y);
     let method = Method::best(precision);
-    let grid = Grid::new(sizes, x, w, method);
-    with_right(w, n, k, method, |w| {
+    let grid = Grid::for_weight(sizes, x, method);
+    w.with(0, WeightShape { n, k, parts: 1, precision }, shape.b_stride, method, |w| {
         grid.for_each_tile(|tile| {
             let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
             for row in tile.rows.clone() {
@@ -257,7 +256,7 @@ mod tests {
         ) {
             let (x, w, residual) = (values(seed, r * k), values(seed ^ 1, n * k), values(seed ^ 2, r * n));
             let (mut y, mut inv_rms) = (vec![0.0; r * n], vec![0.0; r]);
-            linear_add_rms_norm(&mut y, Some(&mut inv_rms), &x, &w, &residual, EPS, ProductShape::nt(r, n, k));
+            linear_add_rms_norm(&mut y, Some(&mut inv_rms), &x, Weight::Rows(&w), &residual, EPS, ProductShape::nt(r, n, k));
             let sum: Vec<f64> = (0..r * n)
                 .map(|at| {
                     let (i, j) = (at / n, at % n);
@@ -303,7 +302,7 @@ mod tests {
                 &mut y,
                 Some(&mut inv_rms),
                 &x,
-                &w,
+                Weight::Rows(&w),
                 &residual,
                 EPS,
                 ProductShape::nt(r, n, k),

@@ -63,6 +63,87 @@ impl ProductShape {
     }
 }
 
+/// The weight `w[N, K]` of a forward pass.
+#[derive(Debug, Clone, Copy)]
+pub enum Weight<'a> {
+    /// Its rows.
+    Rows(&'a [f32]),
+    /// What [`arrange_weight`] made of it.
+    Arranged(&'a [f32]),
+}
+
+impl Weight<'_> {
+    /// Calls `run` with the weight, or with one of the equal `parts` of its rows, as a right operand.
+    pub(super) fn with<R>(
+        self,
+        part: usize,
+        shape: WeightShape,
+        stride: usize,
+        method: Method,
+        run: impl FnOnce(Right<'_>) -> R,
+    ) -> R {
+        let WeightShape { n, k, parts, .. } = shape;
+        let rows = n / parts;
+        match (self, method) {
+            (Weight::Rows(w), _) => {
+                let w = Operand::new(w, n, k, stride).transposed().skip_columns(part * rows);
+                with_right(w, rows, k, method, run)
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Weight::Arranged(data), Method::Panels(unit)) => {
+                let size = avx512::panels_len(rows, k, unit);
+                run(Right::Panels(Panels::new(&data[part * size..(part + 1) * size], k, unit)))
+            }
+            (Weight::Arranged(_), Method::Gemm) => unreachable!("`gemm` takes rows"),
+        }
+    }
+}
+
+/// What an arranged weight depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightShape {
+    /// Output width `N`.
+    pub n: usize,
+    /// Input width `K`.
+    pub k: usize,
+    /// Equal parts of the rows that are multiplied separately: 2 for a gated unit, else 1.
+    pub parts: usize,
+    /// Arithmetic of the products.
+    pub precision: Precision,
+}
+
+impl WeightShape {
+    /// Returns the elements that [`arrange_weight`] writes; none if products take the rows as they are.
+    pub fn arranged_len(&self) -> Option<usize> {
+        match Method::best(self.precision) {
+            Method::Gemm => None,
+            #[cfg(target_arch = "x86_64")]
+            Method::Panels(unit) => Some(self.parts * avx512::panels_len(self.n / self.parts, self.k, unit)),
+        }
+    }
+}
+
+/// Arranges a weight that several products will read.
+///
+/// # Shapes
+///
+/// `w` `[N, K]`; `target` as long as [`WeightShape::arranged_len`] says, and aligned to 64 bytes to be read fast.
+pub fn arrange_weight(target: &mut [f32], w: &[f32], shape: WeightShape) {
+    assert_eq!(Some(target.len()), shape.arranged_len(), "length of the arranged weight");
+    let WeightShape { n, k, parts, precision } = shape;
+    let w = Operand::new(w, n, k, k).transposed();
+    let rows = n / parts;
+    match Method::best(precision) {
+        Method::Gemm => unreachable!("`gemm` has no length above"),
+        #[cfg(target_arch = "x86_64")]
+        Method::Panels(unit) => {
+            for (part, target) in target.chunks_mut(avx512::panels_len(rows, k, unit).max(1)).enumerate() {
+                avx512::arrange_panels(target, w.skip_columns(part * rows), rows, k, unit);
+            }
+        }
+    }
+}
+
 /// `out[R, N] = a[R, K] · b[N, K]ᵀ + bias[N]`, the forward pass of a linear layer.
 ///
 /// # Shapes
@@ -71,7 +152,7 @@ impl ProductShape {
 pub fn product_nt(
     out: &mut [f32],
     a: &[f32],
-    b: &[f32],
+    b: Weight<'_>,
     bias: Option<&[f32]>,
     store: Store,
     shape: ProductShape,
@@ -89,8 +170,10 @@ pub fn product_nt(
     let store = if bias.is_some() { Store::Add } else { store };
     let sizes = Sizes { rows: r, columns: n, depth: k };
     let a = Operand::new(a, r, k, shape.a_stride);
-    let b = Operand::new(b, n, k, shape.b_stride).transposed();
-    tiled(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
+    let method = Method::best(precision);
+    let grid = Grid::for_weight(sizes, a, method);
+    let weight = WeightShape { n, k, parts: 1, precision };
+    b.with(0, weight, shape.b_stride, method, |b| tiled(out, shape.out_stride, a, b, grid, store));
 }
 
 /// `out[R, K] = a[R, N] · b[N, K]`, the gradient of a linear layer's input.
@@ -103,7 +186,7 @@ pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
     let sizes = Sizes { rows: r, columns: k, depth: n };
     let a = Operand::new(a, r, n, shape.a_stride);
     let b = Operand::new(b, n, k, shape.b_stride);
-    tiled(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
+    product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
 /// `out[N, K] = a[R, N]ᵀ · b[R, K]`, the gradient of a linear layer's weight.
@@ -116,7 +199,7 @@ pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
     let sizes = Sizes { rows: n, columns: k, depth: r };
     let a = Operand::new(a, r, n, shape.a_stride).transposed();
     let b = Operand::new(b, r, k, shape.b_stride);
-    tiled(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
+    product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
 /// Sizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
@@ -241,8 +324,8 @@ pub(super) fn with_right<R>(
     }
 }
 
-/// Cuts the result into tasks and computes them.
-fn tiled(
+/// Arranges the right operand, cuts the result into tasks, and computes them.
+fn product(
     out: &mut [f32],
     out_stride: usize,
     left: Operand<'_>,
@@ -251,21 +334,26 @@ fn tiled(
     store: Store,
     method: Method,
 ) {
-    let Sizes { rows, columns, depth } = sizes;
+    let grid = Grid::new(sizes, left, right, method);
+    with_right(right, sizes.columns, sizes.depth, method, |right| {
+        tiled(out, out_stride, left, right, grid, store);
+    });
+}
+
+/// Computes the tiles of a result.
+fn tiled(out: &mut [f32], out_stride: usize, left: Operand<'_>, right: Right<'_>, grid: Grid, store: Store) {
+    let Sizes { rows, columns, .. } = grid.sizes;
     Operand::new(out, rows, columns, out_stride);
     let out = Shared::new(out);
-    let grid = Grid::new(sizes, left, right, method);
-    with_right(right, columns, depth, method, |right| {
-        grid.for_each_tile(|tile| {
-            let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), ..sizes };
-            let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
-            // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
-            // element in common.
-            unsafe {
-                let target = out.tile(tile.rows.start * out_stride + tile.columns.start, out_stride, sizes);
-                multiply_raw(target, out_stride, left, right, sizes, store);
-            }
-        });
+    grid.for_each_tile(|tile| {
+        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), ..grid.sizes };
+        let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
+        // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
+        // element in common.
+        unsafe {
+            let target = out.tile(tile.rows.start * out_stride + tile.columns.start, out_stride, sizes);
+            multiply_raw(target, out_stride, left, right, sizes, store);
+        }
     });
 }
 
@@ -290,6 +378,16 @@ impl Grid {
     /// Small tiles balance better; large ones arrange less. The costs are cycles as measured with AVX-512; they
     /// decide about speed only, and depend on sizes alone.
     pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>, method: Method) -> Self {
+        Grid::with_order(sizes, left, right.along == 1, method)
+    }
+
+    /// Chooses the grid of a product with a weight: [`Grid::new`] for a right operand whose rows are contiguous
+    /// along the depth.
+    pub fn for_weight(sizes: Sizes, left: Operand<'_>, method: Method) -> Self {
+        Grid::with_order(sizes, left, false, method)
+    }
+
+    fn with_order(sizes: Sizes, left: Operand<'_>, contiguous_columns: bool, method: Method) -> Self {
         /// Columns and rows of the result that the inner kernels compute at a time.
         const KERNEL: (usize, usize) = (64, 6);
         /// To hand out a task and to begin a product.
@@ -306,7 +404,7 @@ impl Grid {
             let multiplications =
                 width.next_multiple_of(KERNEL.0) * height.next_multiple_of(KERNEL.1) * depth;
             let (rate, arranging) = match method {
-                Method::Gemm => (32.0, gemm_arranges(left, right, height, width)),
+                Method::Gemm => (32.0, gemm_arranges(left, contiguous_columns, height, width)),
                 #[cfg(target_arch = "x86_64")]
                 Method::Panels(unit) => {
                     let rows = if unit == Unit::Single && left.along == 1 { 0.0 } else { 0.15 };
@@ -360,15 +458,15 @@ impl Grid {
 }
 
 /// Returns the cycles that `gemm` needs to arrange the operands of a tile, per element of the depth.
-fn gemm_arranges(left: Operand<'_>, right: Operand<'_>, height: usize, width: usize) -> f64 {
+fn gemm_arranges(left: Operand<'_>, contiguous_columns: bool, height: usize, width: usize) -> f64 {
     /// Rows up to which `gemm` reads a right operand in place, if its columns are contiguous.
     const ROWS_IN_PLACE: usize = 48;
     /// Columns up to which `gemm` reads a left operand in place.
     const COLUMNS_IN_PLACE: usize = 128;
-    let for_right = match right.along {
-        1 if height <= ROWS_IN_PLACE => 0.0,
-        1 => 0.25,
-        _ => 2.5,
+    let for_right = match contiguous_columns {
+        true if height <= ROWS_IN_PLACE => 0.0,
+        true => 0.25,
+        false => 2.5,
     };
     let for_left = if left.along == 1 || width <= COLUMNS_IN_PLACE { 0.0 } else { 0.5 };
     for_right * width as f64 + for_left * height as f64
@@ -499,10 +597,10 @@ mod tests {
             let old = columns_of(&out, r, n, n + pad);
             let shape = ProductShape { r, n, k, out_stride: n + pad, a_stride: k + pad, b_stride: k + pad, precision };
             let mut plain = out.clone();
-            product_nt(&mut plain, &a, &b, None, store, shape);
+            product_nt(&mut plain, &a, Weight::Rows(&b), None, store, shape);
             let exact = expect(naive(r, n, k, |i, p| factor(a[i * (k + pad) + p]), |p, j| factor(b[j * (k + pad) + p])), &old);
             assert_close(&columns_of(&plain, r, n, n + pad), &exact, tolerance);
-            product_nt(&mut out, &a, &b, Some(&bias), store, shape);
+            product_nt(&mut out, &a, Weight::Rows(&b), Some(&bias), store, shape);
             let exact: Vec<f64> = exact.iter().enumerate().map(|(i, x)| x + f64::from(bias[i % n])).collect();
             assert_close(&columns_of(&out, r, n, n + pad), &exact, tolerance);
 
@@ -536,11 +634,36 @@ mod tests {
             let store = if add { Store::Add } else { Store::Replace };
             let run = |method: Method| {
                 let mut out = values(seed ^ 2, r * n);
-                tiled(&mut out, n, left, right, Sizes { rows: r, columns: n, depth: k }, store, method);
+                product(&mut out, n, left, right, Sizes { rows: r, columns: n, depth: k }, store, method);
                 out
             };
             // Sums of up to 600 products below one, in another order.
             assert_close(&run(Method::Gemm), &wide(&run(Method::best(Precision::F32))), 5e-5);
+        }
+    }
+
+    #[test]
+    fn an_arranged_weight_is_the_weight() {
+        let (r, n, k) = (70, 150, 301);
+        let (x, w) = (values(1, r * k), values(2, n * k));
+        for precision in [Precision::F32, Precision::Bf16] {
+            let weight = WeightShape { n, k, parts: 1, precision };
+            let Some(len) = weight.arranged_len() else { continue };
+            let mut arranged = vec![f32::NAN; len];
+            arrange_weight(&mut arranged, &w, weight);
+            let run = |w: Weight<'_>| {
+                let mut y = vec![0.0; r * n];
+                product_nt(
+                    &mut y,
+                    &x,
+                    w,
+                    None,
+                    Store::Replace,
+                    ProductShape::nt(r, n, k).with_precision(precision),
+                );
+                y
+            };
+            assert_eq!(run(Weight::Arranged(&arranged)), run(Weight::Rows(&w)));
         }
     }
 
@@ -556,7 +679,7 @@ mod tests {
             b_stride: 2,
             precision: Precision::F32,
         };
-        product_nt(&mut out, &[1.0; 6], &[1.0; 8], None, Store::Replace, shape);
+        product_nt(&mut out, &[1.0; 6], Weight::Rows(&[1.0; 8]), None, Store::Replace, shape);
         for row in out.chunks(10) {
             assert_eq!(row, [2.0, 2.0, 2.0, 2.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0]);
         }
@@ -570,7 +693,7 @@ mod tests {
             assert_same_on_any_threads(|| {
                 let (mut y, mut dx, mut dw) = (vec![0.0; r * n], vec![0.0; r * k], vec![0.0; n * k]);
                 let shape = ProductShape::nt(r, n, k).with_precision(precision);
-                product_nt(&mut y, &x, &w, None, Store::Replace, shape);
+                product_nt(&mut y, &x, Weight::Rows(&w), None, Store::Replace, shape);
                 let shape = ProductShape::nn(r, n, k).with_precision(precision);
                 product_nn(&mut dx, &dy, &w, Store::Replace, shape);
                 let shape = ProductShape::tn(r, n, k).with_precision(precision);
@@ -583,9 +706,9 @@ mod tests {
     #[test]
     fn empty_depth_gives_zero_or_keeps() {
         let mut out = [3.0; 4];
-        product_nt(&mut out, &[], &[], None, Store::Add, ProductShape::nt(2, 2, 0));
+        product_nt(&mut out, &[], Weight::Rows(&[]), None, Store::Add, ProductShape::nt(2, 2, 0));
         assert_eq!(out, [3.0; 4]);
-        product_nt(&mut out, &[], &[], None, Store::Replace, ProductShape::nt(2, 2, 0));
+        product_nt(&mut out, &[], Weight::Rows(&[]), None, Store::Replace, ProductShape::nt(2, 2, 0));
         assert_eq!(out, [0.0; 4]);
     }
 }
