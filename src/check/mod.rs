@@ -159,7 +159,7 @@ impl<'a> Context<'a> {
     fn model(&mut self, outline: &Outline<'a>) -> Option<ir::Model> {
         let sizes = self.sizes(outline);
         let inits = self.state_inits(outline);
-        let nest = self.nest(outline);
+        let nest = self.nest(outline, sizes.as_ref().map(|sizes| &sizes.networks[..]));
         let token_state = self.token_head(outline);
         let positions = sizes.as_ref().map(|sizes| {
             sizes.tokens.positions + sizes.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)
