@@ -371,6 +371,19 @@ fn every_key_changes_what_it_should_and_nothing_else() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn every_weight_moves_but_the_initial_states() {
+    let learned = edit(TINY, ("rope(theta = 30)", "learned"));
+    let [early, late] = ["steps = 3\n", "steps = 6\n"].map(|steps| {
+        let constant = edit(&learned, ("cosine(warmup_steps = 2, min_ratio = 0.1)", "constant"));
+        train(&edit(&constant, ("steps = 6\n", steps))).weights
+    });
+    assert!(early.contains_key("inner.embed_pos.embedding_weight"), "{:?}", early.keys());
+    for (name, before) in &early {
+        assert_eq!(before == &late[name], name.ends_with("_init"), "{name}");
+    }
+}
+
 /// Adds the keys of a group that can be set, and the words that can be chosen behind them.
 fn keys_of(path: &str, group: &Group, found: &mut Vec<(String, &'static str)>) {
     for key in group.keys {

@@ -250,6 +250,7 @@ fn is_about_a_value(code: Code) -> bool {
             | Code::PuzzleWidth
             | Code::DataMismatch
             | Code::EmptyLoop
+            | Code::SegmentTooLong
     )
 }
 

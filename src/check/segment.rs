@@ -29,6 +29,8 @@ pub(super) struct Nest<'a> {
     /// States that an update reads, errors or not.
     read: BTreeMap<StateId, Span>,
     labels: BTreeMap<&'a str, Label>,
+    /// The largest count of a loop, and where it stands.
+    largest: Option<(usize, Span)>,
     /// Whether anything was left out.
     broken: bool,
     /// Whether every step of the text is in the tree.
@@ -81,7 +83,9 @@ impl<'a> Context<'a> {
         let layers = |network: NetworkId| networks.map_or(1, |networks| networks[network.0].layers);
         let length = count_blocks(&nest.steps, &layers);
         if length > MOST_BLOCKS {
-            self.report(segment_too_long(segment.keyword, length));
+            // What is to be changed is most likely the largest count.
+            let span = nest.largest.map_or(segment.keyword, |(_, span)| span);
+            self.report(segment_too_long(span, length));
             nest.broken = true;
         }
         Some(nest)
@@ -121,6 +125,9 @@ impl<'a> Context<'a> {
             Some(_) => self.whole_number(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
             None => None,
         };
+        if let Some(count) = count.filter(|&count| nest.largest.is_none_or(|(largest, _)| count > largest)) {
+            nest.largest = Some((count, repeat.count.span));
+        }
         if let Some(label) = &repeat.label {
             match nest.labels.get(label.text.as_str()) {
                 Some(first) => self.report(duplicate_label(label, first.span)),
