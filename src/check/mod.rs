@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
+pub use reader::MOST_ROWS;
 pub use show::{show, whole};
 
 use crate::diagnostic::{self, Code, Diagnostic, Label};
