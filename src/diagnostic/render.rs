@@ -96,7 +96,10 @@ fn shown(text: &str, span: Span) -> Range<usize> {
     }
     let first = span.start.saturating_sub(AROUND.0).max(begins);
     let last = (span.start + AROUND.1).min(line_end(span.start));
-    text.ceil_char_boundary(first)..text.floor_char_boundary(last)
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let first = (first..span.start).find(is_boundary).unwrap_or(span.start);
+    let last = (span.start..=last).rev().find(is_boundary).unwrap_or(span.start);
+    first..last
 }
 
 impl<'a> Excerpt<'a> {
