@@ -39,7 +39,7 @@ impl TensorType {
         TensorType { dtype: DType::I32, shape: shape.to_vec() }
     }
 
-    /// Returns the number of elements, at most [`MOST_ELEMENTS`].
+    /// Returns the number of elements, at most `MOST_ELEMENTS`.
     pub fn elements(&self) -> usize {
         product(&self.shape).min(MOST_ELEMENTS)
     }
