@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use hrmc::check::check;
 use hrmc::diagnostic::{self, Appearance, Severity, render};
@@ -77,4 +78,105 @@ fn the_command_line_refuses_every_broken_spec_and_never_panics() {
         assert!(said.contains("error["), "{name}: {said:.1000}");
         assert!(!said.contains("panicked"), "{name}: {said:.1000}");
     }
+}
+
+/// Returns a shipped spec in which one piece of text is replaced.
+fn with(piece: &str, replacement: &str) -> String {
+    let text = include_str!("../specs/sudoku-small.hrm");
+    assert!(text.contains(piece), "`{piece}` is in the spec");
+    text.replacen(piece, replacement, 1)
+}
+
+/// Texts that no person writes, each with the line of its first error.
+fn monsters() -> Vec<(&'static str, String, usize)> {
+    let whole = || with("", "");
+    vec![
+        ("only a byte order mark", "\u{feff}".to_string(), 1),
+        ("only empty lines", "\n".repeat(100), 101),
+        ("a byte of nothing", with("vocab", "vo\0cab"), 6),
+        ("vertical tabs", whole().replace("  let", "\u{b}let"), 3),
+        ("text turned around", with("vocab", "\u{202e}vocab"), 6),
+        ("a combined letter", with("heads", "hea\u{301}ds"), 10),
+        ("digits of another script", with("11", "١١"), 6),
+        ("a sign of full width", with("positions = 9", "positions ＝ 9"), 6),
+        ("a picture", with("hidden", "🧠"), 9),
+        ("braces without end", "{".repeat(1_000_000), 1),
+        ("parentheses without end", with("let N = 2", &format!("let N = {}", "(".repeat(1_000_000))), 3),
+        (
+            "paired parentheses",
+            with("let N = 2", &format!("let N = {}2{}", "(".repeat(9_999), ")".repeat(9_999))),
+            3,
+        ),
+        ("nested loops", with("cycle:", &"repeat 1 { ".repeat(100_000)), 22),
+        ("closing braces without end", whole() + &"}".repeat(1_000_000), 46),
+        ("commas without end", with("vocab = 11,", &format!("vocab = 11{}", ",".repeat(20_000))), 6),
+        ("a sum without end", with("z_low + z_high + x", &["x"; 20_000].join(" + ")), 23),
+        ("signs without end", with("let N = 2", &format!("let N = {}2", "-".repeat(100_000))), 3),
+        ("a name without end", format!("model {}", "a".repeat(1_000_000)), 1),
+        ("a string without end", with("\"data/sudoku\"", &format!("\"{}", "a".repeat(1_000_000))), 36),
+        ("a comment without end", format!("{}\nmodel", "#".repeat(1_000_000)), 2),
+        (
+            "many states",
+            with(
+                "state z_low",
+                &format!("state s{}", (0..5_000).map(|n| format!(", s{n}")).collect::<String>()),
+            ),
+            19,
+        ),
+        ("many keys", with("vocab", &"foo = 1\n".repeat(20_000)), 6),
+        ("many strangers", "@\n".repeat(20_000), 1),
+        ("a loop of a thousand million", with("repeat N", "repeat 1_000_000_000"), 22),
+        (
+            "loops whose product is too large",
+            whole().replace("repeat N", "repeat 100_000").replace("repeat T", "repeat 100_000"),
+            22,
+        ),
+        ("a count beyond 64 bits", with("repeat N", "repeat 9223372036854775808"), 22),
+        ("a count beyond 128 bits", with("repeat N", "repeat 340282366920938463463374607431768211456"), 22),
+        ("deep networks in long loops", whole().replace("2 * encoder", "1_000 * encoder"), 22),
+        ("a number made of itself", with("let N = 2", "let N = N + 1"), 3),
+        ("numbers made of each other", with("let N = 2", "let N = T"), 3),
+        ("a product beyond all numbers", with("let N = 2", &format!("let N = 2{}", " * 1e300".repeat(2))), 3),
+        ("a thousand million positions", with("9 * 9", "1_000_000_000"), 6),
+        ("a million layers", with("low  = 2", "low  = 1_000_000"), 16),
+        ("negative layers", with("low  = 2", "low  = -1"), 16),
+        ("no number", with("explore = 0.1", "explore = NaN"), 32),
+        ("an infinite number", with("explore = 0.1", "explore = 1e999"), 32),
+        ("a rate that rounds to nothing", with("lr = 5e-4", "lr = 1e-400"), 38),
+        ("a hexadecimal number", with("vocab = 11", "vocab = 0x0b"), 6),
+        ("a position beyond memory", with("z_high[0]", "z_high[999_999_999_999]"), 30),
+        ("more iterations than there are", with("one_step", "last 99_999_999_999 cycle"), 27),
+        ("a seed beyond 64 bits", with("batch ", "seed = 99_999_999_999_999_999_999\n  batch "), 41),
+        ("two specs in one file", whole() + &whole(), 47),
+        ("a model in a segment", with("segment {", "segment { model b { }"), 21),
+        ("a base that is a folder", "base \".\"\n".to_string(), 1),
+        ("a base that is no file", "base \"\"\n".to_string(), 1),
+    ]
+}
+
+#[test]
+fn texts_that_no_person_writes_are_refused_in_few_words() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("monster.hrm");
+    let mut wrong = Vec::new();
+    for (what, text, line) in monsters() {
+        fs::write(&path, text).expect("the folder can be written");
+        let begun = Instant::now();
+        let output = Command::new(env!("CARGO_BIN_EXE_hrmc")).arg("check").arg(&path).output();
+        let output = output.expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Warnings may come first.
+        let mut error = said.lines().skip_while(|line| !line.starts_with("error"));
+        let place = error.find(|line| line.trim_start().starts_with("--> ")).unwrap_or_default();
+        let right = output.status.code() == Some(1)
+            && place.contains(&format!("monster.hrm:{line}:"))
+            && said.len() < 100_000
+            && !said.contains("panicked")
+            // What is quadratic in such texts takes hours.
+            && begun.elapsed() < Duration::from_secs(30);
+        if !right {
+            wrong.push(format!("{what}, line {line}, {:?}: {said:.600}", output.status));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

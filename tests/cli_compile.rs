@@ -123,6 +123,33 @@ fn kept_activations_do_not_depend_on_the_loops_under_one_step() {
 }
 
 #[test]
+fn sizes_beyond_any_memory_are_counted_without_overflow() {
+    let place = Workplace::new();
+    place.write(
+        "huge.hrm",
+        "model huge {
+  tokens { vocab = 1_048_576, positions = 65_536 }
+  puzzles { width = 1_048_576 }
+  block encoder { hidden = 65_536, heads = 1, mlp = swiglu(width = 67_108_864) }
+  network net = 10 * encoder
+  state z
+  segment { repeat 3 { z <- net(z + x) } }
+  gradient full
+  predict tokens from z
+  halt fixed(1)
+}
+train { data = \"x\", optimizer = adamw(lr = 1), puzzles = sign_sgd(lr = 1), batch = 1_048_576, steps = 9 }
+",
+    );
+    let report = place.succeed("compile huge.hrm --emit json");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("it is JSON");
+    let peak = report["train"]["memory"]["peak"].as_u64().expect("it is a number");
+    let activations = report["train"]["memory"]["activations"].as_u64().expect("it is a number");
+    assert!(peak > activations && activations > 1 << 50, "{peak} and {activations}");
+    assert!(report["train"]["flops"].as_u64() >= report["evaluate"]["flops"].as_u64());
+}
+
+#[test]
 fn kept_activations_that_depend_on_the_loops_are_reported_so() {
     let place = Workplace::new();
     let full = fs::read_to_string(shipped("sudoku-small.hrm"))

@@ -136,6 +136,8 @@ fn a_command_line_that_cannot_be_read_gives_2() {
         "run",
         "run --train --puzzle a.txt",
         "compile --batch 0",
+        "compile --batch 1_048_577",
+        "bench --batch 18446744073709551615",
         "compile --emit soup",
         "data sudoku -o d",
         "data sudoku --generate --size 5 -o d",

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, check_dataset};
 pub use overrides::apply_overrides;
+pub use reader::MOST_ROWS;
 pub use show::{show, whole};
 
 use crate::diagnostic::{self, Code, Diagnostic, Label};
@@ -159,7 +160,7 @@ impl<'a> Context<'a> {
     fn model(&mut self, outline: &Outline<'a>) -> Option<ir::Model> {
         let sizes = self.sizes(outline);
         let inits = self.state_inits(outline);
-        let nest = self.nest(outline);
+        let nest = self.nest(outline, sizes.as_ref().map(|sizes| &sizes.networks[..]));
         let token_state = self.token_head(outline);
         let positions = sizes.as_ref().map(|sizes| {
             sizes.tokens.positions + sizes.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)
@@ -250,6 +251,7 @@ fn is_about_a_value(code: Code) -> bool {
             | Code::PuzzleWidth
             | Code::DataMismatch
             | Code::EmptyLoop
+            | Code::SegmentTooLong
     )
 }
 

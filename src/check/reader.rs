@@ -17,10 +17,11 @@ use crate::syntax::nearest;
 
 /// Largest whole number that a count may be.
 pub(super) const LARGEST: i128 = i32::MAX as i128;
-/// Largest width, or number of positions. With the bounds below, the sizes of later stages fit into 64 bits.
+/// Largest width, or number of positions. With the bounds below, numbers of elements fit into 64 bits; what
+/// is larger than any memory is not counted further.
 pub(super) const WIDEST: i128 = 1 << 16;
 /// Largest vocabulary, batch, puzzle vector, or step that widths are rounded to.
-pub(super) const MOST_ROWS: i128 = 1 << 20;
+pub const MOST_ROWS: i128 = 1 << 20;
 /// Largest width of a gated unit.
 pub(super) const WIDEST_UNIT: i128 = 1 << 26;
 

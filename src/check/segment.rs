@@ -12,8 +12,8 @@ use crate::syntax::ast::{
     Binary, Call, Expr, ExprKind, Gradient, Name, Operator, Repeat, StepKind, Steps, Update,
 };
 
-/// Most updates of an unrolled segment.
-const MOST_UPDATES: usize = 100_000;
+/// Most blocks that an unrolled segment runs: ten times the deepest published, and compiled within a minute.
+const MOST_BLOCKS: usize = 2_048;
 /// Name of the embedded input.
 const INPUT: &str = "x";
 
@@ -29,6 +29,8 @@ pub(super) struct Nest<'a> {
     /// States that an update reads, errors or not.
     read: BTreeMap<StateId, Span>,
     labels: BTreeMap<&'a str, Label>,
+    /// The largest count of a loop, and where it stands.
+    largest: Option<(usize, Span)>,
     /// Whether anything was left out.
     broken: bool,
     /// Whether every step of the text is in the tree.
@@ -65,16 +67,25 @@ impl<'a> Context<'a> {
     }
 
     /// Checks the loop nest.
-    pub(super) fn nest(&mut self, outline: &Outline<'a>) -> Option<Nest<'a>> {
+    ///
+    /// An update counts the blocks of its network, if `networks` are known.
+    pub(super) fn nest(
+        &mut self,
+        outline: &Outline<'a>,
+        networks: Option<&[ir::Network]>,
+    ) -> Option<Nest<'a>> {
         let Some(segment) = outline.segment else {
             self.missing_statement(outline, "segment", "segment { z <- net(z + x) }");
             return None;
         };
         let mut nest = Nest { complete: segment.steps.complete, ..Nest::default() };
         nest.steps = self.steps(&segment.steps, outline, &mut nest);
-        let length = count_updates(&nest.steps);
-        if length > MOST_UPDATES {
-            self.report(segment_too_long(segment.keyword, length));
+        let layers = |network: NetworkId| networks.map_or(1, |networks| networks[network.0].layers);
+        let length = count_blocks(&nest.steps, &layers);
+        if length > MOST_BLOCKS {
+            // What is to be changed is most likely the largest count.
+            let span = nest.largest.map_or(segment.keyword, |(_, span)| span);
+            self.report(segment_too_long(span, length));
             nest.broken = true;
         }
         Some(nest)
@@ -114,6 +125,9 @@ impl<'a> Context<'a> {
             Some(_) => self.whole_number(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
             None => None,
         };
+        if let Some(count) = count.filter(|&count| nest.largest.is_none_or(|(largest, _)| count > largest)) {
+            nest.largest = Some((count, repeat.count.span));
+        }
         if let Some(label) = &repeat.label {
             match nest.labels.get(label.text.as_str()) {
                 Some(first) => self.report(duplicate_label(label, first.span)),
@@ -295,12 +309,12 @@ impl Nest<'_> {
     }
 }
 
-/// Returns the number of updates of the unrolled steps, or the largest number there is.
-fn count_updates(steps: &[ir::Step]) -> usize {
+/// Returns the number of blocks that the unrolled steps run, or the largest number there is.
+fn count_blocks(steps: &[ir::Step], layers: &dyn Fn(NetworkId) -> usize) -> usize {
     steps.iter().fold(0, |sum, step| {
         sum.saturating_add(match step {
-            ir::Step::Update(_) => 1,
-            ir::Step::Repeat(repeat) => count_updates(&repeat.body).saturating_mul(repeat.count),
+            ir::Step::Update(update) => layers(update.network),
+            ir::Step::Repeat(repeat) => count_blocks(&repeat.body, layers).saturating_mul(repeat.count),
         })
     })
 }
@@ -388,9 +402,10 @@ fn spelled(number: usize) -> String {
 
 fn segment_too_long(span: Span, length: usize) -> Diagnostic {
     let message =
-        format!("a segment has at most {} updates, found {}", spelled(MOST_UPDATES), spelled(length));
+        format!("a segment runs at most {} blocks, found {}", spelled(MOST_BLOCKS), spelled(length));
     Diagnostic::error(Code::SegmentTooLong, span, message)
         .label("too long once its loops are unrolled")
+        .note("every update runs all blocks of its network")
         .help("repeat less often")
 }
 

@@ -31,7 +31,7 @@ pub struct Arguments {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
     /// Rows in a batch [default: that of the spec, else 1]
-    #[arg(long, value_name = "ROWS", value_parser = super::positive)]
+    #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
     /// Measured runs of each program, after one that is not
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]

@@ -332,7 +332,7 @@ impl MemoryCost {
                 Some((_, rest)) if rest.starts_with("carry.") => &mut cost.carry,
                 _ => &mut cost.rows,
             };
-            *part += memory.ty.bytes() as u64;
+            *part = part.saturating_add(memory.ty.bytes() as u64);
         }
         cost
     }
@@ -347,7 +347,7 @@ pub fn session_bytes(plans: &[&Plan]) -> u64 {
         .map(|memory| (memory.name.as_str(), memory.ty.bytes()))
         .collect();
     let arena = plans.iter().map(|plan| plan.arena_bytes).max().unwrap_or(0);
-    (named.values().sum::<usize>() + arena) as u64
+    named.values().fold(arena, |sum, &bytes| sum.saturating_add(bytes)) as u64
 }
 
 /// Compiles training with every loop count doubled and returns the bytes it keeps for the backward pass.

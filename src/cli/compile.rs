@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
     /// Rows in a batch [default: that of the spec, else 1]
-    #[arg(long, value_name = "ROWS", value_parser = super::positive)]
+    #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
     /// Write a stage instead of the report
     #[arg(long, value_name = "STAGE")]

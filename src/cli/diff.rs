@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(long = "set-b", value_name = "PATH=VALUE")]
     second_overrides: Vec<String>,
     /// Rows in a batch for both [default: that of each spec's `train` block, else 1]
-    #[arg(long, value_name = "N", value_parser = super::positive)]
+    #[arg(long, value_name = "N", value_parser = super::rows)]
     batch: Option<usize>,
     /// Exit with 1 if the specs differ in a value or in their loop nests
     #[arg(long)]

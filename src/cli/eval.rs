@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
     /// Rows in a batch [default: that of the spec]
-    #[arg(long, value_name = "ROWS", value_parser = super::positive)]
+    #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
     /// Threads to compute with; they do not change any result [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::positive)]

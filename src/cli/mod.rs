@@ -39,6 +39,8 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
+use crate::check::MOST_ROWS;
+
 /// A compiler and runner for hierarchical reasoning models.
 ///
 /// A spec, a text file like `specs/sudoku.hrm`, describes one model and how it is trained. hrmc checks it,
@@ -117,6 +119,13 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err("expected a whole number of at least 1".to_string()),
         Ok(number) => Ok(number),
     }
+}
+
+/// Reads a number of rows, within the bounds of `batch` in a spec.
+fn rows(text: &str) -> Result<usize, String> {
+    let most = MOST_ROWS as usize;
+    positive(text)
+        .and_then(|rows| if rows <= most { Ok(rows) } else { Err(format!("expected at most {most} rows")) })
 }
 
 /// Returns the command line as data, for completions.

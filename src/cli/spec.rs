@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{self, Failure};
 use super::project::Project;
-use super::terminal;
+use super::terminal::{self, grouped};
 use crate::check::{self, check};
 use crate::diagnostic::{self, Diagnostic, render};
 use crate::ir;
@@ -137,11 +137,19 @@ pub fn examine_whole(source: Source, overrides: &[String]) -> Examined {
     Examined { source, file: parsed.file, model, diagnostics }
 }
 
-/// Writes errors and warnings to standard error.
+/// Most problems of one text that are shown.
+const MOST_SHOWN: usize = 100;
+
+/// Writes errors and warnings to standard error, of very many the first ones.
 pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     let appearance = terminal::error_appearance();
     for (source, found) in diagnostics {
-        terminal::write_error_text(&render(source, found, appearance));
+        let shown = &found[..found.len().min(MOST_SHOWN)];
+        terminal::write_error_text(&render(source, shown, appearance));
+        if found.len() > shown.len() {
+            let rest = grouped((found.len() - shown.len()) as u64);
+            terminal::note(format_args!("{rest} more problems in `{}` are not shown", source.name));
+        }
     }
 }
 

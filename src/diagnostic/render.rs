@@ -1,13 +1,15 @@
 //! The one place that turns diagnostics into text.
 
+use std::ops::Range;
+
 use codespan_reporting::diagnostic as report;
-use codespan_reporting::files::SimpleFiles;
+use codespan_reporting::files;
 use codespan_reporting::term;
 use codespan_reporting::term::termcolor::{Ansi, NoColor, WriteColor};
 use serde_json::json;
 
 use super::{Diagnostic, Label, Severity};
-use crate::span::{Origin, Source};
+use crate::span::{Origin, Source, Span};
 
 /// Whether rendered text carries colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,31 +30,130 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic], appearance: Appearanc
 }
 
 fn render_into<W: WriteColor>(mut writer: W, source: &Source, diagnostics: &[Diagnostic]) -> W {
-    let mut files = Files { known: SimpleFiles::new(), ids: Vec::new() };
     let config = term::Config { chars: term::Chars::ascii(), ..term::Config::default() };
-    for diagnostic in diagnostics {
-        let report = to_report(source, diagnostic, &mut files);
-        term::emit_to_write_style(&mut writer, &config, &files.known, &report)
+    let mut files = Files { known: Vec::new() };
+    let reports: Vec<report::Diagnostic<usize>> =
+        diagnostics.iter().map(|diagnostic| to_report(source, diagnostic, &mut files)).collect();
+    for report in reports {
+        term::emit_to_write_style(&mut writer, &config, &files, &report)
             .expect("spans lie inside the source and memory takes every byte");
     }
     writer
 }
 
+/// Longest line that is shown whole, in bytes. No line that a person wrote is longer.
+const LONGEST_LINE: usize = 500;
+
+/// Bytes of a longer line that are shown before and after the place a label points to.
+const AROUND: (usize, usize) = (60, 120);
+
 /// The texts that labels point into.
 struct Files<'a> {
-    known: SimpleFiles<&'a str, &'a str>,
-    ids: Vec<(&'a str, &'a str, usize)>,
+    known: Vec<Excerpt<'a>>,
+}
+
+/// A text that a label points into, or a part of one line of it.
+struct Excerpt<'a> {
+    name: &'a str,
+    /// The whole text.
+    whole: &'a str,
+    /// The part that is shown, as bytes of the whole.
+    shown: Range<usize>,
+    /// Where the lines of the part begin in it.
+    starts: Vec<usize>,
+    /// Lines of the text before the part.
+    lines_before: usize,
+    /// Characters before the part on its first line.
+    columns_before: usize,
 }
 
 impl<'a> Files<'a> {
-    fn id(&mut self, origin: &Origin<'a>) -> usize {
-        let known = |(name, text, _): &&(&str, &str, usize)| *name == origin.name && *text == origin.text;
-        if let Some((.., id)) = self.ids.iter().find(known) {
-            return *id;
+    /// Returns the file that shows a place, and where the place is in it.
+    fn place(&mut self, origin: &Origin<'a>) -> (usize, Range<usize>) {
+        let shown = shown(origin.text, origin.span);
+        let (start, end) = (origin.span.start, origin.span.end.min(shown.end));
+        let range = start - shown.start..end - shown.start;
+        let same =
+            |known: &Excerpt| known.shown == shown && known.name == origin.name && known.whole == origin.text;
+        let id = self.known.iter().position(same).unwrap_or_else(|| {
+            self.known.push(Excerpt::new(origin, shown));
+            self.known.len() - 1
+        });
+        (id, range)
+    }
+
+    fn excerpt(&self, id: usize) -> Result<&Excerpt<'a>, files::Error> {
+        self.known.get(id).ok_or(files::Error::FileMissing)
+    }
+}
+
+/// Returns what is shown of a text for the sake of a place in it: everything, unless a line there is very long.
+fn shown(text: &str, span: Span) -> Range<usize> {
+    let begins = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line_end = |at: usize| text[at..].find('\n').map_or(text.len(), |length| at + length);
+    if text[begins..line_end(span.end)].lines().all(|line| line.len() <= LONGEST_LINE) {
+        return 0..text.len();
+    }
+    let first = span.start.saturating_sub(AROUND.0).max(begins);
+    let last = (span.start + AROUND.1).min(line_end(span.start));
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let first = (first..span.start).find(is_boundary).unwrap_or(span.start);
+    let last = (span.start..=last).rev().find(is_boundary).unwrap_or(span.start);
+    first..last
+}
+
+impl<'a> Excerpt<'a> {
+    fn new(origin: &Origin<'a>, shown: Range<usize>) -> Excerpt<'a> {
+        let before = &origin.text[..shown.start];
+        let begins = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Excerpt {
+            name: origin.name,
+            whole: origin.text,
+            starts: files::line_starts(&origin.text[shown.clone()]).collect(),
+            lines_before: before.matches('\n').count(),
+            columns_before: before[begins..].chars().count(),
+            shown,
         }
-        let id = self.known.add(origin.name, origin.text);
-        self.ids.push((origin.name, origin.text, id));
-        id
+    }
+
+    fn text(&self) -> &'a str {
+        &self.whole[self.shown.clone()]
+    }
+}
+
+impl<'a> files::Files<'a> for Files<'a> {
+    type FileId = usize;
+    type Name = &'a str;
+    type Source = &'a str;
+
+    fn name(&'a self, id: usize) -> Result<&'a str, files::Error> {
+        Ok(self.excerpt(id)?.name)
+    }
+
+    fn source(&'a self, id: usize) -> Result<&'a str, files::Error> {
+        Ok(self.excerpt(id)?.text())
+    }
+
+    fn line_index(&'a self, id: usize, byte: usize) -> Result<usize, files::Error> {
+        Ok(self.excerpt(id)?.starts.partition_point(|&start| start <= byte) - 1)
+    }
+
+    fn line_number(&'a self, id: usize, line: usize) -> Result<usize, files::Error> {
+        Ok(self.excerpt(id)?.lines_before + line + 1)
+    }
+
+    fn column_number(&'a self, id: usize, line: usize, byte: usize) -> Result<usize, files::Error> {
+        let columns_before = if line == 0 { self.excerpt(id)?.columns_before } else { 0 };
+        let range = self.line_range(id, line)?;
+        Ok(columns_before + files::column_index(self.source(id)?, range, byte) + 1)
+    }
+
+    fn line_range(&'a self, id: usize, line: usize) -> Result<Range<usize>, files::Error> {
+        let excerpt = self.excerpt(id)?;
+        let start = |line: usize| excerpt.starts.get(line).copied();
+        let end = start(line + 1).unwrap_or(excerpt.shown.len());
+        let range = start(line).map(|start| start..end);
+        range.ok_or(files::Error::LineTooLarge { given: line, max: excerpt.starts.len() - 1 })
     }
 }
 
@@ -84,8 +185,8 @@ fn to_label<'a>(
     files: &mut Files<'a>,
 ) -> report::Label<usize> {
     let origin = source.origin(label.span);
-    let id = files.id(&origin);
-    report::Label::new(style, id, origin.span.start..origin.span.end).with_message(&label.text)
+    let (id, range) = files.place(&origin);
+    report::Label::new(style, id, range).with_message(&label.text)
 }
 
 /// Returns the diagnostics as a JSON array for programs. Bytes count from 0, lines and columns from 1.
@@ -176,6 +277,20 @@ mod tests {
         assert_eq!(json[0]["primary"]["line"], 1);
         assert_eq!(json[0]["primary"]["column"], 9);
         assert_eq!(json[0]["secondary"][0]["start"], 19);
+    }
+
+    #[test]
+    fn of_a_very_long_line_the_part_around_the_place_is_shown() {
+        let text = format!("ok\n{}heads{}\nrest", "é".repeat(100_000), "ü".repeat(100_000));
+        let start = text.find("heads").expect("it is there");
+        let source = Source::new("a.hrm", text);
+        for end in [start + 5, start + 150_005, source.text.len()] {
+            let diagnostic = Diagnostic::error(Code::Syntax, Span::new(start, end), "no").label("here");
+            let text = render(&source, &[diagnostic.secondary(Span::new(0, 2), "there")], Appearance::Plain);
+            assert!(text.contains("a.hrm:2:100001") && text.contains("2 | é"), "{text}");
+            assert!(text.contains("ééheadsüü") && text.contains("1 | ok"), "{text}");
+            assert!(text.len() < 1_500, "{}", text.len());
+        }
     }
 
     #[test]

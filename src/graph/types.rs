@@ -20,6 +20,14 @@ pub struct TensorType {
     pub shape: Vec<usize>,
 }
 
+/// Returns the product of sizes, or the largest number there is.
+fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product: usize, &size| product.saturating_mul(size))
+}
+
+/// Most elements that are counted, those of 256 TiB: no memory holds more, and sums of sizes stay far from overflow.
+pub const MOST_ELEMENTS: usize = 1 << 46;
+
 impl TensorType {
     /// Returns a type of `f32` elements.
     pub fn f32(shape: &[usize]) -> Self {
@@ -31,9 +39,9 @@ impl TensorType {
         TensorType { dtype: DType::I32, shape: shape.to_vec() }
     }
 
-    /// Returns the number of elements.
+    /// Returns the number of elements, at most `MOST_ELEMENTS`.
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        product(&self.shape).min(MOST_ELEMENTS)
     }
 
     /// Returns the size in bytes.
@@ -48,7 +56,7 @@ impl TensorType {
 
     /// Returns the product of all sizes but the last.
     pub fn rows(&self) -> usize {
-        self.elements() / self.width().max(1)
+        product(&self.shape[..self.shape.len().saturating_sub(1)])
     }
 
     /// Returns the same shape with another last axis.

@@ -104,25 +104,25 @@ impl Plan {
         for call in &self.calls {
             let entry = work.entry(call.phase).or_default();
             entry.calls += 1;
-            entry.flops += call.flops;
-            entry.bytes += call.bytes;
+            entry.flops = entry.flops.saturating_add(call.flops);
+            entry.bytes = entry.bytes.saturating_add(call.bytes);
         }
         work
     }
 
     /// Returns the floating-point operations of one run.
     pub fn flops(&self) -> u64 {
-        self.calls.iter().map(|call| call.flops).sum()
+        self.calls.iter().fold(0, |sum, call| sum.saturating_add(call.flops))
     }
 
     /// Returns the bytes of all named memory.
     pub fn named_bytes(&self) -> usize {
-        self.memory.iter().map(|memory| memory.ty.bytes()).sum()
+        self.memory.iter().fold(0, |sum, memory| sum.saturating_add(memory.ty.bytes()))
     }
 
     /// Returns the bytes that one run needs at most: named memory and arena.
     pub fn peak_bytes(&self) -> usize {
-        self.named_bytes() + self.arena_bytes
+        self.named_bytes().saturating_add(self.arena_bytes)
     }
 }
 
@@ -239,8 +239,7 @@ fn kept(graph: &Graph, order: &[NodeId], intervals: &[Interval]) -> usize {
     intervals
         .iter()
         .filter(|interval| interval.first < start && interval.last >= start)
-        .map(|interval| interval.bytes)
-        .sum()
+        .fold(0, |sum, interval| sum.saturating_add(interval.bytes))
 }
 
 /// Chooses offsets: largest first, each at the lowest place that is free during its whole life.
@@ -254,17 +253,17 @@ fn assign_offsets(intervals: &[Interval]) -> (BTreeMap<Value, usize>, usize) {
         let mut busy: Vec<(usize, usize)> = placed
             .iter()
             .filter(|(_, other)| other.first <= interval.last && interval.first <= other.last)
-            .map(|(offset, other)| (*offset, offset + other.bytes))
+            .map(|(offset, other)| (*offset, offset.saturating_add(other.bytes)))
             .collect();
         busy.sort_unstable();
         let mut offset = 0;
         for (start, end) in busy {
-            if offset + interval.bytes <= start {
+            if start.checked_sub(offset).is_some_and(|gap| interval.bytes <= gap) {
                 break;
             }
             offset = offset.max(end);
         }
-        arena_bytes = arena_bytes.max(offset + interval.bytes);
+        arena_bytes = arena_bytes.max(offset.saturating_add(interval.bytes));
         offsets.insert(interval.root, offset);
         placed.push((offset, interval));
     }

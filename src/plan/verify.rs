@@ -32,7 +32,7 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
         for input in &call.inputs {
             match input.location {
                 Location::Arena(offset) => {
-                    if written.get(&offset).is_none_or(|&end| end < offset + input.ty.bytes()) {
+                    if written.get(&offset).is_none_or(|&end| end < offset.saturating_add(input.ty.bytes())) {
                         blame(format!("reads {} at {offset}, which does not hold it", input.ty));
                     }
                 }
@@ -57,7 +57,7 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
             }
             match output.location {
                 Location::Arena(offset) => {
-                    let end = offset + output.ty.bytes();
+                    let end = offset.saturating_add(output.ty.bytes());
                     if offset % ALIGNMENT != 0 || end > plan.arena_bytes {
                         blame(format!("output {position} at {offset} is outside the arena or not aligned"));
                     }
@@ -80,7 +80,7 @@ fn overlaps(a: &Place, b: &Place) -> bool {
     match (a.location, b.location) {
         (Location::Named(a), Location::Named(b)) => a == b,
         (Location::Arena(start_a), Location::Arena(start_b)) => {
-            start_a < start_b + b.ty.bytes() && start_b < start_a + a.ty.bytes()
+            start_a < start_b.saturating_add(b.ty.bytes()) && start_b < start_a.saturating_add(a.ty.bytes())
         }
         _ => false,
     }

@@ -29,8 +29,11 @@ pub(super) struct Repaired<'a> {
     pub(super) hopeless: bool,
     /// Whether every delimiter was put where indentation or a keyword asks for one.
     pub(super) sure: bool,
-    original: &'a str,
+    /// First bytes of the lines of the original text.
+    starts: Vec<usize>,
     edits: Vec<Edit>,
+    /// Where the replacement of each edit begins in the repaired text.
+    begins: Vec<usize>,
     /// First bytes of lines about which something has been said already.
     blamed: BTreeSet<usize>,
 }
@@ -51,20 +54,12 @@ impl Repaired<'_> {
     }
 
     fn original_byte(&self, at: usize) -> usize {
-        // Where the part behind the edits looked at so far begins, in the repaired and in the original text.
-        let (mut repaired, mut original) = (0, 0);
-        for edit in &self.edits {
-            let begins = repaired + (edit.start - original);
-            if at <= begins {
-                break;
-            }
-            if at < begins + edit.text.len() {
-                return edit.start;
-            }
-            repaired = begins + edit.text.len();
-            original = edit.end;
-        }
-        original + (at - repaired)
+        // Of the edits that begin before the place, the last one alone matters.
+        let Some(last) = self.begins.partition_point(|&begins| begins < at).checked_sub(1) else {
+            return at;
+        };
+        let (edit, begins) = (&self.edits[last], self.begins[last]);
+        if at < begins + edit.text.len() { edit.start } else { edit.end + (at - begins - edit.text.len()) }
     }
 
     /// Returns the repaired text of `source`, which leads back to the original places.
@@ -79,17 +74,24 @@ impl Repaired<'_> {
 
     /// Returns whether the line of a place in the original text has been reported already.
     pub(super) fn is_blamed(&self, at: usize) -> bool {
-        self.blamed.contains(&line_start(self.original, at))
+        self.blamed.contains(&line_start(&self.starts, at))
     }
 }
 
-fn line_start(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1)
+/// Returns the first bytes of the lines of a text.
+fn line_starts(text: &str) -> Vec<usize> {
+    std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
+}
+
+/// Returns where the line of a place begins.
+fn line_start(starts: &[usize], at: usize) -> usize {
+    starts[starts.partition_point(|&start| start <= at) - 1]
 }
 
 /// Reads a text and repairs what is broken in it.
 pub(super) fn repair(text: &str) -> Repaired<'_> {
     let mut lexed = lex(text);
+    let starts = line_starts(text);
     let mut hopeless = false;
     let mut sure = true;
     match balance(text, &lexed) {
@@ -97,7 +99,7 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
             sure = balanced.sure;
             for fix in balanced.fixes {
                 lexed.edits.push(fix.edit());
-                if !lexed.bad_strings.contains(&line_start(text, fix.place())) {
+                if !lexed.bad_strings.contains(&line_start(&starts, fix.place())) {
                     lexed.diagnostics.push(fix.diagnostic());
                 }
             }
@@ -111,15 +113,23 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
     lexed.edits.sort_by_key(|edit| (edit.start, edit.end));
     let blamed = lexed.diagnostics.iter().flat_map(|diagnostic| {
         let places = diagnostic.secondary.iter().chain([&diagnostic.primary]);
-        places.map(|label| line_start(text, label.span.start)).collect::<Vec<_>>()
+        places.map(|label| line_start(&starts, label.span.start)).collect::<Vec<_>>()
+    });
+    let blamed = blamed.collect();
+    let mut shift = 0;
+    let begins = lexed.edits.iter().map(|edit| {
+        let begins = edit.start.wrapping_add_signed(shift);
+        shift += edit.text.len() as isize - (edit.end - edit.start) as isize;
+        begins
     });
     Repaired {
-        blamed: blamed.collect(),
+        begins: begins.collect(),
+        blamed,
         text: apply(text, &lexed.edits),
         diagnostics: lexed.diagnostics,
         hopeless,
         sure,
-        original: text,
+        starts,
         edits: lexed.edits,
     }
 }
@@ -710,6 +720,13 @@ mod tests {
         assert_eq!(messages("a { b( }"), ["`(` is never closed"]);
         assert_eq!(messages("a } b )"), ["`}` closes nothing", "`)` closes nothing"]);
         assert_eq!(messages("a { b {"), ["`{` is never closed", "`{` is never closed"]);
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_read_once() {
+        for (text, found) in [("}".repeat(300_000), 300_000), ("a ".repeat(1_000_000) + "}", 1)] {
+            assert_eq!(repair(&text).diagnostics.len(), found);
+        }
     }
 
     #[test]

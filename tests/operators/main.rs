@@ -7,8 +7,8 @@ mod samples;
 use hrmc::autodiff::differentiate;
 use hrmc::backend::Device;
 use hrmc::graph::ops::{
-    Add, AddRmsNorm, Attention, Detach, Linear, LinearAddRmsNorm, LinearSwiGlu, RmsNorm, Rotate, Scale,
-    SwiGlu,
+    AdamAtan2, AdamW, Add, AddRmsNorm, Attention, Detach, Linear, LinearAddRmsNorm, LinearSwiGlu, RmsNorm,
+    Rotate, Scale, SignSgdRows, SwiGlu,
 };
 use hrmc::graph::{Graph, Op, TensorType, Value};
 use proptest::prelude::{Strategy, any};
@@ -338,4 +338,68 @@ fn attention_grad_with_rope_equals_rotation_there_and_back() {
         let turned = graph.add1(plain.into(), &inputs);
         vec![graph.add1(Rotate { heads, theta, inverse: true }.into(), &[turned])]
     });
+}
+
+/// One weight with its moments and gradient: three elements, so that every sign occurs.
+const WEIGHT: [f64; 3] = [0.5, -2.0, 0.25];
+const MOMENT1: [f64; 3] = [0.1, -0.3, 0.0];
+const MOMENT2: [f64; 3] = [0.02, 0.5, 0.1];
+const GRADIENT: [f64; 3] = [-0.4, 0.2, 1.5];
+
+/// Compares one update with the formula, where `step(m, v, left)` is what a weight is moved by over the learning
+/// rate, given its first moment as it is, the second one corrected, and the correction `1 - beta1^t` of the first.
+fn update_is_the_formula(op: &Op, step: impl Fn(f64, f64, f64) -> f64) {
+    let (lr, beta1, beta2, weight_decay, time) = (0.01, 0.9, 0.95, 0.5, 3);
+    let [left1, left2] = [beta1, beta2].map(|beta: f64| 1.0 - beta.powi(time));
+    let row = |values: [f64; 3]| (TensorType::f32(&[1, 3]), Values::F32(values.map(|v| v as f32).to_vec()));
+    let scalar = |value: f64| (TensorType::f32(&[1]), Values::F32(vec![value as f32]));
+    let mut inputs: Vec<_> = [WEIGHT, MOMENT1, MOMENT2, GRADIENT].map(row).into();
+    inputs.extend([lr, lr / left1, 1.0 / left2.sqrt()].map(scalar));
+    let mut graph = Graph::new();
+    let values = add_inputs(&mut graph, &inputs);
+    graph.add(op.clone(), &values);
+    let found = Loaded::new(graph, Device::Cpu).run(&inputs);
+    for at in 0..3 {
+        let m = beta1 * MOMENT1[at] + (1.0 - beta1) * GRADIENT[at];
+        let v = beta2 * MOMENT2[at] + (1.0 - beta2) * GRADIENT[at] * GRADIENT[at];
+        let w = WEIGHT[at] - lr * weight_decay * WEIGHT[at] - lr * step(m, v / left2, left1);
+        for (name, expected) in [("input.0", w), ("input.1", m), ("input.2", v)] {
+            // A handful of f32 roundings of numbers of about one.
+            let error = (f64::from(found[name][at]) - expected).abs();
+            assert!(error < 1e-6, "{name}[{at}]: {} instead of {expected}", found[name][at]);
+        }
+    }
+}
+
+#[test]
+fn adam_w_is_the_formula() {
+    // An `eps` that can be seen.
+    let op = AdamW { beta1: 0.9, beta2: 0.95, weight_decay: 0.5, eps: 0.1 }.into();
+    update_is_the_formula(&op, |m, v, left| m / left / (v.sqrt() + 0.1));
+}
+
+#[test]
+fn adam_atan2_is_the_formula() {
+    let op = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.5 }.into();
+    // The published code corrects the first moment outside of `atan2`.
+    update_is_the_formula(&op, |m, v, left| m.atan2(v.sqrt()) / left);
+}
+
+#[test]
+fn sign_sgd_moves_the_rows_that_occur_by_the_sign_of_their_summed_gradient() {
+    let inputs = [
+        (TensorType::f32(&[3, 2]), Values::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
+        (TensorType::i32(&[3]), Values::I32(vec![2, 0, 2])),
+        (TensorType::f32(&[3, 2]), Values::F32(vec![0.5, -1.0, 0.0, 0.25, -2.0, -1.0])),
+        (TensorType::f32(&[1]), Values::F32(vec![0.1])),
+    ];
+    let mut graph = Graph::new();
+    let values = add_inputs(&mut graph, &inputs);
+    graph.add(SignSgdRows { weight_decay: 0.5 }.into(), &values);
+    let found = Loaded::new(graph, Device::Cpu).run(&inputs);
+    // Each is `w (1 - 0.1 * 0.5) - 0.1 sign(g)`; the gradients of row 2 sum to -1.5 and -2, row 1 does not occur.
+    let expected: [f32; 6] = [0.95, 1.9 - 0.1, 3.0, 4.0, 4.75 + 0.1, 5.7 + 0.1];
+    for (found, expected) in found["input.0"].iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+    }
 }

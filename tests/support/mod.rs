@@ -74,6 +74,7 @@ impl Workplace {
     }
 
     /// Runs a command line that must fail because of the user and returns its one message.
+    #[allow(dead_code, reason = "not every test file makes mistakes")]
     pub fn fail(&self, arguments: &str) -> String {
         let said = self.run(arguments);
         said.assert_one_message(arguments);
@@ -99,6 +100,7 @@ impl Said {
     }
 
     /// Asserts exit code 1, one error, no colour and no panic.
+    #[allow(dead_code, reason = "not every test file makes mistakes")]
     pub fn assert_one_message(&self, arguments: &str) {
         assert_eq!(self.code, Some(1), "`hrmc {arguments}`: {}", self.err);
         let errors = self.err.lines().filter(|line| line.starts_with("error")).count();

@@ -158,7 +158,7 @@ fn describe(heads: usize, rope_theta: Option<f32>) -> Vec<(&'static str, String)
 /// Floating-point operations of the two products of attention over `[B, T, D]`.
 fn attention_flops(qkv: &TensorType) -> u64 {
     let (batch, positions, width) = (qkv.shape[0] as u64, qkv.shape[1] as u64, qkv.shape[2] as u64 / 3);
-    4 * batch * positions * positions * width
+    [batch, positions, positions, width].into_iter().fold(4, u64::saturating_mul)
 }
 
 impl Operation for Rotate {
@@ -297,6 +297,6 @@ impl Operation for AttentionGrad {
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        2 * attention_flops(&inputs[0])
+        attention_flops(&inputs[0]).saturating_mul(2)
     }
 }

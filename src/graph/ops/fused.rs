@@ -1,6 +1,6 @@
 //! What passes make of neighbours. Each is defined as the composition of its parts.
 
-use super::linear::{linear_type, product};
+use super::linear::{linear_type, product, product_flops};
 use super::norm::normalize;
 use super::{Operation, ShapeError, gated, require_equal};
 use crate::graph::TensorType;
@@ -80,7 +80,7 @@ impl Operation for LinearSwiGlu {
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        2 * inputs[0].elements() as u64 * inputs[1].shape[0] as u64
+        product_flops(inputs[0].elements(), inputs[1].shape[0])
     }
 }
 
@@ -106,6 +106,6 @@ impl Operation for LinearAddRmsNorm {
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        2 * inputs[0].elements() as u64 * inputs[1].shape[0] as u64
+        product_flops(inputs[0].elements(), inputs[1].shape[0])
     }
 }

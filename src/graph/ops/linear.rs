@@ -43,6 +43,11 @@ pub(super) fn linear_type(x: &TensorType, w: &TensorType) -> Result<TensorType, 
     Ok(x.with_width(w.shape[0]))
 }
 
+/// Returns the floating-point operations of `elements` sums of `terms` products.
+pub(super) fn product_flops(elements: usize, terms: usize) -> u64 {
+    (elements as u64).saturating_mul(terms as u64).saturating_mul(2)
+}
+
 impl Operation for Linear {
     fn name(&self) -> &'static str {
         "linear"
@@ -65,7 +70,7 @@ impl Operation for Linear {
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        2 * outputs[0].elements() as u64 * inputs[0].width() as u64
+        product_flops(outputs[0].elements(), inputs[0].width())
     }
 }
 
@@ -89,7 +94,7 @@ impl Operation for LinearGradInput {
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        2 * outputs[0].elements() as u64 * inputs[0].width() as u64
+        product_flops(outputs[0].elements(), inputs[0].width())
     }
 }
 
@@ -114,6 +119,6 @@ impl Operation for LinearGradWeight {
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        2 * outputs[0].elements() as u64 * inputs[0].rows() as u64
+        product_flops(outputs[0].elements(), inputs[0].rows())
     }
 }
