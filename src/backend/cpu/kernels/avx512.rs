@@ -33,7 +33,7 @@ const VECTORS: usize = 4;
 /// Units in a register.
 const LANES: usize = 16;
 /// Units of the depth that are added up at a time.
-const CHUNK: usize = 256;
+pub const CHUNK: usize = 256;
 
 /// What 32 bits of an operand hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

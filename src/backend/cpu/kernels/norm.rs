@@ -67,8 +67,8 @@ pub fn add_rms_norm(
 
 /// `y = norm(residual + x · wᵀ)`, the end of both halves of a block.
 ///
-/// The product adds to a copy of the residual. The norm is a second pass: a task with whole rows would have to
-/// arrange the whole weight, which costs more than reading the sums once more.
+/// The product adds to a copy of the residual. Tasks with whole rows norm them while they are in cache; otherwise the
+/// norm is a second pass.
 ///
 /// # Shapes
 ///
@@ -76,7 +76,7 @@ pub fn add_rms_norm(
 /// `shape`; the output stride must be `N`.
 pub fn linear_add_rms_norm(
     y: &mut [f32],
-    inv_rms: Option<&mut [f32]>,
+    mut inv_rms: Option<&mut [f32]>,
     x: &[f32],
     w: Weight<'_>,
     residual: &[f32],
@@ -89,9 +89,10 @@ pub fn linear_add_rms_norm(
     assert_eq!(residual.len(), y.len());
     let x = Operand::new(x, r, k, shape.a_stride);
     let sizes = Sizes { rows: r, columns: n, depth: k };
-    let sums = Shared::new(y);
     let method = Method::best(precision);
-    let grid = Grid::for_weight(sizes, x, method);
+    let grid = Grid::for_weight_and_rows(sizes, x, method);
+    assert!(inv_rms.as_ref().is_none_or(|inv_rms| inv_rms.len() == r));
+    let (sums, factors) = (Shared::new(y), inv_rms.as_deref_mut().map(Shared::new));
     w.with(0, WeightShape { n, k, parts: 1, precision }, shape.b_stride, method, |w| {
         grid.for_each_tile(|tile| {
             let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
@@ -106,8 +107,22 @@ pub fn linear_add_rms_norm(
                 let target = sums.tile(tile.rows.start * n + tile.columns.start, n, sizes);
                 multiply_raw(target, n, x, w, sizes, Store::Add);
             }
+            if grid.has_whole_rows() {
+                // SAFETY: as above; the product is finished.
+                let (y, factors) = unsafe {
+                    let factors = factors.map(|factors| factors.part(tile.rows.clone()));
+                    (sums.part(tile.rows.start * n..tile.rows.end * n), factors)
+                };
+                vectorised(
+                    #[inline(always)]
+                    || normalise_rows(y, factors, n, eps),
+                );
+            }
         })
     });
+    if grid.has_whole_rows() {
+        return;
+    }
     by_blocks(
         y,
         inv_rms,

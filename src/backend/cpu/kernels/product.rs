@@ -378,16 +378,33 @@ impl Grid {
     /// Small tiles balance better; large ones arrange less. The costs are cycles as measured with AVX-512; they
     /// decide about speed only, and depend on sizes alone.
     pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>, method: Method) -> Self {
-        Grid::with_order(sizes, left, right.along == 1, method)
+        Grid::with_order(sizes, left, right.along == 1, false, method)
     }
 
     /// Chooses the grid of a product with a weight: [`Grid::new`] for a right operand whose rows are contiguous
     /// along the depth.
     pub fn for_weight(sizes: Sizes, left: Operand<'_>, method: Method) -> Self {
-        Grid::with_order(sizes, left, false, method)
+        Grid::with_order(sizes, left, false, false, method)
     }
 
-    fn with_order(sizes: Sizes, left: Operand<'_>, contiguous_columns: bool, method: Method) -> Self {
+    /// [`Grid::for_weight`] for a result whose rows are read again as soon as they are whole: rather than read
+    /// everything twice, it takes tiles of whole rows if they cost little more.
+    pub fn for_weight_and_rows(sizes: Sizes, left: Operand<'_>, method: Method) -> Self {
+        Grid::with_order(sizes, left, false, true, method)
+    }
+
+    /// Returns whether every tile has all columns.
+    pub fn has_whole_rows(&self) -> bool {
+        self.tile_columns >= self.sizes.columns
+    }
+
+    fn with_order(
+        sizes: Sizes,
+        left: Operand<'_>,
+        contiguous_columns: bool,
+        rows_again: bool,
+        method: Method,
+    ) -> Self {
         /// Columns and rows of the result that the inner kernels compute at a time.
         const KERNEL: (usize, usize) = (64, 6);
         /// To hand out a task and to begin a product.
@@ -395,6 +412,8 @@ impl Grid {
         const SMALL: usize = 2_000_000;
         /// Rows whose chunk of the depth stays in cache while all columns pass.
         const MOST_ROWS: usize = 480;
+        /// Bytes of a tile and of its left rows that stay in cache from one chunk of the depth to the next.
+        const CACHE: usize = 640 * 1024;
         let Sizes { rows, columns, depth } = sizes;
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
@@ -408,15 +427,20 @@ impl Grid {
                 #[cfg(target_arch = "x86_64")]
                 Method::Panels(unit) => {
                     let rows = if unit == Unit::Single && left.along == 1 { 0.0 } else { 0.15 };
+                    let chunks = depth.div_ceil(unit.elements() * avx512::CHUNK);
+                    let kept = 4 * height * (width + avx512::CHUNK) <= CACHE || chunks == 1;
+                    let sums = if kept { 0.0 } else { 0.7 * (height * width * chunks) as f64 };
                     // Panels come from a cache farther away, once for all rows of the tile.
-                    (32.0 * unit.elements() as f64, rows * height as f64 + 0.2 * width as f64)
+                    let arranging = rows * height as f64 + 0.2 * width as f64 + sums / depth as f64;
+                    (32.0 * unit.elements() as f64, arranging)
                 }
             };
             let tile = multiplications as f64 / rate + arranging * depth as f64 + TASK_CYCLES;
             // The last tile of one thread may start when the other one has nothing left to do. A grid
             // whose last row or column is cut short has less work than it has tiles.
             let whole = rows as f64 / height as f64 * columns as f64 / width as f64;
-            tile * (whole + 1.0) / 2.0
+            let again = if rows_again && width < columns { 2.0 * (rows * columns) as f64 } else { 0.0 };
+            tile * (whole + 1.0) / 2.0 + again
         };
         const PARTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24];
         let mut best: Option<(f64, Grid)> = None;
