@@ -64,6 +64,10 @@ fn snapshot(stage: &str, case: &str, content: &str) {
     settings.bind(|| insta::assert_snapshot!(case, content));
 }
 
+fn plan_text(plan: &Plan) -> String {
+    plan::to_text(plan, &plan::Machine::reference(plan.precision))
+}
+
 #[test]
 fn specs_become_graphs_with_their_detach_boundary() {
     for case in CASES {
@@ -80,7 +84,7 @@ fn specs_become_graphs_with_their_detach_boundary() {
 fn one_update_becomes_a_short_plan() {
     let text = text_of("direct_prediction_is_one_update");
     let compiled = compile(&model_of(&text), Program::Evaluate { averaged: false }, OPTIONS);
-    let content = format!("{text}\n---------- plan ----------\n\n{}", plan::to_text(&compiled.plan));
+    let content = format!("{text}\n---------- plan ----------\n\n{}", plan_text(&compiled.plan));
     snapshot("plan", "direct_prediction_is_one_update", &content);
 }
 
@@ -224,7 +228,7 @@ fn compiling_twice_gives_the_same_text() {
         let model = model_of(&text_of(case));
         let texts = || {
             let compiled = compile(&model, fullest(&model), OPTIONS);
-            [graph::to_text(&compiled.graph), graph::to_dot(&compiled.graph), plan::to_text(&compiled.plan)]
+            [graph::to_text(&compiled.graph), graph::to_dot(&compiled.graph), plan_text(&compiled.plan)]
         };
         assert_eq!(texts(), texts(), "{case}");
     }
