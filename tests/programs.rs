@@ -12,7 +12,7 @@ use hrmc::ir::{Halt, Mixing, Model, Precision, QOutputs, gated_width};
 use hrmc::lower::names::Scope;
 use hrmc::lower::parameters::{Role, parameters};
 use hrmc::lower::{IGNORED_LABEL, Options, Program, lower};
-use hrmc::passes::{PASSES, simplify};
+use hrmc::passes::{PASSES, Pass, simplify};
 use hrmc::pipeline::{compile, executable};
 use hrmc::plan::{self, Plan, plan};
 use hrmc::span::Source;
@@ -194,6 +194,30 @@ fn passes_keep_what_every_program_computes() {
             let optimized = executable(&model, program, OPTIONS, Device::Cpu);
             assert_agree(case, &results(&model, optimized), &results(&model, plain));
         }
+    }
+}
+
+/// What is computed again is what would have been kept, to the last bit.
+#[test]
+fn computing_the_gated_unit_again_changes_no_bit() {
+    for case in CASES {
+        let model = model_of(&text_of(case));
+        let bits = |passes: &[&Pass]| {
+            let mut graph = lower(&model, fullest(&model), OPTIONS);
+            passes.iter().for_each(|pass| (pass.run)(&mut graph));
+            let plan = plan(&graph, Precision::F32);
+            let kept = plan.kept_bytes;
+            let results = results(&model, Executable::Planned(plan));
+            let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+            let bits: BTreeMap<String, Vec<u32>> =
+                results.into_iter().map(|(name, values)| (name, to_bits(values))).collect();
+            (kept, bits)
+        };
+        let all: Vec<&Pass> = PASSES.iter().collect();
+        let without: Vec<&Pass> = PASSES.iter().filter(|pass| pass.name != "recompute-gated-unit").collect();
+        let ((less, found), (more, expected)) = (bits(&all), bits(&without));
+        assert!(less < more, "{case}: {less} bytes are kept, {more} without the pass");
+        assert!(found == expected, "{case}: the results differ");
     }
 }
 
