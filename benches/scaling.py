@@ -48,7 +48,7 @@ def measure(options, place, label, batch, overrides):
     report = json.loads(done.stdout)
     row = report["programs"][0]
     return {"place": place, "label": label, "seconds": row["best_s"], "gflop": row["gflop"],
-            "share": row["share_of_peak"], "at_peak": row["gflop"] / report["peak_gflop_per_s"],
+            "share": row["share_of_peak"], "peak": report["peak_gflop_per_s"],
             "bytes": report["memory_bytes"]}
 
 
@@ -66,6 +66,8 @@ WIDTH, HEIGHT, MARGIN = 250, 200, 46
 
 def panel(axis, points, left):
     """Returns one plot, times over the axis."""
+    peak = max(point["peak"] for point in points)
+    points = [{**point, "at_peak": point["gflop"] / peak} for point in points]
     times = [time * 1e3 for point in points for time in (point["seconds"], point["at_peak"])]
     low, high = math.floor(math.log2(min(times))), math.ceil(math.log2(max(times)))
     first, last = math.log2(points[0]["place"]), math.log2(points[-1]["place"])

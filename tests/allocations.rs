@@ -47,14 +47,14 @@ static COUNTING: Counting = Counting;
 const WARM_UP: usize = 8;
 
 /// Segments that are counted.
-const COUNTED: usize = 32;
+const COUNTED: usize = 48;
 
 /// Allocations of one segment: the table of where memory begins.
 const PER_SEGMENT: u64 = 1;
 
 /// Allocations of all segments together that rayon makes now and then, when a queue of tasks needs another block,
 /// and buffers of a thread that met a task for the first time.
-const NOW_AND_THEN: u64 = 16;
+const NOW_AND_THEN: u64 = 32;
 
 /// Returns the allocations of each program's segments after the first ones.
 fn allocations(threads: usize, precision: Precision) -> Vec<u64> {
