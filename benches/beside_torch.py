@@ -133,6 +133,7 @@ def main():
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     print(HEAD, flush=True)
+    complete = True
     for case in CASES:
         for precision in case[5]:
             if case[0] not in wanted or precision not in options.precisions.split(","):
@@ -143,6 +144,9 @@ def main():
                 eager = better(eager, run_torch(options, case, precision, "eager"))
                 compiled = better(compiled, run_torch(options, case, precision, "compile"))
             print(row(case, precision, hrmc, eager, compiled), flush=True)
+            complete = complete and None not in (hrmc, eager, compiled)
+    if not complete:
+        sys.exit("some measurements failed")
 
 
 if __name__ == "__main__":
