@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = Program::Evaluate { averaged: false };
     let compiled = pipeline::compile(&model, program, options);
     println!("the first lines of the plan:");
-    plan::to_text(&compiled.plan).lines().take(8).for_each(|line| println!("  {line}"));
+    let machine = plan::Machine::reference(model.precision());
+    plan::to_text(&compiled.plan, &machine).lines().take(8).for_each(|line| println!("  {line}"));
     println!("{} calls, {} FLOP", compiled.plan.calls.len(), compiled.plan.flops());
 
     // A session owns the memory, found by name. Weights are drawn from a seed.

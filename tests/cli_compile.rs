@@ -73,6 +73,38 @@ fn programs_differ_and_dot_is_a_digraph() {
 }
 
 #[test]
+fn a_plan_predicts_times_for_the_machine_it_is_told() {
+    let place = Workplace::new();
+    /// Returns the microseconds at the end of the line that begins with `start`.
+    fn predicted(plan: &str, start: &str) -> f64 {
+        let line = plan.lines().find(|line| line.starts_with(start)).expect("the line is there");
+        let figure = line.split(" predicted ").nth(1).expect("it has a prediction");
+        figure.trim_end_matches(" us").parse().expect("it is a number")
+    }
+    let command = "compile --emit plan --program train";
+    let slow = place.succeed(&format!("{command} --gflops 1 --gbs 1000000"));
+    let flops: f64 = slow
+        .lines()
+        .find(|line| line.starts_with("total all"))
+        .and_then(|line| line.split_whitespace().nth(5))
+        .and_then(|figure| figure.parse().ok())
+        .expect("the total has its operations");
+    // What only moves memory takes next to nothing here, so the arithmetic at 10^9 per second is left.
+    let all = predicted(&slow, "total all");
+    assert!((all - flops / 1e3).abs() < 0.01 * all, "{all} us for {flops} operations");
+    let phases: f64 = ["forward", "target", "backward", "update"]
+        .map(|name| predicted(&slow, &format!("total {name}")))
+        .iter()
+        .sum();
+    assert!((phases - all).abs() < 0.1, "{phases} of {all}");
+    let fast = place.succeed(&format!("{command} --gflops 2 --gbs 2000000"));
+    assert!((predicted(&fast, "total all") * 2.0 / all - 1.0).abs() < 1e-3);
+    let message = place.fail("compile --emit graph --gbs 10");
+    assert!(message.contains("`--gflops` and `--gbs` are for `--emit plan`"), "{message}");
+    assert!(place.run("compile --emit plan --gflops 0").err.contains("a rate is a number above 0"));
+}
+
+#[test]
 fn the_report_is_the_same_as_json() {
     let place = Workplace::new();
     let report: serde_json::Value =

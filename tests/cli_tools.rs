@@ -1,4 +1,4 @@
-//! Comparing specs and training many of them: `hrmc diff` and `hrmc sweep`.
+//! Comparing specs, training many of them, and timing one: `hrmc diff`, `hrmc sweep` and `hrmc bench`.
 
 mod support;
 
@@ -225,4 +225,54 @@ fn ctrl_c_ends_the_sweep_with_a_table_of_what_there_is() {
     assert_eq!(statuses, ["interrupted", "left out", "left out"]);
     assert!(place.path("runs/tiny-001/last/state.json").is_file(), "what was trained is saved");
     assert!(said.err.contains("stopped; 2 combinations left out"), "{}", said.err);
+}
+
+#[test]
+fn a_benchmark_times_the_programs_it_is_told_to_and_predicts_their_kernels() {
+    let place = tiny();
+    let command =
+        "bench tiny.hrm --program answer --program train --program train --profile --repeat 1 --threads 1";
+    let report = json(&place.succeed(&format!("{command} --json")));
+    let number = |value: &serde_json::Value| value.as_f64().expect("it is a number");
+    let programs = report["programs"].as_array().expect("it is a list");
+    let rows: Vec<_> =
+        programs.iter().map(|row| (row["program"].as_str(), row["segments"].as_u64())).collect();
+    assert_eq!(
+        rows,
+        [(Some("answer"), Some(2)), (Some("train"), Some(1))],
+        "as many as training takes at most"
+    );
+    for row in programs {
+        let share = number(&row["gflop"]) / number(&row["best_s"]) / number(&report["peak_gflop_per_s"]);
+        assert!((number(&row["share_of_peak"]) / share - 1.0).abs() < 1e-9, "{row}");
+    }
+    assert_eq!(
+        (&report["precision"], &report["peak_f32_gflop_per_s"]),
+        (&json("\"f32\""), &report["peak_gflop_per_s"])
+    );
+    if cfg!(target_os = "linux") {
+        assert!(
+            report["resident_bytes"].as_u64() > report["memory_bytes"].as_u64(),
+            "the program is resident too"
+        );
+    }
+    let kernels = report["kernels"].as_array().expect("it is a list");
+    assert!(kernels.iter().all(|kernel| kernel["phase"] != "backward"), "the first program is profiled");
+    for kernel in kernels {
+        let by_arithmetic = number(&kernel["gflop"]) / number(&report["peak_gflop_per_s"]);
+        let by_memory = number(&kernel["gigabytes"]) / number(&report["copy_gigabytes_per_s"]);
+        let predicted = number(&kernel["predicted_s"]);
+        let least = by_arithmetic.max(by_memory);
+        // Each call is bound by the slower of both, so the sum lies between the larger sum and both together.
+        assert!(least * 0.999 <= predicted && predicted <= (by_arithmetic + by_memory) * 1.001, "{kernel}");
+    }
+}
+
+#[test]
+fn training_that_a_spec_does_not_have_is_not_timed() {
+    let place = tiny();
+    let (model, _) = TINY.split_once("train {").expect("it trains");
+    place.write("answers.hrm", model);
+    let message = place.fail("bench answers.hrm --program train");
+    assert!(message.contains("`tiny` has no `train` block, so there is no training to time"), "{message}");
 }

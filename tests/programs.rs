@@ -12,7 +12,7 @@ use hrmc::ir::{Halt, Mixing, Model, Precision, QOutputs, gated_width};
 use hrmc::lower::names::Scope;
 use hrmc::lower::parameters::{Role, parameters};
 use hrmc::lower::{IGNORED_LABEL, Options, Program, lower};
-use hrmc::passes::{PASSES, simplify};
+use hrmc::passes::{PASSES, Pass, simplify};
 use hrmc::pipeline::{compile, executable};
 use hrmc::plan::{self, Plan, plan};
 use hrmc::span::Source;
@@ -64,6 +64,10 @@ fn snapshot(stage: &str, case: &str, content: &str) {
     settings.bind(|| insta::assert_snapshot!(case, content));
 }
 
+fn plan_text(plan: &Plan) -> String {
+    plan::to_text(plan, &plan::Machine::reference(plan.precision))
+}
+
 #[test]
 fn specs_become_graphs_with_their_detach_boundary() {
     for case in CASES {
@@ -80,7 +84,7 @@ fn specs_become_graphs_with_their_detach_boundary() {
 fn one_update_becomes_a_short_plan() {
     let text = text_of("direct_prediction_is_one_update");
     let compiled = compile(&model_of(&text), Program::Evaluate { averaged: false }, OPTIONS);
-    let content = format!("{text}\n---------- plan ----------\n\n{}", plan::to_text(&compiled.plan));
+    let content = format!("{text}\n---------- plan ----------\n\n{}", plan_text(&compiled.plan));
     snapshot("plan", "direct_prediction_is_one_update", &content);
 }
 
@@ -193,6 +197,30 @@ fn passes_keep_what_every_program_computes() {
     }
 }
 
+/// What is computed again is what would have been kept, to the last bit.
+#[test]
+fn computing_the_gated_unit_again_changes_no_bit() {
+    for case in CASES {
+        let model = model_of(&text_of(case));
+        let bits = |passes: &[&Pass]| {
+            let mut graph = lower(&model, fullest(&model), OPTIONS);
+            passes.iter().for_each(|pass| (pass.run)(&mut graph));
+            let plan = plan(&graph, Precision::F32);
+            let kept = plan.kept_bytes;
+            let results = results(&model, Executable::Planned(plan));
+            let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+            let bits: BTreeMap<String, Vec<u32>> =
+                results.into_iter().map(|(name, values)| (name, to_bits(values))).collect();
+            (kept, bits)
+        };
+        let all: Vec<&Pass> = PASSES.iter().collect();
+        let without: Vec<&Pass> = PASSES.iter().filter(|pass| pass.name != "recompute-gated-unit").collect();
+        let ((less, found), (more, expected)) = (bits(&all), bits(&without));
+        assert!(less < more, "{case}: {less} bytes are kept, {more} without the pass");
+        assert!(found == expected, "{case}: the results differ");
+    }
+}
+
 #[test]
 fn the_cpu_and_luminal_compute_the_same() {
     for case in CASES {
@@ -224,7 +252,7 @@ fn compiling_twice_gives_the_same_text() {
         let model = model_of(&text_of(case));
         let texts = || {
             let compiled = compile(&model, fullest(&model), OPTIONS);
-            [graph::to_text(&compiled.graph), graph::to_dot(&compiled.graph), plan::to_text(&compiled.plan)]
+            [graph::to_text(&compiled.graph), graph::to_dot(&compiled.graph), plan_text(&compiled.plan)]
         };
         assert_eq!(texts(), texts(), "{case}");
     }

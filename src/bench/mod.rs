@@ -1,24 +1,71 @@
-//! Measures the segments of a model against the peak of one large product in the same run.
+//! Measures the programs of a model against what the machine can do, measured in the same run: the peak of one
+//! large product and the speed of memory.
 //!
 //! Floating-point operations are counted on the program as it was lowered, before any pass: work that a
 //! pass proves unnecessary and skips counts as done, so that the figure compares with any other
 //! implementation of the same model.
 
+mod machine;
+
 use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::backend::cpu::kernels::{ProductShape, Store, Weight, product_nt};
 use crate::backend::{BackendError, Device, Executable, Session};
-use crate::ir::Model;
+use crate::ir::{Model, Precision};
 use crate::lower::names::{self, Scope};
 use crate::lower::{Options, Program};
 use crate::pipeline;
+use crate::plan::{Machine, Plan};
 
-/// Side of the square product whose speed counts as the peak.
-const PEAK_SIDE: usize = 2048;
+/// What one row of a report times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// One training segment.
+    Train,
+    /// One evaluation segment.
+    Evaluate,
+    /// All evaluation segments of an answer, from an empty carry.
+    Answer,
+}
 
-/// What is measured.
+impl Measured {
+    /// Returns the name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measured::Train => "train",
+            Measured::Evaluate => "evaluate",
+            Measured::Answer => "answer",
+        }
+    }
+
+    /// Returns the program that is run.
+    pub fn program(self) -> Program {
+        match self {
+            Measured::Train => Program::Train,
+            Measured::Evaluate | Measured::Answer => Program::Evaluate { averaged: false },
+        }
+    }
+
+    /// Returns how often the program is run.
+    fn segments(self, model: &Model) -> usize {
+        match self {
+            Measured::Train | Measured::Evaluate => 1,
+            Measured::Answer => {
+                model.infer.as_ref().map_or(model.halt.max_segments(), |infer| infer.segments)
+            }
+        }
+    }
+
+    fn scope(self) -> Scope {
+        match self {
+            Measured::Train => Scope::Train,
+            Measured::Evaluate | Measured::Answer => Scope::Evaluate,
+        }
+    }
+}
+
+/// How to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct BenchOptions {
     /// Rows in a batch.
@@ -27,13 +74,19 @@ pub struct BenchOptions {
     pub threads: usize,
     /// Measured runs of each program, after one that is not.
     pub repeat: usize,
+    /// Whether the kernels of the first program are timed too.
+    pub profile: bool,
+    /// Returns the largest resident memory of the process so far in bytes, where the system tells.
+    pub resident: fn() -> Option<u64>,
 }
 
 /// Times of one program.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProgramTimes {
-    /// `train` or `evaluate`.
+    /// Name of what was measured.
     pub program: &'static str,
+    /// Segments of one run.
+    pub segments: usize,
     /// Shortest run in seconds.
     pub best_s: f64,
     /// Median run in seconds.
@@ -44,7 +97,7 @@ pub struct ProgramTimes {
     pub gflop: f64,
     /// Rate of the best run.
     pub gflop_per_s: f64,
-    /// Rate as a share of the peak of this run.
+    /// Rate as a share of the peak of this run, in the precision of the model.
     pub share_of_peak: f64,
     /// Kernel calls of one run.
     pub calls: usize,
@@ -61,6 +114,8 @@ pub struct KernelTime {
     pub calls: usize,
     /// Seconds in one run.
     pub seconds: f64,
+    /// Seconds that the plan predicts from the peak and the copy of this run.
+    pub predicted_s: f64,
     /// Floating-point operations in one run, in units of 10^9.
     pub gflop: f64,
     /// Bytes read and written in one run, in units of 10^9.
@@ -78,83 +133,116 @@ pub struct BenchReport {
     pub batch: usize,
     /// Threads.
     pub threads: usize,
-    /// Best rate of a square product, in 10^9 operations per second.
+    /// Arithmetic of the factors of products.
+    pub precision: &'static str,
+    /// Best rate of a square product in that precision, in 10^9 operations per second.
     pub peak_gflop_per_s: f64,
-    /// Seconds from the checked model to the first finished training segment.
+    /// The same in f32.
+    pub peak_f32_gflop_per_s: f64,
+    /// Best rate of a copy, bytes read and written, in 10^9 bytes per second.
+    pub copy_gigabytes_per_s: f64,
+    /// Seconds from the checked model to the end of the first segment of the first program.
     pub start_s: f64,
     /// Times of each program.
     pub programs: Vec<ProgramTimes>,
     /// Bytes of weights, optimizer state, carry and activations.
     pub memory_bytes: usize,
-    /// Times by kernel of a training segment; empty unless asked for.
+    /// Largest resident memory of the process, the measurements of the machine not included; absent where the
+    /// system does not tell.
+    pub resident_bytes: Option<u64>,
+    /// Times by kernel of the first program; empty unless asked for.
     pub kernels: Vec<KernelTime>,
 }
 
-/// Measures the training and the evaluation segment of `model` on the CPU.
+/// Measures programs of `model` on the CPU; the first is the one whose start-up and kernels are timed.
 ///
 /// # Errors
 ///
 /// Returns an error if the memory cannot be had.
-pub fn measure(model: &Model, options: BenchOptions, profile: bool) -> Result<BenchReport, BackendError> {
+pub fn measure(
+    model: &Model,
+    measured: &[Measured],
+    options: BenchOptions,
+) -> Result<BenchReport, BackendError> {
     let lowering = Options { batch: options.batch, puzzle_rows: 1 };
     let start = Instant::now();
     let mut session = Session::new(options.threads)?;
-    let mut programs: Vec<(&'static str, Program, Scope)> = Vec::new();
-    if model.train.is_some() {
-        programs.push(("train", Program::Train, Scope::Train));
-    }
     let mut start_s = 0.0;
-    let mut calls = Vec::new();
-    programs.push(("evaluate", Program::Evaluate { averaged: false }, Scope::Evaluate));
-    for (index, &(name, program, scope)) in programs.iter().enumerate() {
-        let plan = pipeline::compile(model, program, lowering).plan;
-        calls.push(
-            plan.calls
-                .iter()
-                .map(|call| (call.op.as_operation().name(), call.phase.name(), call.flops, call.bytes))
-                .collect::<Vec<_>>(),
-        );
-        session.load(name, Executable::Planned(plan))?;
-        fill(&mut session, model, scope);
+    let mut plans: Vec<Plan> = Vec::new();
+    for (index, measured) in measured.iter().enumerate() {
+        let plan = pipeline::compile(model, measured.program(), lowering).plan;
+        plans.push(plan.clone());
+        session.load(measured.name(), Executable::Planned(plan))?;
+        fill(&mut session, model, measured.scope());
         if index == 0 {
-            session.run(name);
+            session.run(measured.name());
             start_s = start.elapsed().as_secs_f64();
         }
     }
-    let peak_gflop_per_s = peak(&session);
     let mut times = Vec::new();
-    for (&(name, program, _), calls) in programs.iter().zip(&calls) {
-        let gflop = pipeline::lowered_flops(model, program, lowering) as f64 / 1e9;
-        let mut seconds = repeat(options.repeat, || session.run(name));
+    for (measured, plan) in measured.iter().zip(&plans) {
+        let segments = measured.segments(model);
+        let gflop =
+            segments as f64 * pipeline::lowered_flops(model, measured.program(), lowering) as f64 / 1e9;
+        let mut seconds = repeat(options.repeat, || run(&mut session, *measured, segments));
         seconds.sort_by(f64::total_cmp);
         let (best_s, median_s) = (seconds[0], seconds[seconds.len() / 2]);
         times.push(ProgramTimes {
-            program: name,
+            program: measured.name(),
+            segments,
             best_s,
             median_s,
             sequences_per_s: options.batch as f64 / best_s,
             gflop,
             gflop_per_s: gflop / best_s,
-            share_of_peak: gflop / best_s / peak_gflop_per_s,
-            calls: calls.len(),
+            share_of_peak: 0.0,
+            calls: segments * plan.calls.len(),
         });
     }
-    let kernels = if profile {
-        profile_kernels(&mut session, programs[0].0, &calls[0], options.repeat)
-    } else {
-        Vec::new()
+    // What follows takes memory of its own.
+    let resident_bytes = (options.resident)();
+    let peak_f32_gflop_per_s = machine::product_rate(&session, Precision::F32);
+    let (precision, peak_gflop_per_s) = match model.precision() {
+        Precision::F32 => ("f32", peak_f32_gflop_per_s),
+        Precision::Bf16 => ("bf16", machine::product_rate(&session, Precision::Bf16)),
+    };
+    for row in &mut times {
+        row.share_of_peak = row.gflop_per_s / peak_gflop_per_s;
+    }
+    let copy_gigabytes_per_s = machine::copy_rate(&session);
+    let kernels = match (measured.first(), plans.first()) {
+        (Some(first), Some(plan)) if options.profile => {
+            let machine = Machine { gflop_per_s: peak_gflop_per_s, gigabytes_per_s: copy_gigabytes_per_s };
+            profile_kernels(&mut session, first.name(), plan, &machine, options.repeat)
+        }
+        _ => Vec::new(),
     };
     Ok(BenchReport {
         model: model.name.clone(),
         device: Device::Cpu.name(),
         batch: options.batch,
         threads: options.threads,
+        precision,
         peak_gflop_per_s,
+        peak_f32_gflop_per_s,
+        copy_gigabytes_per_s,
         start_s,
         programs: times,
         memory_bytes: session.bytes(),
+        resident_bytes,
         kernels,
     })
+}
+
+/// Runs all segments of one row of the report.
+fn run(session: &mut Session, measured: Measured, segments: usize) {
+    let reset = measured.scope().reset();
+    for segment in 0..segments {
+        if session.has(&reset) {
+            session.f32_mut(&reset).fill(if segment == 0 { 1.0 } else { 0.0 });
+        }
+        session.run(measured.name());
+    }
 }
 
 /// Runs once, then measures each of `count` runs in seconds.
@@ -167,18 +255,6 @@ fn repeat(count: usize, mut run: impl FnMut()) -> Vec<f64> {
             start.elapsed().as_secs_f64()
         })
         .collect()
-}
-
-fn peak(session: &Session) -> f64 {
-    let side = PEAK_SIDE;
-    let [a, b] = [1, 2].map(|seed| pattern(side * side, seed, 1.0));
-    let mut out = vec![0.0; side * side];
-    let shape = ProductShape::nt(side, side, side);
-    let seconds = repeat(8, || {
-        session.install(|| product_nt(&mut out, &a, Weight::Rows(&b), None, Store::Replace, shape));
-    });
-    let best = seconds.into_iter().fold(f64::INFINITY, f64::min);
-    2.0 * (side as f64).powi(3) / best / 1e9
 }
 
 /// Returns values without structure in `-scale .. scale`; what they are does not matter, that they are finite does.
@@ -225,16 +301,17 @@ fn fill(session: &mut Session, model: &Model, scope: Scope) {
 fn profile_kernels(
     session: &mut Session,
     program: &'static str,
-    calls: &[(&'static str, &'static str, u64, u64)],
+    plan: &Plan,
+    machine: &Machine,
     repeat: usize,
 ) -> Vec<KernelTime> {
-    let runs = repeat.max(1);
-    let mut best = vec![f64::INFINITY; calls.len()];
-    for _ in 0..runs {
+    let mut best = vec![f64::INFINITY; plan.calls.len()];
+    for _ in 0..repeat.max(1) {
         session.run_profiled(program, &mut |index, seconds| best[index] = best[index].min(seconds));
     }
     let mut table: Vec<KernelTime> = Vec::new();
-    for (&(operator, phase, flops, bytes), seconds) in calls.iter().zip(best) {
+    for (call, seconds) in plan.calls.iter().zip(best) {
+        let (operator, phase) = (call.op.as_operation().name(), call.phase.name());
         let at = table.iter().position(|row| row.operator == operator && row.phase == phase).unwrap_or_else(
             || {
                 table.push(KernelTime {
@@ -242,6 +319,7 @@ fn profile_kernels(
                     phase,
                     calls: 0,
                     seconds: 0.0,
+                    predicted_s: 0.0,
                     gflop: 0.0,
                     gigabytes: 0.0,
                 });
@@ -251,8 +329,9 @@ fn profile_kernels(
         let row = &mut table[at];
         row.calls += 1;
         row.seconds += seconds;
-        row.gflop += flops as f64 / 1e9;
-        row.gigabytes += bytes as f64 / 1e9;
+        row.predicted_s += machine.seconds(call.flops, call.bytes);
+        row.gflop += call.flops as f64 / 1e9;
+        row.gigabytes += call.bytes as f64 / 1e9;
     }
     table.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     table

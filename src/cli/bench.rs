@@ -2,26 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, fail};
 use super::project::Project;
 use super::{memory, spec, terminal};
 use crate::backend::Device;
-use crate::bench::{BenchOptions, BenchReport, measure};
-use crate::lower::{Options, Program};
+use crate::bench::{BenchOptions, BenchReport, Measured, measure};
+use crate::ir::Model;
+use crate::lower::Options;
 
 const EXAMPLES: &str = "\
 Examples:
   hrmc bench specs/sudoku-small.hrm --batch 32
   hrmc bench specs/sudoku.hrm --batch 16 --repeat 5 --json
+  hrmc bench specs/sudoku.hrm --batch 1 --program answer
   hrmc bench specs/quickstart.hrm --profile";
 
 /// Time one training segment and one evaluation segment of a spec.
 ///
 /// Reports the best and the median of several runs, the rate of matrix work, and its share of the rate of one
-/// large product measured in the same run. Weights and rows are made up; the time does not depend on them.
-/// Work that the compiler proves unnecessary and skips counts as done.
+/// large product in the same precision, measured in the same run. Weights and rows are made up; the time does
+/// not depend on them. Work that the compiler proves unnecessary and skips counts as done.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -33,18 +35,44 @@ pub struct Arguments {
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
+    /// What to time, the first of which is also profiled; may be repeated
+    /// [default: train (if the spec trains) and evaluate]
+    #[arg(long = "program", value_name = "PROGRAM")]
+    programs: Vec<ProgramName>,
     /// Measured runs of each program, after one that is not
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
     repeat: usize,
     /// Threads [default: that of hrmc.toml, else one for each core]
     #[arg(long, value_name = "COUNT", value_parser = super::positive)]
     threads: Option<usize>,
-    /// Time each kind of kernel in the training segment too
+    /// Time each kind of kernel in the first program too, beside the time that `hrmc compile --emit plan` would
+    /// predict from the peak and the copy of this run
     #[arg(long)]
     profile: bool,
     /// Write the report as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What `--program` times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgramName {
+    /// One training segment
+    Train,
+    /// One evaluation segment
+    Evaluate,
+    /// All segments of an answer, from an empty carry: as many as `infer` says, else as training takes at most
+    Answer,
+}
+
+impl From<ProgramName> for Measured {
+    fn from(name: ProgramName) -> Measured {
+        match name {
+            ProgramName::Train => Measured::Train,
+            ProgramName::Evaluate => Measured::Evaluate,
+            ProgramName::Answer => Measured::Answer,
+        }
+    }
 }
 
 /// Runs `hrmc bench`.
@@ -58,42 +86,76 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let model = &loaded.model;
     let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
     let lowering = Options { batch, puzzle_rows: 1 };
-    let mut programs = vec![(Program::Evaluate { averaged: false }, lowering)];
-    if model.train.is_some() {
-        programs.push((Program::Train, lowering));
-    }
+    let measured = measured(model, &arguments.programs)?;
+    let programs: Vec<_> = measured.iter().map(|measured| (measured.program(), lowering)).collect();
     memory::check(model, &programs, Device::Cpu, "--batch ")?;
-    let options =
-        BenchOptions { batch, threads: project.threads(arguments.threads), repeat: arguments.repeat };
-    let report = measure(model, options, arguments.profile).map_err(fail)?;
+    let options = BenchOptions {
+        batch,
+        threads: project.threads(arguments.threads),
+        repeat: arguments.repeat,
+        profile: arguments.profile,
+        resident: memory::peak_resident_bytes,
+    };
+    let report = measure(model, &measured, options).map_err(fail)?;
     if arguments.json {
         return terminal::print_json(&serde_json::to_value(&report).map_err(fail)?);
     }
     terminal::print(table(&report))
 }
 
+/// Returns what to time, each once.
+fn measured(model: &Model, names: &[ProgramName]) -> Result<Vec<Measured>, Failure> {
+    let trains = model.train.is_some();
+    if names.contains(&ProgramName::Train) && !trains {
+        return Err(Failure::message(format!(
+            "`{}` has no `train` block, so there is no training to time; use `--program evaluate`",
+            model.name
+        )));
+    }
+    let mut measured: Vec<Measured> = Vec::new();
+    for &name in names {
+        if !measured.contains(&name.into()) {
+            measured.push(name.into());
+        }
+    }
+    if names.is_empty() {
+        measured.extend(trains.then_some(Measured::Train));
+        measured.push(Measured::Evaluate);
+    }
+    Ok(measured)
+}
+
 fn table(report: &BenchReport) -> String {
     let mut text = terminal::heading(&format!(
-        "{} on {}, batch {}, {}\n",
+        "{} on {}, batch {}, {}, {}\n",
         report.model,
         report.device,
         report.batch,
-        terminal::counted(report.threads, "thread")
+        terminal::counted(report.threads, "thread"),
+        report.precision
     ));
     text.push_str(&format!(
-        "peak of one large product {:.1} GFLOP/s, first segment after {}, memory {}\n\n",
-        report.peak_gflop_per_s,
+        "peak of one large product {:.1} GFLOP/s (in f32 {:.1}), of a copy {:.1} GB/s\n",
+        report.peak_gflop_per_s, report.peak_f32_gflop_per_s, report.copy_gigabytes_per_s
+    ));
+    text.push_str(&format!(
+        "first segment after {}, memory {}{}\n\n",
         terminal::duration(report.start_s),
-        terminal::bytes(report.memory_bytes as u64)
+        terminal::bytes(report.memory_bytes as u64),
+        report
+            .resident_bytes
+            .map(|bytes| format!(", at most {} resident", terminal::bytes(bytes)))
+            .unwrap_or_default()
     ));
     text.push_str(&format!(
-        "{:<10} {:>10} {:>10} {:>12} {:>10} {:>10} {:>8} {:>7}\n",
-        "segment", "best s", "median s", "sequences/s", "GFLOP", "GFLOP/s", "of peak", "calls"
+        "{:<10} {:>8} {:>10} {:>10} {:>12} {:>10} {:>10} {:>8} {:>7}\n",
+        "program", "segments", "best s", "median s", "sequences/s", "GFLOP", "GFLOP/s", "of peak", "calls"
     ));
     for row in &report.programs {
         text.push_str(&format!(
-            "{:<10} {:>10.4} {:>10.4} {:>12.1} {:>10.2} {:>10.1} {:>8} {:>7}\n",
+            "{:<10} {:>8} {:>10.4} {:>10.4} {:>12.1} {:>10.2} {:>10.1} {:>8} {:>7}\n",
             row.program,
+            row.segments,
             row.best_s,
             row.median_s,
             row.sequences_per_s,
@@ -108,20 +170,33 @@ fn table(report: &BenchReport) -> String {
     }
     let total: f64 = report.kernels.iter().map(|kernel| kernel.seconds).sum();
     text.push_str(&format!(
-        "\n{:<22} {:<9} {:>6} {:>10} {:>7} {:>10} {:>8}\n",
-        "kernel", "phase", "calls", "ms", "share", "GFLOP/s", "GB/s"
+        "\n{:<22} {:<9} {:>6} {:>10} {:>7} {:>10} {:>6} {:>10} {:>8}\n",
+        "kernel", "phase", "calls", "ms", "share", "predicted", "ratio", "GFLOP/s", "GB/s"
     ));
     for kernel in &report.kernels {
         text.push_str(&format!(
-            "{:<22} {:<9} {:>6} {:>10.3} {:>7} {:>10.1} {:>8.1}\n",
+            "{:<22} {:<9} {:>6} {:>10.3} {:>7} {:>10.3} {:>6.2} {:>10.1} {:>8.1}\n",
             kernel.operator,
             kernel.phase,
             kernel.calls,
             kernel.seconds * 1e3,
             terminal::percent(kernel.seconds / total),
+            kernel.predicted_s * 1e3,
+            kernel.seconds / kernel.predicted_s,
             kernel.gflop / kernel.seconds,
             kernel.gigabytes / kernel.seconds
         ));
     }
+    let predicted: f64 = report.kernels.iter().map(|kernel| kernel.predicted_s).sum();
+    text.push_str(&format!(
+        "{:<22} {:<9} {:>6} {:>10.3} {:>7} {:>10.3} {:>6.2}\n",
+        "all",
+        "",
+        report.kernels.iter().map(|kernel| kernel.calls).sum::<usize>(),
+        total * 1e3,
+        terminal::percent(1.0),
+        predicted * 1e3,
+        total / predicted
+    ));
     text
 }

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::project::Project;
 use super::{datasets, spec, terminal};
 use crate::lower::{Options, Program};
+use crate::plan::Machine;
 use crate::{graph, ir, pipeline, plan, syntax};
 
 const EXAMPLES: &str = "\
@@ -16,6 +17,7 @@ Examples:
   hrmc compile specs/sudoku.hrm
   hrmc compile specs/sudoku.hrm --set model.N=4 --batch 32
   hrmc compile specs/quickstart.hrm --emit plan --program evaluate
+  hrmc compile specs/sudoku.hrm --emit plan --gflops 95 --gbs 12
   hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg";
 
 /// Compile a spec and report what it costs, without running anything.
@@ -40,6 +42,13 @@ pub struct Arguments {
     /// Program whose graph or plan is written [default: train, or evaluate if the spec does not train]
     #[arg(long, requires = "emit")]
     program: Option<ProgramName>,
+    /// Rate of a large product for which `--emit plan` predicts times, in GFLOP/s; `hrmc bench` measures it
+    /// [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md]
+    #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
+    gflops: Option<f64>,
+    /// Rate of memory for which `--emit plan` predicts times, in GB/s; `hrmc bench` measures it [default: 40]
+    #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
+    gbs: Option<f64>,
     /// Write to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -54,7 +63,7 @@ enum Stage {
     Model,
     /// The graph after all passes
     Graph,
-    /// The plan: calls, memory and cost
+    /// The plan: calls, memory, cost and predicted times
     Plan,
     /// The graph in Graphviz's language
     Dot,
@@ -81,6 +90,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let source = spec::read(arguments.spec.as_deref(), &project)?;
     let loaded = spec::load(source, &arguments.overrides)?;
     let model = &loaded.model;
+    if (arguments.gflops.is_some() || arguments.gbs.is_some()) && arguments.emit != Some(Stage::Plan) {
+        return Err(Failure::message("`--gflops` and `--gbs` are for `--emit plan`, which predicts times"));
+    }
     let rows = datasets::puzzle_rows(model, &project)?;
     let options =
         Options { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
@@ -93,7 +105,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(stage @ (Stage::Graph | Stage::Plan | Stage::Dot)) => {
             let compiled = pipeline::compile(model, program(model, arguments.program)?, options);
             match stage {
-                Stage::Plan => plan::to_text(&compiled.plan),
+                Stage::Plan => plan::to_text(&compiled.plan, &machine(model, arguments)),
                 Stage::Dot => graph::to_dot(&compiled.graph),
                 Stage::Ast | Stage::Model | Stage::Graph | Stage::Json => graph::to_text(&compiled.graph),
             }
@@ -105,6 +117,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Returns the rows in a batch where the command line does not say.
 pub fn default_batch(model: &ir::Model) -> usize {
     model.train.as_ref().map_or(1, |train| train.batch)
+}
+
+fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
+    let reference = Machine::reference(model.precision());
+    Machine {
+        gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),
+        gigabytes_per_s: arguments.gbs.unwrap_or(reference.gigabytes_per_s),
+    }
+}
+
+/// Reads a rate, which is above zero.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("a rate is a number above 0".to_string()),
+    }
 }
 
 fn program(model: &ir::Model, name: Option<ProgramName>) -> Result<Program, Failure> {

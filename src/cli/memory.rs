@@ -70,26 +70,32 @@ fn refuse(
 
 /// Returns the memory that programs can still take, where the system tells.
 fn available_bytes() -> Option<u64> {
-    parse_available(&fs::read_to_string("/proc/meminfo").ok()?)
+    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
-fn parse_available(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// Returns the largest resident memory of this process so far, where the system tells.
+pub fn peak_resident_bytes() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// Returns the bytes of the line that begins with `label`.
+fn kibibytes(text: &str, label: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Batch, parse_available, refuse};
+    use super::{Batch, kibibytes, refuse};
     use crate::cli::failure::Failure;
     use crate::cli::spec;
     use crate::span::Source;
 
     #[test]
-    fn available_memory_is_read_in_bytes() {
-        assert_eq!(parse_available("MemTotal: 9 kB\nMemAvailable:   24 kB\n"), Some(24 * 1024));
-        assert_eq!(parse_available("MemTotal: 9 kB\n"), None);
+    fn memory_is_read_in_bytes() {
+        assert_eq!(kibibytes("MemTotal: 9 kB\nMemAvailable:   24 kB\n", "MemAvailable:"), Some(24 * 1024));
+        assert_eq!(kibibytes("MemTotal: 9 kB\n", "MemAvailable:"), None);
     }
 
     #[test]

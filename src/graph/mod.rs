@@ -291,7 +291,7 @@ impl Graph {
         self.inner.graph.remove_node(node.0);
     }
 
-    /// Returns all nodes in the order in which they run: operands first, then by age. An operator that
+    /// Returns all nodes in the order in which they run: operands first, then inputs, then by age. An operator that
     /// works in place runs after every other reader of what it overwrites, and as early as that allows.
     pub fn order(&self) -> Vec<NodeId> {
         let nodes: Vec<NodeId> = self.inner.graph.node_indices().map(NodeId).collect();
@@ -311,12 +311,18 @@ impl Graph {
                 releases.entry(other).or_default().push(node);
             }
         }
-        // In-place updates come first among the ready nodes: they free the gradient they consume.
+        // Inputs cost nothing, and an update may wait for one that was made after it became possible. In-place
+        // updates come next among the ready nodes: they free the gradient they consume.
         let rank = |node: NodeId| {
             let weight = self.weight(node);
-            (weight.op.as_operation().in_place().is_empty(), weight.sequence, node)
+            let turn = match &weight.op {
+                Op::Input(_) => 0,
+                op if !op.as_operation().in_place().is_empty() => 1,
+                _ => 2,
+            };
+            (turn, weight.sequence, node)
         };
-        let mut ready: BTreeSet<(bool, u64, NodeId)> =
+        let mut ready: BTreeSet<(u8, u64, NodeId)> =
             nodes.iter().filter(|node| waits[node] == 0).map(|&node| rank(node)).collect();
         let mut order = Vec::with_capacity(nodes.len());
         while let Some((_, _, node)) = ready.pop_first() {
@@ -437,7 +443,7 @@ mod tests {
         let y = scale(&mut graph, x, 2.0);
         let z = input(&mut graph, "z");
         graph.add1(Add.into(), &[z, y]);
-        assert_eq!(names(&graph), ["x", "scale", "z", "add"]);
+        assert_eq!(names(&graph), ["x", "z", "scale", "add"]);
     }
 
     #[test]
@@ -480,6 +486,17 @@ mod tests {
         graph.add1(Add.into(), &[later, value]);
         graph.add1(Assign.into(), &[memory, ready]);
         assert_eq!(names(&graph), ["memory", "value", "scale", "assign", "scale", "add"]);
+    }
+
+    #[test]
+    fn an_update_does_not_wait_for_memory_that_was_named_late() {
+        let mut graph = Graph::new();
+        let value = input(&mut graph, "value");
+        let ready = scale(&mut graph, value, 2.0);
+        scale(&mut graph, value, 3.0);
+        let memory = input(&mut graph, "memory");
+        graph.add1(Assign.into(), &[memory, ready]);
+        assert_eq!(names(&graph), ["value", "memory", "scale", "assign", "scale"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fuse_gated_unit;
 mod fuse_residual_norm;
 mod fuse_rotation;
 mod narrow_reads;
+mod recompute_gated_unit;
 mod remove_detach;
 mod remove_unread;
 mod share_equal;
@@ -33,6 +34,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fuse-rotation", run: fuse_rotation::fuse_rotation },
     Pass { name: "narrow-reads", run: narrow_reads::narrow_reads },
     Pass { name: "fuse-gated-unit", run: fuse_gated_unit::fuse_gated_unit },
+    Pass { name: "recompute-gated-unit", run: recompute_gated_unit::recompute_gated_unit },
     Pass { name: "fuse-residual-norm", run: fuse_residual_norm::fuse_residual_norm },
 ];
 

@@ -11,6 +11,7 @@
 //! All shapes are known, so the plan also states what a run costs: floating-point operations, bytes read
 //! and written, calls, and peak memory. A runtime allocates once and then only executes.
 
+mod machine;
 mod text;
 mod verify;
 
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use crate::graph::{Graph, NodeId, Op, Phase, TensorType, Value};
 use crate::ir::Precision;
 
+pub use machine::{Machine, Predicted};
 pub use text::to_text;
 pub use verify::{Violation, verify};
 
@@ -108,6 +110,17 @@ impl Plan {
             entry.bytes = entry.bytes.saturating_add(call.bytes);
         }
         work
+    }
+
+    /// Returns the work of each phase and the time that its calls should take on `machine`.
+    pub fn predicted(&self, machine: &Machine) -> BTreeMap<Phase, Predicted> {
+        let mut phases: BTreeMap<Phase, Predicted> = BTreeMap::new();
+        for call in &self.calls {
+            let work = Work { calls: 1, flops: call.flops, bytes: call.bytes };
+            let seconds = machine.seconds(call.flops, call.bytes);
+            phases.entry(call.phase).or_default().add(&Predicted { work, seconds });
+        }
+        phases
     }
 
     /// Returns the floating-point operations of one run.
