@@ -426,12 +426,14 @@ impl Grid {
                 Method::Gemm => (32.0, gemm_arranges(left, contiguous_columns, height, width)),
                 #[cfg(target_arch = "x86_64")]
                 Method::Panels(unit) => {
-                    let rows = if unit == Unit::Single && left.along == 1 { 0.0 } else { 0.15 };
+                    // Left rows come from memory, once for all columns of the tile.
+                    let rows = if unit == Unit::Single && left.along == 1 { 0.2 } else { 0.4 };
                     let chunks = depth.div_ceil(unit.elements() * avx512::CHUNK);
                     let kept = 4 * height * (width + avx512::CHUNK) <= CACHE || chunks == 1;
                     let sums = if kept { 0.0 } else { 0.7 * (height * width * chunks) as f64 };
                     // Panels come from a cache farther away, once for all rows of the tile.
-                    let arranging = rows * height as f64 + 0.2 * width as f64 + sums / depth as f64;
+                    let panels = 0.2 / unit.elements() as f64;
+                    let arranging = rows * height as f64 + panels * width as f64 + sums / depth as f64;
                     (32.0 * unit.elements() as f64, arranging)
                 }
             };
