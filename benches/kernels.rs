@@ -127,11 +127,11 @@ fn fused(bench: &mut Bench, precision: Precision) {
     }
 }
 
-fn attentions(bench: &mut Bench) {
+fn attentions(bench: &mut Bench, precision: Precision) {
     for (batch, positions, heads, head_width) in
         [(32, 37, 8, 8), (32, 81, 4, 32), (16, 82, 8, 64), (2, 901, 8, 64)]
     {
-        let shape = AttentionShape { batch, positions, heads, head_width };
+        let shape = AttentionShape { batch, positions, heads, head_width, precision };
         let qkv = values(batch * positions * 3 * shape.width());
         let (cos, sin) = (values(positions * head_width), values(positions * head_width));
         let rope = Some(Rope { cos: &cos, sin: &sin });
@@ -198,7 +198,7 @@ fn main() {
         });
         products(&mut bench, precision);
         fused(&mut bench, precision);
-        attentions(&mut bench);
+        attentions(&mut bench, precision);
         rest(&mut bench);
     });
 }

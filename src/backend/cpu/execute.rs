@@ -162,7 +162,7 @@ impl CpuProgram {
             && !arrangement.valid
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
-            let w = &Operands { call, pointers: &self.pointers }.f32(1)[..];
+            let w = Operands { call, pointers: &self.pointers }.f32(1);
             // SAFETY: the session has allocated this many elements for the arranged weight, and nothing else uses them
             // while this call is prepared.
             let target = unsafe { std::slice::from_raw_parts_mut(self.pointers.arranged[memory].start, len) };
@@ -288,12 +288,13 @@ impl<'a> Operands<'a> {
     }
 }
 
-fn attention_shape(qkv: &TensorType, heads: usize) -> AttentionShape {
+fn attention_shape(qkv: &TensorType, heads: usize, precision: Precision) -> AttentionShape {
     AttentionShape {
         batch: qkv.shape[0],
         positions: qkv.shape[1],
         heads,
         head_width: qkv.shape[2] / 3 / heads,
+        precision,
     }
 }
 
@@ -408,13 +409,25 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         }
         Op::Rotate(op) => {
             let rope = rope.expect("a rotation has its table");
-            plain::rotate_qkv(at.out(0), at.f32(0), rope, op.inverse, attention_shape(at.ty(0), op.heads));
+            plain::rotate_qkv(
+                at.out(0),
+                at.f32(0),
+                rope,
+                op.inverse,
+                attention_shape(at.ty(0), op.heads, precision),
+            );
         }
         Op::Attention(op) => {
-            kernels::attention(at.out(0), at.out(1), at.f32(0), rope, attention_shape(at.ty(0), op.heads));
+            kernels::attention(
+                at.out(0),
+                at.out(1),
+                at.f32(0),
+                rope,
+                attention_shape(at.ty(0), op.heads, precision),
+            );
         }
         Op::AttentionGrad(op) => {
-            let shape = attention_shape(at.ty(0), op.heads);
+            let shape = attention_shape(at.ty(0), op.heads, precision);
             kernels::attention_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), rope, shape);
         }
         Op::SwiGlu(_) => kernels::swiglu(at.out(0), at.f32(0), gated_shape(at.out_ty(0), 0, precision)),

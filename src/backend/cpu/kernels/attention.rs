@@ -22,11 +22,16 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Store;
+#[cfg(target_arch = "x86_64")]
+use super::attention_bf16;
 use super::layout::transpose;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
+#[cfg(target_arch = "x86_64")]
+use super::product::multiplies_in_bf16;
 use super::scratch::{aligned, carve, with_scratch};
 use super::simd::{LANES, exp, ln, vectorised};
+use crate::ir::Precision;
 
 /// Queries whose scores are held at a time, side by side.
 const QUERIES: usize = 32;
@@ -42,6 +47,8 @@ pub struct AttentionShape {
     pub heads: usize,
     /// Width `d` of one head; even if positions are rotated.
     pub head_width: usize,
+    /// Arithmetic of the factors of products; sums and softmax are f32.
+    pub precision: Precision,
 }
 
 impl AttentionShape {
@@ -50,12 +57,18 @@ impl AttentionShape {
         self.heads * self.head_width
     }
 
+    /// Whether products multiply pairs in bf16.
+    #[cfg(target_arch = "x86_64")]
+    fn in_pairs(&self) -> bool {
+        self.precision == Precision::Bf16 && multiplies_in_bf16()
+    }
+
     /// Heads in one task: enough that a small head does not cost more to hand out than to compute.
-    fn heads_per_task(&self) -> usize {
+    pub(super) fn heads_per_task(&self) -> usize {
         (200_000 / (self.positions * self.positions * self.head_width).max(1)).max(1)
     }
 
-    fn work(&self) -> usize {
+    pub(super) fn work(&self) -> usize {
         self.batch * self.heads * self.positions * self.positions * self.head_width / 4
     }
 }
@@ -82,10 +95,14 @@ pub fn attention(
     rope: Option<Rope<'_>>,
     shape: AttentionShape,
 ) {
-    let AttentionShape { batch, positions, heads, head_width } = shape;
+    let AttentionShape { batch, positions, heads, head_width, .. } = shape;
     check(shape, qkv, rope);
     assert_eq!(out.len() * 3, qkv.len());
     assert_eq!(lse.len(), batch * heads * positions);
+    #[cfg(target_arch = "x86_64")]
+    if shape.in_pairs() {
+        return attention_bf16::attention(out, lse, qkv, rope, shape);
+    }
     let width = shape.width();
     let padded = head_width.next_multiple_of(PANEL);
     let (out, lse) = (Shared::new(out), Shared::new(lse));
@@ -115,7 +132,7 @@ pub fn attention(
                     let factors = vectorised(
                         #[inline(always)]
                         || {
-                            let (highest, sums) = softmax_columns(weights, columns);
+                            let (highest, sums) = softmax_columns::<QUERIES>(weights, columns);
                             let mut log_sums = [0.0; QUERIES];
                             let mut factors = [0.0; QUERIES];
                             for i in 0..QUERIES {
@@ -176,11 +193,15 @@ pub fn attention_grad(
     rope: Option<Rope<'_>>,
     shape: AttentionShape,
 ) {
-    let AttentionShape { batch, positions, heads, head_width } = shape;
+    let AttentionShape { batch, positions, heads, head_width, .. } = shape;
     check(shape, qkv, rope);
     assert_eq!(dqkv.len(), qkv.len());
     assert_eq!(dout.len() * 3, qkv.len());
     assert_eq!(lse.len(), batch * heads * positions);
+    #[cfg(target_arch = "x86_64")]
+    if shape.in_pairs() {
+        return attention_bf16::attention_grad(dqkv, qkv, lse, dout, rope, shape);
+    }
     let width = shape.width();
     let padded = head_width.next_multiple_of(PANEL);
     let dqkv = Shared::new(dqkv);
@@ -296,7 +317,7 @@ pub fn attention_grad(
 }
 
 /// One head of one batch row of `qkv`.
-struct Head<'a> {
+pub(super) struct Head<'a> {
     /// From the first element of its queries on.
     data: &'a [f32],
     width: usize,
@@ -304,7 +325,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn new(qkv: &'a [f32], task: usize, shape: AttentionShape) -> Self {
+    pub fn new(qkv: &'a [f32], task: usize, shape: AttentionShape) -> Self {
         let (row, head) = (task / shape.heads, task % shape.heads);
         let width = shape.width();
         let data = &qkv[row * shape.positions * 3 * width + head * shape.head_width..];
@@ -312,7 +333,7 @@ impl<'a> Head<'a> {
     }
 
     /// Copies queries (`third` 0), keys (1) or values (2) into rows padded with zeros.
-    fn take(&self, target: &mut [f32], third: usize, rope: Option<Rope<'_>>, factor: f32) {
+    pub fn take(&self, target: &mut [f32], third: usize, rope: Option<Rope<'_>>, factor: f32) {
         let (stride, source) = (3 * self.width, &self.data[third * self.width..]);
         vectorised(
             #[inline(always)]
@@ -363,9 +384,9 @@ fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: us
 
 /// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.
 #[inline(always)]
-fn softmax_columns(weights: &mut [f32], columns: usize) -> ([f32; QUERIES], [f32; QUERIES]) {
-    let (rows, _) = weights.as_chunks_mut::<QUERIES>();
-    let (mut all_highest, mut all_sums) = ([0.0; QUERIES], [1.0; QUERIES]);
+pub(super) fn softmax_columns<const Q: usize>(weights: &mut [f32], columns: usize) -> ([f32; Q], [f32; Q]) {
+    let (rows, _) = weights.as_chunks_mut::<Q>();
+    let (mut all_highest, mut all_sums) = ([0.0; Q], [1.0; Q]);
     for start in (0..columns).step_by(LANES) {
         let mut highest = [f32::NEG_INFINITY; LANES];
         for row in rows.iter() {
@@ -389,15 +410,15 @@ fn softmax_columns(weights: &mut [f32], columns: usize) -> ([f32; QUERIES], [f32
 
 /// Replaces scores by weights `p = e^(score - log_sum)`; returns `Σ p dp` of each column.
 #[inline(always)]
-fn weight_columns(
+pub(super) fn weight_columns<const Q: usize>(
     weights: &mut [f32],
     dscores: &[f32],
-    log_sums: &[f32; QUERIES],
+    log_sums: &[f32; Q],
     columns: usize,
-) -> [f32; QUERIES] {
-    let mut all_means = [0.0; QUERIES];
-    let (weights, _) = weights.as_chunks_mut::<QUERIES>();
-    let (dscores, _) = dscores.as_chunks::<QUERIES>();
+) -> [f32; Q] {
+    let mut all_means = [0.0; Q];
+    let (weights, _) = weights.as_chunks_mut::<Q>();
+    let (dscores, _) = dscores.as_chunks::<Q>();
     for start in (0..columns).step_by(LANES) {
         let log_sums = *lanes(log_sums, start);
         let mut means = [0.0; LANES];
@@ -418,10 +439,10 @@ fn weight_columns(
 /// `ds = p (dp - mean)`, with a mean per column.
 ///
 /// Spelled out in registers: left to itself, the compiler vectorises along the rows and gathers.
-struct Centre<'a> {
-    weights: &'a [f32],
-    dscores: &'a mut [f32],
-    means: &'a [f32; QUERIES],
+pub(super) struct Centre<'a> {
+    pub weights: &'a [f32],
+    pub dscores: &'a mut [f32],
+    pub means: &'a [f32],
 }
 
 impl WithSimd for Centre<'_> {
@@ -443,13 +464,13 @@ impl WithSimd for Centre<'_> {
 
 /// Returns one register of a row of scores.
 #[inline(always)]
-fn lanes(row: &[f32; QUERIES], start: usize) -> &[f32; LANES] {
+fn lanes<const Q: usize>(row: &[f32; Q], start: usize) -> &[f32; LANES] {
     row[start..].first_chunk().expect("a row is a whole number of registers")
 }
 
 /// Returns one register of a row of scores, to be written.
 #[inline(always)]
-fn lanes_mut(row: &mut [f32; QUERIES], start: usize) -> &mut [f32; LANES] {
+fn lanes_mut<const Q: usize>(row: &mut [f32; Q], start: usize) -> &mut [f32; LANES] {
     row[start..].first_chunk_mut().expect("a row is a whole number of registers")
 }
 
@@ -462,13 +483,13 @@ fn check(shape: AttentionShape, qkv: &[f32], rope: Option<Rope<'_>>) {
     }
 }
 
-fn inv_sqrt(head_width: usize) -> f32 {
+pub(super) fn inv_sqrt(head_width: usize) -> f32 {
     1.0 / (head_width as f32).sqrt()
 }
 
 /// Copies rows of `width` elements, `stride` apart, and pads them with zeros.
 #[inline(always)]
-fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padded: usize, width: usize) {
+pub(super) fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padded: usize, width: usize) {
     for (position, target) in target.chunks_exact_mut(padded).enumerate() {
         target[..width].copy_from_slice(&source[position * stride..][..width]);
         target[width..].fill(0.0);
@@ -477,7 +498,7 @@ fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padded: usize, w
 
 /// Calls `run` with `width` as a constant if it is a usual one, so that loops over a head unroll.
 #[inline(always)]
-fn with_usual_width(width: usize, run: impl FnOnce(usize)) {
+pub(super) fn with_usual_width(width: usize, run: impl FnOnce(usize)) {
     match width {
         8 => run(8),
         16 => run(16),
@@ -502,7 +523,7 @@ fn rotate(target: &mut [f32], x: &[f32], rope: Option<Rope<'_>>, position: usize
 
 /// Turns a gradient back, the transpose of [`rotate`].
 #[inline(always)]
-fn rotate_back(
+pub(super) fn rotate_back(
     target: &mut [f32],
     dx: &[f32],
     rope: Option<Rope<'_>>,
@@ -555,7 +576,7 @@ fn mixed_pieces<const SIZE: usize>(
 
 /// `target = factor x`.
 #[inline(always)]
-fn scaled(target: &mut [f32], x: &[f32], factor: f32) {
+pub(super) fn scaled(target: &mut [f32], x: &[f32], factor: f32) {
     let (targets, target_tail) = target.as_chunks_mut::<8>();
     let (pieces, tail) = x.as_chunks::<8>();
     for (target, piece) in targets.iter_mut().zip(pieces) {
@@ -583,7 +604,7 @@ mod tests {
 
     /// The formula at the head of the file, element by element in f64.
     fn naive(qkv: &[f64], rope: Option<(&[f64], &[f64])>, shape: AttentionShape) -> Vec<f64> {
-        let AttentionShape { batch, positions, heads, head_width } = shape;
+        let AttentionShape { batch, positions, heads, head_width, .. } = shape;
         let width = shape.width();
         let mut out = vec![0.0; batch * positions * width];
         for row in 0..batch {
@@ -627,7 +648,7 @@ mod tests {
             batch in 1_usize..3, positions in 1_usize..150, heads in 1_usize..3, half in 1_usize..20, rotate: bool,
             seed: u64,
         ) {
-            let shape = AttentionShape { batch, positions, heads, head_width: 2 * half };
+            let shape = AttentionShape { batch, positions, heads, head_width: 2 * half, precision: Precision::F32 };
             let qkv: Vec<f32> = values(seed, batch * positions * 3 * shape.width()).iter().map(|x| 2.0 * x).collect();
             let (cos, sin) = tables(positions, 2 * half, seed ^ 1);
             let rope = rotate.then_some(Rope { cos: &cos, sin: &sin });
@@ -643,7 +664,7 @@ mod tests {
         fn gradient_agrees_with_differences(
             batch in 1_usize..3, positions in 1_usize..5, heads in 1_usize..3, half in 1_usize..4, rotate: bool, seed: u64,
         ) {
-            let shape = AttentionShape { batch, positions, heads, head_width: 2 * half };
+            let shape = AttentionShape { batch, positions, heads, head_width: 2 * half, precision: Precision::F32 };
             let qkv = values(seed, batch * positions * 3 * shape.width());
             let dout = values(seed ^ 2, qkv.len() / 3);
             let (cos, sin) = tables(positions, 2 * half, seed ^ 1);
@@ -664,7 +685,8 @@ mod tests {
     #[test]
     fn long_gradient_agrees_with_the_formula() {
         for (positions, head_width) in [(150, 8), (131, 64), (82, 32)] {
-            let shape = AttentionShape { batch: 1, positions, heads: 1, head_width };
+            let shape =
+                AttentionShape { batch: 1, positions, heads: 1, head_width, precision: Precision::F32 };
             let qkv = values(5, positions * 3 * head_width);
             let dout = values(6, positions * head_width);
             let (mut out, mut lse) = (vec![0.0; positions * head_width], vec![0.0; positions]);
@@ -700,7 +722,8 @@ mod tests {
 
     #[test]
     fn attention_is_the_same_on_any_threads() {
-        let shape = AttentionShape { batch: 3, positions: 70, heads: 4, head_width: 32 };
+        let shape =
+            AttentionShape { batch: 3, positions: 70, heads: 4, head_width: 32, precision: Precision::F32 };
         let qkv = values(1, 3 * 70 * 3 * 128);
         let dout = values(2, 3 * 70 * 128);
         let (cos, sin) = tables(70, 32, 3);

@@ -18,6 +18,7 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_slli_epi32, _mm512_storeu_si512,
     _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
+use std::ops::Range;
 
 use super::Store;
 use super::parallel::{Shared, for_each_task};
@@ -168,22 +169,118 @@ pub unsafe fn multiply(
                 Left { data: copy.as_ptr().cast(), down: 1, along: by_unit }
             };
             let store = if start > 0 { Store::Add } else { store };
-            for column in (0..columns).step_by(PANEL) {
-                let panel = data[column * units + start * PANEL..].as_ptr().cast::<u32>();
-                let width = PANEL.min(columns - column);
-                for row in (0..rows).step_by(ROWS) {
-                    let height = ROWS.min(rows - row);
-                    // SAFETY: the checks above bound the operands, the caller the result.
-                    unsafe {
-                        let left =
-                            Left { data: rows_of_units.data.add(row * rows_of_units.down), ..rows_of_units };
-                        let target = out.add(row * out_stride + column);
-                        tile(unit, height, width)(chunk, left, panel, target, out_stride, width, store);
-                    }
-                }
-            }
+            // SAFETY: the checks above bound the operands, the caller the result.
+            unsafe { add_chunk(out, out_stride, rows_of_units, right, start..start + chunk, sizes, store) };
         }
     });
+}
+
+/// Multiplies `left`, whose first unit is the first of `units`, with these units of `right`.
+///
+/// # Safety
+///
+/// The processor has the instructions, `left` has all rows and units, and the result can be written by this call alone.
+unsafe fn add_chunk(
+    out: *mut f32,
+    out_stride: usize,
+    left: Left,
+    right: Panels<'_>,
+    units: Range<usize>,
+    sizes: Sizes,
+    store: Store,
+) {
+    let Sizes { rows, columns, .. } = sizes;
+    for column in (0..columns).step_by(PANEL) {
+        let panel = &right.data[column * right.units..(column + PANEL) * right.units];
+        let panel = panel[units.start * PANEL..units.end * PANEL].as_ptr().cast::<u32>();
+        let width = PANEL.min(columns - column);
+        for row in (0..rows).step_by(ROWS) {
+            let height = ROWS.min(rows - row);
+            // SAFETY: as the caller says; the panel was cut to these units.
+            unsafe {
+                let left = Left { data: left.data.add(row * left.down), ..left };
+                let target = out.add(row * out_stride + column);
+                tile(right.unit, height, width)(units.len(), left, panel, target, out_stride, width, store);
+            }
+        }
+    }
+}
+
+/// A left operand of small products, as pairs in bf16: rows of pairs, or pairs of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Pairs<'a> {
+    data: &'a [f32],
+    rows: usize,
+    units: usize,
+    down: usize,
+    along: usize,
+}
+
+/// Elements of memory for [`Pairs`] of `rows` rows and `depth` columns, in either order.
+pub const fn pairs_len(rows: usize, depth: usize) -> usize {
+    let by_row = rows * (depth.div_ceil(2).next_multiple_of(LANES) + LANES);
+    let by_unit = depth.div_ceil(2) * rows.next_multiple_of(LANES);
+    if by_row > by_unit { by_row } else { by_unit }
+}
+
+impl<'a> Pairs<'a> {
+    /// Rounds `left`, `rows` rows of `depth` columns.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the processor cannot multiply pairs.
+    pub fn new(target: &'a mut [f32], left: Operand<'_>, rows: usize, depth: usize) -> Self {
+        assert!(Unit::Pair.available(), "the processor has the instructions");
+        left.check(rows, depth);
+        let units = depth.div_ceil(2);
+        let (down, along) = if left.along == 1 {
+            let stride = units.next_multiple_of(LANES) + LANES;
+            // SAFETY: the processor has the instructions, and `left` has been checked.
+            unsafe { pair_rows(target, stride, left, rows, depth) };
+            (stride, 1)
+        } else {
+            let stride = rows.next_multiple_of(LANES);
+            arrange(target, stride, left.transposed(), rows, depth, Unit::Pair);
+            (1, stride)
+        };
+        Pairs { data: target, rows, units, down, along }
+    }
+
+    /// `out (+)= left · right`, for the units of `right` from `first` on.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an operand or the result is too short.
+    pub fn multiply(
+        self,
+        out: &mut [f32],
+        out_stride: usize,
+        right: Panels<'_>,
+        first: usize,
+        columns: usize,
+        store: Store,
+    ) {
+        let Pairs { data, rows, units, down, along } = self;
+        assert!(
+            right.unit == Unit::Pair && first + units <= right.units,
+            "the panels have the depth of the product"
+        );
+        assert!(
+            right.data.len() >= columns.div_ceil(PANEL) * PANEL * right.units,
+            "the panels have all columns"
+        );
+        Operand::new(out, rows, columns, out_stride);
+        for start in (0..units.max(1)).step_by(CHUNK) {
+            let chunk = CHUNK.min(units - start);
+            let left = Left { data: data[start * along..].as_ptr().cast(), down, along };
+            let sizes = Sizes { rows, columns, depth: 2 * chunk };
+            let store = if start > 0 { Store::Add } else { store };
+            let range = first + start..first + start + chunk;
+            // SAFETY: the processor has the instructions, since there are `Pairs`; all lengths were checked above, and
+            // `out` is borrowed for writing.
+            unsafe { add_chunk(out.as_mut_ptr(), out_stride, left, right, range, sizes, store) };
+        }
+    }
 }
 
 /// A left operand in units: row `i`, unit `p` at `i * down + p * along`.

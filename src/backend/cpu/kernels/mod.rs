@@ -25,6 +25,8 @@
 //! still allocates (to arrange operands, a few hundred kilobytes at most).
 
 pub mod attention;
+#[cfg(target_arch = "x86_64")]
+mod attention_bf16;
 pub mod elementwise;
 pub mod embedding;
 pub mod gated;
