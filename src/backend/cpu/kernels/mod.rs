@@ -18,11 +18,12 @@
 //! Loops are written so that the compiler vectorises them; `pulp` compiles each of them for several
 //! instruction sets and picks one when the program runs. Sums keep sixteen (or a multiple) partial sums,
 //! added in a fixed order at the end, because the compiler may not reorder a sum by itself.
-//! Products of whole layers go to the `gemm` crate, one call per tile; the small ones inside attention stay
-//! in the task that made their operands.
+//! Products run in registers of AVX-512, in f32 or, where the processor can, in bf16; the right operand is arranged in
+//! panels, for a weight that several calls read once per update. Other processors use the `gemm` crate, in f32, one
+//! call per tile. The small products inside attention stay in the task that made their operands.
 //!
-//! Working memory belongs to the threads and is reused, so that after the first step only `gemm` itself
-//! still allocates (to arrange operands, a few hundred kilobytes at most).
+//! Working memory belongs to the threads and is reused, so that after the first steps nothing allocates (but for
+//! `gemm`, to arrange operands, a few hundred kilobytes at most).
 
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
