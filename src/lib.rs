@@ -18,4 +18,5 @@ pub mod plan;
 pub mod runtime;
 pub mod span;
 pub mod syntax;
+pub mod system;
 pub mod verify;

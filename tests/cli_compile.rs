@@ -68,6 +68,16 @@ fn programs_differ_and_dot_is_a_digraph() {
     assert!(has_gradients(&train), "{train}");
     assert!(!has_gradients(&evaluate), "{evaluate}");
     assert_eq!(place.succeed("compile --emit plan"), train);
+    for whole in [
+        "compile --program train",
+        "compile --emit json --program train",
+        "compile --emit model --program train",
+    ] {
+        let said = place.run(whole);
+        assert!(said.code != Some(0) && said.err.contains("--"), "{whole}: {}", said.err);
+    }
+    let message = place.fail("compile --emit ast --program evaluate");
+    assert!(message.contains("`--program` is for `--emit graph`"), "{message}");
     let dot = place.succeed("compile --emit dot");
     assert!(dot.starts_with("digraph hrmc {") && dot.ends_with("}\n"));
 }

@@ -276,3 +276,11 @@ fn training_that_a_spec_does_not_have_is_not_timed() {
     let message = place.fail("bench answers.hrm --program train");
     assert!(message.contains("`tiny` has no `train` block, so there is no training to time"), "{message}");
 }
+
+#[test]
+fn the_example_of_the_help_sweeps_the_spec_that_is_built_in() {
+    let place = Workplace::new();
+    let said = place.succeed("sweep --set model.N=1,2,3 --set train.seed=0..2 --dry-run --json");
+    let combinations = json(&said);
+    assert_eq!(combinations.as_array().map(Vec::len), Some(9), "{said}");
+}

@@ -105,11 +105,11 @@ fn every_integer_type_gives_the_same_dataset() {
 fn missing_and_truncated_files_are_named() {
     assert_eq!(
         complaint(|train| fs::remove_file(train.join("dataset.json")).unwrap()),
-        "cannot read `DIR/puzzles/train/dataset.json`: No such file or directory (os error 2)"
+        "cannot read `DIR/puzzles/train/dataset.json`: there is no such file or folder"
     );
     assert_eq!(
         complaint(|train| fs::remove_file(train.join("all__labels.npy")).unwrap()),
-        "cannot read `DIR/puzzles/train/all__labels.npy`: No such file or directory (os error 2)"
+        "cannot read `DIR/puzzles/train/all__labels.npy`: there is no such file or folder"
     );
     let shorten = |array: &'static str, bytes: u64| {
         complaint(move |train| {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Order of every module; those of one order do not use each other.
 const ORDER: &[(&str, u32)] = &[
     ("span", 0),
+    ("system", 0),
     ("diagnostic", 1),
     ("data", 1),
     ("syntax", 2),

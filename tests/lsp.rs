@@ -353,8 +353,9 @@ fn completion_offers_what_may_stand_there() {
     let head = SPEC.split("  gradient").next().expect("splitting yields a first part");
     for (version, (text, expected)) in (2..).zip([
         ("", ["base", "model", "train"].as_slice()),
-        ("model m { tokens { ", &["vocab", "positions"]),
-        ("model m { tokens { vocab = 6, po", &["positions"]),
+        ("model m { tokens { ", &["vocab", "positions", "without"]),
+        ("model m { tokens { vocab = 6, po", &["positions", "without"]),
+        ("model m { tokens { without vo", &["vocab", "positions"]),
         ("model m { block b { positions = ", &["rope", "learned", "none"]),
         ("model m { block b { positions = rope(", &["theta"]),
         ("model m {\n  halt ", &["q_learning", "bce", "fixed"]),

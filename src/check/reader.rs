@@ -387,8 +387,13 @@ fn unit_without_use(unit: &Name) -> Diagnostic {
         .help("remove it, or put a comma or a new line before it")
 }
 
+/// Returns a key as it is typed; what has no key is said in several words, `number of blocks`.
+fn called(what: &str) -> String {
+    if what.contains(' ') { format!("the {what}") } else { format!("`{what}`") }
+}
+
 fn not_a_number(expr: &Expr, what: &str) -> Diagnostic {
-    let message = format!("`{what}` takes a number, found {}", expr.describe());
+    let message = format!("{} takes a number, found {}", called(what), expr.describe());
     let diagnostic = Diagnostic::error(Code::WrongType, expr.span, message).label("expected a number");
     match &expr.kind {
         ExprKind::Text(text) if text.parse::<f64>().is_ok() => diagnostic.help("remove the quotes"),
@@ -397,7 +402,7 @@ fn not_a_number(expr: &Expr, what: &str) -> Diagnostic {
 }
 
 fn not_whole(span: Span, what: &str, found: Constant) -> Diagnostic {
-    Diagnostic::error(Code::WrongType, span, format!("`{what}` takes a whole number, found {found}"))
+    Diagnostic::error(Code::WrongType, span, format!("{} takes a whole number, found {found}", called(what)))
         .label("expected a whole number")
 }
 
@@ -407,13 +412,13 @@ fn whole_out_of_range(span: Span, what: &str, found: i128, range: &RangeInclusiv
     } else {
         format!("at most {}", range.end())
     };
-    Diagnostic::error(Code::OutOfRange, span, format!("`{what}` must be {expected}, found {found}"))
+    Diagnostic::error(Code::OutOfRange, span, format!("{} must be {expected}, found {found}", called(what)))
         .label(format!("expected {expected}"))
 }
 
 fn real_out_of_range(span: Span, what: &str, found: Constant, range: Reals) -> Diagnostic {
     let expected = range.describe();
-    Diagnostic::error(Code::OutOfRange, span, format!("`{what}` must be {expected}, found {found}"))
+    Diagnostic::error(Code::OutOfRange, span, format!("{} must be {expected}, found {found}", called(what)))
         .label(format!("expected {expected}"))
 }
 

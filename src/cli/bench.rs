@@ -1,7 +1,5 @@
 //! `hrmc bench`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, fail};
@@ -27,11 +25,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Spec to time [default: that of hrmc.toml, else the built-in quickstart]
-    spec: Option<PathBuf>,
-    /// Replace a value of the spec, as in `--set model.N=4`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    chosen: spec::Chosen,
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
@@ -82,7 +77,7 @@ impl From<ProgramName> for Measured {
 /// Returns a failure if the spec has an error or the memory cannot be had.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
-    let loaded = spec::load(spec::read(arguments.spec.as_deref(), &project)?, &arguments.overrides)?;
+    let loaded = arguments.chosen.load(&project)?;
     let model = &loaded.model;
     let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
     let lowering = Options { batch, puzzle_rows: 1 };

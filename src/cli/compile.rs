@@ -28,11 +28,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Spec to compile [default: that of hrmc.toml, else the built-in quickstart]
-    spec: Option<PathBuf>,
-    /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    chosen: spec::Chosen,
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
@@ -87,11 +84,16 @@ enum ProgramName {
 /// Returns a failure if the spec has an error, or the result cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
-    let source = spec::read(arguments.spec.as_deref(), &project)?;
-    let loaded = spec::load(source, &arguments.overrides)?;
+    let loaded = arguments.chosen.load(&project)?;
     let model = &loaded.model;
     if (arguments.gflops.is_some() || arguments.gbs.is_some()) && arguments.emit != Some(Stage::Plan) {
         return Err(Failure::message("`--gflops` and `--gbs` are for `--emit plan`, which predicts times"));
+    }
+    if arguments.program.is_some() && !matches!(arguments.emit, Some(Stage::Graph | Stage::Plan | Stage::Dot))
+    {
+        let message =
+            "`--program` is for `--emit graph`, `plan` and `dot`; the other stages are of the whole model";
+        return Err(Failure::message(message));
     }
     let rows = datasets::puzzle_rows(model, &project)?;
     let options =

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use crate::system::reason;
+
 /// Why a command ends early.
 #[derive(Debug)]
 pub enum Failure {
@@ -35,15 +37,4 @@ impl Failure {
 /// Turns the error of a stage, which displays as one message, into a failure.
 pub fn fail(error: impl Display) -> Failure {
     Failure::Message(error.to_string())
-}
-
-/// Returns what the system says in the manner of the other messages: lower case, without an error number.
-pub fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder".to_string(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_string(),
-        io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_string(),
-        _ => error.to_string(),
-    }
 }

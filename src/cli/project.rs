@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::failure::Failure;
 use crate::backend::Device;
 use crate::span::Source;
+use crate::system::reason;
 
 /// Name of the file, in the current folder or one above it.
 const FILE: &str = "hrmc.toml";
@@ -61,8 +62,9 @@ impl Project {
     ///
     /// Returns a failure if the file cannot be read or says something that is not known.
     pub fn find() -> Result<Project, Failure> {
-        let current = env::current_dir()
-            .map_err(|error| Failure::message(format!("cannot tell the current folder: {error}")))?;
+        let current = env::current_dir().map_err(|error| {
+            Failure::message(format!("cannot tell the current folder: {}", reason(&error)))
+        })?;
         for folder in current.ancestors() {
             let path = folder.join(FILE);
             match fs::read_to_string(&path) {

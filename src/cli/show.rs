@@ -1,7 +1,5 @@
 //! `hrmc show`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::failure::Failure;
@@ -21,11 +19,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Spec to show [default: that of hrmc.toml, else the built-in quickstart]
-    spec: Option<PathBuf>,
-    /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    chosen: spec::Chosen,
 }
 
 /// Runs `hrmc show`.
@@ -35,7 +30,6 @@ pub struct Arguments {
 /// Returns a failure if the spec cannot be read or has an error.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
-    let source = spec::read(arguments.spec.as_deref(), &project)?;
-    let loaded = spec::load(source, &arguments.overrides)?;
+    let loaded = arguments.chosen.load(&project)?;
     terminal::print(check::show(&loaded.model))
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::failure::{self, Failure};
+use clap::Args;
+
+use super::failure::Failure;
 use super::project::Project;
 use super::terminal::{self, grouped};
 use crate::check::{self, check};
@@ -12,12 +14,34 @@ use crate::diagnostic::{self, Diagnostic, render};
 use crate::ir;
 use crate::span::Source;
 use crate::syntax::{self, BaseFile, Parsed, Whole, ast, over_base, parse};
+use crate::system::reason;
 
 /// Name of the spec that is used where none is given.
 const QUICKSTART_NAME: &str = "quickstart.hrm (built in)";
 
 /// The spec that is used where none is given; part of the binary, so that it works in any folder.
 const QUICKSTART: &str = include_str!("../../specs/quickstart.hrm");
+
+/// The arguments that choose a spec, of every command that takes one alone.
+#[derive(Debug, Args)]
+pub struct Chosen {
+    /// The spec [default: that of hrmc.toml, else the built-in quickstart]
+    spec: Option<PathBuf>,
+    /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl Chosen {
+    /// Reads and checks the spec.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if it cannot be read or has an error.
+    pub fn load(&self, project: &Project) -> Result<Spec, Failure> {
+        load(read(self.spec.as_deref(), project)?, &self.overrides)
+    }
+}
 
 /// A spec without errors.
 pub struct Spec {
@@ -83,7 +107,7 @@ pub fn read(path: Option<&Path>, project: &Project) -> Result<Source, Failure> {
 
 /// Reads the base of a spec.
 fn read_base(path: &Path) -> Result<BaseFile, String> {
-    let text = fs::read_to_string(path).map_err(|error| failure::reason(&error))?;
+    let text = fs::read_to_string(path).map_err(|error| reason(&error))?;
     // A name can be spelled in many ways; what the system calls the file cannot.
     let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     Ok(BaseFile { text, identity })

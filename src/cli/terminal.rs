@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use super::failure::Failure;
 use crate::data::puzzle::{Drawing, Role};
 use crate::diagnostic::Appearance;
+use crate::system::reason;
 
 /// Style of `error:`.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -26,7 +27,7 @@ pub fn print(text: impl Display) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     write!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::message(format!("cannot write to standard output: {error}")),
+        _ => Failure::message(format!("cannot write to standard output: {}", reason(&error))),
     })
 }
 

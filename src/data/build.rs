@@ -621,7 +621,7 @@ mod tests {
         fs::write(&test, [HEADER.as_bytes(), SUDOKU_ROW.as_bytes(), b"\xFF,,,\n"].concat()).unwrap();
         assert_eq!(build(&FOUR), "`DIR/test.csv`, row 2 (line 3): has characters that are not UTF-8 text");
         fs::remove_file(&test).unwrap();
-        assert_eq!(build(&FOUR), "cannot read `DIR/test.csv`: No such file or directory (os error 2)");
+        assert_eq!(build(&FOUR), "cannot read `DIR/test.csv`: there is no such file or folder");
 
         let unrated = folder("x,1..4.4.2..4.4..1,1234341221434321,hard\n", SUDOKU_ROW);
         let rated = SudokuBuild { min_difficulty: Some(1), ..FOUR };

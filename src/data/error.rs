@@ -3,13 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::system;
+
 /// A problem with a dataset, a CSV file or a request to generate puzzles.
 ///
 /// Each variant displays as one message that names the file, the row and the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file or folder that cannot be read.
-    #[error("cannot read `{file}`: {reason}")]
+    #[error("cannot read `{file}`: {}", system::reason(reason))]
     Read {
         /// The file.
         file: PathBuf,
@@ -17,7 +19,7 @@ pub enum DataError {
         reason: io::Error,
     },
     /// A file or folder that cannot be written.
-    #[error("cannot write `{file}`: {reason}")]
+    #[error("cannot write `{file}`: {}", system::reason(reason))]
     Write {
         /// The file.
         file: PathBuf,

@@ -1,5 +1,6 @@
 //! The one place that turns diagnostics into text.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use codespan_reporting::diagnostic as report;
@@ -59,6 +60,8 @@ struct Excerpt<'a> {
     whole: &'a str,
     /// The part that is shown, as bytes of the whole.
     shown: Range<usize>,
+    /// The part as it is written: without characters that a terminal obeys.
+    text: Cow<'a, str>,
     /// Where the lines of the part begin in it.
     starts: Vec<usize>,
     /// Lines of the text before the part.
@@ -112,13 +115,20 @@ impl<'a> Excerpt<'a> {
             starts: files::line_starts(&origin.text[shown.clone()]).collect(),
             lines_before: before.matches('\n').count(),
             columns_before: before[begins..].chars().count(),
+            text: printable(&origin.text[shown.clone()]),
             shown,
         }
     }
+}
 
-    fn text(&self) -> &'a str {
-        &self.whole[self.shown.clone()]
+/// Returns a text with spaces in place of control characters, byte for byte; line ends and tabs stay.
+fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_ascii_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
     }
+    let lines: Vec<String> = text.split("\r\n").map(|line| line.replace(obeyed, " ")).collect();
+    Cow::Owned(lines.join("\r\n"))
 }
 
 impl<'a> files::Files<'a> for Files<'a> {
@@ -131,7 +141,7 @@ impl<'a> files::Files<'a> for Files<'a> {
     }
 
     fn source(&'a self, id: usize) -> Result<&'a str, files::Error> {
-        Ok(self.excerpt(id)?.text())
+        Ok(&self.excerpt(id)?.text)
     }
 
     fn line_index(&'a self, id: usize, byte: usize) -> Result<usize, files::Error> {
@@ -277,6 +287,14 @@ mod tests {
         assert_eq!(json[0]["primary"]["line"], 1);
         assert_eq!(json[0]["primary"]["column"], 9);
         assert_eq!(json[0]["secondary"][0]["start"], 19);
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_an_excerpt() {
+        let source = Source::new("a.hrm", "a\r\u{1b}[2Jb\tc\r\n");
+        let said =
+            render(&source, &[Diagnostic::error(Code::Syntax, Span::new(6, 7), "no")], Appearance::Plain);
+        assert!(said.contains("1 | a  [2Jb c\n"), "{said:?}");
     }
 
     #[test]

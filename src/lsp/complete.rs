@@ -124,6 +124,10 @@ impl Offer<'_> {
             let documentation = explain_key(entries, key.name);
             self.item(key.name, CompletionItemKind::PROPERTY, &detail, documentation);
         }
+        // Between the braces of a section, what the base has may be taken away.
+        if entries.word.is_none() && self.place.item.is_empty() {
+            self.keyword("without");
+        }
     }
 
     fn value(&mut self, entries: &Entries, key: &'static Key) {

@@ -11,6 +11,7 @@ use crate::diagnostic;
 use crate::ir;
 use crate::span::{Source, Span};
 use crate::syntax::{BaseFile, Faulty, over_base, parse};
+use crate::system;
 
 /// An open text.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Document {
 
 /// Reads the file of a base from the disk.
 pub(super) fn read_file(path: &Path) -> Result<BaseFile, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = fs::read_to_string(path).map_err(|error| system::reason(&error))?;
     Ok(BaseFile { text, identity: identity(path) })
 }
 

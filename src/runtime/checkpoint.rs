@@ -31,6 +31,7 @@ use crate::graph::{DType, TensorType};
 use crate::ir::{self, Model};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, Role};
+use crate::system;
 
 /// File of the weights in training.
 pub const WEIGHTS: &str = "weights.safetensors";
@@ -57,7 +58,7 @@ pub enum CheckpointError {
         folder: PathBuf,
     },
     /// A file that cannot be read.
-    #[error("cannot read `{file}`: {reason}")]
+    #[error("cannot read `{file}`: {}", system::reason(reason))]
     Read {
         /// The file.
         file: PathBuf,
@@ -66,7 +67,8 @@ pub enum CheckpointError {
     },
     /// A file or folder that cannot be written.
     #[error(
-        "cannot save the checkpoint: `{file}`: {reason}; an earlier checkpoint is still there, unchanged"
+        "cannot save the checkpoint: `{file}`: {}; an earlier checkpoint is still there, unchanged",
+        system::reason(reason)
     )]
     Write {
         /// The file or folder.

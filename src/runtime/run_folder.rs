@@ -23,6 +23,7 @@ use super::metrics::MetricMeans;
 use super::trainer::StepReport;
 use crate::backend::Device;
 use crate::data::Dataset;
+use crate::system;
 
 const MANIFEST: &str = "run.toml";
 const METRICS: &str = "metrics.jsonl";
@@ -36,7 +37,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
     /// A file or folder that cannot be read.
-    #[error("cannot read `{file}`: {reason}")]
+    #[error("cannot read `{file}`: {}", system::reason(reason))]
     Read {
         /// The file.
         file: PathBuf,
@@ -44,7 +45,7 @@ pub enum RunFolderError {
         reason: io::Error,
     },
     /// A file or folder that cannot be written.
-    #[error("cannot write `{file}`: {reason}")]
+    #[error("cannot write `{file}`: {}", system::reason(reason))]
     Write {
         /// The file.
         file: PathBuf,

@@ -7,6 +7,9 @@ use super::parse::{Parsed, parse, parse_rest, readable};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::Source;
 
+/// Most bases that stand over each other; far more than anyone follows, far less than exhausts the stack.
+const MOST_BASES: usize = 64;
+
 /// A file that was read to be a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseFile {
@@ -85,6 +88,10 @@ fn over(
     };
     if open.contains(&file.identity) {
         let message = format!("`{}` is a base of itself", path.display());
+        return Err((source, refuse(problems, message)));
+    }
+    if open.len() > MOST_BASES {
+        let message = format!("a spec has at most {MOST_BASES} bases over each other");
         return Err((source, refuse(problems, message)));
     }
     open.push(file.identity);
@@ -167,6 +174,20 @@ mod tests {
         let seed = merged.find("seed").expect("it is there");
         let origin = whole.source.origin(crate::span::Span::new(seed, seed + 4));
         assert_eq!((origin.name, &text[origin.span.start..origin.span.end]), ("specs/c.hrm", "seed"));
+    }
+
+    #[test]
+    fn endless_bases_are_refused() {
+        let read = |path: &Path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("it has a name");
+            let next: usize = stem.parse::<usize>().expect("it is a number") + 1;
+            Ok(BaseFile { text: format!("base \"{next}.hrm\"\n"), identity: path.to_path_buf() })
+        };
+        let spec = Source::new("0.hrm", "base \"1.hrm\"\n");
+        let (source, problems) =
+            over_base(spec, Some(PathBuf::from("0.hrm")), &read).expect_err("there is no end");
+        assert_eq!(source.name, "64.hrm");
+        assert_eq!(problems[0].message, "a spec has at most 64 bases over each other");
     }
 
     #[test]

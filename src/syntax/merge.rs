@@ -157,17 +157,26 @@ impl<'a> Merge<'a> {
         for statement in &new.statements {
             match &statement.kind {
                 StatementKind::Without(names) => {
-                    names.iter().for_each(|name| self.without(old, name, &mut gone));
+                    for name in names {
+                        let mut given = new.statements.iter().filter_map(entries_of);
+                        let afresh = given.any(|(given, _)| given.text == name.text);
+                        self.without(old, name, afresh, &mut gone);
+                    }
                 }
                 StatementKind::Block(block) | StatementKind::Section(block) => {
                     let same = |candidate: &&Statement| {
                         same_kind(&candidate.kind, &statement.kind)
                             && names(candidate).any(|name| name.text == block.name.text)
                     };
-                    match old.statements.iter().find(same).map(|found| &found.kind) {
-                        Some(StatementKind::Block(found) | StatementKind::Section(found)) => {
-                            if self.claim(found.name.span, block.name.span) {
-                                self.entries(&block.name, &found.entries, &block.entries);
+                    let found = old.statements.iter().enumerate().find(|(_, one)| same(one));
+                    match found.and_then(|(index, found)| Some((index, entries_of(found)?))) {
+                        // What is taken away and given again keeps nothing of the base.
+                        Some((index, _)) if takes(new, &block.name) && block.entries.without.is_empty() => {
+                            instead.entry(index).or_default().push(statement.span);
+                        }
+                        Some((_, (name, entries))) => {
+                            if self.claim(name.span, block.name.span) {
+                                self.entries(&block.name, entries, &block.entries);
                             }
                         }
                         _ => {
@@ -366,8 +375,9 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Takes away what `name` stands for in the base: a name of the model, the Q head, an entry of `train`.
-    fn without(&mut self, model: &'a Model, name: &Name, gone: &mut BTreeSet<&'a str>) {
+    /// Takes away what `name` stands for in the base: a name of the model, the Q head, an entry of `train`. Of what is
+    /// given `afresh`, a block or a section, entries of `train` that go by its name stay.
+    fn without(&mut self, model: &'a Model, name: &Name, afresh: bool, gone: &mut BTreeSet<&'a str>) {
         let mut known: Vec<&str> = Vec::new();
         let mut is_there = false;
         for statement in &model.statements {
@@ -393,7 +403,7 @@ impl<'a> Merge<'a> {
         }
         for entry in self.base.trains().next().into_iter().flat_map(|train| &train.entries.entries) {
             let Some(key) = key(entry) else { continue };
-            if key == name.text {
+            if key == name.text && !(afresh && is_there) {
                 is_there = true;
                 if self.claim(entry.span, name.span) {
                     self.remove(entry.span);
@@ -476,6 +486,24 @@ fn names(statement: &Statement) -> impl Iterator<Item = &Name> {
         | StatementKind::Without(_) => (None, &[]),
     };
     one.into_iter().chain(many)
+}
+
+/// Returns the name and the entries of a block or a section.
+fn entries_of(statement: &Statement) -> Option<(&Name, &Entries)> {
+    match &statement.kind {
+        StatementKind::Block(section) | StatementKind::Section(section) => {
+            Some((&section.name, &section.entries))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether a model takes away what goes by `name`.
+fn takes(model: &Model, name: &Name) -> bool {
+    model.statements.iter().any(|statement| match &statement.kind {
+        StatementKind::Without(names) => names.iter().any(|taken| taken.text == name.text),
+        _ => false,
+    })
 }
 
 /// Returns the number that a statement defines, and the place of the statement.
@@ -678,6 +706,28 @@ mod tests {
         ] {
             assert_eq!(over(base, spec), Err(message.to_string()), "{spec}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_away_and_given_again_begins_afresh() {
+        let base = "model a {\n  puzzles { width = 8, positions = 2 }\n  block b { hidden = 8, heads = 2 }\n}\n\
+                    train { puzzles = sign_sgd(lr = 1) }\n";
+        for spec in [
+            "without b\n  block b { hidden = 16 }",
+            "block b { hidden = 16 }\n  without b",
+            "without b, puzzles\n  puzzles { width = 4 }\n  block b { hidden = 16 }",
+        ] {
+            let text = over(base, &format!("model c {{\n  {spec}\n}}")).unwrap();
+            assert!(text.contains("block b { hidden = 16 }") && !text.contains("heads"), "{text}");
+            assert_eq!(text.contains("puzzles { width = 4 }"), spec.contains("puzzles"), "{text}");
+            assert!(text.contains("sign_sgd"), "the optimizer stays: {text}");
+        }
+        let twice = "without b, b\n  block b { hidden = 16 }";
+        let problem = over(base, &format!("model c {{ {twice} }}")).unwrap_err();
+        assert_eq!(problem, "this changes what another part of the spec changes");
+        let both = "without b\n  block b { without heads }";
+        let problem = over(base, &format!("model c {{ {both} }}")).unwrap_err();
+        assert_eq!(problem, "this changes what another part of the spec changes");
     }
 
     #[test]

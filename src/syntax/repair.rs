@@ -94,6 +94,11 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
     let starts = line_starts(text);
     let mut hopeless = false;
     let mut sure = true;
+    if let Some(at) = lone_return(text) {
+        // Where the lines of the text end is unknown, so that nothing else can be said about it.
+        lexed = Lexed { diagnostics: vec![returns_alone(at)], ..Lexed::default() };
+        hopeless = true;
+    }
     match balance(text, &lexed) {
         Ok(balanced) => {
             sure = balanced.sure;
@@ -132,6 +137,12 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
         starts,
         edits: lexed.edits,
     }
+}
+
+/// Returns the first carriage return that neither a line feed nor the end of the text follows.
+fn lone_return(text: &str) -> Option<usize> {
+    let ends_line = |rest: &str| matches!(rest.trim_start_matches('\r').chars().next(), None | Some('\n'));
+    text.match_indices('\r').map(|(at, _)| at).find(|&at| !ends_line(&text[at..]))
 }
 
 fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
@@ -630,6 +641,13 @@ fn not_opened(at: usize, closed: usize) -> Diagnostic {
         .label("expected `{`")
         .secondary(Span::new(closed, closed + 1), "nothing else is closed here")
         .help("add the missing `{`")
+}
+
+fn returns_alone(at: usize) -> Diagnostic {
+    let message = "a line ends with a carriage return alone, which does not end a line here";
+    Diagnostic::error(Code::UnexpectedCharacter, Span::new(at, at + 1), message)
+        .label("carriage return")
+        .help("save the file with line feeds at the ends of its lines, as LF or CRLF")
 }
 
 fn too_deep(at: usize) -> Diagnostic {

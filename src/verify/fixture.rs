@@ -14,6 +14,7 @@ use crate::ir::{
     Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule, ScheduleShape, SignSgd, State,
     StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
 };
+use crate::system;
 
 /// Why a fixture cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -270,7 +271,7 @@ impl Fixture {
 
 fn read(path: &Path) -> Result<Vec<u8>, FixtureError> {
     std::fs::read(path)
-        .map_err(|error| FixtureError::Read { path: path.to_path_buf(), reason: error.to_string() })
+        .map_err(|error| FixtureError::Read { path: path.to_path_buf(), reason: system::reason(&error) })
 }
 
 fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Values>, String> {

@@ -1,0 +1,39 @@
+//! What the operating system says, in the manner of the other messages.
+
+use std::io;
+
+/// Returns why the system refused: lower case, without an error number.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder".to_string(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_string(),
+        // What others found in the data comes with a message of its own.
+        io::ErrorKind::InvalidData if error.get_ref().is_none() => "it is not UTF-8 text".to_string(),
+        _ => without_number(&error.to_string()),
+    }
+}
+
+fn without_number(said: &str) -> String {
+    let Some(at) = said.find(" (os error ") else { return said.to_string() };
+    let mut characters = said[..at].chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::reason;
+
+    #[test]
+    fn the_system_speaks_like_the_rest() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(2)), "there is no such file or folder");
+        let other = reason(&io::Error::from_raw_os_error(28));
+        assert!(!other.contains("os error") && other.starts_with(char::is_lowercase), "{other}");
+        let custom = io::Error::new(io::ErrorKind::InvalidData, "Row 3 is short");
+        assert_eq!(reason(&custom), "Row 3 is short");
+        let text = std::fs::read_to_string("/").expect_err("it is a folder");
+        assert_eq!(reason(&text), "it is a folder");
+    }
+}
