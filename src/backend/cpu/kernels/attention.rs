@@ -65,7 +65,7 @@ impl AttentionShape {
 
     /// Heads in one task: enough that a small head does not cost more to hand out than to compute.
     pub(super) fn heads_per_task(&self) -> usize {
-        (200_000 / (self.positions * self.positions * self.head_width).max(1)).max(1)
+        (60_000 / (self.positions * self.positions * self.head_width).max(1)).max(1)
     }
 
     pub(super) fn work(&self) -> usize {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 pub const CHUNK: usize = 16 * 1024;
 
 /// Work, in elementary operations, below which handing tasks to other threads costs more than it saves.
-const SERIAL_WORK: usize = 64 * 1024;
+const SERIAL_WORK: usize = 24 * 1024;
 
 /// Calls `run` once for every number below `tasks`, on the rayon pool if `work` is worth it.
 ///
