@@ -1,4 +1,4 @@
-//! [`attention`](super::attention) with the factors of its products in bf16.
+//! [`attention`](fn@super::attention) with the factors of its products in bf16.
 //!
 //! The formulas and the tasks are the same. What a task multiplies it rounds once per head: rows become pairs along the
 //! head (`left · rightᵀ`) or pairs of neighbouring positions (sums over positions). Scores, softmax and all sums
@@ -72,7 +72,7 @@ impl Sizes {
     }
 }
 
-/// [`attention`](super::attention) on a processor that multiplies pairs.
+/// [`attention`](fn@super::attention) on a processor that multiplies pairs.
 pub fn attention(
     out: &mut [f32],
     lse: &mut [f32],
