@@ -162,7 +162,7 @@ impl CpuProgram {
             && !arrangement.valid
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
-            let w = &Operands { call, pointers: &self.pointers }.f32(1)[..];
+            let w = Operands { call, pointers: &self.pointers }.f32(1);
             // SAFETY: the session has allocated this many elements for the arranged weight, and nothing else uses them
             // while this call is prepared.
             let target = unsafe { std::slice::from_raw_parts_mut(self.pointers.arranged[memory].start, len) };
