@@ -11,6 +11,7 @@ mod compile;
 mod completions;
 mod data;
 mod datasets;
+mod devices;
 mod diff;
 mod eval;
 mod failure;
@@ -80,6 +81,7 @@ enum Command {
     Data(data::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Devices(devices::Arguments),
     Lsp(lsp::Arguments),
     Completions(completions::Arguments),
     Help(help::Arguments),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Data(arguments) => data::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
         Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Help(arguments) => help::run(&arguments),
