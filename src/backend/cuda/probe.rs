@@ -147,9 +147,7 @@ pub fn list(names: &[String]) -> String {
 
 /// Asks the machine what it has.
 pub fn probe() -> Found {
-    let toolkits = TOOLKIT_VARIABLES.iter().filter_map(env::var_os).map(PathBuf::from);
-    let folders: Vec<PathBuf> =
-        toolkits.chain([PathBuf::from(TOOLKIT)]).map(|toolkit| toolkit.join("lib64")).collect();
+    let folders = toolkit_folders();
     let library =
         |names: &[&str], version: fn(&Library) -> Result<Version, String>| match load(names, &folders) {
             Err(looked) => Loadable::Missing { looked },
@@ -167,6 +165,17 @@ pub fn probe() -> Found {
         nvrtc: library(NVRTC, nvrtc_version),
         cublas: library(CUBLAS, cublas_version),
     }
+}
+
+/// Returns the folders with the libraries of toolkits.
+fn toolkit_folders() -> Vec<PathBuf> {
+    let toolkits = TOOLKIT_VARIABLES.iter().filter_map(env::var_os).map(PathBuf::from);
+    toolkits.chain([PathBuf::from(TOOLKIT)]).map(|toolkit| toolkit.join("lib64")).collect()
+}
+
+/// Loads NVRTC; returns all that was tried if it is not there.
+pub(super) fn load_nvrtc() -> Result<Library, Vec<String>> {
+    load(NVRTC, &toolkit_folders()).map(|(library, _)| library)
 }
 
 /// Loads the first library there is: by the system's rules under each name, then from each folder. Returns all that
