@@ -18,6 +18,7 @@ mod failure;
 mod fmt;
 mod help;
 mod interrupt;
+mod launches;
 mod lsp;
 mod memory;
 mod picture;

@@ -19,6 +19,9 @@ const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
 
+/// The most blocks of a launch that any device accepts.
+pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
+
 /// What a device does to run a plan once.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Launches {
