@@ -2,6 +2,8 @@
 //! gradient rule against finite differences.
 
 mod emulated;
+#[path = "../emulator/mod.rs"]
+mod emulator;
 mod planted;
 mod running;
 mod samples;
@@ -121,7 +123,7 @@ fn gradient_and_differences_agree(
 /// Compares the CUDA kernels of an operator with its decomposition over small samples, and with its CPU kernel over
 /// large ones.
 fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
-    let Some(emulator) = emulated::emulator() else { return };
+    let Some(emulator) = emulator::emulator() else { return };
     for_samples(16, sample, |sample| emulated::differs(emulator, sample, Device::Reference));
     for (seed, sizes) in emulated::LARGE.into_iter().enumerate() {
         // Some samples draw what they are, so more than one is drawn.

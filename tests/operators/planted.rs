@@ -2,7 +2,8 @@
 
 use hrmc::backend::Device;
 
-use crate::emulated::{Emulator, LARGE, differs, text_of_kernels};
+use crate::emulated::{LARGE, differs};
+use crate::emulator::{Emulator, text_of_kernels};
 use crate::samples::{self, Draw, Sample};
 
 /// Returns what is found in a sample where the first `right` of the kernels' text is `wrong` in place of it.
