@@ -189,6 +189,9 @@ train { data = \"x\", optimizer = adamw(lr = 1), puzzles = sign_sgd(lr = 1), bat
     let activations = report["train"]["memory"]["activations"].as_u64().expect("it is a number");
     assert!(peak > activations && activations > 1 << 50, "{peak} and {activations}");
     assert!(report["train"]["flops"].as_u64() >= report["evaluate"]["flops"].as_u64());
+    assert!(place.succeed("compile huge.hrm --emit plan").contains("total all"));
+    let launches = place.succeed("compile huge.hrm --device cuda");
+    assert!(launches.contains("more blocks than a device accepts: use a smaller batch\n"), "{launches}");
 }
 
 #[test]
@@ -264,4 +267,62 @@ fn puzzle_rows_come_from_the_dataset_if_it_is_there() {
     place.write("data/maze-30x30-hard-1k/train/dataset.json", "{}");
     let message = place.fail(&format!("compile {spec} --batch 1"));
     assert!(message.contains("dataset.json` is not dataset metadata"), "{message}");
+}
+
+/// Returns the first number of the line of a text that begins with some words.
+fn number_after(text: &str, words: &str) -> usize {
+    let line = text.lines().find(|line| line.trim_start().starts_with(words));
+    let line = line.unwrap_or_else(|| panic!("`{words}` is missing in:\n{text}"));
+    let rest = line.trim_start()[words.len()..].trim_start();
+    let digits: String = rest.chars().filter(|it| *it != ',').take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("`{line}` has a number"))
+}
+
+#[test]
+fn what_cuda_would_run_is_reported_without_a_device() {
+    let place = Workplace::new();
+    let spec = shipped("sudoku.hrm");
+    let report = place.succeed(&format!("compile {spec} --device cuda"));
+    assert!(report.starts_with("hrmc does not run on CUDA yet"), "{report}");
+    let train = report.split("an evaluation segment").next().expect("training comes first");
+    let launches = number_after(train, "a training segment:");
+    let phases = ["forward", "target", "backward", "update"].map(|phase| number_after(train, phase));
+    assert_eq!(phases.iter().sum::<usize>(), launches, "{train}");
+    let kernels: usize = train
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .map(|line| {
+            line.split_whitespace()
+                .last()
+                .expect("a count")
+                .replace(',', "")
+                .parse::<usize>()
+                .expect("a count")
+        })
+        .sum();
+    assert_eq!(kernels, launches, "{train}");
+    assert!(launches <= 600, "the launches of a segment stay in their budget: {launches}");
+
+    let plan = place.succeed(&format!("compile {spec} --device cuda --emit plan"));
+    let shown = plan.lines().filter(|line| line.starts_with("       ")).count();
+    assert_eq!(shown, launches);
+    let faster = place.succeed(&format!("compile {spec} --device cuda --emit plan --gflops 1e12 --gbs 1e12"));
+    assert_ne!(plan, faster, "rates are those that are given");
+}
+
+#[test]
+fn kernels_are_written_where_they_are_asked_for() {
+    let place = Workplace::new();
+    let listed = place.succeed("compile --device cuda --emit kernels -o out/kernels");
+    for name in ["product.cu", "attention.cu", "optimizer.cu"] {
+        assert!(listed.lines().any(|line| line == name), "{listed}");
+        let text = fs::read_to_string(place.path("out/kernels").join(name)).expect("it was written");
+        assert!(
+            text.contains("__global__ void") && text.contains("typedef unsigned long long u64;"),
+            "{name}"
+        );
+    }
+    assert!(place.fail("compile --emit kernels").contains("needs `--device cuda`"));
+    assert!(place.fail("compile --device cuda --emit kernels").contains("with `-o`"));
+    assert!(place.fail("compile --device cuda --emit graph").contains("other stages know no device"));
 }

@@ -154,9 +154,19 @@ fn help_shows_examples() {
     let place = Workplace::new();
     let help = place.succeed("--help");
     assert!(help.contains("hrmc run --train"), "{help}");
-    for command in
-        ["check", "compile", "show", "fmt", "run", "eval", "data", "verify", "bench", "completions"]
-    {
+    for command in [
+        "check",
+        "compile",
+        "show",
+        "fmt",
+        "run",
+        "eval",
+        "data",
+        "verify",
+        "bench",
+        "devices",
+        "completions",
+    ] {
         assert!(place.succeed(&format!("help {command}")).contains("Examples:"), "{command}");
     }
 }

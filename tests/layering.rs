@@ -35,6 +35,7 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("pest_derive", &["syntax"]),
     ("luminal", &["graph", "backend"]),
     ("codespan_reporting", &["diagnostic"]),
+    ("libloading", &["backend"]),
     ("lsp_server", &["lsp"]),
     ("lsp_types", &["lsp"]),
 ];

@@ -1,5 +1,7 @@
 //! Whole programs: what lowering makes of small specs, that passes and devices agree about them, and what they cost.
 
+mod emulator;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -228,6 +230,40 @@ fn the_cpu_and_luminal_compute_the_same() {
         let [cpu, reference] = [Device::Cpu, Device::Reference]
             .map(|device| results(&model, executable(&model, fullest(&model), OPTIONS, device)));
         assert_agree(case, &cpu, &reference);
+    }
+}
+
+/// Returns the bits of all memory of a session.
+fn contents(session: &Session) -> BTreeMap<String, Vec<f32>> {
+    let bits = |(name, ty): (&str, &TensorType)| match ty.dtype {
+        DType::F32 => (name.to_string(), session.f32(name).to_vec()),
+        DType::I32 => {
+            let words = session.i32(name).iter().map(|&value| f32::from_bits(value.cast_unsigned()));
+            (name.to_string(), words.collect())
+        }
+    };
+    session.names().map(bits).collect()
+}
+
+#[test]
+fn the_cpu_and_the_emulated_cuda_kernels_compute_the_same() {
+    let Some(emulator) = emulator::emulator() else { return };
+    for (case, order) in CASES.into_iter().zip(emulator::ORDERS.into_iter().cycle()) {
+        let model = model_of(&text_of(case));
+        for program in programs(&model) {
+            let plan = compile(&model, program, OPTIONS).plan;
+            let expected = results(&model, Executable::Planned(plan.clone()));
+            let mut session = Session::new(1).expect("a thread can start");
+            session.load("program", Executable::Planned(plan.clone())).expect("small programs fit");
+            fill(&mut session, &model);
+            let mut found = contents(&session);
+            for _ in 0..2 {
+                found =
+                    emulator.run(&plan, &found, order).unwrap_or_else(|problem| panic!("{case}: {problem}"));
+            }
+            found.retain(|name, _| expected.contains_key(name));
+            assert_agree(&format!("{case}, {program:?}"), &found, &expected);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! decomposed to primitives, to luminal itself: slow, and the oracle of all tests.
 
 pub mod cpu;
+pub mod cuda;
 mod memory;
 mod reference;
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::census::Census;
 use super::failure::Failure;
 use super::project::Project;
-use super::{datasets, spec, terminal};
+use super::{datasets, launches, spec, terminal};
 use crate::lower::{Options, Program};
 use crate::plan::Machine;
 use crate::{graph, ir, pipeline, plan, syntax};
@@ -18,13 +18,18 @@ Examples:
   hrmc compile specs/sudoku.hrm --set model.N=4 --batch 32
   hrmc compile specs/quickstart.hrm --emit plan --program evaluate
   hrmc compile specs/sudoku.hrm --emit plan --gflops 95 --gbs 12
-  hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg";
+  hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg
+  hrmc compile specs/sudoku.hrm --device cuda
+  hrmc compile specs/sudoku.hrm --device cuda --emit kernels -o kernels";
 
 /// Compile a spec and report what it costs, without running anything.
 ///
 /// The report has the parameters of each network, the work of one segment of training (forward, backward and
 /// target pass) and of evaluation, the activations kept for the backward pass, the memory for the batch, and
 /// the operators before and after each pass. `--emit` writes one stage of the compiler instead.
+///
+/// With `--device cuda` it reports what CUDA would run: launches of kernels in f32, and the time that an H100 should take
+/// at best, by its data sheet (67 TFLOP/s, 3.35 TB/s). No GPU is needed, and hrmc does not run on one yet.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -33,6 +38,9 @@ pub struct Arguments {
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
+    /// What the plan is for
+    #[arg(long, default_value = "cpu")]
+    device: Target,
     /// Write a stage instead of the report
     #[arg(long, value_name = "STAGE")]
     emit: Option<Stage>,
@@ -40,15 +48,25 @@ pub struct Arguments {
     #[arg(long, requires = "emit")]
     program: Option<ProgramName>,
     /// Rate of a large product for which `--emit plan` predicts times, in GFLOP/s; `hrmc bench` measures it
-    /// [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md]
+    /// [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md; for CUDA 67000 of an H100]
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gflops: Option<f64>,
-    /// Rate of memory for which `--emit plan` predicts times, in GB/s; `hrmc bench` measures it [default: 40]
+    /// Rate of memory for which `--emit plan` predicts times, in GB/s; `hrmc bench` measures it
+    /// [default: 40; for CUDA 3350]
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gbs: Option<f64>,
-    /// Write to a file instead of standard output
+    /// Write to a file instead of standard output; for kernels, the folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// The CPU
+    Cpu,
+    /// A GPU of NVIDIA
+    Cuda,
 }
 
 /// What `--emit` writes.
@@ -66,6 +84,8 @@ enum Stage {
     Dot,
     /// The report as JSON
     Json,
+    /// The kernels for CUDA, as text, and compiled where NVRTC is found
+    Kernels,
 }
 
 /// A program of a model.
@@ -89,31 +109,63 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if (arguments.gflops.is_some() || arguments.gbs.is_some()) && arguments.emit != Some(Stage::Plan) {
         return Err(Failure::message("`--gflops` and `--gbs` are for `--emit plan`, which predicts times"));
     }
-    if arguments.program.is_some() && !matches!(arguments.emit, Some(Stage::Graph | Stage::Plan | Stage::Dot))
+    let of_a_program =
+        matches!(arguments.emit, Some(Stage::Graph | Stage::Plan | Stage::Dot | Stage::Kernels));
+    if arguments.program.is_some() && !of_a_program {
+        return Err(Failure::message(
+            "`--program` is for `--emit graph`, `plan`, `dot` and `kernels`; the other stages are of the whole model",
+        ));
+    }
+    if arguments.device == Target::Cuda
+        && !matches!(arguments.emit, None | Some(Stage::Plan | Stage::Kernels))
     {
-        let message =
-            "`--program` is for `--emit graph`, `plan` and `dot`; the other stages are of the whole model";
-        return Err(Failure::message(message));
+        return Err(Failure::message(
+            "`--device cuda` is for the report, `--emit plan` and `--emit kernels`; other stages know no device",
+        ));
     }
     let rows = datasets::puzzle_rows(model, &project)?;
     let options =
         Options { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
     let census = || Census::take(model, options, rows.origin.clone());
     let text = match arguments.emit {
+        None if arguments.device == Target::Cuda => cuda_report(model, options),
         None => census().to_text(),
         Some(Stage::Json) => format!("{:#}\n", census().to_json()),
         Some(Stage::Ast) => syntax::to_text(&loaded.file),
         Some(Stage::Model) => ir::to_text(model),
+        Some(Stage::Kernels) => {
+            let (Target::Cuda, Some(folder)) = (arguments.device, &arguments.output) else {
+                return Err(Failure::message(
+                    "`--emit kernels` needs `--device cuda`, and a folder to write to with `-o`",
+                ));
+            };
+            let compiled = pipeline::compile(model, program(model, arguments.program)?, options);
+            return terminal::print(launches::write_kernels(&compiled.plan, folder)?);
+        }
         Some(stage @ (Stage::Graph | Stage::Plan | Stage::Dot)) => {
             let compiled = pipeline::compile(model, program(model, arguments.program)?, options);
             match stage {
+                Stage::Plan if arguments.device == Target::Cuda => {
+                    launches::plan_text(&compiled.plan, &machine(model, arguments))
+                }
                 Stage::Plan => plan::to_text(&compiled.plan, &machine(model, arguments)),
                 Stage::Dot => graph::to_dot(&compiled.graph),
-                Stage::Ast | Stage::Model | Stage::Graph | Stage::Json => graph::to_text(&compiled.graph),
+                Stage::Ast | Stage::Model | Stage::Graph | Stage::Json | Stage::Kernels => {
+                    graph::to_text(&compiled.graph)
+                }
             }
         }
     };
     terminal::print_to(arguments.output.as_deref(), &text)
+}
+
+fn cuda_report(model: &ir::Model, options: Options) -> String {
+    let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
+    let train = model.train.as_ref().map(|_| pipeline::compile(model, Program::Train, options));
+    let evaluate = pipeline::compile(model, Program::Evaluate { averaged }, options);
+    let training = train.iter().map(|compiled| ("a training segment", &compiled.plan));
+    let programs: Vec<_> = training.chain([("an evaluation segment", &evaluate.plan)]).collect();
+    launches::report(&programs)
 }
 
 /// Returns the rows in a batch where the command line does not say.
@@ -122,7 +174,10 @@ pub fn default_batch(model: &ir::Model) -> usize {
 }
 
 fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
-    let reference = Machine::reference(model.precision());
+    let reference = match arguments.device {
+        Target::Cpu => Machine::reference(model.precision()),
+        Target::Cuda => Machine::h100(),
+    };
     Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),
         gigabytes_per_s: arguments.gbs.unwrap_or(reference.gigabytes_per_s),

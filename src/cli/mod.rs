@@ -11,12 +11,14 @@ mod compile;
 mod completions;
 mod data;
 mod datasets;
+mod devices;
 mod diff;
 mod eval;
 mod failure;
 mod fmt;
 mod help;
 mod interrupt;
+mod launches;
 mod lsp;
 mod memory;
 mod picture;
@@ -80,6 +82,7 @@ enum Command {
     Data(data::Arguments),
     Verify(verify::Arguments),
     Bench(bench::Arguments),
+    Devices(devices::Arguments),
     Lsp(lsp::Arguments),
     Completions(completions::Arguments),
     Help(help::Arguments),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Data(arguments) => data::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
         Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Help(arguments) => help::run(&arguments),

@@ -1,6 +1,10 @@
-//! Every operator: its CPU kernel against its decomposition into luminal's primitives, and its gradient rule
-//! against finite differences.
+//! Every operator: its CPU kernel and its CUDA kernels against its decomposition into luminal's primitives, and its
+//! gradient rule against finite differences.
 
+mod emulated;
+#[path = "../emulator/mod.rs"]
+mod emulator;
+mod planted;
 mod running;
 mod samples;
 
@@ -116,7 +120,28 @@ fn gradient_and_differences_agree(
     None
 }
 
-/// Makes two tests of each operator, the second for those that are differentiable, with the inputs a
+/// Compares the CUDA kernels of an operator with its decomposition over small samples, and with its CPU kernel over
+/// large ones.
+fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
+    let Some(emulator) = emulator::emulator() else { return };
+    for_samples(16, sample, |sample| emulated::differs(emulator, sample, Device::Reference));
+    for (seed, sizes) in emulated::LARGE.into_iter().enumerate() {
+        // Some samples draw what they are, so more than one is drawn.
+        for draw in 0..3 {
+            let sample = sample(&mut Draw::new(sizes, 10 * seed as u64 + draw));
+            let found = emulated::differs(emulator, &sample, Device::Cpu);
+            assert_eq!(
+                found,
+                None,
+                "{:?} of {:?}",
+                sample.op,
+                sample.inputs.iter().map(|it| &it.0).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+/// Makes three tests of each operator, the last for those that are differentiable, with the inputs a
 /// gradient goes to. An operator that is missing here does not compile.
 macro_rules! operators {
     ($($variant:ident => $sample:ident $(($($input:literal),+))?),+ $(,)?) => {
@@ -135,6 +160,13 @@ macro_rules! operators {
                     super::assert_sample_is_of(stringify!($sample), &sample.op);
                     super::kernel_and_decomposition_agree(sample)
                 });
+            })+
+        }
+
+        mod emulated_cuda_equals_decomposition {
+            $(#[test]
+            fn $sample() {
+                super::emulated_cuda_agrees(super::samples::$sample);
             })+
         }
 

@@ -42,6 +42,15 @@ pub fn graph_of(sample: &Sample) -> Graph {
     graph
 }
 
+/// Returns the names of what a graph computes.
+pub fn result_names(graph: &Graph) -> Vec<String> {
+    let mut names: Vec<String> = graph.outputs().keys().cloned().collect();
+    for node in graph.order() {
+        names.extend(updated_inputs(graph, node).into_iter().map(|(name, _)| name));
+    }
+    names
+}
+
 /// A graph loaded on a device.
 pub struct Loaded {
     session: Session,
@@ -50,10 +59,7 @@ pub struct Loaded {
 
 impl Loaded {
     pub fn new(graph: Graph, device: Device) -> Self {
-        let mut results: Vec<String> = graph.outputs().keys().cloned().collect();
-        for node in graph.order() {
-            results.extend(updated_inputs(&graph, node).into_iter().map(|(name, _)| name));
-        }
+        let results = result_names(&graph);
         let executable = match device {
             Device::Cpu => Executable::Planned(plan(&graph, Precision::F32)),
             Device::Reference => Executable::Decomposed(graph),
@@ -85,11 +91,16 @@ impl Loaded {
 /// Sums of the samples have at most some forty terms no larger than four; rounding them in another order moves
 /// the sum by far less than `40 * 4 * f32::EPSILON`, about 2e-5.
 pub fn difference(found: &Results, expected: &Results, agreement: Agreement) -> Option<String> {
-    assert!(found.keys().eq(expected.keys()), "both have the same results");
     let tolerance = match agreement {
         Agreement::Exact => 0.0,
         Agreement::Rounded => 2e-5,
     };
+    difference_within(found, expected, tolerance)
+}
+
+/// Says where two results differ by more than `tolerance (1 + |expected|)`, if anywhere.
+pub fn difference_within(found: &Results, expected: &Results, tolerance: f32) -> Option<String> {
+    assert!(found.keys().eq(expected.keys()), "both have the same results");
     for (name, expected) in expected {
         for (at, (&found, &expected)) in found[name].iter().zip(expected).enumerate() {
             let within = (found - expected).abs() <= tolerance * (1.0 + expected.abs());

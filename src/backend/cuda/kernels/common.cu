@@ -1,0 +1,40 @@
+// What all kernels share. Every launch has blocks in one dimension and threads in two; where the first of
+// these is 32, the threads of equal `threadIdx.y` are one warp.
+
+typedef unsigned long long u64;
+
+// Threads of a warp.
+#define WARP 32
+// Warps of a block that works on rows.
+#define WARPS 8
+#define ALL_LANES 0xffffffffu
+// Below every number that is compared.
+#define LOWEST -3.402823466e38f
+
+// Number of this thread where blocks have one dimension of threads.
+static __device__ __forceinline__ u64 element() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+
+static __device__ __forceinline__ float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+static __device__ __forceinline__ float warp_sum(float x) {
+  for (int distance = WARP / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(ALL_LANES, x, distance);
+  return x;
+}
+
+static __device__ __forceinline__ float warp_max(float x) {
+  for (int distance = WARP / 2; distance > 0; distance /= 2)
+    x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, distance));
+  return x;
+}
+
+// Sum over all threads of a block of WARPS warps; `parts` is shared memory for one number of each warp.
+static __device__ __forceinline__ float block_sum(float x, float *parts) {
+  x = warp_sum(x);
+  if (threadIdx.x == 0) parts[threadIdx.y] = x;
+  __syncthreads();
+  float sum = 0.0f;
+  for (int warp = 0; warp < WARPS; warp++) sum += parts[warp];
+  // The next sum may use the same memory.
+  __syncthreads();
+  return sum;
+}

@@ -1,0 +1,56 @@
+// One thread for each element.
+
+extern "C" __global__ void add(float *out, const float *a, const float *b, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = a[i] + b[i];
+}
+
+extern "C" __global__ void scale(float *out, const float *x, float factor, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = factor * x[i];
+}
+
+// `suffix` has `size` elements and is repeated.
+extern "C" __global__ void add_suffix(float *out, const float *x, const float *suffix, u64 size, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = x[i] + suffix[i % size];
+}
+
+// out[i] = sum of x[r, i] over `rows` rows: 32 columns for a block, each warp taking every eighth row.
+extern "C" __global__ void sum_leading(float *out, const float *x, u64 rows, u64 size) {
+  __shared__ float parts[WARPS][WARP];
+  u64 column = (u64)blockIdx.x * WARP + threadIdx.x;
+  float sum = 0.0f;
+  if (column < size)
+    for (u64 row = threadIdx.y; row < rows; row += WARPS) sum += x[row * size + column];
+  parts[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0 || column >= size) return;
+  for (int warp = 1; warp < WARPS; warp++) sum += parts[warp][threadIdx.x];
+  out[column] = sum;
+}
+
+extern "C" __global__ void fill(float *out, float value, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = value;
+}
+
+extern "C" __global__ void sigmoid(float *out, const float *x, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = logistic(x[i]);
+}
+
+extern "C" __global__ void maximum(float *out, const float *a, const float *b, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = a[i] < b[i] ? b[i] : a[i];
+}
+
+extern "C" __global__ void choose(float *out, const float *mask, const float *a, const float *b, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = mask[i] != 0.0f ? a[i] : b[i];
+}
+
+extern "C" __global__ void equal(float *out, const float *a, const float *b, u64 count) {
+  u64 i = element();
+  if (i < count) out[i] = a[i] == b[i] ? 1.0f : 0.0f;
+}

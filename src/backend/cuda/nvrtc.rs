@@ -1,0 +1,186 @@
+//! Compiles kernels with NVRTC, which needs no device.
+//!
+//! The architecture is a real one, so that the compiler also assembles, and says what each kernel takes of a device.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::ptr;
+
+use libloading::Library;
+
+use super::kernels::{COMMON, Family};
+use super::probe::load_nvrtc;
+
+/// NVRTC, loaded.
+pub struct Compiler {
+    library: ManuallyDrop<Library>,
+}
+
+/// What the text of a family becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// Portable assembly.
+    pub ptx: String,
+    /// What each kernel takes, sorted by name.
+    pub usage: Vec<Usage>,
+}
+
+/// What one kernel takes of a device.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usage {
+    /// Name of the kernel.
+    pub kernel: String,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes of shared memory of a block.
+    pub shared_bytes: u32,
+    /// Bytes of registers that are kept in memory for want of registers.
+    pub spilled_bytes: u32,
+}
+
+/// Returns the text of a family as it is compiled.
+pub fn source(family: Family) -> String {
+    format!("{COMMON}\n{}", family.text())
+}
+
+type Program = *mut c_void;
+
+impl Compiler {
+    /// Loads NVRTC.
+    ///
+    /// # Errors
+    ///
+    /// Returns the names and paths that were tried if it is not there.
+    pub fn load() -> Result<Compiler, Vec<String>> {
+        // A library of CUDA is never unloaded.
+        load_nvrtc().map(|library| Compiler { library: ManuallyDrop::new(library) })
+    }
+
+    /// Compiles a family for an architecture like `sm_90`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the compiler says if it does not accept the text.
+    pub fn compile(&self, family: Family, architecture: &str) -> Result<Compiled, String> {
+        let text = CString::new(source(family)).expect("kernels have no zero");
+        let name = CString::new(family.file()).expect("a file name has no zero");
+        let mut program: Program = ptr::null_mut();
+        type Create = unsafe extern "C" fn(
+            *mut Program,
+            *const c_char,
+            *const c_char,
+            c_int,
+            *const *const c_char,
+            *const *const c_char,
+        ) -> c_int;
+        let create = self.function::<Create>("nvrtcCreateProgram")?;
+        // SAFETY: the texts end with zero and live on; there are no headers.
+        let status =
+            unsafe { create(&mut program, text.as_ptr(), name.as_ptr(), 0, ptr::null(), ptr::null()) };
+        if status != 0 {
+            return Err(format!("`nvrtcCreateProgram` gives the error {status}"));
+        }
+        let compiled = self.compile_program(program, architecture);
+        let destroy = self.function::<unsafe extern "C" fn(*mut Program) -> c_int>("nvrtcDestroyProgram")?;
+        // SAFETY: the program was created above and is not used again.
+        unsafe { destroy(&mut program) };
+        compiled
+    }
+
+    fn compile_program(&self, program: Program, architecture: &str) -> Result<Compiled, String> {
+        // Families share functions of which none uses all; 177 is the warning about that.
+        let options = ["--std=c++17", "--ptxas-options=--verbose", "--diag-suppress=177"].map(str::to_string);
+        let options: Vec<CString> = options
+            .into_iter()
+            .chain([format!("--gpu-architecture={architecture}")])
+            .map(|option| CString::new(option).expect("options have no zero"))
+            .collect();
+        let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
+        type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
+        let compile = self.function::<Compile>("nvrtcCompileProgram")?;
+        // SAFETY: the program exists, and as many options as said live on.
+        let status = unsafe { compile(program, pointers.len() as c_int, pointers.as_ptr()) };
+        let log = self.text(program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog")?;
+        if status != 0 {
+            return Err(log.trim().to_string());
+        }
+        Ok(Compiled { ptx: self.text(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?, usage: usage(&log) })
+    }
+
+    fn function<T: Copy>(&self, name: &str) -> Result<T, String> {
+        // SAFETY: `T` is the type of this function in NVRTC 12 and 13, and the library stays loaded.
+        let found = unsafe { self.library.get::<T>(format!("{name}\0").as_bytes()) };
+        found.map(|symbol| *symbol).map_err(|_| format!("NVRTC has no function `{name}`"))
+    }
+
+    /// Returns a text of a program, by the functions for its size, the zero at its end included, and for itself.
+    fn text(&self, program: Program, size_function: &str, function: &str) -> Result<String, String> {
+        let size_of = self.function::<unsafe extern "C" fn(Program, *mut usize) -> c_int>(size_function)?;
+        let copy = self.function::<unsafe extern "C" fn(Program, *mut c_char) -> c_int>(function)?;
+        let mut size = 0;
+        // SAFETY: the program exists.
+        let status = unsafe { size_of(program, &mut size) };
+        let mut bytes = vec![0_u8; size];
+        // SAFETY: the text has as many bytes as the other function says.
+        if status != 0 || unsafe { copy(program, bytes.as_mut_ptr().cast()) } != 0 {
+            return Err(format!("`{function}` gives an error"));
+        }
+        bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(size));
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Reads what the assembler says about each kernel.
+fn usage(log: &str) -> Vec<Usage> {
+    let mut all: Vec<Usage> = Vec::new();
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let kernel = rest.split('\'').next().unwrap_or_default().to_string();
+            all.push(Usage { kernel, registers: 0, shared_bytes: 0, spilled_bytes: 0 });
+        } else if let Some(last) = all.last_mut() {
+            let before = |unit: &str| -> Option<u32> {
+                line.split(unit)
+                    .next()
+                    .filter(|text| text.len() < line.len())?
+                    .split_whitespace()
+                    .last()?
+                    .parse()
+                    .ok()
+            };
+            last.registers = before(" registers").unwrap_or(last.registers);
+            last.shared_bytes = before(" bytes smem").unwrap_or(last.shared_bytes);
+            let spilled =
+                before(" bytes spill stores").unwrap_or(0) + before(" bytes spill loads").unwrap_or(0);
+            last.spilled_bytes += spilled;
+        }
+    }
+    all.sort();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Usage, usage};
+
+    #[test]
+    fn the_words_of_the_assembler_are_read() {
+        let log = "\
+ptxas info    : 24 bytes gmem
+ptxas info    : Compiling entry function 'second' for 'sm_90'
+ptxas info    : Function properties for second
+ptxas         .     48 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers, 5280 bytes smem
+ptxas info    : Compile time = 1.2 ms
+ptxas info    : Compiling entry function 'first' for 'sm_90'
+ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 26 registers, used 0 barriers
+";
+        let one = |kernel: &str, registers, shared_bytes, spilled_bytes| Usage {
+            kernel: kernel.to_string(),
+            registers,
+            shared_bytes,
+            spilled_bytes,
+        };
+        assert_eq!(usage(log), [one("first", 26, 0, 0), one("second", 255, 5280, 28)]);
+    }
+}

@@ -1,0 +1,225 @@
+//! The CUDA kernels, which an emulator runs on the CPU (tier T0).
+//!
+//! The kernels are compiled as C++ behind `cuda_on_host.h`. What they mean is tested, in three orders of
+//! their threads; that they compile for a device, and how fast they are there, is not. Without a C++ compiler the
+//! tests say so and pass.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::fmt::Write;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{fs, process};
+
+use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter};
+use hrmc::backend::cuda::launch::{Argument, Launch, Launches, launches};
+use hrmc::graph::ops::rope_tables;
+use hrmc::plan::{Location, Plan};
+use libloading::Library;
+
+/// The bits of named memory.
+pub type Contents = BTreeMap<String, Vec<f32>>;
+
+/// How the emulator orders threads.
+pub const ORDERS: [c_int; 3] = [0, 1, 2];
+
+/// Words on each side of every piece of memory that no kernel may write.
+const GUARD: usize = 4096;
+/// What these words are, as a number 1e30: what reads it is far off, and what writes a result of it writes other bits.
+const GUARDED: u32 = 0x7149_f2ca;
+/// What memory holds that nobody has written: NaN.
+const UNWRITTEN: u32 = u32::MAX;
+
+/// Compiled kernels.
+pub struct Emulator {
+    library: Mutex<Library>,
+}
+
+/// Returns all kernels, one text.
+pub fn text_of_kernels() -> String {
+    let families =
+        Family::ALL.iter().map(|family| format!("#line 1 \"{}\"\n{}", family.file(), family.text()));
+    format!("#line 1 \"common.cu\"\n{COMMON}\n{}", families.collect::<Vec<_>>().join("\n"))
+}
+
+impl Emulator {
+    /// Compiles a text of kernels. Returns `None` if there is no C++ compiler.
+    pub fn of(kernels: &str) -> Option<Emulator> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulator");
+        let mut text = format!("#include \"cuda_on_host.h\"\n{kernels}\n");
+        for kernel in Kernel::ALL {
+            let name = kernel.name();
+            let _ = writeln!(
+                text,
+                "extern \"C\" const char *emulate_{name}(uint64_t blocks, unsigned x, unsigned y, void **values, \
+                 int order) {{ return emulator::launch([](void **values) {{ emulator::call({name}, values); }}, \
+                 blocks, x, y, values, order); }}"
+            );
+        }
+        let header =
+            fs::read_to_string(format!("{folder}/cuda_on_host.h")).expect("the header is checked in");
+        let mut hasher = DefaultHasher::new();
+        (&text, header).hash(&mut hasher);
+        let stem =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("emulated-{:016x}", hasher.finish()));
+        let library = stem.with_extension("so");
+        if !library.exists() {
+            // Tests run beside each other: each writes its own files, and whoever is last renames the same content.
+            let own = |extension: &str| stem.with_extension(format!("{}.{extension}", process::id()));
+            fs::write(own("cpp"), text).expect("the folder for tests can be written");
+            let compiler = Command::new("g++")
+                .args([
+                    "-std=c++17",
+                    "-O1",
+                    "-ffp-contract=off",
+                    "-w",
+                    "-shared",
+                    "-fPIC",
+                    "-I",
+                    folder,
+                    "-o",
+                ])
+                .args([own("so"), own("cpp")])
+                .output();
+            let Ok(output) = compiler else {
+                eprintln!("T0 did not run: there is no C++ compiler `g++` to emulate CUDA with");
+                return None;
+            };
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "the kernels compile as C++: {said}");
+            fs::rename(own("so"), &library).expect("the folder for tests can be written");
+            fs::remove_file(own("cpp")).expect("the folder for tests can be written");
+        }
+        // SAFETY: the library is the one that was made above; nothing runs when it is loaded.
+        let library = unsafe { Library::new(&library) }.expect("a library that was compiled can be loaded");
+        Some(Emulator { library: Mutex::new(library) })
+    }
+
+    /// Runs a plan once on contents by name, in one order of threads.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the emulator or the guards around memory find.
+    pub fn run(&self, plan: &Plan, contents: &Contents, order: c_int) -> Result<Contents, String> {
+        let all = launches(plan);
+        let mut memory = Memory::of(plan, &all, contents);
+        let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        for launch in &all.launches {
+            memory.launch(&library, launch, order)?;
+        }
+        memory.check_guards()?;
+        let named = plan.memory.iter().zip(&memory.named);
+        Ok(named.map(|(memory, guarded)| (memory.name.clone(), guarded.content())).collect())
+    }
+}
+
+/// Returns the kernels of hrmc, compiled once in this process.
+pub fn emulator() -> Option<&'static Emulator> {
+    static EMULATOR: OnceLock<Option<Emulator>> = OnceLock::new();
+    EMULATOR.get_or_init(|| Emulator::of(&text_of_kernels())).as_ref()
+}
+
+/// Words between guards.
+struct Guarded(Vec<u32>);
+
+impl Guarded {
+    fn of(words: Vec<u32>) -> Guarded {
+        let guard = || std::iter::repeat_n(GUARDED, GUARD);
+        Guarded(guard().chain(words).chain(guard()).collect())
+    }
+
+    fn content(&self) -> Vec<f32> {
+        self.0[GUARD..self.0.len() - GUARD].iter().map(|&word| f32::from_bits(word)).collect()
+    }
+
+    fn start(&mut self, offset_bytes: usize) -> *mut c_void {
+        self.0[GUARD + offset_bytes / 4..].as_mut_ptr().cast()
+    }
+
+    fn is_whole(&self) -> bool {
+        let end = self.0.len() - GUARD;
+        self.0[..GUARD].iter().chain(&self.0[end..]).all(|&word| word == GUARDED)
+    }
+}
+
+/// Memory of one run.
+struct Memory {
+    named: Vec<Guarded>,
+    arena: Guarded,
+    scratch: Guarded,
+    /// Cosines and sines of each table.
+    tables: Vec<[Guarded; 2]>,
+}
+
+impl Memory {
+    fn of(plan: &Plan, all: &Launches, contents: &Contents) -> Memory {
+        let words = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+        let named = plan.memory.iter().map(|memory| {
+            let content = contents.get(&memory.name);
+            Guarded::of(content.map_or_else(|| vec![UNWRITTEN; memory.ty.elements()], |values| words(values)))
+        });
+        let tables = all.tables.iter().map(|table| {
+            let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
+            [cos, sin].map(|values| Guarded::of(words(&values)))
+        });
+        Memory {
+            named: named.collect(),
+            arena: Guarded::of(vec![UNWRITTEN; plan.arena_bytes / 4]),
+            scratch: Guarded::of(vec![UNWRITTEN; all.scratch_bytes as usize / 4]),
+            tables: tables.collect(),
+        }
+    }
+
+    fn launch(&mut self, library: &Library, launch: &Launch, order: c_int) -> Result<(), String> {
+        let name = launch.kernel.name();
+        // Every argument takes eight bytes, of which a kernel reads as many as it declares.
+        let mut values: Vec<u64> = Vec::new();
+        let mut kinds = Vec::new();
+        for &argument in &launch.arguments {
+            let (kind, value) = match argument {
+                Argument::Size(size) => (Parameter::Size, size),
+                Argument::Number(number) => (Parameter::Number, u64::from(number.to_bits())),
+                Argument::Null => (Parameter::Pointer, 0),
+                Argument::Memory(Location::Named(index)) => pointer(self.named[index].start(0)),
+                Argument::Memory(Location::Arena(offset)) => pointer(self.arena.start(offset)),
+                Argument::Scratch => pointer(self.scratch.start(0)),
+                Argument::Cos(table) => pointer(self.tables[table][0].start(0)),
+                Argument::Sin(table) => pointer(self.tables[table][1].start(0)),
+            };
+            kinds.push(kind);
+            values.push(value);
+        }
+        assert_eq!(kinds, launch.kernel.parameters(), "`{name}` is given what it takes");
+        let mut pointers: Vec<*mut u64> = values.iter_mut().map(std::ptr::from_mut).collect();
+        type Emulate = unsafe extern "C" fn(u64, c_uint, c_uint, *mut *mut u64, c_int) -> *const c_char;
+        // SAFETY: the wrapper of each kernel is compiled with this type.
+        let emulate = unsafe { library.get::<Emulate>(format!("emulate_{name}\0").as_bytes()) };
+        let emulate = emulate.expect("every kernel has a wrapper");
+        let [x, y] = launch.threads;
+        // SAFETY: the arguments are as many and of the kinds that the kernel takes, and pointers are to memory that
+        // lives until the end of the run. The lock on the library keeps others out.
+        let problem = unsafe { emulate(launch.blocks, x, y, pointers.as_mut_ptr(), order) };
+        if problem.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the emulator returns a text that lives until the next launch.
+        let problem = unsafe { CStr::from_ptr(problem) }.to_string_lossy().into_owned();
+        Err(format!("`{name}`: {problem}"))
+    }
+
+    fn check_guards(&self) -> Result<(), String> {
+        let tables = self.tables.iter().flatten();
+        let all = self.named.iter().chain([&self.arena, &self.scratch]).chain(tables);
+        match all.into_iter().position(|guarded| !guarded.is_whole()) {
+            None => Ok(()),
+            Some(index) => Err(format!("something was written outside of memory {index}")),
+        }
+    }
+}
+
+fn pointer(start: *mut c_void) -> (Parameter, u64) {
+    (Parameter::Pointer, start as u64)
+}

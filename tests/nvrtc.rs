@@ -1,0 +1,91 @@
+//! The kernels under NVRTC and the assembler of CUDA, for the architectures that hrmc is meant for (tier T1).
+//!
+//! No device is needed, only the library: where the system's loader finds it, or in a toolkit that `CUDA_HOME` names.
+//! Without it the test says so and passes.
+
+use std::collections::BTreeMap;
+
+use hrmc::backend::cuda::kernels::{Family, Kernel};
+use hrmc::backend::cuda::nvrtc::Compiler;
+
+/// Architectures of A100 and H100; the last has instructions that only H100 has.
+const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_90a"];
+
+/// The most registers of a thread. With these a multiprocessor, which has 65,536, holds at least two blocks of 256
+/// threads; a kernel that is in no list takes at most [`USUAL_REGISTERS`], so that it holds six.
+const REGISTERS: &[(Kernel, u32)] = &[
+    (Kernel::Attention, 96),
+    (Kernel::AttentionGradDelta, 80),
+    (Kernel::AttentionGradQueries, 104),
+    (Kernel::AttentionGradKeys, 96),
+    (Kernel::ProductNt, 96),
+    (Kernel::ProductNn, 96),
+    (Kernel::ProductTn, 96),
+    (Kernel::ProductSwiglu, 96),
+];
+const USUAL_REGISTERS: u32 = 42;
+
+/// Bytes of shared memory of a block, exactly; a kernel that is not here has none.
+const SHARED: &[(Kernel, u32)] = &[
+    (Kernel::SumLeading, 1024),
+    (Kernel::EmbedGrad, 1024),
+    (Kernel::TransposeLastTwo, 4224),
+    (Kernel::RowDistance, 32),
+    (Kernel::TokenLoss, 32),
+    (Kernel::TokenLossGrad, 32),
+    (Kernel::Correctness, 32),
+    (Kernel::Attention, 5280),
+    (Kernel::AttentionGradDelta, 5280),
+    (Kernel::AttentionGradQueries, 5280),
+    (Kernel::AttentionGradKeys, 5280),
+    (Kernel::ProductNt, 8320),
+    (Kernel::ProductNn, 8320),
+    (Kernel::ProductTn, 8320),
+    (Kernel::ProductSwiglu, 8320),
+];
+
+fn limit(table: &[(Kernel, u32)], kernel: Kernel, usual: u32) -> u32 {
+    table.iter().find(|(other, _)| *other == kernel).map_or(usual, |(_, limit)| *limit)
+}
+
+#[test]
+fn kernels_compile_without_spills_within_their_budgets() {
+    let compiler = match Compiler::load() {
+        Ok(compiler) => compiler,
+        Err(looked) => {
+            eprintln!("T1 did not run: there is no NVRTC; looked for {}", looked.join(", "));
+            return;
+        }
+    };
+    let mut problems = Vec::new();
+    for architecture in ARCHITECTURES {
+        let mut usage = BTreeMap::new();
+        for &family in Family::ALL {
+            let compiled = compiler.compile(family, architecture);
+            let compiled =
+                compiled.unwrap_or_else(|log| panic!("{} for {architecture}: {log}", family.file()));
+            assert!(compiled.ptx.contains(".version"), "the assembly is had as well");
+            usage.extend(compiled.usage.into_iter().map(|usage| (usage.kernel.clone(), usage)));
+        }
+        eprintln!("T1 ran for {architecture}: registers, shared bytes and spilled bytes of each kernel");
+        for &kernel in Kernel::ALL {
+            let used = &usage[kernel.name()];
+            let name = kernel.name();
+            eprintln!("{name:<26}{:>6}{:>8}{:>6}", used.registers, used.shared_bytes, used.spilled_bytes);
+            let most = limit(REGISTERS, kernel, USUAL_REGISTERS);
+            if used.registers == 0 || used.registers > most {
+                problems.push(format!("{architecture} {name}: {} registers, at most {most}", used.registers));
+            }
+            let shared = limit(SHARED, kernel, 0);
+            if used.shared_bytes != shared {
+                problems
+                    .push(format!("{architecture} {name}: {} shared bytes, not {shared}", used.shared_bytes));
+            }
+            if used.spilled_bytes > 0 {
+                problems.push(format!("{architecture} {name}: {} bytes spilled", used.spilled_bytes));
+            }
+        }
+        assert_eq!(usage.len(), Kernel::ALL.len(), "no text has a kernel that is not listed");
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
