@@ -131,12 +131,14 @@ impl WeightShape {
 pub fn arrange_weight(target: &mut [f32], w: &[f32], shape: WeightShape) {
     assert_eq!(Some(target.len()), shape.arranged_len(), "length of the arranged weight");
     let WeightShape { n, k, parts, precision } = shape;
-    let w = Operand::new(w, n, k, k).transposed();
-    let rows = n / parts;
+    assert_eq!(w.len(), n * k, "length of the weight");
+    assert!(n.is_multiple_of(parts), "{n} rows in {parts} equal parts");
     match Method::best(precision) {
         Method::Gemm => unreachable!("`gemm` has no length above"),
         #[cfg(target_arch = "x86_64")]
         Method::Panels(unit) => {
+            let w = Operand::new(w, n, k, k).transposed();
+            let rows = n / parts;
             for (part, target) in target.chunks_mut(avx512::panels_len(rows, k, unit).max(1)).enumerate() {
                 avx512::arrange_panels(target, w.skip_columns(part * rows), rows, k, unit);
             }
@@ -316,7 +318,10 @@ pub(super) fn with_right<R>(
     run: impl FnOnce(Right<'_>) -> R,
 ) -> R {
     match method {
-        Method::Gemm => run(Right::Plain(right)),
+        Method::Gemm => {
+            right.check(depth, columns);
+            run(Right::Plain(right))
+        }
         #[cfg(target_arch = "x86_64")]
         Method::Panels(unit) => {
             avx512::with_panels(right, columns, depth, unit, |panels| run(Right::Panels(panels)))
@@ -412,8 +417,6 @@ impl Grid {
         const SMALL: usize = 2_000_000;
         /// Rows whose chunk of the depth stays in cache while all columns pass.
         const MOST_ROWS: usize = 480;
-        /// Bytes of a tile and of its left rows that stay in cache from one chunk of the depth to the next.
-        const CACHE: usize = 640 * 1024;
         let Sizes { rows, columns, depth } = sizes;
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
@@ -426,6 +429,8 @@ impl Grid {
                 Method::Gemm => (32.0, gemm_arranges(left, contiguous_columns, height, width)),
                 #[cfg(target_arch = "x86_64")]
                 Method::Panels(unit) => {
+                    /// Bytes of a tile and of its left rows that stay in cache from one chunk of the depth to the next.
+                    const CACHE: usize = 640 * 1024;
                     // Left rows come from memory, once for all columns of the tile.
                     let rows = if unit == Unit::Single && left.along == 1 { 0.2 } else { 0.4 };
                     let chunks = depth.div_ceil(unit.elements() * avx512::CHUNK);
