@@ -35,7 +35,7 @@ const UNWRITTEN: u32 = u32::MAX;
 
 /// Compiled kernels.
 pub struct Emulator {
-    library: Mutex<Library>,
+    kernels: Mutex<Library>,
 }
 
 /// Returns all kernels, one text.
@@ -95,7 +95,7 @@ impl Emulator {
         }
         // SAFETY: the library is the one that was made above; nothing runs when it is loaded.
         let library = unsafe { Library::new(&library) }.expect("a library that was compiled can be loaded");
-        Some(Emulator { library: Mutex::new(library) })
+        Some(Emulator { kernels: Mutex::new(library) })
     }
 
     /// Runs a plan once on contents by name, in one order of threads.
@@ -106,7 +106,7 @@ impl Emulator {
     pub fn run(&self, plan: &Plan, contents: &Contents, order: c_int) -> Result<Contents, String> {
         let all = launches(plan);
         let mut memory = Memory::of(plan, &all, contents);
-        let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let library = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         for launch in &all.launches {
             memory.launch(&library, launch, order)?;
         }

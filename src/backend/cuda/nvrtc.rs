@@ -13,7 +13,7 @@ use super::probe::load_nvrtc;
 
 /// NVRTC, loaded.
 pub struct Compiler {
-    library: ManuallyDrop<Library>,
+    nvrtc: ManuallyDrop<Library>,
 }
 
 /// What the text of a family becomes.
@@ -53,7 +53,7 @@ impl Compiler {
     /// Returns the names and paths that were tried if it is not there.
     pub fn load() -> Result<Compiler, Vec<String>> {
         // A library of CUDA is never unloaded.
-        load_nvrtc().map(|library| Compiler { library: ManuallyDrop::new(library) })
+        load_nvrtc().map(|library| Compiler { nvrtc: ManuallyDrop::new(library) })
     }
 
     /// Compiles a family for an architecture like `sm_90`.
@@ -109,7 +109,7 @@ impl Compiler {
 
     fn function<T: Copy>(&self, name: &str) -> Result<T, String> {
         // SAFETY: `T` is the type of this function in NVRTC 12 and 13, and the library stays loaded.
-        let found = unsafe { self.library.get::<T>(format!("{name}\0").as_bytes()) };
+        let found = unsafe { self.nvrtc.get::<T>(format!("{name}\0").as_bytes()) };
         found.map(|symbol| *symbol).map_err(|_| format!("NVRTC has no function `{name}`"))
     }
 
