@@ -143,14 +143,7 @@ pub unsafe fn multiply(
     assert!(data.len() >= columns.div_ceil(PANEL) * PANEL * units, "the panels have all columns");
     left.check(rows, depth);
     let in_place = unit == Unit::Single && left.along == 1;
-    // A stride that is a power of two would put all rows into a few sets of the cache.
-    let by_row = units.min(CHUNK).next_multiple_of(LANES) + LANES;
-    let by_unit = rows.next_multiple_of(LANES);
-    let scratch = match (in_place, left.along == 1) {
-        (true, _) => 0,
-        (false, true) => rows * by_row,
-        (false, false) => by_unit * units.min(CHUNK),
-    };
+    let scratch = if in_place { 0 } else { copy_len(rows, units.min(CHUNK), left.along == 1) };
     with_scratch(scratch, |copy| {
         // A product without depth has one empty chunk, which stores zeros.
         for start in (0..units.max(1)).step_by(CHUNK) {
@@ -160,13 +153,9 @@ pub unsafe fn multiply(
             let elements = (depth - first).min(chunk * unit.elements());
             let rows_of_units = if in_place {
                 Left { data: part.data.as_ptr().cast(), down: part.down, along: 1 }
-            } else if left.along == 1 {
-                // SAFETY: the processor has the instructions; `copy` holds all rows and `left` has been checked.
-                unsafe { pair_rows(copy, by_row, part, rows, elements) };
-                Left { data: copy.as_ptr().cast(), down: by_row, along: 1 }
             } else {
-                arrange(copy, by_unit, part.transposed(), rows, elements, unit);
-                Left { data: copy.as_ptr().cast(), down: 1, along: by_unit }
+                let (down, along) = copy_units(copy, part, rows, elements, unit);
+                Left { data: copy.as_ptr().cast(), down, along }
             };
             let store = if start > 0 { Store::Add } else { store };
             // SAFETY: the checks above bound the operands, the caller the result.
@@ -217,10 +206,9 @@ pub struct Pairs<'a> {
 }
 
 /// Elements of memory for [`Pairs`] of `rows` rows and `depth` columns, in either order.
-pub const fn pairs_len(rows: usize, depth: usize) -> usize {
-    let by_row = rows * (depth.div_ceil(2).next_multiple_of(LANES) + LANES);
-    let by_unit = depth.div_ceil(2) * rows.next_multiple_of(LANES);
-    if by_row > by_unit { by_row } else { by_unit }
+pub fn pairs_len(rows: usize, depth: usize) -> usize {
+    let units = depth.div_ceil(Unit::Pair.elements());
+    copy_len(rows, units, true).max(copy_len(rows, units, false))
 }
 
 impl<'a> Pairs<'a> {
@@ -232,17 +220,8 @@ impl<'a> Pairs<'a> {
     pub fn new(target: &'a mut [f32], left: Operand<'_>, rows: usize, depth: usize) -> Self {
         assert!(Unit::Pair.available(), "the processor has the instructions");
         left.check(rows, depth);
-        let units = depth.div_ceil(2);
-        let (down, along) = if left.along == 1 {
-            let stride = units.next_multiple_of(LANES) + LANES;
-            // SAFETY: the processor has the instructions, and `left` has been checked.
-            unsafe { pair_rows(target, stride, left, rows, depth) };
-            (stride, 1)
-        } else {
-            let stride = rows.next_multiple_of(LANES);
-            arrange(target, stride, left.transposed(), rows, depth, Unit::Pair);
-            (1, stride)
-        };
+        let units = depth.div_ceil(Unit::Pair.elements());
+        let (down, along) = copy_units(target, left, rows, depth, Unit::Pair);
         Pairs { data: target, rows, units, down, along }
     }
 
@@ -280,6 +259,41 @@ impl<'a> Pairs<'a> {
             // `out` is borrowed for writing.
             unsafe { add_chunk(out.as_mut_ptr(), out_stride, left, right, range, sizes, store) };
         }
+    }
+}
+
+/// Distance of two rows of a copy whose rows are contiguous.
+///
+/// A stride that is a power of two would put all rows into a few sets of the cache.
+const fn row_stride(units: usize) -> usize {
+    units.next_multiple_of(LANES) + LANES
+}
+
+/// Elements that [`copy_units`] writes for a left operand whose rows are contiguous, or whose columns are.
+const fn copy_len(rows: usize, units: usize, by_row: bool) -> usize {
+    if by_row { rows * row_stride(units) } else { units * rows.next_multiple_of(LANES) }
+}
+
+/// Copies a left operand as units, in its own order; returns the distances of two rows and of two units.
+///
+/// Rows that are contiguous are copied as pairs; single elements of them are read where they are.
+fn copy_units(
+    target: &mut [f32],
+    left: Operand<'_>,
+    rows: usize,
+    depth: usize,
+    unit: Unit,
+) -> (usize, usize) {
+    if left.along == 1 {
+        assert_eq!(unit, Unit::Pair, "single elements of contiguous rows stay where they are");
+        let stride = row_stride(depth.div_ceil(unit.elements()));
+        // SAFETY: whoever has a unit has asked for the instructions; `left` was checked, and `pair_rows` checks the target.
+        unsafe { pair_rows(target, stride, left, rows, depth) };
+        (stride, 1)
+    } else {
+        let stride = rows.next_multiple_of(LANES);
+        arrange(target, stride, left.transposed(), rows, depth, unit);
+        (1, stride)
     }
 }
 
