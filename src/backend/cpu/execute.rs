@@ -156,10 +156,9 @@ impl CpuProgram {
 
     fn call(&mut self, index: usize) {
         let call = &self.plan.calls[index];
-        if let Some((memory, shape)) = weight_of(&call.op, call, self.plan.precision)
-            && let arrangement = &mut self.pointers.arranged[memory]
-            && !arrangement.start.is_null()
-            && !arrangement.valid
+        if let Some((memory, shape)) = weight_of(call, self.plan.precision)
+            && !self.pointers.arranged[memory].start.is_null()
+            && !self.pointers.arranged[memory].valid
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
             let w = Operands { call, pointers: &self.pointers }.f32(1);
@@ -181,8 +180,8 @@ impl CpuProgram {
 }
 
 /// Returns the memory and the shape of the weight that a call of a forward pass reads, its input 1.
-fn weight_of(op: &Op, call: &Call, precision: Precision) -> Option<(usize, WeightShape)> {
-    let parts = match op {
+fn weight_of(call: &Call, precision: Precision) -> Option<(usize, WeightShape)> {
+    let parts = match &call.op {
         Op::Linear(_) | Op::LinearAddRmsNorm(_) => 1,
         Op::LinearSwiGlu(_) => 2,
         _ => return None,
@@ -199,7 +198,7 @@ fn weight_of(op: &Op, call: &Call, precision: Precision) -> Option<(usize, Weigh
 fn shared_weights(plan: &Plan) -> Vec<Option<WeightShape>> {
     let mut uses: Vec<Vec<WeightShape>> = vec![Vec::new(); plan.memory.len()];
     for call in &plan.calls {
-        if let Some((memory, shape)) = weight_of(&call.op, call, plan.precision) {
+        if let Some((memory, shape)) = weight_of(call, plan.precision) {
             uses[memory].push(shape);
         }
     }
@@ -263,7 +262,7 @@ impl<'a> Operands<'a> {
 
     /// Returns a weight, arranged if the session keeps it so.
     fn weight(&self, precision: Precision) -> Weight<'a> {
-        if let Some((memory, shape)) = weight_of(&self.call.op, self.call, precision)
+        if let Some((memory, shape)) = weight_of(self.call, precision)
             && !self.pointers.arranged[memory].start.is_null()
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");

@@ -129,20 +129,7 @@ pub fn attention(
                     let columns = count.next_multiple_of(PANEL);
                     turn(turned, &q[start * padded..], padded, count, head_width);
                     scores(weights, k, turned, columns, shape);
-                    let factors = vectorised(
-                        #[inline(always)]
-                        || {
-                            let (highest, sums) = softmax_columns::<QUERIES>(weights, columns);
-                            let mut log_sums = [0.0; QUERIES];
-                            let mut factors = [0.0; QUERIES];
-                            for i in 0..QUERIES {
-                                log_sums[i] = highest[i] + ln(sums[i]);
-                                factors[i] = 1.0 / sums[i];
-                            }
-                            lse[start..start + count].copy_from_slice(&log_sums[..count]);
-                            factors
-                        },
-                    );
+                    let factors = softmax::<QUERIES>(weights, &mut lse[start..start + count]);
                     PanelProduct {
                         rows: count,
                         columns: padded,
@@ -240,18 +227,7 @@ pub fn attention_grad(
                     turn(turned_dy, &dy[start * padded..], padded, count, head_width);
                     scores(weights, k, turned, columns, shape);
                     scores(dscores, v, turned_dy, columns, shape);
-                    // Columns beyond the last query hold zeros; their weights become one, which no sum reads.
-                    let mut log_sums = [0.0; QUERIES];
-                    log_sums[..count].copy_from_slice(&lse[start..start + count]);
-                    let means = vectorised(
-                        #[inline(always)]
-                        || weight_columns(weights, dscores, &log_sums, columns),
-                    );
-                    Arch::new().dispatch(Centre {
-                        weights: &*weights,
-                        dscores: &mut *dscores,
-                        means: &means,
-                    });
+                    score_gradients::<QUERIES>(weights, dscores, &lse[start..start + count]);
                     let store = if start == 0 { Store::Replace } else { Store::Add };
                     let by_key = |left: &[f32], right: &[f32], target: &mut [f32]| {
                         PanelProduct {
@@ -282,38 +258,75 @@ pub fn attention_grad(
                     }
                     .into(&mut dq[start * padded..], padded);
                 }
-                let parts = [(&*dq, rope, inv_sqrt(head_width)), (&*dk, rope, 1.0), (&*dv, None, 1.0)];
-                for (third, (gradient, rope, factor)) in parts.into_iter().enumerate() {
-                    let first = row * positions * 3 * width + third * width + head * head_width;
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            with_usual_width(
-                                head_width,
-                                #[inline(always)]
-                                |head_width| {
-                                    let rows = gradient.chunks_exact(head_width.next_multiple_of(PANEL));
-                                    for (position, gradient) in rows.enumerate() {
-                                        let at = first + position * 3 * width;
-                                        // SAFETY: every head of every batch row has its own columns of its own rows.
-                                        let target = unsafe { dqkv.part(at..at + head_width) };
-                                        rotate_back(
-                                            target,
-                                            &gradient[..head_width],
-                                            rope,
-                                            position,
-                                            head_width,
-                                            factor,
-                                        );
-                                    }
-                                },
-                            );
-                        },
-                    );
-                }
+                store_gradients(dqkv, task, [dq, dk, dv], rope, shape);
             }
         });
     });
+}
+
+/// Replaces scores by `e^(score - highest)`, notes the logarithms of their sums, and returns the factors `1 / sum`.
+pub(super) fn softmax<const Q: usize>(weights: &mut [f32], lse: &mut [f32]) -> [f32; Q] {
+    vectorised(
+        #[inline(always)]
+        || {
+            let (highest, sums) = softmax_columns::<Q>(weights, lse.len().next_multiple_of(PANEL));
+            let mut log_sums = [0.0; Q];
+            let mut factors = [0.0; Q];
+            for i in 0..Q {
+                log_sums[i] = highest[i] + ln(sums[i]);
+                factors[i] = 1.0 / sums[i];
+            }
+            lse.copy_from_slice(&log_sums[..lse.len()]);
+            factors
+        },
+    )
+}
+
+/// Replaces scores by weights `p` and `dp` by `ds = p (dp - Σ p dp)`.
+///
+/// Columns beyond the last query hold zeros; their weights become one, which no sum reads.
+pub(super) fn score_gradients<const Q: usize>(weights: &mut [f32], dscores: &mut [f32], lse: &[f32]) {
+    let mut log_sums = [0.0; Q];
+    log_sums[..lse.len()].copy_from_slice(lse);
+    let means = vectorised(
+        #[inline(always)]
+        || weight_columns(weights, dscores, &log_sums, lse.len().next_multiple_of(PANEL)),
+    );
+    Arch::new().dispatch(Centre { weights: &*weights, dscores, means: &means });
+}
+
+/// Turns the gradients of queries, keys and values of one head back and puts them where they belong.
+pub(super) fn store_gradients(
+    dqkv: Shared<'_>,
+    task: usize,
+    [dq, dk, dv]: [&[f32]; 3],
+    rope: Option<Rope<'_>>,
+    shape: AttentionShape,
+) {
+    let AttentionShape { positions, heads, head_width, .. } = shape;
+    let (row, head, width) = (task / heads, task % heads, shape.width());
+    let parts = [(dq, rope, inv_sqrt(head_width)), (dk, rope, 1.0), (dv, None, 1.0)];
+    for (third, (gradient, rope, factor)) in parts.into_iter().enumerate() {
+        let first = row * positions * 3 * width + third * width + head * head_width;
+        vectorised(
+            #[inline(always)]
+            || {
+                with_usual_width(
+                    head_width,
+                    #[inline(always)]
+                    |head_width| {
+                        let rows = gradient.chunks_exact(head_width.next_multiple_of(PANEL));
+                        for (position, gradient) in rows.enumerate() {
+                            let at = first + position * 3 * width;
+                            // SAFETY: every head of every batch row has its own columns of its own rows.
+                            let target = unsafe { dqkv.part(at..at + head_width) };
+                            rotate_back(target, &gradient[..head_width], rope, position, head_width, factor);
+                        }
+                    },
+                );
+            },
+        );
+    }
 }
 
 /// One head of one batch row of `qkv`.
@@ -384,7 +397,7 @@ fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: us
 
 /// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.
 #[inline(always)]
-pub(super) fn softmax_columns<const Q: usize>(weights: &mut [f32], columns: usize) -> ([f32; Q], [f32; Q]) {
+fn softmax_columns<const Q: usize>(weights: &mut [f32], columns: usize) -> ([f32; Q], [f32; Q]) {
     let (rows, _) = weights.as_chunks_mut::<Q>();
     let (mut all_highest, mut all_sums) = ([0.0; Q], [1.0; Q]);
     for start in (0..columns).step_by(LANES) {
@@ -410,7 +423,7 @@ pub(super) fn softmax_columns<const Q: usize>(weights: &mut [f32], columns: usiz
 
 /// Replaces scores by weights `p = e^(score - log_sum)`; returns `Σ p dp` of each column.
 #[inline(always)]
-pub(super) fn weight_columns<const Q: usize>(
+fn weight_columns<const Q: usize>(
     weights: &mut [f32],
     dscores: &[f32],
     log_sums: &[f32; Q],
@@ -439,10 +452,10 @@ pub(super) fn weight_columns<const Q: usize>(
 /// `ds = p (dp - mean)`, with a mean per column.
 ///
 /// Spelled out in registers: left to itself, the compiler vectorises along the rows and gathers.
-pub(super) struct Centre<'a> {
-    pub weights: &'a [f32],
-    pub dscores: &'a mut [f32],
-    pub means: &'a [f32],
+struct Centre<'a> {
+    weights: &'a [f32],
+    dscores: &'a mut [f32],
+    means: &'a [f32],
 }
 
 impl WithSimd for Centre<'_> {
@@ -498,7 +511,7 @@ pub(super) fn take_rows(target: &mut [f32], source: &[f32], stride: usize, padde
 
 /// Calls `run` with `width` as a constant if it is a usual one, so that loops over a head unroll.
 #[inline(always)]
-pub(super) fn with_usual_width(width: usize, run: impl FnOnce(usize)) {
+fn with_usual_width(width: usize, run: impl FnOnce(usize)) {
     match width {
         8 => run(8),
         16 => run(16),
@@ -523,7 +536,7 @@ fn rotate(target: &mut [f32], x: &[f32], rope: Option<Rope<'_>>, position: usize
 
 /// Turns a gradient back, the transpose of [`rotate`].
 #[inline(always)]
-pub(super) fn rotate_back(
+fn rotate_back(
     target: &mut [f32],
     dx: &[f32],
     rope: Option<Rope<'_>>,

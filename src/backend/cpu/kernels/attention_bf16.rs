@@ -4,19 +4,16 @@
 //! head (`left · rightᵀ`) or pairs of neighbouring positions (sums over positions). Scores, softmax and all sums
 //! are f32; weights are rounded when they are factors.
 
-use pulp::Arch;
-
 use super::Store;
 use super::attention::{
-    AttentionShape, Centre, Head, Rope, inv_sqrt, rotate_back, scaled, softmax_columns, take_rows,
-    weight_columns, with_usual_width,
+    AttentionShape, Head, Rope, inv_sqrt, scaled, score_gradients, softmax, store_gradients, take_rows,
 };
 use super::avx512::{PANEL, Pairs, Panels, Unit, arrange_panels, pairs_len, panels_len};
 use super::panel;
 use super::parallel::{Shared, for_each_block};
 use super::product::Operand;
 use super::scratch::{aligned, carve, with_scratch};
-use super::simd::{ln, vectorised};
+use super::simd::vectorised;
 
 /// Queries whose scores are held at a time, side by side: the columns of a panel.
 const QUERIES: usize = PANEL;
@@ -112,20 +109,7 @@ pub fn attention(
                     let count = QUERIES.min(positions - start);
                     let columns = count.next_multiple_of(panel::PANEL);
                     k.multiply(weights, QUERIES, q.skip_columns(start), 0, columns, Store::Replace);
-                    let factors = vectorised(
-                        #[inline(always)]
-                        || {
-                            let (highest, sums) = softmax_columns::<QUERIES>(weights, columns);
-                            let mut log_sums = [0.0; QUERIES];
-                            let mut factors = [0.0; QUERIES];
-                            for i in 0..QUERIES {
-                                log_sums[i] = highest[i] + ln(sums[i]);
-                                factors[i] = 1.0 / sums[i];
-                            }
-                            lse[start..start + count].copy_from_slice(&log_sums[..count]);
-                            factors
-                        },
-                    );
+                    let factors = softmax::<QUERIES>(weights, &mut lse[start..start + count]);
                     by_query(rounded, weights, count, positions).multiply(
                         mixed,
                         padded,
@@ -216,17 +200,7 @@ pub fn attention_grad(
                     let columns = count.next_multiple_of(panel::PANEL);
                     k.multiply(weights, QUERIES, q.skip_columns(start), 0, columns, Store::Replace);
                     v.multiply(dscores, QUERIES, dy.skip_columns(start), 0, columns, Store::Replace);
-                    let mut log_sums = [0.0; QUERIES];
-                    log_sums[..count].copy_from_slice(&lse[start..start + count]);
-                    let means = vectorised(
-                        #[inline(always)]
-                        || weight_columns(weights, dscores, &log_sums, columns),
-                    );
-                    Arch::new().dispatch(Centre {
-                        weights: &*weights,
-                        dscores: &mut *dscores,
-                        means: &means,
-                    });
+                    score_gradients::<QUERIES>(weights, dscores, &lse[start..start + count]);
                     let store = if start == 0 { Store::Replace } else { Store::Add };
                     // Queries are even in number in all blocks but the last, so a block starts with a pair.
                     let first = start / 2;
@@ -243,36 +217,7 @@ pub fn attention_grad(
                         Store::Replace,
                     );
                 }
-                let parts = [(&*dq, rope, inv_sqrt(head_width)), (&*dk, rope, 1.0), (&*dv, None, 1.0)];
-                for (third, (gradient, rope, factor)) in parts.into_iter().enumerate() {
-                    let first = row * positions * 3 * width + third * width + head * head_width;
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            with_usual_width(
-                                head_width,
-                                #[inline(always)]
-                                |head_width| {
-                                    let rows =
-                                        gradient.chunks_exact(head_width.next_multiple_of(panel::PANEL));
-                                    for (position, gradient) in rows.enumerate() {
-                                        let at = first + position * 3 * width;
-                                        // SAFETY: every head of every batch row has its own columns of its own rows.
-                                        let target = unsafe { dqkv.part(at..at + head_width) };
-                                        rotate_back(
-                                            target,
-                                            &gradient[..head_width],
-                                            rope,
-                                            position,
-                                            head_width,
-                                            factor,
-                                        );
-                                    }
-                                },
-                            );
-                        },
-                    );
-                }
+                store_gradients(dqkv, task, [dq, dk, dv], rope, shape);
             }
         });
     });
