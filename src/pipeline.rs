@@ -28,7 +28,7 @@ pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
 /// Compiles one program of `model` to what `device` runs.
 pub fn executable(model: &Model, program: Program, options: Options, device: Device) -> Executable {
     match device {
-        Device::Cpu => Executable::Planned(compile(model, program, options).plan),
+        Device::Cpu | Device::Cuda => Executable::of(compile(model, program, options).plan, device),
         Device::Reference => {
             let mut graph = lower(model, program, options);
             simplify(&mut graph);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Order of every module; those of one order do not use each other.
 const ORDER: &[(&str, u32)] = &[
+    ("hash", 0),
     ("span", 0),
     ("system", 0),
     ("diagnostic", 1),
@@ -36,6 +37,7 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("luminal", &["graph", "backend"]),
     ("codespan_reporting", &["diagnostic"]),
     ("libloading", &["backend"]),
+    ("cudarc", &["backend"]),
     ("lsp_server", &["lsp"]),
     ("lsp_types", &["lsp"]),
 ];

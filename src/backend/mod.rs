@@ -18,6 +18,7 @@ use crate::plan::Plan;
 
 use cpu::CpuProgram;
 use cpu::kernels::WeightShape;
+use cuda::Gpu;
 use memory::Buffer;
 use reference::ReferenceProgram;
 
@@ -28,14 +29,28 @@ pub enum Device {
     Cpu,
     /// luminal's primitives, interpreted.
     Reference,
+    /// Fused kernels and cuBLAS on an NVIDIA GPU.
+    Cuda,
 }
 
 impl Device {
+    /// All devices.
+    pub const ALL: &[Device] = &[Device::Cpu, Device::Reference, Device::Cuda];
+
     /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Device::Cpu => "cpu",
             Device::Reference => "reference",
+            Device::Cuda => "cuda",
+        }
+    }
+
+    /// Returns whether it multiplies in bf16 where a plan asks for it.
+    pub fn multiplies_in_bf16(self) -> bool {
+        match self {
+            Device::Cpu => cpu::kernels::multiplies_in_bf16(),
+            Device::Reference | Device::Cuda => false,
         }
     }
 }
@@ -50,6 +65,35 @@ pub enum BackendError {
         bytes: usize,
         /// What it was for.
         what: String,
+    },
+    /// There is no CUDA to run on.
+    #[error(
+        "cannot run on CUDA: {reason}; `hrmc devices` shows what there is, and `--device cpu` works everywhere"
+    )]
+    NoCuda {
+        /// What is missing.
+        reason: String,
+    },
+    /// A device failed.
+    #[error("the GPU failed at {what}: {reason}; what was saved before is still there")]
+    Device {
+        /// What was being done.
+        what: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A kernel was not accepted.
+    #[error(
+        "cannot compile the kernels of `{file}` for {architecture}: {reason}; this is a fault of hrmc or of NVRTC, \
+         and `--device cpu` works everywhere"
+    )]
+    Kernel {
+        /// The file.
+        file: String,
+        /// What it was compiled for.
+        architecture: String,
+        /// What the compiler says.
+        reason: String,
     },
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {reason}; try fewer with `--threads`")]
@@ -68,8 +112,25 @@ pub type Observe<'a> = &'a mut (dyn FnMut(usize, f64) + Send);
 pub enum Executable {
     /// A plan for [`Device::Cpu`].
     Planned(Plan),
+    /// A plan for [`Device::Cuda`].
+    Cuda(Plan),
     /// A graph without detach markers for [`Device::Reference`].
     Decomposed(Graph),
+}
+
+impl Executable {
+    /// Returns a plan for a device that runs plans.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the device runs graphs.
+    pub fn of(plan: Plan, device: Device) -> Executable {
+        match device {
+            Device::Cpu => Executable::Planned(plan),
+            Device::Cuda => Executable::Cuda(plan),
+            Device::Reference => panic!("the device `{}` runs graphs", device.name()),
+        }
+    }
 }
 
 enum Loaded {
@@ -99,7 +160,7 @@ enum Newest {
 /// A device with memory of its own. What it has of named memory is a copy, and [`Named::newest`] says which is newer.
 trait Remote: Send {
     /// Loads a program, whose named memory is allocated here.
-    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError>;
+    fn load(&mut self, name: &str, plan: Plan) -> Result<(), BackendError>;
 
     /// Takes over what is newer here, runs a program once, and says what is newer there.
     fn run(
@@ -163,10 +224,17 @@ impl Session {
     ///
     /// Returns an error if the memory cannot be had.
     pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
-        if let Some(remote) = &mut self.remote {
-            return remote.load(name, executable);
-        }
         let loaded = match executable {
+            Executable::Cuda(plan) => {
+                for memory in &plan.memory {
+                    self.allocate(&memory.name, &memory.ty)?;
+                }
+                let remote = match &mut self.remote {
+                    Some(remote) => remote,
+                    None => self.remote.insert(Box::new(Gpu::open()?)),
+                };
+                return remote.load(name, plan);
+            }
             Executable::Planned(plan) => {
                 for memory in &plan.memory {
                     self.allocate(&memory.name, &memory.ty)?;

@@ -17,9 +17,6 @@ Examples:
   hrmc devices
   hrmc devices --json";
 
-/// What hrmc says about CUDA wherever it lists it.
-const CUDA_STATE: &str = "hrmc does not run on CUDA yet";
-
 /// List what hrmc can run on, and what this machine has of CUDA.
 ///
 /// For the CPU it shows the cores and the instructions that kernels make use of. For CUDA it shows the driver, its
@@ -82,7 +79,10 @@ fn to_text(cpu: &Cpu, cuda: &Found) -> String {
         &format!("{}; {}", terminal::counted(cpu.threads, "thread"), cpu.instructions()),
     );
     line(Device::Reference.name(), "luminal's primitives on one thread, to compare with");
-    line("cuda", CUDA_STATE);
+    match cuda.problem() {
+        None => line(Device::Cuda.name(), "kernels and cuBLAS on the first device"),
+        Some(_) => line(Device::Cuda.name(), "cannot run here; see below"),
+    }
     match &cuda.driver {
         Driver::Ready { version, devices } => {
             line("", &format!("driver: for CUDA {version}"));
@@ -136,8 +136,8 @@ fn to_json(cpu: &Cpu, cuda: &Found) -> Value {
         },
         "reference": { "runs": true },
         "cuda": {
-            "runs": false,
-            "note": CUDA_STATE,
+            "runs": cuda.problem().is_none(),
+            "problem": cuda.problem(),
             "driver": { "version": version, "problem": cuda.driver.problem() },
             "devices": devices,
             "nvrtc": library(&cuda.nvrtc),

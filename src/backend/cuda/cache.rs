@@ -1,0 +1,81 @@
+//! Compiled kernels, kept on the disk between runs.
+//!
+//! The file is named after the hash of everything it depends on: text, architecture and the compiler's version. Its
+//! first line is the hash of the rest, so that a damaged file is compiled again. The cache only saves time: where it cannot be read
+//! or written, kernels are compiled each time.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::hash::sha256;
+
+/// Returns the folder of the cache: `hrmc/kernels` where the system keeps caches.
+fn folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("hrmc").join("kernels"))
+}
+
+/// Returns the image of a text, from the cache or else from `compile`, which is then kept.
+pub(super) fn image<E>(
+    text: &str,
+    architecture: &str,
+    compiler: &str,
+    compile: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
+    let file = folder().map(|folder| folder.join(format!("{key}.cubin")));
+    if let Some(image) = file.as_deref().and_then(read) {
+        return Ok(image);
+    }
+    let image = compile()?;
+    if let Some(file) = file {
+        write(&file, &image);
+    }
+    Ok(image)
+}
+
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let content = fs::read(file).ok()?;
+    let end = content.iter().position(|&byte| byte == b'\n')?;
+    let image = content[end + 1..].to_vec();
+    (sha256(&image).as_bytes() == &content[..end]).then_some(image)
+}
+
+fn write(file: &Path, image: &[u8]) {
+    let content = [sha256(image).as_bytes(), b"\n", image].concat();
+    let folder = file.parent().expect("the file is in a folder");
+    // Several processes may write the same file; each renames a whole one.
+    let whole =
+        fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder)).and_then(|new| {
+            fs::write(new.path(), content)?;
+            new.persist(file).map_err(|error| error.error)
+        });
+    // Without the file the next run compiles again; nothing is lost.
+    drop(whole);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::{read, write};
+
+    #[test]
+    fn a_damaged_file_is_not_used() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("kernels").join("one.cubin");
+        assert_eq!(read(&file), None);
+        write(&file, b"an\nimage");
+        assert_eq!(read(&file).as_deref(), Some(b"an\nimage".as_slice()));
+        let mut content = fs::read(&file).expect("it was written");
+        *content.last_mut().expect("it is not empty") ^= 1;
+        fs::write(&file, &content).expect("it can be written");
+        assert_eq!(read(&file), None);
+        fs::write(&file, &content[..20]).expect("it can be written");
+        assert_eq!(read(&file), None);
+    }
+}
