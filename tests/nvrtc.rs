@@ -65,7 +65,9 @@ fn kernels_compile_without_spills_within_their_budgets() {
             usage.extend(compiled.usage.into_iter().map(|usage| (usage.kernel.clone(), usage)));
         }
         let version = compiler.version();
-        eprintln!("T1 ran under NVRTC {version} for {architecture}: registers, shared bytes and spilled bytes of each kernel");
+        eprintln!(
+            "T1 ran under NVRTC {version} for {architecture}: registers, shared bytes and spilled bytes of each kernel"
+        );
         for &kernel in Kernel::ALL {
             let used = &usage[kernel.name()];
             let name = kernel.name();

@@ -17,23 +17,29 @@ fn folder() -> Option<PathBuf> {
     Some(caches.join("hrmc").join("kernels"))
 }
 
-/// Returns the image of a text, from the cache or else from `compile`, which is then kept.
-pub(super) fn image<E>(
-    text: &str,
-    architecture: &str,
-    compiler: &str,
-    compile: impl FnOnce() -> Result<Vec<u8>, E>,
-) -> Result<Vec<u8>, E> {
-    let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
-    let file = folder().map(|folder| folder.join(format!("{key}.cubin")));
-    if let Some(image) = file.as_deref().and_then(read) {
-        return Ok(image);
+/// A place for one image.
+pub(super) struct Slot {
+    file: Option<PathBuf>,
+}
+
+impl Slot {
+    /// Returns the place for what a compiler makes of a text.
+    pub(super) fn of(text: &str, architecture: &str, compiler: &str) -> Slot {
+        let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
+        Slot { file: folder().map(|folder| folder.join(format!("{key}.cubin"))) }
     }
-    let image = compile()?;
-    if let Some(file) = file {
-        write(&file, &image);
+
+    /// Returns the image, if it is there and whole.
+    pub(super) fn read(&self) -> Option<Vec<u8>> {
+        read(self.file.as_deref()?)
     }
-    Ok(image)
+
+    /// Keeps an image.
+    pub(super) fn write(&self, image: &[u8]) {
+        if let Some(file) = &self.file {
+            write(file, image);
+        }
+    }
 }
 
 fn read(file: &Path) -> Option<Vec<u8>> {

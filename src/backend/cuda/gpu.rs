@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cache;
+use super::cache::Slot;
 use super::driver::{Blas, Card, Event, Function, Memory, Module, Pointer, Recorded, Staging};
 use super::kernels::{Family, Kernel, Parameter};
 use super::launch::{Argument, Launch, Launches, Step, Task, launches};
@@ -118,18 +118,25 @@ impl Gpu {
     /// Makes the functions of a family ready.
     fn module(&mut self, family: Family) -> Result<&Module, BackendError> {
         if !self.modules.contains_key(&family) {
-            let (text, architecture) = (source(family), self.architecture());
-            let image = cache::image(&text, &architecture, &self.compiler.version(), || {
-                let refused = |reason| BackendError::Kernel {
-                    file: family.file().to_string(),
-                    architecture: architecture.clone(),
-                    reason,
-                };
-                self.compiler.compile(family, &architecture).map(|compiled| compiled.image).map_err(refused)
-            })?;
-            self.modules.insert(family, self.card.load(&image, family.file())?);
+            let module = self.make_module(family)?;
+            self.modules.insert(family, module);
         }
         Ok(&self.modules[&family])
+    }
+
+    fn make_module(&self, family: Family) -> Result<Module, BackendError> {
+        let (text, architecture) = (source(family), self.architecture());
+        let slot = Slot::of(&text, &architecture, &self.compiler.version());
+        // An image that another driver does not accept is compiled again.
+        if let Some(module) = slot.read().and_then(|image| self.card.load(&image, family.file()).ok()) {
+            return Ok(module);
+        }
+        let compiled = self.compiler.compile(family, &architecture).map_err(|reason| {
+            BackendError::Kernel { file: family.file().to_string(), architecture, reason }
+        })?;
+        let module = self.card.load(&compiled.image, family.file())?;
+        slot.write(&compiled.image);
+        Ok(module)
     }
 
     /// Allocates memory with a content.
