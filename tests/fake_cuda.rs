@@ -677,6 +677,28 @@ fn what_no_driver_accepts_is_refused() {
 }
 
 #[test]
+fn hrmc_finds_the_device_and_says_what_it_is() {
+    let Some(libraries) = fake_cuda::libraries() else { return };
+    let devices = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrmc"));
+        command.args(["devices", "--json"]).env("LD_LIBRARY_PATH", &libraries);
+        command
+    };
+    let found = |mut command: Command| {
+        let output = command.output().expect("hrmc starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = found(devices());
+    for part in ["fake CUDA device (emulated on the CPU)", "libnvrtc.so.12", "libcublas.so.12"] {
+        assert!(text.contains(part), "`{part}` in {text}");
+    }
+    let mut without = devices();
+    without.env("FAKE_CUDA_DEVICES", "0");
+    assert!(!found(without).contains("fake CUDA device"));
+}
+
+#[test]
 fn calls_need_a_context() {
     let outcome = emulated("calls_need_a_context", &[], || {
         refused(result::device::get_count(), CUresult::CUDA_ERROR_NOT_INITIALIZED);
@@ -804,6 +826,21 @@ fn a_barrier_that_some_threads_miss_is_found() {
     outcome.iter().for_each(|outcome| {
         outcome.died("fake CUDA: kernel `turned` threads meet at different barriers, line 6");
     });
+}
+
+#[test]
+fn a_stack_that_is_too_small_is_found() {
+    let outcome = emulated("a_stack_that_is_too_small_is_found", &[], || {
+        turned(
+            "extern \"C\" __global__ void turned(float *x, unsigned long long count) {
+               volatile float much[20000];
+               for (int i = 0; i < 20000; i++) much[i] = x[i % count];
+               __syncthreads();
+               x[threadIdx.x] = much[threadIdx.x];
+             }",
+        );
+    });
+    outcome.iter().for_each(|outcome| outcome.died("`turned` accesses memory outside of every allocation"));
 }
 
 #[test]
