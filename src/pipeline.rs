@@ -5,7 +5,7 @@ use crate::graph::Graph;
 use crate::ir::Model;
 use crate::lower::{Options, Program, lower};
 use crate::passes::{PassReport, optimize, simplify};
-use crate::plan::{Plan, plan};
+use crate::plan::{Demands, Plan, plan, plan_for};
 
 /// What compiling one program yields.
 pub struct Compiled {
@@ -17,11 +17,16 @@ pub struct Compiled {
     pub plan: Plan,
 }
 
-/// Compiles one program of `model` to a plan.
+/// Compiles one program of `model` to a plan for the CPU.
 pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
+    compile_for(model, program, options, Demands::cpu(model.precision()))
+}
+
+/// Compiles one program of `model` to a plan that a device asks for.
+pub fn compile_for(model: &Model, program: Program, options: Options, demands: Demands) -> Compiled {
     let mut graph = lower(model, program, options);
     let passes = optimize(&mut graph);
-    let plan = plan(&graph, model.precision());
+    let plan = plan_for(&graph, demands);
     Compiled { graph, passes, plan }
 }
 

@@ -15,8 +15,8 @@ use hrmc::lower::names::Scope;
 use hrmc::lower::parameters::{Role, parameters};
 use hrmc::lower::{IGNORED_LABEL, Options, Program, lower};
 use hrmc::passes::{PASSES, Pass, simplify};
-use hrmc::pipeline::{compile, executable};
-use hrmc::plan::{self, Plan, plan};
+use hrmc::pipeline::{compile, compile_for, executable};
+use hrmc::plan::{self, Demands, Plan, plan};
 use hrmc::span::Source;
 use hrmc::syntax::parse;
 use rand::{RngCore, SeedableRng};
@@ -251,10 +251,11 @@ fn the_cpu_and_the_emulated_cuda_kernels_compute_the_same() {
     for (case, order) in CASES.into_iter().zip(emulator::ORDERS.into_iter().cycle()) {
         let model = model_of(&text_of(case));
         for program in programs(&model) {
-            let plan = compile(&model, program, OPTIONS).plan;
-            let expected = results(&model, Executable::Planned(plan.clone()));
+            let plan = compile_for(&model, program, OPTIONS, Demands::cuda(Precision::F32)).plan;
+            let on_cpu = || executable(&model, program, OPTIONS, Device::Cpu);
+            let expected = results(&model, on_cpu());
             let mut session = Session::new(1).expect("a thread can start");
-            session.load("program", Executable::Planned(plan.clone())).expect("small programs fit");
+            session.load("program", on_cpu()).expect("small programs fit");
             fill(&mut session, &model);
             let mut found = contents(&session);
             for _ in 0..2 {

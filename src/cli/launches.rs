@@ -60,7 +60,8 @@ pub fn report(programs: &[(&str, &Plan)]) -> String {
             time(memory)
         );
         let tables: usize = all.tables.iter().map(|table| 8 * table.positions * table.head_width).sum();
-        let device = plan.peak_bytes() as u64 + all.scratch_bytes + tables as u64;
+        let chunks: usize = all.chunks.iter().map(|words| 8 * words.len()).sum();
+        let device = plan.peak_bytes() as u64 + all.scratch_bytes + (tables + chunks) as u64;
         let _ =
             writeln!(text, "  memory {}, of which {} is scratch", bytes(device), bytes(all.scratch_bytes));
         for (name, uses) in uses {
@@ -108,14 +109,13 @@ pub fn plan_text(plan: &Plan, machine: &Machine) -> String {
         let _ =
             writeln!(text, "table {index}: {positions} positions, heads of {width}, theta {:?}", table.theta);
     }
-    let mut last = None;
+    let mut shown = 0;
     for step in &all.steps {
-        if last != Some(step.call) {
-            let call = &plan.calls[step.call];
+        for (index, call) in plan.calls.iter().enumerate().take(step.call + 1).skip(shown) {
             let _ = writeln!(
                 text,
                 "{:>4} {:<8} {} flops {} bytes {} predicted {:.2} us",
-                step.call,
+                index,
                 call.phase.name(),
                 call.op.as_operation().name(),
                 call.flops,
@@ -123,7 +123,7 @@ pub fn plan_text(plan: &Plan, machine: &Machine) -> String {
                 machine.seconds(call.flops, call.bytes) * 1e6,
             );
         }
-        last = Some(step.call);
+        shown = step.call + 1;
         let name = name(&step.task);
         let what = match &step.task {
             Task::Kernel(launch) => {
@@ -162,6 +162,7 @@ fn show(plan: &Plan, argument: &Argument) -> String {
     match argument {
         Argument::Memory(location) => show_place(plan, *location),
         Argument::Scratch => "scratch".to_string(),
+        Argument::Chunks(list) => format!("chunks {list}"),
         Argument::Cos(table) => format!("cos {table}"),
         Argument::Sin(table) => format!("sin {table}"),
         Argument::Null => "none".to_string(),

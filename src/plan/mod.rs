@@ -17,7 +17,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use crate::graph::{Graph, NodeId, Op, Phase, TensorType, Value};
+use crate::graph::{Graph, NodeId, Op, Phase, TensorType, Updates, Value};
 use crate::ir::Precision;
 
 pub use machine::{Machine, Predicted};
@@ -77,6 +77,19 @@ pub struct Place {
     pub ty: TensorType,
     /// Where it is.
     pub location: Location,
+}
+
+impl Place {
+    /// Returns whether both share memory.
+    pub fn overlaps(&self, other: &Place) -> bool {
+        match (self.location, other.location) {
+            (Location::Named(a), Location::Named(b)) => a == b,
+            (Location::Arena(a), Location::Arena(b)) => {
+                a < b.saturating_add(other.ty.bytes()) && b < a.saturating_add(self.ty.bytes())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Where a value lives.
@@ -147,10 +160,40 @@ struct Interval {
     last: usize,
 }
 
-/// Plans the execution of `graph` with products in `precision`.
+/// What a device asks of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands {
+    /// Arithmetic of products.
+    pub precision: Precision,
+    /// When memory is updated: early, so that gradients are freed, or together, so that equal updates are one launch.
+    pub updates: Updates,
+}
+
+impl Demands {
+    /// Returns what the CPU asks for.
+    pub fn cpu(precision: Precision) -> Demands {
+        Demands { precision, updates: Updates::Early }
+    }
+
+    /// Returns what CUDA asks for.
+    pub fn cuda(precision: Precision) -> Demands {
+        Demands { precision, updates: Updates::Together }
+    }
+}
+
+/// Plans the execution of `graph` on the CPU, with products in `precision`.
 pub fn plan(graph: &Graph, precision: Precision) -> Plan {
-    let order: Vec<NodeId> =
-        graph.order().into_iter().filter(|&node| !matches!(graph.op(node), Op::Input(_))).collect();
+    plan_for(graph, Demands::cpu(precision))
+}
+
+/// Plans the execution of `graph` as a device asks for it.
+pub fn plan_for(graph: &Graph, demands: Demands) -> Plan {
+    let Demands { precision, updates } = demands;
+    let order: Vec<NodeId> = graph
+        .order_with(updates)
+        .into_iter()
+        .filter(|&node| !matches!(graph.op(node), Op::Input(_)))
+        .collect();
     let roots = find_roots(graph, &order);
     let (memory, named) = name_memory(graph, &roots);
     let intervals = find_intervals(graph, &order, &roots, &named);

@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{fs, process};
 
 use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter};
-use hrmc::backend::cuda::launch::{Argument, Launch, Launches, Product, ProductKind, Task, launches};
+use hrmc::backend::cuda::launch::{Argument, Launch, Launches, Product, ProductKind, Task, Word, launches};
 use hrmc::graph::ops::rope_tables;
 use hrmc::plan::{Location, Plan};
 use libloading::Library;
@@ -155,6 +155,8 @@ struct Memory {
     scratch: Guarded,
     /// Cosines and sines of each table.
     tables: Vec<[Guarded; 2]>,
+    /// Lists of chunks.
+    chunks: Vec<Vec<u64>>,
 }
 
 impl Memory {
@@ -168,12 +170,19 @@ impl Memory {
             let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
             [cos, sin].map(|values| Guarded::of(words(&values)))
         });
-        Memory {
+        let mut memory = Memory {
             named: named.collect(),
             arena: Guarded::of(vec![UNWRITTEN; plan.arena_bytes / 4]),
             scratch: Guarded::of(vec![UNWRITTEN; all.scratch_bytes as usize / 4]),
             tables: tables.collect(),
-        }
+            chunks: Vec::new(),
+        };
+        let mut word = |word: &Word| match *word {
+            Word::Address { location, offset_bytes } => memory.start(location) as u64 + offset_bytes,
+            Word::Size(size) => size,
+        };
+        memory.chunks = all.chunks.iter().map(|words| words.iter().map(&mut word).collect()).collect();
+        memory
     }
 
     fn launch(&mut self, library: &Library, launch: &Launch, order: c_int) -> Result<(), String> {
@@ -188,6 +197,7 @@ impl Memory {
                 Argument::Null => (Parameter::Pointer, 0),
                 Argument::Memory(location) => pointer(self.start(location)),
                 Argument::Scratch => pointer(self.scratch.start(0)),
+                Argument::Chunks(list) => pointer(self.chunks[list].as_mut_ptr().cast()),
                 Argument::Cos(table) => pointer(self.tables[table][0].start(0)),
                 Argument::Sin(table) => pointer(self.tables[table][1].start(0)),
             };

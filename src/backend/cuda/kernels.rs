@@ -103,6 +103,7 @@ kernels!(
     AdamW "adam_w" Optimizer,
     SignSgdRows "sign_sgd_rows" Optimizer,
     Average "average" Optimizer,
+    Assign "assign" Optimizer,
 );
 
 /// What a kernel takes in one place.

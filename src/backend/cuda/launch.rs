@@ -1,7 +1,8 @@
 //! From a plan to launches: which kernel makes each call, in how many blocks, with which arguments.
 //!
-//! A call of a plan is one step, or a few in a row: kernels of hrmc, and products, which a library makes. The steps of a
-//! plan say all that a device has to do, so they can be counted, tested and priced on a machine without one.
+//! A call of a plan is one step, or a few in a row: kernels of hrmc, and products, which a library makes. Equal updates
+//! that follow each other are one step together. The steps of a plan say all that a device has to do, so they can be
+//! counted, tested and priced on a machine without one.
 
 use super::kernels::Kernel;
 use crate::graph::ops::{LEAST_SQUARES, TokenLossKind};
@@ -18,6 +19,8 @@ const WARPS: u64 = 8;
 const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
+/// Elements of a tensor that a block of updates works on.
+const CHUNK: u64 = 4096;
 
 /// The most blocks of a launch that any device accepts.
 pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
@@ -29,6 +32,8 @@ pub struct Launches {
     pub steps: Vec<Step>,
     /// Tables that [`Argument::Cos`] and [`Argument::Sin`] refer to.
     pub tables: Vec<Table>,
+    /// Lists of chunks that [`Argument::Chunks`] refers to, made once: what they lead to does not move.
+    pub chunks: Vec<Vec<Word>>,
     /// Bytes of [`Argument::Scratch`]: the most that any call needs.
     pub scratch_bytes: u64,
 }
@@ -36,7 +41,7 @@ pub struct Launches {
 /// One launch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Index of the call in [`Plan::calls`].
+    /// Index of the call in [`Plan::calls`]; of the last one, where several in a row are one launch.
     pub call: usize,
     /// What is done.
     pub task: Task,
@@ -127,12 +132,28 @@ pub enum Argument {
     Cos(usize),
     /// The sines of a table.
     Sin(usize),
+    /// Start of a list of chunks.
+    Chunks(usize),
     /// No memory.
     Null,
     /// A size, 64 bits wide.
     Size(u64),
     /// A number.
     Number(f32),
+}
+
+/// A word of a list of chunks, 64 bits wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Address of a place in memory, and so many bytes behind it.
+    Address {
+        /// The place.
+        location: Location,
+        /// Bytes from its start.
+        offset_bytes: u64,
+    },
+    /// A size.
+    Size(u64),
 }
 
 /// Rotation tables, by [`rope_tables`](crate::graph::ops::rope_tables).
@@ -149,10 +170,36 @@ pub struct Table {
 /// Returns the launches of a plan. Products are in f32 whatever the precision of the plan.
 pub fn launches(plan: &Plan) -> Launches {
     let mut all = Launches::default();
-    for (index, call) in plan.calls.iter().enumerate() {
-        Placing { call, index, all: &mut all }.place();
+    let mut calls = plan.calls.as_slice();
+    while let Some(call) = calls.first() {
+        let (together, rest) = calls.split_at(together(calls));
+        calls = rest;
+        let index = plan.calls.len() - calls.len() - 1;
+        Placing { call, together, index, all: &mut all }.place();
     }
     all
+}
+
+/// Returns how many of the first of some calls are one launch: updates by one rule with equal numbers, where none reads
+/// or writes what another one writes.
+fn together(calls: &[Call]) -> usize {
+    let first = &calls[0];
+    let scalars = match first.op {
+        Op::AdamAtan2(_) | Op::AdamW(_) => 4..7,
+        Op::Average(_) | Op::Assign(_) => 2..2,
+        _ => return 1,
+    };
+    let independent = |call: &Call, other: &Call| {
+        let touched = || call.inputs.iter().chain(&call.outputs);
+        !other.outputs.iter().any(|output| touched().any(|place| place.overlaps(output)))
+    };
+    let joins = |&at: &usize| {
+        let call = &calls[at];
+        call.op == first.op
+            && call.inputs[scalars.clone()] == first.inputs[scalars.clone()]
+            && calls[..at].iter().all(|other| independent(call, other) && independent(other, call))
+    };
+    (1..calls.len()).take_while(joins).count() + 1
 }
 
 /// Sizes of the arguments of attention.
@@ -192,9 +239,13 @@ impl Heads {
     }
 }
 
-/// Adds the launches of one call.
+/// Adds the launches of one call, or of some that are made together.
 struct Placing<'a> {
+    /// The first of the calls.
     call: &'a Call,
+    /// All of them.
+    together: &'a [Call],
+    /// Index of the last one.
     index: usize,
     all: &'a mut Launches,
 }
@@ -345,12 +396,31 @@ impl Placing<'_> {
         self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
     }
 
-    /// An update of the Adam family.
+    /// Updates of all calls together, from the first `tensors` inputs of each.
+    fn updates(&mut self, kernel: Kernel, tensors: usize, rest: Vec<Argument>) {
+        let mut words = Vec::new();
+        for call in self.together {
+            let count = elements(&call.inputs[0].ty);
+            for start in (0..count).step_by(CHUNK as usize) {
+                words.extend(
+                    call.inputs[..tensors]
+                        .iter()
+                        .map(|place| Word::Address { location: place.location, offset_bytes: 4 * start }),
+                );
+                words.push(Word::Size(CHUNK.min(count - start)));
+            }
+        }
+        let blocks = (words.len() / (tensors + 1)) as u64;
+        let arguments = [vec![Argument::Chunks(self.all.chunks.len())], rest].concat();
+        self.all.chunks.push(words);
+        self.launch(kernel, blocks, [BLOCK, 1], arguments);
+    }
+
+    /// Updates of the Adam family.
     fn adam(&mut self, kernel: Kernel, numbers: &[f32]) {
-        let mut arguments = self.all_but_replaced(3);
-        arguments.extend(numbers.iter().map(|&number| Argument::Number(number)));
-        let count = elements(self.out_ty(0));
-        self.elements(kernel, count, arguments);
+        let mut rest: Vec<Argument> = (4..7).map(|index| self.input(index)).collect();
+        rest.extend(numbers.iter().map(|&number| Argument::Number(number)));
+        self.updates(kernel, 4, rest);
     }
 
     fn place(&mut self) {
@@ -490,19 +560,8 @@ impl Placing<'_> {
                 arguments.extend([batch, width].map(Argument::Size));
                 self.launch(Kernel::SignSgdRows, batch, [BLOCK, 1], arguments);
             }
-            Op::Average(op) => {
-                let mut arguments = self.all_but_replaced(1);
-                arguments.push(Argument::Number(op.rate));
-                let count = elements(self.out_ty(0));
-                self.elements(Kernel::Average, count, arguments);
-            }
-            Op::Assign(_) => {
-                let count = elements(self.out_ty(0));
-                let mut arguments = self.all_but_replaced(1);
-                // One stretch: all of it.
-                arguments.extend([count, count, 0, count, 0].map(Argument::Size));
-                self.elements(Kernel::CopyAxis, count, arguments);
-            }
+            Op::Average(op) => self.updates(Kernel::Average, 2, vec![Argument::Number(op.rate)]),
+            Op::Assign(_) => self.updates(Kernel::Assign, 2, Vec::new()),
         }
     }
 
@@ -515,4 +574,50 @@ impl Placing<'_> {
 
 fn elements(ty: &TensorType) -> u64 {
     ty.elements() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Task, launches};
+    use crate::graph::ops::{Assign, Average, Scale};
+    use crate::graph::{Graph, TensorType, Value};
+    use crate::ir::Precision;
+    use crate::plan::{Demands, plan_for};
+
+    fn input(graph: &mut Graph, name: &str) -> Value {
+        graph.input(name, TensorType::f32(&[8]))
+    }
+
+    /// Returns the name of each launch with the last call that it makes.
+    fn steps(graph: &Graph) -> Vec<(&'static str, usize)> {
+        let all = launches(&plan_for(graph, Demands::cuda(Precision::F32)));
+        let name = |task: &Task| match task {
+            Task::Kernel(launch) => launch.kernel.name(),
+            Task::Product(product) => product.kind.name(),
+        };
+        all.steps.iter().map(|step| (name(&step.task), step.call)).collect()
+    }
+
+    #[test]
+    fn updates_by_equal_numbers_are_one_launch() {
+        let mut graph = Graph::new();
+        for (name, rate) in [("a", 0.5), ("b", 0.25), ("c", 0.5)] {
+            let [memory, value] =
+                [name.to_string(), format!("new {name}")].map(|name| input(&mut graph, &name));
+            graph.add(Average { rate }.into(), &[memory, value]);
+        }
+        assert_eq!(steps(&graph), [("average", 0), ("average", 2)]);
+    }
+
+    #[test]
+    fn an_update_that_reads_what_another_one_writes_is_a_launch_of_its_own() {
+        let mut graph = Graph::new();
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| input(&mut graph, name));
+        let new = graph.add1(Assign.into(), &[a, b]);
+        graph.add(Assign.into(), &[c, new]);
+        let other = graph.add1(Scale { factor: 2.0 }.into(), &[b]);
+        graph.add(Assign.into(), &[d, other]);
+        // The one of `d` is as old as the last one, but depends on nothing.
+        assert_eq!(steps(&graph), [("scale", 0), ("assign", 1), ("assign", 3)]);
+    }
 }
