@@ -2,10 +2,10 @@
 
 use crate::backend::{Device, Executable};
 use crate::graph::Graph;
-use crate::ir::Model;
+use crate::ir::{Model, Precision};
 use crate::lower::{Options, Program, lower};
 use crate::passes::{PassReport, optimize, simplify};
-use crate::plan::{Demands, Plan, plan, plan_for};
+use crate::plan::{Demands, Plan, plan, plan_for, round_factors};
 
 /// What compiling one program yields.
 pub struct Compiled {
@@ -26,6 +26,9 @@ pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
 pub fn compile_for(model: &Model, program: Program, options: Options, demands: Demands) -> Compiled {
     let mut graph = lower(model, program, options);
     let passes = optimize(&mut graph);
+    if demands.storage == Precision::Bf16 {
+        round_factors(&mut graph);
+    }
     let plan = plan_for(&graph, demands);
     Compiled { graph, passes, plan }
 }

@@ -185,7 +185,7 @@ pub fn default_batch(model: &ir::Model) -> usize {
 fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
     let reference = match arguments.device {
         Target::Cpu => Machine::reference(model.precision()),
-        Target::Cuda => Machine::h100(),
+        Target::Cuda => Machine::h100(model.precision()),
     };
     Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),

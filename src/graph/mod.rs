@@ -28,6 +28,7 @@ use ::luminal::graph::{Dependency, NodeIndex};
 use ::luminal::prelude::petgraph::Direction;
 use ::luminal::prelude::petgraph::visit::EdgeRef;
 
+use ops::Scale;
 pub use ops::{Backward, Op, Operation, ShapeError};
 pub use text::{to_dot, to_text};
 pub use types::{DType, TensorType};
@@ -76,7 +77,7 @@ impl Phase {
 pub enum Updates {
     /// As early as they can: they free what they read.
     Early,
-    /// Last, equal ones side by side.
+    /// Last, equal ones side by side; and mere copies as early as they can, so that those of inputs meet as well.
     Together,
 }
 
@@ -332,6 +333,7 @@ impl Graph {
             let op = weight.op.as_operation();
             let (turn, rule) = match (&weight.op, updates) {
                 (Op::Input(_), _) => (0, String::new()),
+                (Op::Scale(Scale { factor: 1.0 }), Updates::Together) => (1, String::new()),
                 _ if op.in_place().is_empty() => (2, String::new()),
                 (_, Updates::Early) => (1, String::new()),
                 (_, Updates::Together) => (3, format!("{} {:?}", op.name(), op.attributes())),
@@ -388,8 +390,8 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
-    use super::ops::{Add, Assign, Average, Linear, Reshape, RmsNorm, Scale};
-    use super::{Graph, Op, TensorType, Updates, Value, verify};
+    use super::ops::{Add, Assign, Average, Linear, Reshape, RmsNorm};
+    use super::{Graph, Op, Scale, TensorType, Updates, Value, verify};
 
     fn input(graph: &mut Graph, name: &str) -> Value {
         graph.input(name, TensorType::f32(&[2, 3]))

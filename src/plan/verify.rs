@@ -32,7 +32,7 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
         for input in &call.inputs {
             match input.location {
                 Location::Arena(offset) => {
-                    if written.get(&offset).is_none_or(|&end| end < offset.saturating_add(input.ty.bytes())) {
+                    if written.get(&offset).is_none_or(|&end| end < offset.saturating_add(input.bytes())) {
                         blame(format!("reads {} at {offset}, which does not hold it", input.ty));
                     }
                 }
@@ -57,7 +57,7 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
             }
             match output.location {
                 Location::Arena(offset) => {
-                    let end = offset.saturating_add(output.ty.bytes());
+                    let end = offset.saturating_add(output.bytes());
                     if offset % ALIGNMENT != 0 || end > plan.arena_bytes {
                         blame(format!("output {position} at {offset} is outside the arena or not aligned"));
                     }

@@ -10,9 +10,9 @@ struct Weights {
 };
 
 // A chunk that is changed by another one.
-struct Pair {
-  float *to;
-  const float *from;
+template <class T, class F> struct Pair {
+  T *to;
+  const F *from;
   u64 count;
 };
 
@@ -39,8 +39,9 @@ extern "C" __global__ void adam_w(const Weights *chunks, const float *lr, const 
 }
 
 // One block for a row of the batch. The first of those with one row number moves that row of the table.
-extern "C" __global__ void sign_sgd_rows(float *table, const int *ids, const float *g, const float *lr,
-                                         float weight_decay, u64 batch, u64 width) {
+template <class G>
+KERNEL sign_sgd_rows(float *table, const int *ids, const G *g, const float *lr, float weight_decay, u64 batch,
+                     u64 width) {
   u64 own = blockIdx.x;
   for (u64 other = 0; other < own; other++)
     if (ids[other] == ids[own]) return;
@@ -54,13 +55,13 @@ extern "C" __global__ void sign_sgd_rows(float *table, const int *ids, const flo
   }
 }
 
-extern "C" __global__ void average(const Pair *chunks, float rate) {
-  Pair w = chunks[blockIdx.x];
+extern "C" __global__ void average(const Pair<float, float> *chunks, float rate) {
+  Pair<float, float> w = chunks[blockIdx.x];
   for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) w.to[i] = rate * w.to[i] + (1.0f - rate) * w.from[i];
 }
 
-// Stores values in memory.
-extern "C" __global__ void assign(const Pair *chunks) {
-  Pair w = chunks[blockIdx.x];
-  for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) w.to[i] = w.from[i];
+// Stores values in memory, or makes rounded copies of them.
+template <class T, class F> KERNEL assign(const Pair<T, F> *chunks) {
+  Pair<T, F> w = chunks[blockIdx.x];
+  for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) w.to[i] = (float)w.from[i];
 }
