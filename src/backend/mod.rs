@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::graph::{DType, Graph, TensorType};
-use crate::plan::Plan;
+use crate::ir::Precision;
+use crate::plan::{Demands, Plan};
 
 use cpu::CpuProgram;
 use cpu::kernels::WeightShape;
@@ -46,11 +47,20 @@ impl Device {
         }
     }
 
+    /// Returns what it asks of plans with products in `precision`.
+    pub fn demands(self, precision: Precision) -> Demands {
+        match self {
+            Device::Cuda => Demands::cuda(precision),
+            Device::Cpu | Device::Reference => Demands::cpu(precision),
+        }
+    }
+
     /// Returns whether it multiplies in bf16 where a plan asks for it.
     pub fn multiplies_in_bf16(self) -> bool {
         match self {
             Device::Cpu => cpu::kernels::multiplies_in_bf16(),
-            Device::Reference | Device::Cuda => false,
+            Device::Cuda => true,
+            Device::Reference => false,
         }
     }
 }

@@ -172,7 +172,8 @@ pub fn measure(
     let mut start_s = 0.0;
     let mut plans: Vec<Plan> = Vec::new();
     for (index, measured) in measured.iter().enumerate() {
-        let plan = pipeline::compile(model, measured.program(), lowering).plan;
+        let demands = options.device.demands(model.precision());
+        let plan = pipeline::compile_for(model, measured.program(), lowering, demands).plan;
         plans.push(plan.clone());
         session.load(measured.name(), Executable::of(plan, options.device))?;
         fill(&mut session, model, measured.scope())?;
