@@ -324,6 +324,8 @@ fn profile_kernels(
     }
     let mut table: Vec<KernelTime> = Vec::new();
     for (call, seconds) in plan.calls.iter().zip(best) {
+        // Calls that a device makes together are observed as the last of them.
+        let seconds = if seconds.is_finite() { seconds } else { 0.0 };
         let (operator, phase) = (call.op.as_operation().name(), call.phase.name());
         let at = table.iter().position(|row| row.operator == operator && row.phase == phase).unwrap_or_else(
             || {
