@@ -3,13 +3,14 @@
     cargo build --release
     python benches/beside_torch.py --torch PATH/bench_torch.py [--python PYTHON] [--repeat 5] [--rounds 1]
                                    [--cases smallest,sudoku-small,...] [--precisions f32,bf16] [--threads 2]
+                                   [--device cpu|cuda]
 
 `--torch` is a benchmark of the same models in PyTorch: a script with the dictionaries `TRAIN` and `INFER` of cases, which
 prints one line of JSON when called with `--inside --cases CASE --modes MODE --dtype TYPE --threads N --repeat N`.
 `--python` is the interpreter that has PyTorch. Each measurement runs in a process of its own, so that its
 resident memory is its own. In each round hrmc and both modes of PyTorch follow on each other; the best of all
 rounds counts, and of PyTorch's modes the faster time and the smaller memory. Run it on a machine that does nothing
-else.
+else. With `--device cuda` both run on a GPU, with larger batches; memory is then still that of the process.
 """
 
 import argparse
@@ -36,14 +37,39 @@ CASES = [
     ("infer-sudoku-paper-b16", "sudoku", [], 16, "answer", ["f32"]),
 ]
 
-# Runs one case of PyTorch's benchmark in this process, with the smallest model among its cases.
+# Batches that fill a GPU: those of the paper.
+GPU_BATCH = {"smallest": 768, "sudoku-small": 768, "sudoku-paper": 768, "maze-paper": 96}
+
+# Runs one case of PyTorch's benchmark in this process, with the smallest model among its cases. On a device other than
+# the CPU everything that a step reads is moved there first, and each step waits for its end.
 INSIDE = """
 import importlib, pathlib, sys
-path, smallest = pathlib.Path(sys.argv[1]), eval(sys.argv[2])
+import torch
+path, smallest, device, batches = pathlib.Path(sys.argv[1]), eval(sys.argv[2]), sys.argv[3], eval(sys.argv[4])
 sys.path.insert(0, str(path.parent))
 bench = importlib.import_module(path.stem)
 bench.TRAIN["smallest"] = (32, smallest)
-sys.argv = [path.name, "--inside", *sys.argv[3:]]
+
+def runner(cfg, batch_size, training, mode):
+    model = bench.R
+    batch = {name: value.to(device) for name, value in bench.batch_for(cfg, batch_size).items()}
+    params = {name: value.detach().to(device).requires_grad_(value.requires_grad)
+              for name, value in model.init_params(cfg).items()}
+    torch.set_default_device(device)
+    if training:
+        settings = model.TrainConfig(total_steps=10 ** 9, lr_warmup_steps=10)
+        trainer = model.Trainer(params, cfg, settings, explore_seed=None, compile_core=mode == "compile")
+        step = lambda: trainer.step(batch)
+    else:
+        core = torch.compile(model.act_loss, dynamic=False) if mode == "compile" else model.act_loss
+        tables = model.rope_tables(cfg)
+        step = lambda: model.evaluate(params, cfg, batch, tables, core)
+    return lambda: (step(), getattr(torch, device).synchronize())
+
+if device != "cpu":
+    bench.own_runner = runner
+    bench.TRAIN = {name: (batches.get(name, size), cfg) for name, (size, cfg) in bench.TRAIN.items()}
+sys.argv = [path.name, "--inside", *sys.argv[5:]]
 bench.main()
 """
 
@@ -57,9 +83,14 @@ def last_line_of(command):
     return json.loads(done.stdout)
 
 
+def batch_of(options, case):
+    return case[3] if options.device == "cpu" else GPU_BATCH.get(case[0], case[3])
+
+
 def run_hrmc(options, case, precision):
-    _, spec, overrides, batch, program, _ = case
-    command = [options.hrmc, "bench", str(ROOT / "specs" / f"{spec}.hrm"), "--json", "--batch", str(batch)]
+    _, spec, overrides, _, program, _ = case
+    command = [options.hrmc, "bench", str(ROOT / "specs" / f"{spec}.hrm"), "--json"]
+    command += ["--batch", str(batch_of(options, case)), "--device", options.device]
     command += ["--program", program, "--threads", str(options.threads), "--repeat", str(options.repeat)]
     for override in [*overrides, f"train.precision={precision}"]:
         command += ["--set", override]
@@ -74,7 +105,8 @@ def run_hrmc(options, case, precision):
 
 def run_torch(options, case, precision, mode):
     dtype = {"f32": "float32", "bf16": "bfloat16"}[precision]
-    command = [options.python, "-c", INSIDE, options.torch, repr(SMALLEST), "--cases", case[0], "--modes", mode]
+    command = [options.python, "-c", INSIDE, options.torch, repr(SMALLEST), options.device, repr(GPU_BATCH)]
+    command += ["--cases", case[0], "--modes", mode]
     command += ["--dtype", dtype, "--threads", str(options.threads), "--repeat", str(options.repeat)]
     line = last_line_of(command)
     return line and {"best_s": line["best_s"], "gflop": line["gflop"], "first_s": line["first_s"],
@@ -98,13 +130,13 @@ def get(run, key):
     return run and run[key]
 
 
-def row(case, precision, hrmc, eager, compiled):
+def row(options, case, precision, hrmc, eager, compiled):
     torch = better(eager, compiled, memory=min)
     rate = lambda run: run and run["gflop"] / run["best_s"]
     ratio = hrmc and torch and torch["best_s"] / hrmc["best_s"]
     memory = hrmc and torch and hrmc["rss_mb"] and hrmc["rss_mb"] / torch["rss_mb"]
     share = hrmc and 100 * hrmc["share"]
-    cells = [f"`{case[0]}`, B {case[3]}", precision, show(get(hrmc or torch, "gflop")),
+    cells = [f"`{case[0]}`, B {batch_of(options, case)}", precision, show(get(hrmc or torch, "gflop")),
              show(get(eager, "best_s"), 4), show(get(compiled, "best_s"), 4), show(rate(torch), 0),
              show(get(hrmc, "best_s"), 4), show(rate(hrmc), 0), show(ratio, 2), show(share, 0),
              show(get(torch, "rss_mb"), 0), show(get(hrmc, "rss_mb"), 0), show(memory, 2),
@@ -125,6 +157,7 @@ def main():
     parser.add_argument("--cases", default=",".join(case[0] for case in CASES))
     parser.add_argument("--precisions", default="f32,bf16")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
@@ -143,7 +176,7 @@ def main():
                 hrmc = better(hrmc, run_hrmc(options, case, precision))
                 eager = better(eager, run_torch(options, case, precision, "eager"))
                 compiled = better(compiled, run_torch(options, case, precision, "compile"))
-            print(row(case, precision, hrmc, eager, compiled), flush=True)
+            print(row(options, case, precision, hrmc, eager, compiled), flush=True)
             complete = complete and None not in (hrmc, eager, compiled)
     if not complete:
         sys.exit("some measurements failed")
