@@ -12,12 +12,14 @@ use hrmc::backend::cuda::nvrtc::Compiler;
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_90a"];
 
 /// The most registers of a thread. With these a multiprocessor, which has 65,536, holds at least two blocks of 256
-/// threads; a kernel that is in no list takes at most [`USUAL_REGISTERS`], so that it holds six.
+/// threads, or of 128 where there are more than 128 registers; a kernel that is in no list takes at most [`USUAL_REGISTERS`], so that it holds six.
 const REGISTERS: &[(Kernel, u32)] = &[
     (Kernel::Attention, 96),
     (Kernel::AttentionGradDelta, 80),
     (Kernel::AttentionGradQueries, 104),
     (Kernel::AttentionGradKeys, 96),
+    (Kernel::AttentionBf16Of64, 184),
+    (Kernel::AttentionBf16Of128, 216),
     (Kernel::ProductNt, 96),
     (Kernel::ProductNn, 96),
     (Kernel::ProductTn, 96),
@@ -38,6 +40,8 @@ const SHARED: &[(Kernel, u32)] = &[
     (Kernel::AttentionGradDelta, 5280),
     (Kernel::AttentionGradQueries, 5280),
     (Kernel::AttentionGradKeys, 5280),
+    (Kernel::AttentionBf16Of64, 16384),
+    (Kernel::AttentionBf16Of128, 32768),
     (Kernel::ProductNt, 8320),
     (Kernel::ProductNn, 8320),
     (Kernel::ProductTn, 8320),

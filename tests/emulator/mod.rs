@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{fs, process};
 
-use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter};
+use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR};
 use hrmc::backend::cuda::launch::{Argument, Launch, Launches, launches};
 use hrmc::graph::ops::rope_tables;
 use hrmc::plan::{Location, Plan};
@@ -27,22 +27,23 @@ pub type Contents = BTreeMap<String, Vec<f32>>;
 pub const ORDERS: [c_int; 3] = [0, 1, 2];
 
 /// Words on each side of every piece of memory that no kernel may write.
-const GUARD: usize = 4096;
+pub const GUARD: usize = 4096;
 /// What these words are, as a number 1e30: what reads it is far off, and what writes a result of it writes other bits.
-const GUARDED: u32 = 0x7149_f2ca;
+pub const GUARDED: u32 = 0x7149_f2ca;
 /// What memory holds that nobody has written: NaN.
 const UNWRITTEN: u32 = u32::MAX;
 
 /// Compiled kernels.
 pub struct Emulator {
-    kernels: Mutex<Library>,
+    pub kernels: Mutex<Library>,
 }
 
 /// Returns all kernels, one text.
 pub fn text_of_kernels() -> String {
     let families =
         Family::ALL.iter().map(|family| format!("#line 1 \"{}\"\n{}", family.file(), family.text()));
-    format!("#line 1 \"common.cu\"\n{COMMON}\n{}", families.collect::<Vec<_>>().join("\n"))
+    let families = families.collect::<Vec<_>>().join("\n");
+    format!("#line 1 \"common.cu\"\n{COMMON}\n#line 1 \"tensor.cu\"\n{TENSOR}\n{families}")
 }
 
 impl Emulator {
@@ -59,10 +60,11 @@ impl Emulator {
                  blocks, x, y, values, order); }}"
             );
         }
-        let header =
-            fs::read_to_string(format!("{folder}/cuda_on_host.h")).expect("the header is checked in");
+        let headers = ["cuda_on_host.h", "tensor_on_host.h"].map(|header| {
+            fs::read_to_string(format!("{folder}/{header}")).expect("the headers are checked in")
+        });
         let mut hasher = DefaultHasher::new();
-        (&text, header).hash(&mut hasher);
+        (&text, headers).hash(&mut hasher);
         let stem =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("emulated-{:016x}", hasher.finish()));
         let library = stem.with_extension("so");

@@ -1,12 +1,14 @@
 //! Every operator: its CPU kernel and its CUDA kernels against its decomposition into luminal's primitives, and its
 //! gradient rule against finite differences.
 
+mod direct;
 mod emulated;
 #[path = "../emulator/mod.rs"]
 mod emulator;
 mod planted;
 mod running;
 mod samples;
+mod tensor;
 
 use hrmc::autodiff::differentiate;
 use hrmc::backend::Device;

@@ -1,7 +1,8 @@
 //! The text of the kernels.
 //!
-//! A kernel is CUDA C, compiled on the machine that runs it. What stands in `kernels/` needs no header and no
-//! instruction that only some devices have; the tests compile the same text for the CPU.
+//! A kernel is CUDA C, compiled on the machine that runs it. What stands in `kernels/` needs no header; the tests
+//! compile the same text for the CPU. Instructions that only some devices have are wrapped in [`TENSOR`], and what
+//! they do is defined a second time beside the emulator.
 
 macro_rules! families {
     ($($variant:ident $file:literal),+ $(,)?) => {
@@ -33,6 +34,7 @@ families!(
     Product "product",
     Norm "norm",
     Attention "attention",
+    AttentionBf16 "attention_bf16",
     Gated "gated",
     Embedding "embedding",
     Loss "loss",
@@ -41,6 +43,16 @@ families!(
 
 /// What stands before the text of every family.
 pub const COMMON: &str = include_str!("kernels/common.cu");
+
+/// What stands after [`COMMON`] before the text of families that use tensor cores.
+pub const TENSOR: &str = include_str!("kernels/tensor.cu");
+
+impl Family {
+    /// Returns whether [`TENSOR`] stands before the text.
+    pub fn uses_tensor_cores(self) -> bool {
+        matches!(self, Family::AttentionBf16)
+    }
+}
 
 macro_rules! kernels {
     ($($variant:ident $name:literal $family:ident),+ $(,)?) => {
@@ -93,6 +105,8 @@ kernels!(
     AttentionGradQueries "attention_grad_queries" Attention,
     AttentionGradKeys "attention_grad_keys" Attention,
     RotateQkv "rotate_qkv" Attention,
+    AttentionBf16Of64 "attention_bf16_64" AttentionBf16,
+    AttentionBf16Of128 "attention_bf16_128" AttentionBf16,
     Swiglu "swiglu" Gated,
     SwigluGrad "swiglu_grad" Gated,
     Embed "embed" Embedding,

@@ -8,7 +8,7 @@ use std::ptr;
 
 use libloading::Library;
 
-use super::kernels::{COMMON, Family};
+use super::kernels::{COMMON, Family, TENSOR};
 use super::probe::load_nvrtc;
 
 /// NVRTC, loaded.
@@ -40,7 +40,8 @@ pub struct Usage {
 
 /// Returns the text of a family as it is compiled.
 pub fn source(family: Family) -> String {
-    format!("{COMMON}\n{}", family.text())
+    let tensor = if family.uses_tensor_cores() { TENSOR } else { "" };
+    format!("{COMMON}\n{tensor}{}", family.text())
 }
 
 type Program = *mut c_void;
