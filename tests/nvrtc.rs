@@ -24,6 +24,8 @@ const REGISTERS: &[(Kernel, u32)] = &[
     (Kernel::ProductNn, 96),
     (Kernel::ProductTn, 96),
     (Kernel::ProductSwiglu, 96),
+    // One block of 256 threads: half of these are sums, and a larger tile reads less from the second-level cache.
+    (Kernel::ProductSwigluBf16, 216),
 ];
 const USUAL_REGISTERS: u32 = 42;
 
@@ -46,6 +48,7 @@ const SHARED: &[(Kernel, u32)] = &[
     (Kernel::ProductNn, 8320),
     (Kernel::ProductTn, 8320),
     (Kernel::ProductSwiglu, 8320),
+    (Kernel::ProductSwigluBf16, 49152),
 ];
 
 fn limit(table: &[(Kernel, u32)], kernel: Kernel, usual: u32) -> u32 {

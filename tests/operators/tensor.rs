@@ -7,8 +7,8 @@ use std::ffi::c_int;
 
 use half::bf16;
 use hrmc::backend::Device;
-use hrmc::backend::cuda::tiles::Heads;
-use hrmc::graph::ops::{Attention, rope_tables};
+use hrmc::backend::cuda::tiles::{Heads, product_swiglu};
+use hrmc::graph::ops::{Attention, LinearSwiGlu, rope_tables};
 use hrmc::graph::{Op, TensorType};
 
 use crate::direct::{Piece, Value};
@@ -76,10 +76,10 @@ fn scale_and_sizes(heads: Heads) -> [Value<'static>; 4] {
     [Value::Number(scale), positions, count, width]
 }
 
-/// Largest error of attention, of the largest value plus what is expected. Rotated queries and keys, weights and results are rounded, each by
-/// at most `2^-9` of itself; products of them are exact, and sums are in f32. A score of up to 128 terms whose errors
-/// have either sign moves by less than `2^-9`, and a mean of values, weighted, by a part of that; the worst that is seen
-/// is half of this.
+/// Largest error of attention, of the largest value plus what is expected. Rotated queries and keys, weights and results
+/// are rounded, each by at most `2^-8` of itself; products of them are exact, and sums are in f32. Errors of the terms of
+/// a score and of the weights of a mean have either sign, so that little more than the last rounding is left; the worst
+/// that is seen is half of this.
 const ATTENTION_TOLERANCE: f32 = 1.0 / 256.0;
 /// Log-sum-exp has the error of scores alone, averaged with weights.
 const LSE_TOLERANCE: f32 = 1.0 / 1024.0;
@@ -155,6 +155,61 @@ fn attention_equals_attention_in_f32() {
 #[test]
 fn a_head_that_is_too_wide_has_no_kernel() {
     assert_eq!(heads_of(sizes(1, 1, 1, 65)).attention(), None);
+}
+
+/// Largest error of the gated product, of `1 + |expected|`. Products are exact, and sums, of at most 250 terms below
+/// one, are in f32; then the gate, what it gates and the result are rounded, each by at most `2^-8` of itself. An error
+/// of the gate moves the gated unit by at most 1.3 times as much: 3.3 times `2^-8`.
+const GATED_TOLERANCE: f32 = 1.0 / 64.0;
+/// The product is rounded once.
+const PRODUCT_TOLERANCE: f32 = 1.01 / 256.0;
+
+/// Says where the gated product in bf16 differs from the one in f32, or from itself where the product is not kept.
+fn gated_product_differs(
+    emulator: &Emulator,
+    [rows, inner, terms]: [usize; 3],
+    orders: &[c_int],
+) -> Option<String> {
+    let mut draw = Draw::new(sizes(1, 1, 1, 1), 2);
+    let (x_shape, w_shape) = ([rows, terms], [2 * inner, terms]);
+    let (x, w) = (rounded(&mut draw, &x_shape), rounded(&mut draw, &w_shape));
+    let results = expected(LinearSwiGlu { keep: true }, &[(&x_shape, &x), (&w_shape, &w)]);
+    let blocks = product_swiglu(rows as u64, inner as u64);
+    orders.iter().find_map(|&order| {
+        let mut outs = [(); 2].map(|()| Piece::unwritten(2 * rows * inner));
+        let mut wide = Piece::unwritten(4 * rows * inner);
+        let (mut x, mut w) = (Piece::of_bf16(&x), Piece::of_bf16(&w));
+        let problem = outs.iter_mut().enumerate().find_map(|(keep, out)| {
+            let wide = if keep == 1 { Value::Memory(&mut wide) } else { Value::Null };
+            let mut values = vec![Value::Memory(out), wide, Value::Memory(&mut x), Value::Memory(&mut w)];
+            values.extend([rows, inner, terms].map(|size| Value::Size(size as u64)));
+            emulator.launch(blocks.kernel.name(), blocks.blocks, blocks.threads, &mut values, order).err()
+        });
+        let problem = problem.or_else(|| {
+            difference("out", &outs[1].bf16(), &results["output.0"], GATED_TOLERANCE)
+                .or_else(|| difference("wide", &wide.bf16(), &results["output.1"], PRODUCT_TOLERANCE))
+                .or_else(|| (outs[0].content() != outs[1].content()).then(|| "kept or not".to_string()))
+        });
+        problem.map(|problem| format!("{rows} {inner} {terms}, order {order}: {problem}"))
+    })
+}
+
+#[test]
+fn the_gated_product_equals_the_one_in_f32() {
+    let Some(emulator) = emulator() else { return };
+    let cases = [
+        [1, 1, 1],
+        [3, 5, 7],
+        [17, 8, 16],
+        [70, 37, 36],
+        [257, 64, 32],
+        [256, 65, 33],
+        [100, 128, 96],
+        [300, 72, 250],
+    ];
+    for case in cases {
+        assert_eq!(gated_product_differs(emulator, case, &ORDERS), None);
+    }
 }
 
 /// A kernel for each instruction, and its wrapper. What lanes hold is in memory, lane by lane.
@@ -330,10 +385,25 @@ fn a_missing_barrier_of_attention_is_found() {
 
 #[test]
 fn copies_that_nobody_waits_for_are_found() {
-    let right = "await_copies<0>();\n    // From here on";
-    assert_found(right, "// From here on", attention_in_tiles);
-    let right = "await_copies<0>();\n    // From here on";
-    assert_found(right, "await_copies<1>();\n    // From here on", attention_in_tiles);
+    let right = "await_copies<0>();\n    // From here on all see this tile";
+    assert_found(right, "// From here on all see this tile", attention_in_tiles);
+    assert_found(right, &right.replace("<0>", "<1>"), attention_in_tiles);
+}
+
+/// Several tiles in every direction, none of them full.
+fn gated_product_in_tiles(emulator: &Emulator) -> Option<String> {
+    gated_product_differs(emulator, [260, 72, 104], &ORDERS)
+}
+
+#[test]
+fn faults_of_the_gated_product_are_found() {
+    let right = "// From here on all see this slice, and nobody needs the other one.\n    __syncthreads();";
+    assert_found(right, "", gated_product_in_tiles);
+    let right = "await_copies<0>();\n    // From here on all see this slice";
+    assert_found(right, "// From here on all see this slice", gated_product_in_tiles);
+    assert_found("at / 2 * 8 + fragment * 2 + at % 2", "fragment * 8 + at", gated_product_in_tiles);
+    assert_found("!there ? 0 : left < 8 ? (int)left : 8", "!there ? 0 : 8", gated_product_in_tiles);
+    assert_found("if (row >= rows) continue;", "if (row > rows) continue;", gated_product_in_tiles);
 }
 
 #[test]

@@ -32,6 +32,7 @@ families!(
     Elementwise "elementwise",
     Layout "layout",
     Product "product",
+    ProductBf16 "product_bf16",
     Norm "norm",
     Attention "attention",
     AttentionBf16 "attention_bf16",
@@ -50,7 +51,7 @@ pub const TENSOR: &str = include_str!("kernels/tensor.cu");
 impl Family {
     /// Returns whether [`TENSOR`] stands before the text.
     pub fn uses_tensor_cores(self) -> bool {
-        matches!(self, Family::AttentionBf16)
+        matches!(self, Family::AttentionBf16 | Family::ProductBf16)
     }
 }
 
@@ -97,6 +98,7 @@ kernels!(
     ProductNn "product_nn" Product,
     ProductTn "product_tn" Product,
     ProductSwiglu "product_swiglu" Product,
+    ProductSwigluBf16 "product_swiglu_bf16" ProductBf16,
     RmsNorm "rms_norm" Norm,
     AddRmsNorm "add_rms_norm" Norm,
     RmsNormGrad "rms_norm_grad" Norm,

@@ -15,6 +15,11 @@ const ATTENTION_WARPS: u32 = 4;
 /// Rows of a tile that a warp multiplies at once.
 const ROWS: u64 = 16;
 
+/// Rows and columns that a block of the gated product makes.
+const GATED_TILE: [u64; 2] = [256, 64];
+/// Its warps.
+const GATED_WARPS: u32 = 8;
+
 /// What is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocks {
@@ -56,4 +61,11 @@ impl Heads {
     pub fn attention(self) -> Option<Blocks> {
         self.blocks((Kernel::AttentionBf16Of64, 2), (Kernel::AttentionBf16Of128, 1))
     }
+}
+
+/// Returns the launch of the gated product of `x [rows, terms]` and `w [2 inner, terms]`: `out [rows, inner]`, the
+/// product `[rows, 2 inner]` or null, `x`, `w`, and the sizes `rows`, `inner`, `terms`.
+pub fn product_swiglu(rows: u64, inner: u64) -> Blocks {
+    let blocks = rows.div_ceil(GATED_TILE[0]) * inner.div_ceil(GATED_TILE[1]);
+    Blocks { kernel: Kernel::ProductSwigluBf16, blocks, threads: [WARP, GATED_WARPS] }
 }
