@@ -7,8 +7,8 @@ use std::ffi::c_int;
 
 use half::bf16;
 use hrmc::backend::Device;
-use hrmc::backend::cuda::tiles::{Heads, product_swiglu};
-use hrmc::graph::ops::{Attention, LinearSwiGlu, rope_tables};
+use hrmc::backend::cuda::tiles::{Blocks, Heads, product_swiglu};
+use hrmc::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
 use hrmc::graph::{Op, TensorType};
 
 use crate::direct::{Piece, Value};
@@ -69,11 +69,19 @@ impl Tables {
     }
 }
 
-/// Scale of the scores, and the sizes.
-fn scale_and_sizes(heads: Heads) -> [Value<'static>; 4] {
+/// Launches a kernel of attention on values and on what all of them take: tables, scale, and sizes.
+fn launch<'a>(
+    emulator: &Emulator,
+    (blocks, heads): (Blocks, Heads),
+    mut values: Vec<Value<'a>>,
+    tables: &'a mut Tables,
+    order: c_int,
+) -> Result<(), String> {
     let scale = 1.0 / (heads.head_width as f32).sqrt();
-    let [positions, count, width] = [heads.positions, heads.heads, heads.head_width].map(Value::Size);
-    [Value::Number(scale), positions, count, width]
+    values.extend(tables.arguments());
+    values.push(Value::Number(scale));
+    values.extend([heads.positions, heads.heads, heads.head_width].map(Value::Size));
+    emulator.launch(blocks.kernel.name(), blocks.blocks, blocks.threads, &mut values, order)
 }
 
 /// Largest error of attention, of the largest value plus what is expected. Rotated queries and keys, weights and results
@@ -83,6 +91,12 @@ fn scale_and_sizes(heads: Heads) -> [Value<'static>; 4] {
 const ATTENTION_TOLERANCE: f32 = 1.0 / 256.0;
 /// Log-sum-exp has the error of scores alone, averaged with weights.
 const LSE_TOLERANCE: f32 = 1.0 / 1024.0;
+
+/// Largest error of a gradient of attention, of the largest element of its third. The result is rounded by up to `2^-8`
+/// of itself; what is rounded before it has errors of either sign, and they add up to less. What attention gave is
+/// rounded too: where it is used, and few positions have all the weight, its error shows.
+const GRADIENT_TOLERANCE: f32 = 1.0 / 128.0;
+const GRADIENT_TOLERANCE_WITH_OUT: f32 = 1.0 / 64.0;
 
 /// How attention is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -109,15 +123,65 @@ fn attention_differs(emulator: &Emulator, case: Case, orders: &[c_int]) -> Optio
         let mut out = Piece::unwritten(2 * rows * width);
         let mut lse = Piece::unwritten(4 * rows * sizes.heads);
         let mut qkv = Piece::of_bf16(&qkv);
-        let mut values = vec![Value::Memory(&mut out), Value::Memory(&mut lse), Value::Memory(&mut qkv)];
-        values.extend(tables.arguments());
-        values.extend(scale_and_sizes(heads));
-        let ran = emulator.launch(blocks.kernel.name(), blocks.blocks, blocks.threads, &mut values, order);
+        let values = [&mut out, &mut lse, &mut qkv].map(Value::Memory).into();
+        let ran = launch(emulator, (blocks, heads), values, &mut tables, order);
         let problem = ran.err().or_else(|| {
             difference("out", &out.bf16(), &results["output.0"], factor * ATTENTION_TOLERANCE)
                 .or_else(|| difference("lse", &lse.f32(), &results["output.1"], LSE_TOLERANCE))
         });
         problem.map(|problem| format!("{case:?}, order {order}: {problem}"))
+    })
+}
+
+/// Says where the gradient of attention in bf16 differs from the one in f32, which other tests compare with finite
+/// differences, with and without what attention gave.
+fn attention_grad_differs(emulator: &Emulator, case: Case, orders: &[c_int]) -> Option<String> {
+    let Case { sizes, theta, factor } = case;
+    let heads = heads_of(sizes);
+    let (width, rows) = (sizes.heads * 2 * sizes.half, sizes.batch * sizes.positions);
+    let (shape, narrow) = ([sizes.batch, sizes.positions, 3 * width], [sizes.batch, sizes.positions, width]);
+    let mut draw = Draw::new(sizes, 3);
+    let qkv: Vec<f32> = rounded(&mut draw, &shape).into_iter().map(|value| factor * value).collect();
+    let dout = rounded(&mut draw, &narrow);
+    let forward = expected(Attention { heads: sizes.heads, rope_theta: theta }, &[(&shape, &qkv)]);
+    let (out, lse) = (&forward["output.0"], &forward["output.1"]);
+    let lse_shape = [sizes.batch, sizes.heads, sizes.positions];
+    let inputs: [(&[usize], &[f32]); 3] = [(&shape, &qkv), (&lse_shape, lse), (&narrow, &dout)];
+    let results = expected(AttentionGrad { heads: sizes.heads, rope_theta: theta }, &inputs);
+    let blocks = heads.attention_grad().expect("the heads are narrow enough");
+    let mut given = orders.iter().flat_map(|&order| [(order, false), (order, true)]);
+    given.find_map(|(order, with_out)| {
+        let mut tables = Tables::of(sizes, theta);
+        let mut dqkv = Piece::unwritten(2 * rows * 3 * width);
+        let mut delta = Piece::unwritten(4 * rows * sizes.heads);
+        let [mut qkv, mut out, mut dout] = [&qkv, out, &dout].map(|values| Piece::of_bf16(values));
+        let mut lse = Piece::of_f32(lse);
+        let tolerance = if with_out { GRADIENT_TOLERANCE_WITH_OUT } else { GRADIENT_TOLERANCE };
+        let out = if with_out { Value::Memory(&mut out) } else { Value::Null };
+        let mut values: Vec<Value<'_>> = [&mut dqkv, &mut delta, &mut qkv].map(Value::Memory).into();
+        values.extend([out, Value::Memory(&mut lse), Value::Memory(&mut dout)]);
+        let ran = launch(emulator, (blocks[0], heads), values, &mut tables, order).and_then(|()| {
+            let values = [&mut dqkv, &mut qkv, &mut lse, &mut dout, &mut delta].map(Value::Memory);
+            launch(emulator, (blocks[1], heads), values.into(), &mut tables, order)
+        });
+        let problem =
+            ran.err().or_else(|| thirds_differ(&dqkv.bf16(), &results["output.0"], width, tolerance));
+        problem.map(|problem| format!("{case:?}, order {order}, with out {with_out}: {problem}"))
+    })
+}
+
+/// Says where one of three gradients differs by more than `tolerance` of the largest element of that third.
+fn thirds_differ(found: &[f32], expected: &[f32], width: usize, tolerance: f32) -> Option<String> {
+    let third = |values: &[f32], index: usize| -> Vec<f32> {
+        values.chunks(3 * width).flat_map(|row| row[index * width..][..width].to_vec()).collect()
+    };
+    ["dq", "dk", "dv"].into_iter().enumerate().find_map(|(index, what)| {
+        let (found, expected) = (third(found, index), third(expected, index));
+        let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        found.iter().zip(&expected).enumerate().find_map(|(at, (found, expected))| {
+            let within = (found - expected).abs() <= tolerance * most;
+            (!within).then(|| format!("{what}[{at}] is {found}, expected {expected}; at most {most}"))
+        })
     })
 }
 
@@ -155,6 +219,13 @@ fn attention_equals_attention_in_f32() {
 #[test]
 fn a_head_that_is_too_wide_has_no_kernel() {
     assert_eq!(heads_of(sizes(1, 1, 1, 65)).attention(), None);
+    assert_eq!(heads_of(sizes(1, 1, 1, 65)).attention_grad(), None);
+}
+
+#[test]
+fn the_gradient_of_attention_equals_the_one_in_f32() {
+    let Some(emulator) = emulator() else { return };
+    for_attention_cases(|case| attention_grad_differs(emulator, case, &ORDERS));
 }
 
 /// Largest error of the gated product, of `1 + |expected|`. Products are exact, and sums, of at most 250 terms below
@@ -381,6 +452,30 @@ fn a_missing_barrier_of_attention_is_found() {
     assert_found(right, "", attention_in_tiles);
     let right = "// The next part, or whoever comes next, uses the same memory.\n    __syncthreads();";
     assert_found(right, "", attention_in_tiles);
+}
+
+fn gradient_in_tiles(emulator: &Emulator) -> Option<String> {
+    let case = Case { sizes: sizes(1, 82, 2, 32), theta: Some(THETA), factor: 1.0 };
+    attention_grad_differs(emulator, case, &ORDERS)
+}
+
+#[test]
+fn faults_of_the_gradient_of_attention_are_found() {
+    for tile in ["keys", "queries"] {
+        let right = format!(
+            "// From here on all see these {tile}, and nobody needs the others.\n      __syncthreads();"
+        );
+        let right = if tile == "keys" { right } else { right.replace("\n      ", "\n    ") };
+        assert_found(&right, "", gradient_in_tiles);
+    }
+    assert_found("rows[turn][1][query]", "rows[1 - turn][1][query]", gradient_in_tiles);
+    let right = "values[(column + half) ^ turn] : -values[(column - half) ^ turn]";
+    assert_found(
+        right,
+        "-values[(column + half) ^ turn] : values[(column - half) ^ turn]",
+        gradient_in_tiles,
+    );
+    assert_found("if (pass == 0)\n#pragma unroll", "if (pass == 2)\n#pragma unroll", gradient_in_tiles);
 }
 
 #[test]

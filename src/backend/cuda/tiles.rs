@@ -61,6 +61,17 @@ impl Heads {
     pub fn attention(self) -> Option<Blocks> {
         self.blocks((Kernel::AttentionBf16Of64, 2), (Kernel::AttentionBf16Of128, 1))
     }
+
+    /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out` or
+    /// null, `lse`, `dout`; the second `dqkv`, `qkv`, `lse`, `dout`, `delta`; then both what [`Heads::attention`] takes.
+    /// Memory for `delta [B, N, T]` in f32 is needed in between. The first launch is faster where it has `out`.
+    pub fn attention_grad(self) -> Option<[Blocks; 2]> {
+        let queries = self
+            .blocks((Kernel::AttentionGradQueriesBf16Of64, 2), (Kernel::AttentionGradQueriesBf16Of128, 1))?;
+        let keys =
+            self.blocks((Kernel::AttentionGradKeysBf16Of64, 1), (Kernel::AttentionGradKeysBf16Of128, 1))?;
+        Some([queries, keys])
+    }
 }
 
 /// Returns the launch of the gated product of `x [rows, terms]` and `w [2 inner, terms]`: `out [rows, inner]`, the

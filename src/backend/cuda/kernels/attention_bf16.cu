@@ -1,15 +1,17 @@
-// Attention in bf16 on tensor cores; scores exist for a tile at a time and never in memory.
+// Attention in bf16 on tensor cores, forward and backward; scores exist for a tile at a time and never in memory.
 //
 // A block has four warps and works on one tile of positions of one head, its "own" ones; each warp has 16 rows of them,
 // or 32 in two parts, as fragments in registers. Tiles of the "other" positions pass through shared memory, the next one
-// on its way while one is worked on. Queries and keys are rotated when they are read, and what is
-// multiplied is rounded once: rotated queries and keys, and weights. A tile has 64 columns, or 128 for wider heads; those that a head does not have are zeros.
+// on its way while one is worked on. Queries and keys are rotated when they are read, and their gradients rotated back
+// before they are stored. What is multiplied is rounded once: rotated queries and keys, weights, and gradients of
+// scores. A tile has 64 columns, or 128 for wider heads; those that a head does not have are zeros.
 //
-// What bounds it. A head of width 64 has for T positions 256 T² operations, and reads or writes 512 T bytes. At T = 82
-// (Sudoku) these are 41 operations a byte; an H100 makes 300 in the time of a byte, or 200 by the instructions used
-// here, which reach two thirds of its rate. So memory bounds it: 77 us for 768 puzzles and 8 heads. At T = 901 (Maze, ARC)
-// these are 450: tensor cores bound it, 0.16 ms for 96 puzzles at the rate of the data sheet. As long take the
-// exponentials, of which a multiprocessor makes 16 a cycle.
+// What bounds it. A head of width 64 has for T positions 256 T² operations and reads or writes 512 T bytes forward. At
+// T = 82 (Sudoku) these are 41 operations a byte; an H100 makes 300 in the time of a byte, or 200 by the instructions
+// used here, which reach two thirds of its rate. So memory bounds it: 77 us for 768 puzzles and 8 heads. At T = 901
+// (Maze, ARC) these are 450: tensor cores bound it, 0.16 ms for 96 puzzles at the rate of the data sheet. As long take
+// the exponentials, of which a multiprocessor makes 16 a cycle. Backward, queries have three products and keys four,
+// 896 T² operations and 1,536 T bytes: 0.23 ms for Sudoku, 0.57 ms for Maze. Without `out` there are two products more.
 
 // Threads of a block: four warps.
 #define TENSOR_WARPS 4
@@ -343,4 +345,195 @@ extern "C" __global__ void attention_bf16_128(Bf16 *out, float *lse, const Bf16 
   __shared__ Unit memory[MEMORY_UNITS(128)];
   Own own = own_of_block<128, 1>(positions, heads, head_width);
   attention_of_tile<128, 1>(out, lse, qkv, cos, sin, scale, own, memory);
+}
+
+// delta [B, N, T], the sum over the keys of P dP, and the first third of dqkv. The own positions are queries. Where `out`
+// is given, delta is the sum over the columns of dout and out; else a pass of its own over the keys finds it.
+template <int WIDTH, int PARTS>
+static __device__ __forceinline__ void gradient_of_queries(Bf16 *dqkv, float *delta, const Bf16 *qkv, const Bf16 *out,
+                                                           const float *lse, const Bf16 *dout, const float *cos,
+                                                           const float *sin, float scale, Own own, Unit *memory) {
+  const int TILE_UNITS = OTHERS * WIDTH / 8;
+  Head keys = head_of_qkv(qkv, 1, own, cos, sin), values = head_of_qkv(qkv, 2, own, cos, sin);
+  u32 queries[PARTS][WIDTH / 16][4], douts[PARTS][WIDTH / 16][4];
+  load_own<WIDTH, PARTS>(queries, memory, head_of_qkv(qkv, 0, own, cos, sin), own);
+  load_own<WIDTH, PARTS>(douts, memory, head_of(dout, own), own);
+  float factor = scale * LOG2_OF_E, logs[PARTS][2], centres[PARTS][2] = {}, dq[PARTS][WIDTH / 8][4] = {};
+  u64 first = own.row0 + threadIdx.y * PARTS * 16;
+  u64 row0 = (own.batch * own.heads + own.head) * own.positions;
+#pragma unroll
+  for (int i = 0; i < PARTS * 2; i++) {
+    u64 position = first + i * 8 + threadIdx.x / 4;
+    logs[i / 2][i % 2] = position < own.positions ? lse[row0 + position] * LOG2_OF_E : 0.0f;
+  }
+  if (out) {
+    u32 outs[PARTS][WIDTH / 16][4];
+    load_own<WIDTH, PARTS>(outs, memory, head_of(out, own), own);
+#pragma unroll
+    for (int i = 0; i < PARTS * WIDTH / 4; i++) {
+      int part = i / (WIDTH / 4), step = i / 4 % (WIDTH / 16);
+      u32 a = outs[part][step][i % 4], b = douts[part][step][i % 4];
+      centres[part][i % 2] += low_of(a) * low_of(b) + high_of(a) * high_of(b);
+    }
+#pragma unroll
+    for (int i = 0; i < PARTS * 2; i++) centres[i / 2][i % 2] = row_sum(centres[i / 2][i % 2]);
+  }
+  for (int pass = out ? 1 : 0; pass < 2; pass++) {
+    load_tile<WIDTH, OTHERS>(memory, keys, 0, own);
+    load_tile<WIDTH, OTHERS>(memory + TILE_UNITS, values, 0, own);
+    close_copies();
+    int turn = 0;
+    for (u64 other0 = 0; other0 < own.positions; other0 += OTHERS, turn = 1 - turn) {
+      await_copies<0>();
+      // From here on all see these keys, and nobody needs the others.
+      __syncthreads();
+      Unit *here = memory + turn * 2 * TILE_UNITS, *next = memory + (1 - turn) * 2 * TILE_UNITS;
+      if (other0 + OTHERS < own.positions) {
+        load_tile<WIDTH, OTHERS>(next, keys, other0 + OTHERS, own);
+        load_tile<WIDTH, OTHERS>(next + TILE_UNITS, values, other0 + OTHERS, own);
+        close_copies();
+      }
+      if (first >= own.positions) continue;
+#pragma unroll 1
+      for (int chunk = 0; chunk < OTHERS; chunk += 16) {
+        float scores[PARTS][2][4], changes[PARTS][2][4];
+        multiply_rows<WIDTH, PARTS>(scores, queries, here, chunk);
+        multiply_rows<WIDTH, PARTS>(changes, douts, here + TILE_UNITS, chunk);
+#pragma unroll
+        for (int i = 0; i < PARTS * 8; i++) {
+          int part = i / 8, row = i / 2 % 2;
+          u64 key = other0 + chunk + i / 4 % 2 * 8 + threadIdx.x % 4 * 2 + i % 2;
+          float &score = scores[part][i / 4 % 2][i % 4], change = changes[part][i / 4 % 2][i % 4];
+          float weight = key < own.positions ? exp2f(score * factor - logs[part][row]) : 0.0f;
+          if (pass == 0) centres[part][row] += weight * change;
+          score = weight * (change - centres[part][row]);
+        }
+        if (pass == 1) add_weighted<WIDTH, PARTS>(dq, scores, here, chunk);
+      }
+    }
+    __syncthreads();
+    if (pass == 0)
+#pragma unroll
+      for (int i = 0; i < PARTS * 2; i++) centres[i / 2][i % 2] = row_sum(centres[i / 2][i % 2]);
+  }
+
+  float factors[PARTS][2];
+#pragma unroll
+  for (int i = 0; i < PARTS * 2; i++) {
+    factors[i / 2][i % 2] = scale;
+    u64 position = first + i * 8 + threadIdx.x / 4;
+    if (position < own.positions && threadIdx.x % 4 == 0) delta[row0 + position] = centres[i / 2][i % 2];
+  }
+  Head to = head_of_qkv(dqkv, 0, own, cos, sin);
+  store_own<WIDTH, PARTS>((Bf16 *)to.start, to.stride, dq, factors, cos, sin, memory, own);
+}
+
+// Adds to the gradients of keys, of values, or of both what all queries have for the own positions, which are keys: a
+// row of scores is that of a key, a column that of a query. `rows` has logarithms and deltas of the queries of a tile.
+template <int WIDTH, bool OF_KEYS, bool OF_VALUES>
+static __device__ __forceinline__ void add_queries(float (&dk)[1][WIDTH / 8][4], float (&dv)[1][WIDTH / 8][4],
+                                                   const u32 (&keys)[1][WIDTH / 16][4],
+                                                   const u32 (&values)[1][WIDTH / 16][4], Head queries, Head douts,
+                                                   const float *lse, const float *delta, float factor, Own own,
+                                                   Unit *memory, float (*rows)[2][OTHERS]) {
+  const int TILE_UNITS = OTHERS * WIDTH / 8;
+  u64 first = own.row0 + threadIdx.y * 16, row0 = (own.batch * own.heads + own.head) * own.positions;
+  int turn = 1;
+  // The first round only loads.
+  for (u64 end = 0; end < own.positions + OTHERS; end += OTHERS, turn = 1 - turn) {
+    await_copies<0>();
+    // From here on all see these queries, and nobody needs the others.
+    __syncthreads();
+    Unit *here = memory + turn * 2 * TILE_UNITS, *next = memory + (1 - turn) * 2 * TILE_UNITS;
+    if (end < own.positions) {
+      load_tile<WIDTH, OTHERS>(next, queries, end, own);
+      load_tile<WIDTH, OTHERS>(next + TILE_UNITS, douts, end, own);
+      close_copies();
+      u64 query = end + threadIdx.x;
+      bool there = query < own.positions;
+      // For queries that do not exist there are zeros in both tiles, so that nothing comes of their weights.
+      if (threadIdx.y == 0) rows[1 - turn][0][threadIdx.x] = there ? lse[row0 + query] * LOG2_OF_E : 0.0f;
+      if (threadIdx.y == 1) rows[1 - turn][1][threadIdx.x] = there ? delta[row0 + query] : 0.0f;
+    }
+    if (end == 0 || first >= own.positions) continue;
+#pragma unroll 1
+    for (int chunk = 0; chunk < OTHERS; chunk += 16) {
+      float weights[1][2][4], changes[1][2][4];
+      multiply_rows<WIDTH, 1>(weights, keys, here, chunk);
+      if (OF_KEYS) multiply_rows<WIDTH, 1>(changes, values, here + TILE_UNITS, chunk);
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        int query = chunk + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
+        float &weight = weights[0][i / 4][i % 4], &change = changes[0][i / 4][i % 4];
+        weight = exp2f(weight * factor - rows[turn][0][query]);
+        if (OF_KEYS) change = weight * (change - rows[turn][1][query]);
+      }
+      if (OF_VALUES) add_weighted<WIDTH, 1>(dv, weights, here + TILE_UNITS, chunk);
+      if (OF_KEYS) add_weighted<WIDTH, 1>(dk, changes, here, chunk);
+    }
+  }
+  __syncthreads();
+}
+
+// The other two thirds of dqkv. Registers hold the sums of both only if the head is narrow; else one after the other.
+template <int WIDTH>
+static __device__ __forceinline__ void gradient_of_keys(Bf16 *dqkv, const Bf16 *qkv, const float *lse,
+                                                        const Bf16 *dout, const float *delta, const float *cos,
+                                                        const float *sin, float scale, Own own, Unit *memory,
+                                                        float (*rows)[2][OTHERS]) {
+  const bool TOGETHER = WIDTH <= 64;
+  Head queries = head_of_qkv(qkv, 0, own, cos, sin), douts = head_of(dout, own);
+  Head dk_to = head_of_qkv(dqkv, 1, own, 0, 0), dv_to = head_of_qkv(dqkv, 2, own, 0, 0);
+  u32 keys[1][WIDTH / 16][4], values[1][WIDTH / 16][4];
+  load_own<WIDTH, 1>(keys, memory, head_of_qkv(qkv, 1, own, cos, sin), own);
+  if (TOGETHER) load_own<WIDTH, 1>(values, memory, head_of_qkv(qkv, 2, own, cos, sin), own);
+  float factor = scale * LOG2_OF_E, scales[1][2] = {{scale, scale}}, ones[1][2] = {{1.0f, 1.0f}};
+  float dk[1][WIDTH / 8][4] = {}, dv[1][WIDTH / 8][4] = {};
+  add_queries<WIDTH, TOGETHER, true>(dk, dv, keys, values, queries, douts, lse, delta, factor, own, memory, rows);
+  store_own<WIDTH, 1>((Bf16 *)dv_to.start, dv_to.stride, dv, ones, 0, 0, memory, own);
+  if (!TOGETHER) {
+    load_own<WIDTH, 1>(values, memory, head_of_qkv(qkv, 2, own, cos, sin), own);
+    add_queries<WIDTH, true, false>(dk, dv, keys, values, queries, douts, lse, delta, factor, own, memory, rows);
+  }
+  store_own<WIDTH, 1>((Bf16 *)dk_to.start, dk_to.stride, dk, scales, cos, sin, memory, own);
+}
+
+// The gradient with respect to qkv before its rotation, from qkv, lse and dout [B, T, D]; `out` may be null. Two launches:
+// this one makes delta [B, N, T] and the gradient of the queries, the next one that of keys and values.
+extern "C" __global__ void attention_grad_queries_bf16_64(Bf16 *dqkv, float *delta, const Bf16 *qkv, const Bf16 *out,
+                                                          const float *lse, const Bf16 *dout, const float *cos,
+                                                          const float *sin, float scale, u64 positions, u64 heads,
+                                                          u64 head_width) {
+  __shared__ Unit memory[MEMORY_UNITS(64)];
+  Own own = own_of_block<64, 2>(positions, heads, head_width);
+  gradient_of_queries<64, 2>(dqkv, delta, qkv, out, lse, dout, cos, sin, scale, own, memory);
+}
+
+extern "C" __global__ void attention_grad_queries_bf16_128(Bf16 *dqkv, float *delta, const Bf16 *qkv,
+                                                           const Bf16 *out, const float *lse, const Bf16 *dout,
+                                                           const float *cos, const float *sin, float scale,
+                                                           u64 positions, u64 heads, u64 head_width) {
+  __shared__ Unit memory[MEMORY_UNITS(128)];
+  Own own = own_of_block<128, 1>(positions, heads, head_width);
+  gradient_of_queries<128, 1>(dqkv, delta, qkv, out, lse, dout, cos, sin, scale, own, memory);
+}
+
+extern "C" __global__ void attention_grad_keys_bf16_64(Bf16 *dqkv, const Bf16 *qkv, const float *lse,
+                                                       const Bf16 *dout, const float *delta, const float *cos,
+                                                       const float *sin, float scale, u64 positions, u64 heads,
+                                                       u64 head_width) {
+  __shared__ Unit memory[MEMORY_UNITS(64)];
+  __shared__ float rows[2][2][OTHERS];
+  Own own = own_of_block<64, 1>(positions, heads, head_width);
+  gradient_of_keys<64>(dqkv, qkv, lse, dout, delta, cos, sin, scale, own, memory, rows);
+}
+
+extern "C" __global__ void attention_grad_keys_bf16_128(Bf16 *dqkv, const Bf16 *qkv, const float *lse,
+                                                        const Bf16 *dout, const float *delta, const float *cos,
+                                                        const float *sin, float scale, u64 positions, u64 heads,
+                                                        u64 head_width) {
+  __shared__ Unit memory[MEMORY_UNITS(128)];
+  __shared__ float rows[2][2][OTHERS];
+  Own own = own_of_block<128, 1>(positions, heads, head_width);
+  gradient_of_keys<128>(dqkv, qkv, lse, dout, delta, cos, sin, scale, own, memory, rows);
 }
