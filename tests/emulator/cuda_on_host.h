@@ -48,6 +48,8 @@ static Warp *warps;
 static Barrier block_barrier;
 static int count, alive;
 static bool moved;
+static int order_of_launch;
+static uint64_t blocks_started;
 static Context scheduler;
 static void (*body)(void **);
 static void **arguments;
@@ -126,6 +128,7 @@ static unsigned draw(unsigned bound) {
 static void start_block() {
   memset(__start_emulated_shared, 0xff, __stop_emulated_shared - __start_emulated_shared);
   alive = count;
+  blocks_started++;
   block_barrier = Barrier();
   for (int w = 0; w * LANES < count; w++) {
     warps[w] = Warp();
@@ -173,6 +176,7 @@ static const char *launch(void (*kernel)(void **), uint64_t blocks, unsigned x, 
   if (blocks == 0 || blocks > 0x7fffffff || x * y == 0 || x * y > MOST_THREADS)
     return "a launch that no device accepts";
   count = (int)(x * y);
+  order_of_launch = how;
   blockDim = Index{x, y};
   body = kernel;
   arguments = values;
@@ -216,3 +220,5 @@ template <class... Types> static void call(void (*kernel)(Types...), void **valu
 #define __syncthreads() emulator::sync_threads(__LINE__)
 #define __shfl_sync(lanes, value, lane) emulator::shuffle(value, lane, __LINE__)
 #define __shfl_xor_sync(lanes, value, mask) emulator::shuffle(value, (emulator::number() % 32) ^ (mask), __LINE__)
+
+#include "tensor_on_host.h"

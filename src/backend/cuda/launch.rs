@@ -5,6 +5,7 @@
 //! counted, tested and priced on a machine without one.
 
 use super::kernels::{Kernel, Template};
+use super::tiles;
 use crate::graph::ops::{LEAST_SQUARES, Scale, TokenLossKind};
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -255,6 +256,12 @@ impl Heads {
         [self.positions, self.heads, self.head_width].map(Argument::Size)
     }
 
+    /// Returns the same for the kernels on tensor cores.
+    fn on_tensor_cores(&self) -> tiles::Heads {
+        let Heads { batch, positions, heads, head_width } = *self;
+        tiles::Heads { batch, positions, heads, head_width }
+    }
+
     /// Blocks of one tile of positions each, all columns of a head in one of them.
     fn tiles(&self) -> u64 {
         self.batch * self.heads * self.positions.div_ceil(WARPS)
@@ -332,8 +339,17 @@ impl Placing<'_> {
     fn launch_for(&mut self, kernel: Kernel, blocks: u64, threads: [u64; 2], arguments: Vec<Argument>) {
         let threads = threads.map(|count| u32::try_from(count).expect("a block is small"));
         let flops = match kernel.template {
-            Template::Attention | Template::ProductSwiglu => self.call.flops,
-            Template::AttentionGradQueries | Template::AttentionGradKeys => self.call.flops / 2,
+            Template::Attention
+            | Template::AttentionBf16Of64
+            | Template::AttentionBf16Of128
+            | Template::ProductSwiglu
+            | Template::ProductSwigluBf16 => self.call.flops,
+            Template::AttentionGradQueries
+            | Template::AttentionGradKeys
+            | Template::AttentionGradQueriesBf16Of64
+            | Template::AttentionGradQueriesBf16Of128
+            | Template::AttentionGradKeysBf16Of64
+            | Template::AttentionGradKeysBf16Of128 => self.call.flops / 2,
             _ => 0,
         };
         let places = arguments.iter().filter_map(|&argument| self.place_of(argument));
@@ -437,12 +453,27 @@ impl Placing<'_> {
         self.elements(Template::RotateQkv, pairs, arguments);
     }
 
+    /// Returns whether arguments of the call lie in bf16, as the kernels on tensor cores take them.
+    fn in_bf16<const COUNT: usize>(&self, arguments: [Argument; COUNT]) -> bool {
+        arguments.into_iter().all(|argument| self.element(argument) == Element::Bf16)
+    }
+
+    fn launch_tiles(&mut self, tiles: tiles::Blocks, arguments: Vec<Argument>) {
+        let tiles::Blocks { kernel, blocks, threads } = tiles;
+        self.launch(kernel, blocks, threads.map(u64::from), arguments);
+    }
+
     fn attention(&mut self, heads: &Heads, theta: Option<f32>) {
         let mut arguments = vec![self.output(0), self.output(1), self.input(0)];
         arguments.extend(self.table(heads, theta));
         arguments.push(heads.scale());
         arguments.extend(heads.sizes());
-        self.warps(Template::Attention, heads.blocks(), arguments);
+        match heads.on_tensor_cores().attention() {
+            Some(tiles) if self.in_bf16([self.output(0), self.input(0)]) => {
+                self.launch_tiles(tiles, arguments)
+            }
+            _ => self.warps(Template::Attention, heads.blocks(), arguments),
+        }
     }
 
     fn attention_grad(&mut self, heads: &Heads, theta: Option<f32>) {
@@ -450,18 +481,53 @@ impl Placing<'_> {
         let mut rest: Vec<Argument> = table.to_vec();
         rest.push(heads.scale());
         rest.extend(heads.sizes());
-        let inputs = [0, 1, 2].map(|index| self.input(index));
-        let delta = [[Argument::Scratch].as_slice(), &inputs, &rest].concat();
-        self.warps(Template::AttentionGradDelta, heads.tiles(), delta);
+        let [qkv, lse, dout] = [0, 1, 2].map(|index| self.input(index));
         let output = self.output(0);
-        let main = [[output].as_slice(), &inputs, &[Argument::Scratch], &rest].concat();
-        self.warps(Template::AttentionGradQueries, heads.blocks(), main.clone());
-        self.warps(Template::AttentionGradKeys, heads.blocks(), main);
-        if let Some(theta) = theta {
-            self.rotate(output, heads, theta, true);
-        }
         let scratch = 4 * heads.batch * heads.heads * heads.positions;
         self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
+        let read = self.call.inputs.iter().map(|place| place.bytes() as u64).sum::<u64>() + scratch;
+        let third = self.call.outputs[0].bytes() as u64 / 3;
+        let second = [[output, qkv, lse, dout, Argument::Scratch].as_slice(), &rest].concat();
+        match heads.on_tensor_cores().attention_grad() {
+            Some([queries, keys]) if self.in_bf16([output, qkv, dout]) => {
+                let first = [output, Argument::Scratch, qkv, Argument::Null, lse, dout];
+                self.launch_tiles(queries, [first.as_slice(), &rest].concat());
+                self.moves(read + third);
+                self.launch_tiles(keys, second);
+                self.moves(read + 2 * third);
+            }
+            _ => {
+                let first = [Argument::Scratch, qkv, lse, dout];
+                self.warps(Template::AttentionGradDelta, heads.tiles(), [first.as_slice(), &rest].concat());
+                self.moves(read);
+                self.warps(Template::AttentionGradQueries, heads.blocks(), second.clone());
+                self.moves(read + third);
+                self.warps(Template::AttentionGradKeys, heads.blocks(), second);
+                self.moves(read + 2 * third);
+                if let Some(theta) = theta {
+                    self.rotate(output, heads, theta, true);
+                }
+            }
+        }
+    }
+
+    /// The gated unit of a product, in one launch where the product need not be kept or tensor cores make it.
+    fn linear_swiglu(&mut self, keep: bool) {
+        let (rows, inner) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
+        let [out, x, w] = [self.output(0), self.input(0), self.input(1)];
+        let wide = if keep { self.output(1) } else { Argument::Null };
+        let sizes = [rows, inner, self.ty(0).width() as u64].map(Argument::Size);
+        if self.in_bf16([out, x, w]) && (!keep || self.in_bf16([wide])) {
+            let arguments = [[out, wide, x, w].as_slice(), &sizes].concat();
+            self.launch_tiles(tiles::product_swiglu(rows, inner), arguments);
+        } else if keep {
+            self.linear(1);
+            self.gate(wide);
+        } else {
+            let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
+            let arguments = [[out, x, w].as_slice(), &sizes].concat();
+            self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
+        }
     }
 
     /// One block for each chunk of the tensors of all calls together, of which `tensors` returns those of one.
@@ -593,17 +659,7 @@ impl Placing<'_> {
                 arguments.push(Argument::Size(inner));
                 self.elements(Template::SwigluGrad, count, arguments);
             }
-            Op::LinearSwiGlu(op) if op.keep => {
-                self.linear(1);
-                self.gate(self.output(1));
-            }
-            Op::LinearSwiGlu(_) => {
-                let (rows, inner) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
-                let mut arguments = self.all_but_replaced(0);
-                arguments.extend([rows, inner, self.ty(0).width() as u64].map(Argument::Size));
-                let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
-                self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
-            }
+            Op::LinearSwiGlu(op) => self.linear_swiglu(op.keep),
             Op::Embed(_) => {
                 let (width, count) = (self.ty(0).width() as u64, elements(self.out_ty(0)));
                 let mut arguments = self.all_but_replaced(0);

@@ -10,3 +10,4 @@ pub mod kernels;
 pub mod launch;
 pub mod nvrtc;
 pub mod probe;
+pub mod tiles;
