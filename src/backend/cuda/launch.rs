@@ -18,6 +18,8 @@ const BLOCK: u64 = 256;
 const WARP: u64 = 32;
 /// Warps of a block that works on rows.
 const WARPS: u64 = 8;
+/// Elements that a thread of some kernels moves at once.
+const EACH_THREAD: u64 = 4;
 /// Side of the tile of a product that a kernel makes.
 const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
@@ -357,11 +359,15 @@ impl Placing<'_> {
         self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }), flops, bytes);
     }
 
-    /// One thread for each of `count` elements; the count is the last argument. Nothing runs for no elements.
+    /// One thread for each of `count` elements, or for [`EACH_THREAD`] where the kernel moves so many; the count is the last argument. Nothing runs for no elements.
     fn elements(&mut self, template: Template, count: u64, mut arguments: Vec<Argument>) {
         arguments.push(Argument::Size(count));
         if count > 0 {
-            self.launch(template, count.div_ceil(BLOCK), [BLOCK, 1], arguments);
+            let each = match template {
+                Template::Add | Template::Swiglu | Template::SwigluGrad => EACH_THREAD,
+                _ => 1,
+            };
+            self.launch(template, count.div_ceil(each * BLOCK), [BLOCK, 1], arguments);
         }
     }
 
