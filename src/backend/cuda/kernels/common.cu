@@ -3,6 +3,11 @@
 
 typedef unsigned long long u64;
 
+// A number of 16 bits: the upper half of an f32.
+struct Bf16 {
+  unsigned short bits;
+};
+
 // Threads of a warp.
 #define WARP 32
 // Warps of a block that works on rows.
