@@ -2,9 +2,9 @@
 //
 // A block has four warps and works on one tile of positions of one head, its "own" ones; each warp has 16 rows of
 // them, or 32 in two parts, as fragments in registers. Tiles of the "other" positions pass through shared memory, the
-// next one on its way while one is worked on. Queries and keys are rotated when they are read, and their gradients rotated back
-// before they are stored. What is multiplied is rounded once: rotated queries and keys, weights, and gradients of
-// scores. A tile has 64 columns, or 128 for wider heads; those that a head does not have are zeros.
+// next one on its way while one is worked on. Queries and keys are rotated when they are read, and their gradients
+// rotated back before they are stored. What is multiplied is rounded once: rotated queries and keys, weights, and
+// gradients of scores. A tile has 64 columns, or 128 for wider heads; those that a head does not have are zeros.
 //
 // What bounds it. A head of width 64 has for T positions 256 T² operations and reads or writes 512 T bytes forward. At
 // T = 82 (Sudoku) these are 41 operations a byte; an H100 makes 300 in the time of a byte, or 200 by the instructions
