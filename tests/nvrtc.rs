@@ -19,12 +19,14 @@ const REGISTERS: &[(Template, u32)] = &[
     (Template::AttentionGradDelta, 80),
     (Template::AttentionGradQueries, 104),
     (Template::AttentionGradKeys, 96),
-    (Template::AttentionBf16Of64, 184),
+    (Template::AttentionBf16Of64, 200),
     (Template::AttentionBf16Of128, 216),
     (Template::AttentionGradQueriesBf16Of64, 240),
     (Template::AttentionGradQueriesBf16Of128, 240),
-    (Template::AttentionGradKeysBf16Of64, 168),
+    (Template::AttentionGradKeysBf16Of64, 176),
     (Template::AttentionGradKeysBf16Of128, 255),
+    // Two blocks of 192 threads.
+    (Template::AttentionGradBf16Short, 168),
     (Template::ProductSwiglu, 96),
     // One block of 256 threads: half of these are sums, and a larger tile reads less from the second-level cache.
     (Template::ProductSwigluBf16, 216),
@@ -50,6 +52,7 @@ const SHARED: &[(Template, u32)] = &[
     (Template::AttentionGradQueriesBf16Of128, 32768),
     (Template::AttentionGradKeysBf16Of64, 16896),
     (Template::AttentionGradKeysBf16Of128, 33280),
+    (Template::AttentionGradBf16Short, 49152),
     (Template::ProductSwiglu, 8320),
     (Template::ProductSwigluBf16, 49152),
 ];

@@ -143,6 +143,9 @@ pub fn differs_in_bf16(
 /// A head that is too wide for tensor cores.
 pub const WIDE: Sizes = Sizes { batch: 2, positions: 9, heads: 1, half: 66, inner: 3, vocab: 5 };
 
+/// A row that is too long for one block of attention.
+pub const LONG: Sizes = Sizes { batch: 1, positions: 130, heads: 2, half: 9, inner: 3, vocab: 5 };
+
 /// Sizes that fill more than one tile, warp or block of each kernel and end within another.
 pub const LARGE: [Sizes; 2] = [
     Sizes { batch: 2, positions: 70, heads: 2, half: 18, inner: 37, vocab: 41 },

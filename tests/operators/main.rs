@@ -24,7 +24,7 @@ use hrmc::graph::{Graph, Op, TensorType, Value};
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use emulated::{LARGE, Narrow, WIDE};
+use emulated::{LARGE, LONG, Narrow, WIDE};
 use running::{Loaded, add_inputs, difference, graph_of, operators};
 use samples::{Agreement, Draw, Sample, Sizes, Values};
 
@@ -160,7 +160,7 @@ fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
                 .map(|problem| format!("{narrow:?}, order {order}: {problem}"))
         })
     });
-    for (sizes, order) in LARGE.into_iter().chain([WIDE]).zip(orders()) {
+    for (sizes, order) in LARGE.into_iter().chain([WIDE, LONG]).zip(orders()) {
         for draw in 0..3 {
             let sample = emulated::rounded(&sample(&mut Draw::new(sizes, draw)));
             let narrow = Narrow::all(&sample).last().expect("there is a choice");
@@ -284,7 +284,8 @@ fn samples_in_bf16_reach_every_kernel() {
         all.iter().filter(|kernel| !never(kernel)).map(Kernel::name).collect();
     for sample in SAMPLES {
         // Some samples draw what they are.
-        for (seed, sizes) in (0..8).flat_map(|seed| [SIZES, LARGE[1], WIDE].map(|sizes| (seed, sizes))) {
+        for (seed, sizes) in (0..8).flat_map(|seed| [SIZES, LARGE[1], WIDE, LONG].map(|sizes| (seed, sizes)))
+        {
             let sample = sample(&mut Draw::new(sizes, seed));
             for narrow in Narrow::all(&sample) {
                 let (plan, _) = emulated::plan_in_bf16(&sample, narrow);

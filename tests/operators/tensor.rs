@@ -133,8 +133,18 @@ fn attention_differs(emulator: &Emulator, case: Case, orders: &[c_int]) -> Optio
     })
 }
 
-/// Says where the gradient of attention in bf16 differs from the one in f32, which other tests compare with finite
-/// differences, with and without what attention gave.
+/// How the gradient of attention is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    TwoLaunches,
+    /// The first of the two is given what attention gave.
+    TwoLaunchesWithOut,
+    /// Where the head is short.
+    OneLaunch,
+}
+
+/// Says where the gradient of attention in bf16, made in any way, differs from the one in f32, which other tests compare
+/// with finite differences.
 fn attention_grad_differs(emulator: &Emulator, case: Case, orders: &[c_int]) -> Option<String> {
     let Case { sizes, theta, factor } = case;
     let heads = heads_of(sizes);
@@ -149,24 +159,35 @@ fn attention_grad_differs(emulator: &Emulator, case: Case, orders: &[c_int]) -> 
     let inputs: [(&[usize], &[f32]); 3] = [(&shape, &qkv), (&lse_shape, lse), (&narrow, &dout)];
     let results = expected(AttentionGrad { heads: sizes.heads, rope_theta: theta }, &inputs);
     let blocks = heads.attention_grad().expect("the heads are narrow enough");
-    let mut given = orders.iter().flat_map(|&order| [(order, false), (order, true)]);
-    given.find_map(|(order, with_out)| {
+    let ways = [Way::TwoLaunches, Way::TwoLaunchesWithOut, Way::OneLaunch];
+    let ways =
+        ways.into_iter().filter(|&way| way != Way::OneLaunch || heads.attention_grad_short().is_some());
+    let ways: Vec<(c_int, Way)> =
+        ways.flat_map(|way| orders.iter().map(move |&order| (order, way))).collect();
+    ways.into_iter().find_map(|(order, way)| {
         let mut tables = Tables::of(sizes, theta);
         let mut dqkv = Piece::unwritten(2 * rows * 3 * width);
         let mut delta = Piece::unwritten(4 * rows * sizes.heads);
         let [mut qkv, mut out, mut dout] = [&qkv, out, &dout].map(|values| Piece::of_bf16(values));
         let mut lse = Piece::of_f32(lse);
+        let with_out = way == Way::TwoLaunchesWithOut;
         let tolerance = if with_out { GRADIENT_TOLERANCE_WITH_OUT } else { GRADIENT_TOLERANCE };
-        let out = if with_out { Value::Memory(&mut out) } else { Value::Null };
-        let mut values: Vec<Value<'_>> = [&mut dqkv, &mut delta, &mut qkv].map(Value::Memory).into();
-        values.extend([out, Value::Memory(&mut lse), Value::Memory(&mut dout)]);
-        let ran = launch(emulator, (blocks[0], heads), values, &mut tables, order).and_then(|()| {
-            let values = [&mut dqkv, &mut qkv, &mut lse, &mut dout, &mut delta].map(Value::Memory);
-            launch(emulator, (blocks[1], heads), values.into(), &mut tables, order)
-        });
+        let ran = if way == Way::OneLaunch {
+            let blocks = heads.attention_grad_short().expect("the heads are short");
+            let values = [&mut dqkv, &mut delta, &mut qkv, &mut lse, &mut dout].map(Value::Memory);
+            launch(emulator, (blocks, heads), values.into(), &mut tables, order)
+        } else {
+            let out = if with_out { Value::Memory(&mut out) } else { Value::Null };
+            let mut values: Vec<Value<'_>> = [&mut dqkv, &mut delta, &mut qkv].map(Value::Memory).into();
+            values.extend([out, Value::Memory(&mut lse), Value::Memory(&mut dout)]);
+            launch(emulator, (blocks[0], heads), values, &mut tables, order).and_then(|()| {
+                let values = [&mut dqkv, &mut qkv, &mut lse, &mut dout, &mut delta].map(Value::Memory);
+                launch(emulator, (blocks[1], heads), values.into(), &mut tables, order)
+            })
+        };
         let problem =
             ran.err().or_else(|| thirds_differ(&dqkv.bf16(), &results["output.0"], width, tolerance));
-        problem.map(|problem| format!("{case:?}, order {order}, with out {with_out}: {problem}"))
+        problem.map(|problem| format!("{case:?}, order {order}, {way:?}: {problem}"))
     })
 }
 
@@ -220,6 +241,8 @@ fn attention_equals_attention_in_f32() {
 fn a_head_that_is_too_wide_has_no_kernel() {
     assert_eq!(heads_of(sizes(1, 1, 1, 65)).attention(), None);
     assert_eq!(heads_of(sizes(1, 1, 1, 65)).attention_grad(), None);
+    assert_eq!(heads_of(sizes(1, 1, 1, 33)).attention_grad_short(), None);
+    assert_eq!(heads_of(sizes(1, 97, 1, 32)).attention_grad_short(), None);
 }
 
 #[test]
@@ -468,6 +491,10 @@ fn faults_of_the_gradient_of_attention_are_found() {
         let right = if tile == "keys" { right } else { right.replace("\n      ", "\n    ") };
         assert_found(&right, "", gradient_in_tiles);
     }
+    for what in ["the whole head", "delta, and nobody needs keys and values"] {
+        let right = format!("// From here on all see {what}.\n  __syncthreads();");
+        assert_found(&right, "", gradient_in_tiles);
+    }
     assert_found("rows[turn][1][query]", "rows[1 - turn][1][query]", gradient_in_tiles);
     let right = "values[(column + half) ^ turn] : -values[(column - half) ^ turn]";
     assert_found(
@@ -503,12 +530,16 @@ fn faults_of_the_gated_product_are_found() {
 
 #[test]
 fn a_wrong_index_into_a_fragment_is_found() {
-    let right = "row0 + lane / 16 * 8 + lane % 8, unit0 + lane / 8 % 2";
-    assert_found(right, "row0 + lane % 16, unit0 + lane / 16", attention_in_tiles);
+    let right = "lane / 16 * 8 + lane % 8, unit0 + lane / 8 % 2";
+    assert_found(right, "lane % 16, unit0 + lane / 16", attention_in_tiles);
     let right = "sums[i / 2][i % 2 * 2], sums[i / 2][i % 2 * 2 + 1]";
     assert_found(right, "sums[i % 2][i / 2 * 2], sums[i % 2][i / 2 * 2 + 1]", attention_in_tiles);
-    let right = "column = chunk * 16 + i / 4 % 2 * 8 + threadIdx.x % 4 * 2 + i % 2;";
-    assert_found(right, "column = chunk * 16 + i / 4 % 2 * 8 + threadIdx.x % 4 + i % 2;", attention_in_tiles);
+    let right = "column = chunk * 16 + i / 4 % 2 * 8 + (int)threadIdx.x % 4 * 2 + i % 2;";
+    assert_found(
+        right,
+        "column = chunk * 16 + i / 4 % 2 * 8 + (int)threadIdx.x % 4 + i % 2;",
+        attention_in_tiles,
+    );
 }
 
 #[test]

@@ -117,6 +117,7 @@ templates!(
     AttentionGradQueriesBf16Of128 "attention_grad_queries_bf16_128" AttentionBf16,
     AttentionGradKeysBf16Of64 "attention_grad_keys_bf16_64" AttentionBf16,
     AttentionGradKeysBf16Of128 "attention_grad_keys_bf16_128" AttentionBf16,
+    AttentionGradBf16Short "attention_grad_bf16_short" AttentionBf16,
     Swiglu "swiglu" Gated,
     SwigluGrad "swiglu_grad" Gated,
     Embed "embed" Embedding,

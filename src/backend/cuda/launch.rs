@@ -344,6 +344,7 @@ impl Placing<'_> {
             Template::Attention
             | Template::AttentionBf16Of64
             | Template::AttentionBf16Of128
+            | Template::AttentionGradBf16Short
             | Template::ProductSwiglu
             | Template::ProductSwigluBf16 => self.call.flops,
             Template::AttentionGradQueries
@@ -494,8 +495,15 @@ impl Placing<'_> {
         let read = self.call.inputs.iter().map(|place| place.bytes() as u64).sum::<u64>() + scratch;
         let third = self.call.outputs[0].bytes() as u64 / 3;
         let second = [[output, qkv, lse, dout, Argument::Scratch].as_slice(), &rest].concat();
-        match heads.on_tensor_cores().attention_grad() {
-            Some([queries, keys]) if self.in_bf16([output, qkv, dout]) => {
+        let tiles = heads.on_tensor_cores();
+        let in_bf16 = self.in_bf16([output, qkv, dout]);
+        match (tiles.attention_grad_short(), tiles.attention_grad()) {
+            (Some(all), _) if in_bf16 => {
+                let arguments = [output, Argument::Scratch, qkv, lse, dout];
+                self.launch_tiles(all, [arguments.as_slice(), &rest].concat());
+                self.moves(read + 3 * third);
+            }
+            (None, Some([queries, keys])) if in_bf16 => {
                 let first = [output, Argument::Scratch, qkv, Argument::Null, lse, dout];
                 self.launch_tiles(queries, [first.as_slice(), &rest].concat());
                 self.moves(read + third);

@@ -15,6 +15,10 @@ const ATTENTION_WARPS: u32 = 4;
 /// Rows of a tile that a warp multiplies at once.
 const ROWS: u64 = 16;
 
+/// Most positions and columns of a head that one block of attention's gradient holds whole.
+const SHORT: [u64; 2] = [96, 64];
+/// Its warps.
+const SHORT_WARPS: u32 = 6;
 /// Rows and columns that a block of the gated product makes.
 const GATED_TILE: [u64; 2] = [256, 64];
 /// Its warps.
@@ -60,6 +64,18 @@ impl Heads {
     /// the sizes `positions`, `heads`, `head_width`. `None` if no kernel is for heads of this width.
     pub fn attention(self) -> Option<Blocks> {
         self.blocks((Template::AttentionBf16Of64, 2), (Template::AttentionBf16Of128, 1))
+    }
+
+    /// Returns the one launch of the gradient of attention where a block holds a head: `dqkv`, memory for
+    /// `delta [B, N, T]` in f32, `qkv`, `lse`, `dout`, then what [`Heads::attention`] takes. `None` for longer rows or
+    /// wider heads.
+    pub fn attention_grad_short(self) -> Option<Blocks> {
+        let fits = self.positions <= SHORT[0] && self.head_width <= SHORT[1];
+        fits.then_some(Blocks {
+            kernel: Template::AttentionGradBf16Short,
+            blocks: self.batch * self.heads,
+            threads: [WARP, SHORT_WARPS],
+        })
     }
 
     /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out` or

@@ -44,7 +44,7 @@ template <class T, int COUNT> static __device__ __forceinline__ void save(T *to,
   *(Pack<T, COUNT> *)to = pack;
 }
 
-// Elements that a thread moves at once where rows are so long or a multiple of it.
+// Elements that a thread moves at once where the length of rows is a multiple of it.
 #define EACH_THREAD 4
 
 // Threads of a warp.

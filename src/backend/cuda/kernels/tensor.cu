@@ -147,11 +147,12 @@ template <int UNITS> static __device__ __forceinline__ int place_in_tile(int row
   return row * UNITS + (unit ^ turn);
 }
 
-// Left fragment of rows row0 .. row0 + 16 and units unit0, unit0 + 1 of a tile.
+// Left fragment of rows row0 .. row0 + 16 and units unit0, unit0 + 1 of a tile. Here and below `row0` is a multiple of
+// eight: the place of a lane is the same for all of them.
 template <int UNITS>
 static __device__ __forceinline__ void load_left(u32 (&words)[4], const Unit *tile, int row0, int unit0) {
   int lane = threadIdx.x;
-  load_matrices(words, tile + place_in_tile<UNITS>(row0 + lane % 16, unit0 + lane / 16));
+  load_matrices(words, tile + row0 * UNITS + place_in_tile<UNITS>(lane % 16, unit0 + lane / 16));
 }
 
 // Right fragments of two neighbouring results: rows row0 .. row0 + 16 of a tile are the columns of the factor.
@@ -159,7 +160,7 @@ template <int UNITS>
 static __device__ __forceinline__ void load_right(u32 (&words)[2][2], const Unit *tile, int row0, int unit0) {
   int lane = threadIdx.x;
   u32 all[4];
-  load_matrices(all, tile + place_in_tile<UNITS>(row0 + lane / 16 * 8 + lane % 8, unit0 + lane / 8 % 2));
+  load_matrices(all, tile + row0 * UNITS + place_in_tile<UNITS>(lane / 16 * 8 + lane % 8, unit0 + lane / 8 % 2));
   for (int i = 0; i < 4; i++) words[i / 2][i % 2] = all[i];
 }
 
@@ -168,7 +169,7 @@ template <int UNITS>
 static __device__ __forceinline__ void load_right_turned(u32 (&words)[2][2], const Unit *tile, int row0, int unit0) {
   int lane = threadIdx.x;
   u32 all[4];
-  load_matrices_turned(all, tile + place_in_tile<UNITS>(row0 + lane % 16, unit0 + lane / 16));
+  load_matrices_turned(all, tile + row0 * UNITS + place_in_tile<UNITS>(lane % 16, unit0 + lane / 16));
   for (int i = 0; i < 4; i++) words[i / 2][i % 2] = all[i];
 }
 
