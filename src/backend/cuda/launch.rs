@@ -24,8 +24,10 @@ const EACH_THREAD: u64 = 4;
 const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
-/// Elements of a tensor that a block of updates works on.
+/// Elements of a tensor that a block of updates works on, or some such stretches where there would be too many.
 const CHUNK: u64 = 4096;
+/// The most chunks of a tensor.
+const MOST_CHUNKS: u64 = 1 << 15;
 
 /// The most blocks of a launch that any device accepts.
 pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
@@ -390,11 +392,11 @@ impl Placing<'_> {
         assert_eq!(a.element, b.element, "the planner stores factors alike");
         let Place { location: out, element: result, .. } = self.call.outputs[output];
         let [rows, columns, terms] = [rows, columns, terms].map(|size| size as u64);
+        let bytes = [a, b, &self.call.outputs[output]].map(|place| place.bytes() as u64).iter().sum();
         let (a, b, factors) = (a.location, b.location, a.element);
         let product = Product { kind, a, b, out, rows, columns, terms, factors, result };
-        let read = (rows + columns) * terms * factors.bytes() as u64;
-        let written = rows * columns * result.bytes() as u64;
-        self.step(Task::Product(product), 2 * rows * columns * terms, read + written);
+        let flops = rows.saturating_mul(columns).saturating_mul(terms).saturating_mul(2);
+        self.step(Task::Product(product), flops, bytes);
     }
 
     /// `y = x wᵀ` into output `output`.
@@ -557,12 +559,13 @@ impl Placing<'_> {
             // What changes is read and written.
             bytes += tensors.iter().chain(&tensors[..changed]).map(|place| place.bytes() as u64).sum::<u64>();
             let count = elements(&tensors[0].ty);
-            for start in (0..count).step_by(CHUNK as usize) {
+            let chunk = count.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
+            for start in (0..count).step_by(chunk as usize) {
                 words.extend(tensors.iter().map(|place| Word::Address {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * start,
                 }));
-                words.push(Word::Size(CHUNK.min(count - start)));
+                words.push(Word::Size(chunk.min(count - start)));
             }
         }
         let of_one = tensors(self.call);
