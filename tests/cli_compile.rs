@@ -310,6 +310,41 @@ fn what_cuda_would_run_is_reported_without_a_device() {
     assert_ne!(plan, faster, "rates are those that are given");
 }
 
+/// The most launches of a training segment. Those with more than 600 are deep: a layer has seven at least on its way
+/// forward, of which each product and each attention is one.
+const LAUNCHES: [(&str, usize); 16] = [
+    ("ablation-3x3", 886),
+    ("ablation-6x3", 1426),
+    ("arc-1", 536),
+    ("arc-2", 536),
+    ("direct", 190),
+    ("maze", 536),
+    ("no-act", 322),
+    ("quickstart", 142),
+    ("recurrent", 627),
+    ("sudoku", 528),
+    ("sudoku-full", 1250),
+    ("sudoku-small", 308),
+    ("three-level", 1069),
+    ("trm-arc", 473),
+    ("trm-maze", 473),
+    ("trm-sudoku", 721),
+];
+
+#[test]
+fn launches_of_every_shipped_spec_stay_in_their_budgets() {
+    let place = Workplace::new();
+    let specs = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/specs")).expect("specs are there");
+    let specs = specs.map(|entry| entry.expect("they can be listed").path());
+    let trained = specs.filter(|path| path.extension().is_some_and(|extension| extension == "hrm"));
+    assert_eq!(trained.count(), LAUNCHES.len(), "every spec has a budget");
+    for (name, most) in LAUNCHES {
+        let report = place.succeed(&format!("compile {} --device cuda", shipped(&format!("{name}.hrm"))));
+        let launches = number_after(&report, "a training segment:");
+        assert!(launches <= most, "{name}: {launches} launches, at most {most}");
+    }
+}
+
 #[test]
 fn kernels_are_written_where_they_are_asked_for() {
     let place = Workplace::new();

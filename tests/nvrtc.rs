@@ -13,13 +13,24 @@ use hrmc::backend::cuda::nvrtc::Compiler;
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_90a"];
 
 /// The most registers of a thread. With these a multiprocessor, which has 65,536, holds at least two blocks of 256
-/// threads; a kernel that is in no list takes at most [`USUAL_REGISTERS`], so that it holds six.
+/// threads, or of 128 where there are more than 128 registers; a kernel that is in no list takes at most
+/// [`USUAL_REGISTERS`], so that it holds six.
 const REGISTERS: &[(Template, u32)] = &[
     (Template::Attention, 96),
     (Template::AttentionGradDelta, 80),
     (Template::AttentionGradQueries, 104),
     (Template::AttentionGradKeys, 96),
+    (Template::AttentionBf16Of64, 200),
+    (Template::AttentionBf16Of128, 216),
+    (Template::AttentionGradQueriesBf16Of64, 240),
+    (Template::AttentionGradQueriesBf16Of128, 240),
+    (Template::AttentionGradKeysBf16Of64, 176),
+    (Template::AttentionGradKeysBf16Of128, 255),
+    // Two blocks of 192 threads.
+    (Template::AttentionGradBf16Short, 168),
     (Template::ProductSwiglu, 96),
+    // One block of 256 threads: half of these are sums, and a larger tile reads less from the second-level cache.
+    (Template::ProductSwigluBf16, 216),
 ];
 const USUAL_REGISTERS: u32 = 42;
 
@@ -36,7 +47,15 @@ const SHARED: &[(Template, u32)] = &[
     (Template::AttentionGradDelta, 5280),
     (Template::AttentionGradQueries, 5280),
     (Template::AttentionGradKeys, 5280),
+    (Template::AttentionBf16Of64, 16384),
+    (Template::AttentionBf16Of128, 32768),
+    (Template::AttentionGradQueriesBf16Of64, 16384),
+    (Template::AttentionGradQueriesBf16Of128, 32768),
+    (Template::AttentionGradKeysBf16Of64, 16896),
+    (Template::AttentionGradKeysBf16Of128, 33280),
+    (Template::AttentionGradBf16Short, 49152),
     (Template::ProductSwiglu, 8320),
+    (Template::ProductSwigluBf16, 49152),
 ];
 
 fn limit(table: &[(Template, u32)], kernel: Template, usual: u32) -> u32 {

@@ -62,6 +62,8 @@ static Warp warps[MOST_THREADS / LANES];
 static Barrier block_barrier;
 static int count, alive;
 static bool moved;
+static int order_of_launch;
+static uint64_t blocks_started;
 static Context scheduler;
 static jmp_buf without_coroutines;
 static void (*body)(void **);
@@ -219,6 +221,7 @@ static void make_stack(ucontext_t &beginning, int thread) {
 
 static void start_block() {
   alive = count;
+  blocks_started++;
   block_barrier = Barrier();
   for (int w = 0; w * LANES < count; w++) {
     warps[w] = Warp();
@@ -293,6 +296,7 @@ static const char *launch(void (*kernel)(void **), Index grid, Index block, size
       wanted == 0 || wanted > MOST_THREADS || block.z > 64 || shared_bytes > MOST_DYNAMIC_SHARED)
     return "a launch that no device accepts";
   count = (int)wanted;
+  order_of_launch = how;
   blockDim = block;
   gridDim = grid;
   body = kernel;
@@ -409,3 +413,5 @@ template <class T> static inline T atomicAdd(T *at, T value) {
   *at = old + value;
   return old;
 }
+
+#include "tensor_on_host.h"

@@ -14,7 +14,8 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{fs, process};
 
-use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter, text_with_entries};
+use half::bf16;
+use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
 use hrmc::backend::cuda::launch::{
     Argument, Element, Launch, Launches, Product, ProductKind, Task, Word, launches,
 };
@@ -29,15 +30,15 @@ pub type Contents = BTreeMap<String, Vec<f32>>;
 pub const ORDERS: [c_int; 3] = [0, 1, 2];
 
 /// Words on each side of every piece of memory that no kernel may write.
-const GUARD: usize = 4096;
+pub const GUARD: usize = 4096;
 /// What these words are, as a number 1e30: what reads it is far off, and what writes a result of it writes other bits.
-const GUARDED: u32 = 0x7149_f2ca;
+pub const GUARDED: u32 = 0x7149_f2ca;
 /// What memory holds that nobody has written: NaN.
 const UNWRITTEN: u32 = u32::MAX;
 
 /// Compiled kernels.
 pub struct Emulator {
-    kernels: Mutex<Library>,
+    pub kernels: Mutex<Library>,
 }
 
 /// Returns all kernels, one text.
@@ -46,7 +47,8 @@ pub fn text_of_kernels() -> String {
     let families = Family::ALL
         .iter()
         .map(|&family| format!("#line 1 \"{}\"\n{}", family.file(), text_with_entries(family, &kernels)));
-    format!("#line 1 \"common.cu\"\n{COMMON}\n{}", families.collect::<Vec<_>>().join("\n"))
+    let families = families.collect::<Vec<_>>().join("\n");
+    format!("#line 1 \"common.cu\"\n{COMMON}\n#line 1 \"tensor.cu\"\n{TENSOR}\n{families}")
 }
 
 impl Emulator {
@@ -63,10 +65,11 @@ impl Emulator {
                  blocks, x, y, values, order); }}"
             );
         }
-        let header =
-            fs::read_to_string(format!("{folder}/cuda_on_host.h")).expect("the header is checked in");
+        let headers = ["cuda_on_host.h", "tensor_on_host.h"].map(|header| {
+            fs::read_to_string(format!("{folder}/{header}")).expect("the headers are checked in")
+        });
         let mut hasher = DefaultHasher::new();
-        (&text, header).hash(&mut hasher);
+        (&text, headers).hash(&mut hasher);
         let stem =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("emulated-{:016x}", hasher.finish()));
         let library = stem.with_extension("so");
@@ -289,7 +292,7 @@ unsafe fn read(start: *const c_void, element: Element, at: usize) -> f32 {
         // SAFETY: as promised.
         Element::F32 => unsafe { *start.cast::<f32>().add(at) },
         // SAFETY: as promised.
-        Element::Bf16 => f32::from_bits(u32::from(unsafe { *start.cast::<u16>().add(at) }) << 16),
+        Element::Bf16 => unsafe { *start.cast::<bf16>().add(at) }.to_f32(),
         Element::I32 => unreachable!("products have no whole numbers"),
     }
 }
@@ -304,13 +307,7 @@ unsafe fn write(start: *mut c_void, element: Element, at: usize, value: f32) {
         // SAFETY: as promised.
         Element::F32 => unsafe { *start.cast::<f32>().add(at) = value },
         // SAFETY: as promised.
-        Element::Bf16 => unsafe { *start.cast::<u16>().add(at) = half_of(value) },
+        Element::Bf16 => unsafe { *start.cast::<bf16>().add(at) = bf16::from_f32(value) },
         Element::I32 => unreachable!("products have no whole numbers"),
     }
-}
-
-/// Returns the upper half of a number, rounded to the nearest, ties to even.
-pub fn half_of(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() { 0x7fff } else { ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16 }
 }

@@ -1,5 +1,6 @@
 //! Every operator on the emulated CUDA kernels.
 
+use half::bf16;
 use hrmc::backend::Device;
 use hrmc::backend::cuda::launch::{Task, launches};
 use hrmc::graph::ops::{AdamAtan2, AdamW, Assign, Average, Scale};
@@ -7,7 +8,7 @@ use hrmc::graph::{Graph, Op, TensorType};
 use hrmc::ir::Precision;
 use hrmc::plan::{Demands, Plan, plan_for, round_factors};
 
-use crate::emulator::{Contents, Emulator, ORDERS, half_of};
+use crate::emulator::{Contents, Emulator, ORDERS};
 use crate::running::{Loaded, add_inputs, difference_within, graph_of, result_names};
 use crate::samples::{Agreement, Sample, Sizes, Values};
 
@@ -68,7 +69,7 @@ pub fn rounded(sample: &Sample) -> Sample {
     for (_, values) in &mut sample.inputs {
         if let Values::F32(values) = values {
             for value in values {
-                *value = f32::from_bits(u32::from(half_of(*value)) << 16);
+                *value = bf16::from_f32(*value).to_f32();
             }
         }
     }
@@ -138,6 +139,12 @@ pub fn differs_in_bf16(
         Agreement::Exact | Agreement::Rounded => difference_within(&found, &expected, tolerance),
     }
 }
+
+/// A head that is too wide for tensor cores.
+pub const WIDE: Sizes = Sizes { batch: 2, positions: 9, heads: 1, half: 66, inner: 3, vocab: 5 };
+
+/// A row that is too long for one block of attention.
+pub const LONG: Sizes = Sizes { batch: 1, positions: 130, heads: 2, half: 9, inner: 3, vocab: 5 };
 
 /// Sizes that fill more than one tile, warp or block of each kernel and end within another.
 pub const LARGE: [Sizes; 2] = [

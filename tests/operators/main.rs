@@ -1,12 +1,14 @@
 //! Every operator: its CPU kernel and its CUDA kernels against its decomposition into luminal's primitives, and its
 //! gradient rule against finite differences.
 
+mod direct;
 mod emulated;
 #[path = "../emulator/mod.rs"]
 mod emulator;
 mod planted;
 mod running;
 mod samples;
+mod tensor;
 
 use std::collections::BTreeSet;
 
@@ -22,7 +24,7 @@ use hrmc::graph::{Graph, Op, TensorType, Value};
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use emulated::Narrow;
+use emulated::{LARGE, LONG, Narrow, WIDE};
 use running::{Loaded, add_inputs, difference, graph_of, operators};
 use samples::{Agreement, Draw, Sample, Sizes, Values};
 
@@ -130,7 +132,7 @@ fn gradient_and_differences_agree(
 fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
     let Some(emulator) = emulator::emulator() else { return };
     for_samples(16, sample, |sample| emulated::differs(emulator, sample, Device::Reference));
-    for (seed, sizes) in emulated::LARGE.into_iter().enumerate() {
+    for (seed, sizes) in LARGE.into_iter().enumerate() {
         // Some samples draw what they are, so more than one is drawn.
         for draw in 0..3 {
             let sample = sample(&mut Draw::new(sizes, 10 * seed as u64 + draw));
@@ -158,7 +160,7 @@ fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
                 .map(|problem| format!("{narrow:?}, order {order}: {problem}"))
         })
     });
-    for (sizes, order) in emulated::LARGE.into_iter().zip(orders()) {
+    for (sizes, order) in LARGE.into_iter().chain([WIDE, LONG]).zip(orders()) {
         for draw in 0..3 {
             let sample = emulated::rounded(&sample(&mut Draw::new(sizes, draw)));
             let narrow = Narrow::all(&sample).last().expect("there is a choice");
@@ -267,23 +269,24 @@ operators! {
 
 #[test]
 fn samples_in_bf16_reach_every_kernel() {
-    // What hands on what it reads yields f32 only from f32, and products of whatever is stored in bf16 read bf16.
+    // What hands on what it reads yields f32 only from f32. Products read bf16, on tensor cores if they write it too.
     let hands_on = |template| {
         use Template::{Add, AddSuffix, CopyAxis, PadAxis, Scale, TransposeLastTwo};
         [Add, AddSuffix, CopyAxis, PadAxis, Scale, TransposeLastTwo].contains(&template)
     };
     let never = |kernel: &Kernel| match kernel.elements[..] {
         [Element::F32, ref rest @ ..] if hands_on(kernel.template) => rest.contains(&Element::Bf16),
-        [_, Element::F32] => kernel.template == Template::ProductSwiglu,
-        _ => false,
+        [Element::F32, Element::Bf16] => false,
+        _ => kernel.template == Template::ProductSwiglu,
     };
     let all = Kernel::all();
     let mut missing: BTreeSet<String> =
         all.iter().filter(|kernel| !never(kernel)).map(Kernel::name).collect();
     for sample in SAMPLES {
         // Some samples draw what they are.
-        for seed in 0..8 {
-            let sample = sample(&mut Draw::new(SIZES, seed));
+        for (seed, sizes) in (0..8).flat_map(|seed| [SIZES, LARGE[1], WIDE, LONG].map(|sizes| (seed, sizes)))
+        {
+            let sample = sample(&mut Draw::new(sizes, seed));
             for narrow in Narrow::all(&sample) {
                 let (plan, _) = emulated::plan_in_bf16(&sample, narrow);
                 for kernel in launches(&plan).kernels() {

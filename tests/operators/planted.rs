@@ -44,8 +44,8 @@ fn a_missing_barrier_before_the_next_write_is_found() {
 
 #[test]
 fn a_write_beyond_the_end_is_found() {
-    let right = "if (i < count) out[i] = a[i] + b[i];";
-    assert_found(right, "if (i <= count) out[i] = a[i] + b[i];", samples::add, "written outside of memory");
+    let right = "for (; i < count; i++) add_pack<1>";
+    assert_found(right, "for (; i <= count; i++) add_pack<1>", samples::add, "written outside of memory");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The text of the kernels.
 //!
-//! A kernel is CUDA C, compiled on the machine that runs it. What stands in `kernels/` needs no header and no
-//! instruction that only some devices have; the tests compile the same text for the CPU.
+//! A kernel is CUDA C, compiled on the machine that runs it. What stands in `kernels/` needs no header; the tests
+//! compile the same text for the CPU. Instructions that only some devices have are wrapped in [`TENSOR`], and what
+//! they do is defined a second time beside the emulator.
 //!
 //! Most kernels are templates over the elements of what they read and write ([`Template`]). What runs are their
 //! entries for the elements of a call ([`Kernel`]), which [`source`] writes behind the text.
@@ -38,8 +39,10 @@ families!(
     Elementwise "elementwise",
     Layout "layout",
     Product "product",
+    ProductBf16 "product_bf16",
     Norm "norm",
     Attention "attention",
+    AttentionBf16 "attention_bf16",
     Gated "gated",
     Embedding "embedding",
     Loss "loss",
@@ -48,6 +51,16 @@ families!(
 
 /// What stands before the text of every family.
 pub const COMMON: &str = include_str!("kernels/common.cu");
+
+/// What stands after [`COMMON`] before the text of families that use tensor cores.
+pub const TENSOR: &str = include_str!("kernels/tensor.cu");
+
+impl Family {
+    /// Returns whether [`TENSOR`] stands before the text.
+    pub fn uses_tensor_cores(self) -> bool {
+        matches!(self, Family::AttentionBf16 | Family::ProductBf16)
+    }
+}
 
 macro_rules! templates {
     ($($variant:ident $name:literal $family:ident),+ $(,)?) => {
@@ -89,6 +102,7 @@ templates!(
     ResetRows "reset_rows" Layout,
     RowDistance "row_distance" Layout,
     ProductSwiglu "product_swiglu" Product,
+    ProductSwigluBf16 "product_swiglu_bf16" ProductBf16,
     RmsNorm "rms_norm" Norm,
     AddRmsNorm "add_rms_norm" Norm,
     RmsNormGrad "rms_norm_grad" Norm,
@@ -97,6 +111,13 @@ templates!(
     AttentionGradQueries "attention_grad_queries" Attention,
     AttentionGradKeys "attention_grad_keys" Attention,
     RotateQkv "rotate_qkv" Attention,
+    AttentionBf16Of64 "attention_bf16_64" AttentionBf16,
+    AttentionBf16Of128 "attention_bf16_128" AttentionBf16,
+    AttentionGradQueriesBf16Of64 "attention_grad_queries_bf16_64" AttentionBf16,
+    AttentionGradQueriesBf16Of128 "attention_grad_queries_bf16_128" AttentionBf16,
+    AttentionGradKeysBf16Of64 "attention_grad_keys_bf16_64" AttentionBf16,
+    AttentionGradKeysBf16Of128 "attention_grad_keys_bf16_128" AttentionBf16,
+    AttentionGradBf16Short "attention_grad_bf16_short" AttentionBf16,
     Swiglu "swiglu" Gated,
     SwigluGrad "swiglu_grad" Gated,
     Embed "embed" Embedding,
@@ -272,7 +293,8 @@ pub fn text_with_entries(family: Family, kernels: &[Kernel]) -> String {
 
 /// Returns a family as it is compiled: what all share, its text, and the entries of those of `kernels` that it has.
 pub fn source(family: Family, kernels: &[Kernel]) -> String {
-    format!("{COMMON}\n{}", text_with_entries(family, kernels))
+    let tensor = if family.uses_tensor_cores() { TENSOR } else { "" };
+    format!("{COMMON}\n{tensor}{}", text_with_entries(family, kernels))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! counted, tested and priced on a machine without one.
 
 use super::kernels::{Kernel, Template};
+use super::tiles;
 use crate::graph::ops::{LEAST_SQUARES, Scale, TokenLossKind};
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -17,12 +18,16 @@ const BLOCK: u64 = 256;
 const WARP: u64 = 32;
 /// Warps of a block that works on rows.
 const WARPS: u64 = 8;
+/// Elements that a thread of some kernels moves at once.
+const EACH_THREAD: u64 = 4;
 /// Side of the tile of a product that a kernel makes.
 const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
-/// Elements of a tensor that a block of updates works on.
+/// Elements of a tensor that a block of updates works on, or some such stretches where there would be too many.
 const CHUNK: u64 = 4096;
+/// The most chunks of a tensor.
+const MOST_CHUNKS: u64 = 1 << 15;
 
 /// The most blocks of a launch that any device accepts.
 pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
@@ -265,6 +270,12 @@ impl Heads {
         [self.positions, self.heads, self.head_width].map(Argument::Size)
     }
 
+    /// Returns the same for the kernels on tensor cores.
+    fn on_tensor_cores(&self) -> tiles::Heads {
+        let Heads { batch, positions, heads, head_width } = *self;
+        tiles::Heads { batch, positions, heads, head_width }
+    }
+
     /// Blocks of one tile of positions each, all columns of a head in one of them.
     fn tiles(&self) -> u64 {
         self.batch * self.heads * self.positions.div_ceil(WARPS)
@@ -342,8 +353,18 @@ impl Placing<'_> {
     fn launch_for(&mut self, kernel: Kernel, blocks: u64, threads: [u64; 2], arguments: Vec<Argument>) {
         let threads = threads.map(|count| u32::try_from(count).expect("a block is small"));
         let flops = match kernel.template {
-            Template::Attention | Template::ProductSwiglu => self.call.flops,
-            Template::AttentionGradQueries | Template::AttentionGradKeys => self.call.flops / 2,
+            Template::Attention
+            | Template::AttentionBf16Of64
+            | Template::AttentionBf16Of128
+            | Template::AttentionGradBf16Short
+            | Template::ProductSwiglu
+            | Template::ProductSwigluBf16 => self.call.flops,
+            Template::AttentionGradQueries
+            | Template::AttentionGradKeys
+            | Template::AttentionGradQueriesBf16Of64
+            | Template::AttentionGradQueriesBf16Of128
+            | Template::AttentionGradKeysBf16Of64
+            | Template::AttentionGradKeysBf16Of128 => self.call.flops / 2,
             _ => 0,
         };
         let places = arguments.iter().filter_map(|&argument| self.place_of(argument));
@@ -351,11 +372,15 @@ impl Placing<'_> {
         self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }), flops, bytes);
     }
 
-    /// One thread for each of `count` elements; the count is the last argument. Nothing runs for no elements.
+    /// One thread for each of `count` elements, or for [`EACH_THREAD`] where the kernel moves so many; the count is the last argument. Nothing runs for no elements.
     fn elements(&mut self, template: Template, count: u64, mut arguments: Vec<Argument>) {
         arguments.push(Argument::Size(count));
         if count > 0 {
-            self.launch(template, count.div_ceil(BLOCK), [BLOCK, 1], arguments);
+            let each = match template {
+                Template::Add | Template::Swiglu | Template::SwigluGrad => EACH_THREAD,
+                _ => 1,
+            };
+            self.launch(template, count.div_ceil(each * BLOCK), [BLOCK, 1], arguments);
         }
     }
 
@@ -377,11 +402,11 @@ impl Placing<'_> {
         assert_eq!(a.element, b.element, "the planner stores factors alike");
         let Place { location: out, element: result, .. } = self.call.outputs[output];
         let [rows, columns, terms] = [rows, columns, terms].map(|size| size as u64);
+        let bytes = [a, b, &self.call.outputs[output]].map(|place| place.bytes() as u64).iter().sum();
         let (a, b, factors) = (a.location, b.location, a.element);
         let product = Product { kind, a, b, out, rows, columns, terms, factors, result };
-        let read = (rows + columns) * terms * factors.bytes() as u64;
-        let written = rows * columns * result.bytes() as u64;
-        self.step(Task::Product(product), 2 * rows * columns * terms, read + written);
+        let flops = rows.saturating_mul(columns).saturating_mul(terms).saturating_mul(2);
+        self.step(Task::Product(product), flops, bytes);
     }
 
     /// `y = x wᵀ` into output `output`.
@@ -447,12 +472,27 @@ impl Placing<'_> {
         self.elements(Template::RotateQkv, pairs, arguments);
     }
 
+    /// Returns whether arguments of the call lie in bf16, as the kernels on tensor cores take them.
+    fn in_bf16<const COUNT: usize>(&self, arguments: [Argument; COUNT]) -> bool {
+        arguments.into_iter().all(|argument| self.element(argument) == Element::Bf16)
+    }
+
+    fn launch_tiles(&mut self, tiles: tiles::Blocks, arguments: Vec<Argument>) {
+        let tiles::Blocks { kernel, blocks, threads } = tiles;
+        self.launch(kernel, blocks, threads.map(u64::from), arguments);
+    }
+
     fn attention(&mut self, heads: &Heads, theta: Option<f32>) {
         let mut arguments = vec![self.output(0), self.output(1), self.input(0)];
         arguments.extend(self.table(heads, theta));
         arguments.push(heads.scale());
         arguments.extend(heads.sizes());
-        self.warps(Template::Attention, heads.blocks(), arguments);
+        match heads.on_tensor_cores().attention() {
+            Some(tiles) if self.in_bf16([self.output(0), self.input(0)]) => {
+                self.launch_tiles(tiles, arguments)
+            }
+            _ => self.warps(Template::Attention, heads.blocks(), arguments),
+        }
     }
 
     fn attention_grad(&mut self, heads: &Heads, theta: Option<f32>) {
@@ -460,18 +500,60 @@ impl Placing<'_> {
         let mut rest: Vec<Argument> = table.to_vec();
         rest.push(heads.scale());
         rest.extend(heads.sizes());
-        let inputs = [0, 1, 2].map(|index| self.input(index));
-        let delta = [[Argument::Scratch].as_slice(), &inputs, &rest].concat();
-        self.warps(Template::AttentionGradDelta, heads.tiles(), delta);
+        let [qkv, lse, dout] = [0, 1, 2].map(|index| self.input(index));
         let output = self.output(0);
-        let main = [[output].as_slice(), &inputs, &[Argument::Scratch], &rest].concat();
-        self.warps(Template::AttentionGradQueries, heads.blocks(), main.clone());
-        self.warps(Template::AttentionGradKeys, heads.blocks(), main);
-        if let Some(theta) = theta {
-            self.rotate(output, heads, theta, true);
-        }
         let scratch = 4 * heads.batch * heads.heads * heads.positions;
         self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
+        let read = self.call.inputs.iter().map(|place| place.bytes() as u64).sum::<u64>() + scratch;
+        let third = self.call.outputs[0].bytes() as u64 / 3;
+        let second = [[output, qkv, lse, dout, Argument::Scratch].as_slice(), &rest].concat();
+        let tiles = heads.on_tensor_cores();
+        let in_bf16 = self.in_bf16([output, qkv, dout]);
+        match (tiles.attention_grad_short(), tiles.attention_grad()) {
+            (Some(all), _) if in_bf16 => {
+                let arguments = [output, Argument::Scratch, qkv, lse, dout];
+                self.launch_tiles(all, [arguments.as_slice(), &rest].concat());
+                self.moves(read + 3 * third);
+            }
+            (None, Some([queries, keys])) if in_bf16 => {
+                let first = [output, Argument::Scratch, qkv, Argument::Null, lse, dout];
+                self.launch_tiles(queries, [first.as_slice(), &rest].concat());
+                self.moves(read + third);
+                self.launch_tiles(keys, second);
+                self.moves(read + 2 * third);
+            }
+            _ => {
+                let first = [Argument::Scratch, qkv, lse, dout];
+                self.warps(Template::AttentionGradDelta, heads.tiles(), [first.as_slice(), &rest].concat());
+                self.moves(read);
+                self.warps(Template::AttentionGradQueries, heads.blocks(), second.clone());
+                self.moves(read + third);
+                self.warps(Template::AttentionGradKeys, heads.blocks(), second);
+                self.moves(read + 2 * third);
+                if let Some(theta) = theta {
+                    self.rotate(output, heads, theta, true);
+                }
+            }
+        }
+    }
+
+    /// The gated unit of a product, in one launch where the product need not be kept or tensor cores make it.
+    fn linear_swiglu(&mut self, keep: bool) {
+        let (rows, inner) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
+        let [out, x, w] = [self.output(0), self.input(0), self.input(1)];
+        let wide = if keep { self.output(1) } else { Argument::Null };
+        let sizes = [rows, inner, self.ty(0).width() as u64].map(Argument::Size);
+        if self.in_bf16([out, x, w]) && (!keep || self.in_bf16([wide])) {
+            let arguments = [[out, wide, x, w].as_slice(), &sizes].concat();
+            self.launch_tiles(tiles::product_swiglu(rows, inner), arguments);
+        } else if keep {
+            self.linear(1);
+            self.gate(wide);
+        } else {
+            let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
+            let arguments = [[out, x, w].as_slice(), &sizes].concat();
+            self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
+        }
     }
 
     /// One block for each chunk of the tensors of all calls together, of which `tensors` returns those of one.
@@ -487,12 +569,13 @@ impl Placing<'_> {
             // What changes is read and written.
             bytes += tensors.iter().chain(&tensors[..changed]).map(|place| place.bytes() as u64).sum::<u64>();
             let count = elements(&tensors[0].ty);
-            for start in (0..count).step_by(CHUNK as usize) {
+            let chunk = count.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
+            for start in (0..count).step_by(chunk as usize) {
                 words.extend(tensors.iter().map(|place| Word::Address {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * start,
                 }));
-                words.push(Word::Size(CHUNK.min(count - start)));
+                words.push(Word::Size(chunk.min(count - start)));
             }
         }
         let of_one = tensors(self.call);
@@ -603,17 +686,7 @@ impl Placing<'_> {
                 arguments.push(Argument::Size(inner));
                 self.elements(Template::SwigluGrad, count, arguments);
             }
-            Op::LinearSwiGlu(op) if op.keep => {
-                self.linear(1);
-                self.gate(self.output(1));
-            }
-            Op::LinearSwiGlu(_) => {
-                let (rows, inner) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
-                let mut arguments = self.all_but_replaced(0);
-                arguments.extend([rows, inner, self.ty(0).width() as u64].map(Argument::Size));
-                let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
-                self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
-            }
+            Op::LinearSwiGlu(op) => self.linear_swiglu(op.keep),
             Op::Embed(_) => {
                 let (width, count) = (self.ty(0).width() as u64, elements(self.out_ty(0)));
                 let mut arguments = self.all_but_replaced(0);

@@ -13,5 +13,6 @@ pub mod kernels;
 pub mod launch;
 pub mod nvrtc;
 pub mod probe;
+pub mod tiles;
 
 pub(super) use gpu::Gpu;

@@ -31,6 +31,22 @@ struct Bf16 {
   }
 };
 
+// Neighbouring elements, which are moved at once; they begin at a multiple of COUNT from the start of memory.
+template <class T, int COUNT> struct alignas(sizeof(T) * COUNT) Pack {
+  T at[COUNT];
+};
+
+template <int COUNT, class T> static __device__ __forceinline__ Pack<T, COUNT> load(const T *from) {
+  return *(const Pack<T, COUNT> *)from;
+}
+
+template <class T, int COUNT> static __device__ __forceinline__ void save(T *to, const Pack<T, COUNT> &pack) {
+  *(Pack<T, COUNT> *)to = pack;
+}
+
+// Elements that a thread moves at once where the length of rows is a multiple of it.
+#define EACH_THREAD 4
+
 // Threads of a warp.
 #define WARP 32
 // Warps of a block that works on rows.

@@ -1,8 +1,20 @@
-// One thread for each element.
+// One thread for each element, or for a few that lie side by side.
+
+template <int COUNT, class O, class A, class B>
+static __device__ __forceinline__ void add_pack(O *out, const A *a, const B *b) {
+  Pack<A, COUNT> left = load<COUNT>(a);
+  Pack<B, COUNT> right = load<COUNT>(b);
+  Pack<O, COUNT> sum;
+  for (int l = 0; l < COUNT; l++) sum.at[l] = left.at[l] + right.at[l];
+  save(out, sum);
+}
 
 template <class O, class A, class B> KERNEL add(O *out, const A *a, const B *b, u64 count) {
-  u64 i = element();
-  if (i < count) out[i] = a[i] + b[i];
+  u64 i = EACH_THREAD * element();
+  if (i + EACH_THREAD <= count)
+    add_pack<EACH_THREAD>(out + i, a + i, b + i);
+  else
+    for (; i < count; i++) add_pack<1>(out + i, a + i, b + i);
 }
 
 template <class O, class X> KERNEL scale(O *out, const X *x, float factor, u64 count) {
