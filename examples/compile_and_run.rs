@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         *token = (position % vocab) as i32;
     }
     session.f32_mut(&Scope::Evaluate.reset()).fill(1.0);
-    session.run("evaluate");
+    session.run("evaluate")?;
 
     // The most likely token of each position, `[B, S, V]` to `[B, S]`.
     let logits = session.f32(&Scope::Evaluate.logits());

@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
 
     for _ in 0..steps {
-        let report = trainer.step();
+        let report = trainer.step()?;
         if report.step.is_multiple_of(100) {
             println!("step {:>4}: loss {:.4}", report.step, report.metrics.means().loss);
         }

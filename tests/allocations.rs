@@ -72,9 +72,9 @@ fn allocations(threads: usize, precision: Precision) -> Vec<u64> {
     programs
         .iter()
         .map(|(name, ..)| {
-            (0..WARM_UP).for_each(|_| session.run(name));
+            (0..WARM_UP).for_each(|_| session.run(name).expect("the processor does not fail"));
             let before = ALLOCATIONS.load(Ordering::Relaxed);
-            (0..COUNTED).for_each(|_| session.run(name));
+            (0..COUNTED).for_each(|_| session.run(name).expect("the processor does not fail"));
             ALLOCATIONS.load(Ordering::Relaxed) - before
         })
         .collect()

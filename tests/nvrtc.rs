@@ -18,9 +18,6 @@ const REGISTERS: &[(Kernel, u32)] = &[
     (Kernel::AttentionGradDelta, 80),
     (Kernel::AttentionGradQueries, 104),
     (Kernel::AttentionGradKeys, 96),
-    (Kernel::ProductNt, 96),
-    (Kernel::ProductNn, 96),
-    (Kernel::ProductTn, 96),
     (Kernel::ProductSwiglu, 96),
 ];
 const USUAL_REGISTERS: u32 = 42;
@@ -38,9 +35,6 @@ const SHARED: &[(Kernel, u32)] = &[
     (Kernel::AttentionGradDelta, 5280),
     (Kernel::AttentionGradQueries, 5280),
     (Kernel::AttentionGradKeys, 5280),
-    (Kernel::ProductNt, 8320),
-    (Kernel::ProductNn, 8320),
-    (Kernel::ProductTn, 8320),
     (Kernel::ProductSwiglu, 8320),
 ];
 

@@ -157,8 +157,8 @@ fn results(model: &Model, executable: Executable) -> BTreeMap<String, Vec<f32>> 
     let mut session = Session::new(2).expect("two threads can start");
     session.load("program", executable).expect("small programs fit");
     fill(&mut session, model);
-    session.run("program");
-    session.run("program");
+    session.run("program").expect("the processor does not fail");
+    session.run("program").expect("the processor does not fail");
     let names: Vec<String> =
         session.names().filter(|(_, ty)| ty.dtype == DType::F32).map(|(name, _)| name.to_string()).collect();
     names.into_iter().map(|name| (name.clone(), session.f32(&name).to_vec())).collect()

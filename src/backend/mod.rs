@@ -61,6 +61,9 @@ pub enum BackendError {
     },
 }
 
+/// What is told the index of each call of a run and the seconds that it took.
+pub type Observe<'a> = &'a mut (dyn FnMut(usize, f64) + Send);
+
 /// A program that a session can run.
 pub enum Executable {
     /// A plan for [`Device::Cpu`].
@@ -77,8 +80,40 @@ enum Loaded {
 struct Named {
     ty: TensorType,
     buffer: Buffer,
+    newest: Newest,
     /// The same weight as products of a forward pass read it.
     arranged: Option<Arranged>,
+}
+
+/// Where the newest content of memory is that a device has too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newest {
+    /// Here alone; the device gets it before the next run that has to do with it.
+    Here,
+    /// Here and on the device.
+    Everywhere,
+    /// On the device alone.
+    There,
+}
+
+/// A device with memory of its own. What it has of named memory is a copy, and [`Named::newest`] says which is newer.
+trait Remote: Send {
+    /// Loads a program, whose named memory is allocated here.
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError>;
+
+    /// Takes over what is newer here, runs a program once, and says what is newer there.
+    fn run(
+        &mut self,
+        name: &str,
+        memory: &mut BTreeMap<String, Named>,
+        observe: Option<Observe<'_>>,
+    ) -> Result<(), BackendError>;
+
+    /// Copies the content of memory to `buffer`.
+    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError>;
+
+    /// Returns the bytes of its memory.
+    fn bytes(&self) -> usize;
 }
 
 /// An arranged copy of a weight.
@@ -95,6 +130,8 @@ pub struct Session {
     memory: BTreeMap<String, Named>,
     arena: Buffer,
     programs: BTreeMap<String, Loaded>,
+    /// What runs all programs, if it is not the processor.
+    remote: Option<Box<dyn Remote>>,
     runs: u64,
 }
 
@@ -115,6 +152,7 @@ impl Session {
             memory: BTreeMap::new(),
             arena: Buffer::empty(),
             programs: BTreeMap::new(),
+            remote: None,
             runs: 0,
         })
     }
@@ -125,6 +163,9 @@ impl Session {
     ///
     /// Returns an error if the memory cannot be had.
     pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+        if let Some(remote) = &mut self.remote {
+            return remote.load(name, executable);
+        }
         let loaded = match executable {
             Executable::Planned(plan) => {
                 for memory in &plan.memory {
@@ -157,7 +198,8 @@ impl Session {
             return Ok(());
         }
         let buffer = Buffer::zeroed(ty.bytes(), name)?;
-        self.memory.insert(name.to_string(), Named { ty: ty.clone(), buffer, arranged: None });
+        self.memory
+            .insert(name.to_string(), Named { ty: ty.clone(), buffer, newest: Newest::Here, arranged: None });
         Ok(())
     }
 
@@ -183,31 +225,43 @@ impl Session {
 
     /// Runs a program once.
     ///
+    /// # Errors
+    ///
+    /// Returns an error if a device fails; the processor does not.
+    ///
     /// # Panics
     ///
     /// Panics if no program of this name is loaded.
-    pub fn run(&mut self, name: &str) {
-        let program = self.programs.get_mut(name).expect("the program is loaded");
+    pub fn run(&mut self, name: &str) -> Result<(), BackendError> {
         self.runs += 1;
-        match program {
-            Loaded::Cpu(program) => {
-                let (memory, arena) = (&mut self.memory, &mut self.arena);
-                self.pool.install(|| program.run(memory, arena));
-            }
-            Loaded::Reference(program) => interpret(program, &mut self.memory),
-        }
+        self.execute(name, None)
     }
 
     /// Runs a program once and calls `observe` with the index of each call and the seconds it took.
     ///
     /// Only planned programs have calls to observe; others run as with [`Session::run`].
-    pub fn run_profiled(&mut self, name: &str, observe: &mut (dyn FnMut(usize, f64) + Send)) {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a device fails.
+    pub fn run_profiled(&mut self, name: &str, observe: Observe<'_>) -> Result<(), BackendError> {
+        self.execute(name, Some(observe))
+    }
+
+    fn execute(&mut self, name: &str, observe: Option<Observe<'_>>) -> Result<(), BackendError> {
+        if let Some(remote) = &mut self.remote {
+            return remote.run(name, &mut self.memory, observe);
+        }
         match self.programs.get_mut(name).expect("the program is loaded") {
             Loaded::Cpu(program) => {
                 let (memory, arena) = (&mut self.memory, &mut self.arena);
-                self.pool.install(|| program.run_profiled(memory, arena, Some(observe)));
+                self.pool.install(|| program.run(memory, arena, observe));
+                Ok(())
             }
-            Loaded::Reference(program) => interpret(program, &mut self.memory),
+            Loaded::Reference(program) => {
+                interpret(program, &mut self.memory);
+                Ok(())
+            }
         }
     }
 
@@ -222,18 +276,47 @@ impl Session {
     }
 
     fn named(&self, name: &str) -> &Named {
-        self.memory.get(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"))
+        let named = self.memory.get(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"));
+        assert_ne!(named.newest, Newest::There, "`{name}` was fetched");
+        named
     }
 
+    /// Returns memory that is about to be written.
     fn named_mut(&mut self, name: &str) -> &mut Named {
-        self.memory.get_mut(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"))
+        let named = self.memory.get_mut(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"));
+        assert_ne!(named.newest, Newest::There, "`{name}` was fetched");
+        named.newest = Newest::Here;
+        if let Some(arranged) = &mut named.arranged {
+            arranged.valid = false;
+        }
+        named
+    }
+
+    /// Brings the content of memory from a device, where that is newer; what a run leaves in rows of results is
+    /// here already.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the device fails.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no program uses memory of this name.
+    pub fn fetch(&mut self, name: &str) -> Result<(), BackendError> {
+        let named = self.memory.get_mut(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"));
+        if named.newest == Newest::There {
+            let remote = self.remote.as_mut().expect("a device wrote to it");
+            remote.fetch(name, &mut named.buffer)?;
+            named.newest = Newest::Everywhere;
+        }
+        Ok(())
     }
 
     /// Returns f32 memory.
     ///
     /// # Panics
     ///
-    /// Panics if there is no f32 memory of this name.
+    /// Panics if there is no f32 memory of this name, or only a device has its content.
     pub fn f32(&self, name: &str) -> &[f32] {
         let named = self.named(name);
         assert_eq!(named.ty.dtype, DType::F32, "`{name}` holds f32");
@@ -244,13 +327,10 @@ impl Session {
     ///
     /// # Panics
     ///
-    /// Panics if there is no f32 memory of this name.
+    /// Panics if there is no f32 memory of this name, or only a device has its content.
     pub fn f32_mut(&mut self, name: &str) -> &mut [f32] {
         let named = self.named_mut(name);
         assert_eq!(named.ty.dtype, DType::F32, "`{name}` holds f32");
-        if let Some(arranged) = &mut named.arranged {
-            arranged.valid = false;
-        }
         &mut named.buffer.as_f32_mut()[..named.ty.elements()]
     }
 
@@ -258,7 +338,7 @@ impl Session {
     ///
     /// # Panics
     ///
-    /// Panics if there is no i32 memory of this name.
+    /// Panics if there is no i32 memory of this name, or only a device has its content.
     pub fn i32(&self, name: &str) -> &[i32] {
         let named = self.named(name);
         assert_eq!(named.ty.dtype, DType::I32, "`{name}` holds i32");
@@ -269,7 +349,7 @@ impl Session {
     ///
     /// # Panics
     ///
-    /// Panics if there is no i32 memory of this name.
+    /// Panics if there is no i32 memory of this name, or only a device has its content.
     pub fn i32_mut(&mut self, name: &str) -> &mut [i32] {
         let named = self.named_mut(name);
         assert_eq!(named.ty.dtype, DType::I32, "`{name}` holds i32");
@@ -281,7 +361,8 @@ impl Session {
         let of = |named: &Named| {
             named.buffer.bytes() + named.arranged.as_ref().map_or(0, |arranged| arranged.buffer.bytes())
         };
-        self.arena.bytes() + self.memory.values().map(of).sum::<usize>()
+        let remote = self.remote.as_ref().map_or(0, |remote| remote.bytes());
+        remote + self.arena.bytes() + self.memory.values().map(of).sum::<usize>()
     }
 
     /// Returns how many programs have run.
@@ -324,14 +405,18 @@ mod tests {
         session.load(name, Executable::Planned(plan(graph, Precision::F32))).expect("small programs fit");
     }
 
+    fn run(session: &mut Session, name: &str) {
+        session.run(name).expect("the processor does not fail");
+    }
+
     #[test]
     fn programs_share_memory_of_the_same_name() {
         let mut session = Session::new(1).expect("a thread can start");
         load(&mut session, "double", &multiply("x", 3, 2.0));
         load(&mut session, "triple", &multiply("x", 3, 3.0));
         session.f32_mut("x").copy_from_slice(&[1.0, 2.0, 3.0]);
-        session.run("double");
-        session.run("triple");
+        run(&mut session, "double");
+        run(&mut session, "triple");
         assert_eq!(session.f32("x"), [6.0, 12.0, 18.0]);
         assert_eq!(session.runs(), 2);
     }
@@ -343,8 +428,8 @@ mod tests {
         assert_eq!(session.f32("x"), [0.0; 3]);
         session.f32_mut("x").fill(1.0);
         load(&mut session, "other", &multiply("y", 1000, 2.0));
-        session.run("other");
-        session.run("double");
+        run(&mut session, "other");
+        run(&mut session, "double");
         assert_eq!(session.f32("x"), [2.0; 3]);
     }
 
@@ -354,8 +439,8 @@ mod tests {
         load(&mut session, "planned", &multiply("x", 2, 2.0));
         session.load("plain", Executable::Decomposed(multiply("x", 2, 5.0))).expect("it fits");
         session.f32_mut("x").copy_from_slice(&[1.0, -1.0]);
-        session.run("planned");
-        session.run("plain");
+        run(&mut session, "planned");
+        run(&mut session, "plain");
         assert_eq!(session.f32("x"), [10.0, -10.0]);
     }
 
@@ -374,7 +459,7 @@ mod tests {
                 let values = session.f32_mut(name);
                 values.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.37).sin());
             }
-            session.run("program");
+            run(&mut session, "program");
             session.f32("y").iter().map(|value| value.to_bits()).collect()
         };
         assert_eq!(run(1), run(2));
@@ -401,17 +486,17 @@ mod tests {
         load(&mut session, "planned", &multiply_matrix(2.0));
         session.f32_mut("x").copy_from_slice(&[1.0, 10.0]);
         session.f32_mut("w").copy_from_slice(&[1.0, 0.0, 0.0, 1.0]);
-        session.run("twice");
+        run(&mut session, "twice");
         assert_eq!(session.f32("y"), [1.0, 10.0]);
         session.f32_mut("w").copy_from_slice(&[0.0, 2.0, 1.0, 0.0]);
-        session.run("twice");
+        run(&mut session, "twice");
         assert_eq!(session.f32("y"), [2.0, 20.0]);
-        session.run("planned");
-        session.run("twice");
+        run(&mut session, "planned");
+        run(&mut session, "twice");
         assert_eq!(session.f32("y"), [8.0, 80.0]);
-        session.run("plain");
-        session.run("twice");
-        session.run("twice");
+        run(&mut session, "plain");
+        run(&mut session, "twice");
+        run(&mut session, "twice");
         assert_eq!(session.f32("y"), [72.0, 720.0]);
     }
 
@@ -430,7 +515,9 @@ mod tests {
         load(&mut session, "double", &multiply("x", 3, 2.0));
         session.f32_mut("x").fill(1.0);
         let mut observed = Vec::new();
-        session.run_profiled("double", &mut |call, seconds| observed.push((call, seconds >= 0.0)));
+        session
+            .run_profiled("double", &mut |call, seconds| observed.push((call, seconds >= 0.0)))
+            .expect("the processor does not fail");
         assert_eq!(observed, [(0, true), (1, true)]);
         assert_eq!(session.f32("x"), [2.0; 3]);
     }

@@ -1,5 +1,7 @@
 //! What the machine can do at most, measured.
 
+use std::convert::Infallible;
+
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
@@ -23,8 +25,9 @@ pub(super) fn product_rate(session: &Session, precision: Precision) -> f64 {
     let [a, b] = [1, 2].map(|seed| pattern(side * side, seed, 1.0));
     let mut out = vec![0.0; side * side];
     let shape = ProductShape::nt(side, side, side).with_precision(precision);
-    let seconds = repeat(8, || {
+    let Ok(seconds) = repeat(8, || {
         session.install(|| product_nt(&mut out, &a, Weight::Rows(&b), None, Store::Replace, shape));
+        Ok::<(), Infallible>(())
     });
     2.0 * (side as f64).powi(3) / best(seconds) / 1e9
 }
@@ -33,12 +36,13 @@ pub(super) fn product_rate(session: &Session, precision: Precision) -> f64 {
 pub(super) fn copy_rate(session: &Session) -> f64 {
     let from = vec![1.0_f32; COPIED];
     let mut to = vec![0.0_f32; COPIED];
-    let seconds = repeat(8, || {
+    let Ok(seconds) = repeat(8, || {
         session.install(|| {
             to.par_chunks_mut(COPY_BLOCK)
                 .zip(from.par_chunks(COPY_BLOCK))
                 .for_each(|(to, from)| to.copy_from_slice(from));
         });
+        Ok::<(), Infallible>(())
     });
     (2 * COPIED * size_of::<f32>()) as f64 / best(seconds) / 1e9
 }

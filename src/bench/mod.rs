@@ -175,7 +175,7 @@ pub fn measure(
         session.load(measured.name(), Executable::Planned(plan))?;
         fill(&mut session, model, measured.scope());
         if index == 0 {
-            session.run(measured.name());
+            session.run(measured.name())?;
             start_s = start.elapsed().as_secs_f64();
         }
     }
@@ -184,7 +184,7 @@ pub fn measure(
         let segments = measured.segments(model);
         let gflop =
             segments as f64 * pipeline::lowered_flops(model, measured.program(), lowering) as f64 / 1e9;
-        let mut seconds = repeat(options.repeat, || run(&mut session, *measured, segments));
+        let mut seconds = repeat(options.repeat, || run(&mut session, *measured, segments))?;
         seconds.sort_by(f64::total_cmp);
         let (best_s, median_s) = (seconds[0], seconds[seconds.len() / 2]);
         times.push(ProgramTimes {
@@ -213,7 +213,7 @@ pub fn measure(
     let kernels = match (measured.first(), plans.first()) {
         (Some(first), Some(plan)) if options.profile => {
             let machine = Machine { gflop_per_s: peak_gflop_per_s, gigabytes_per_s: copy_gigabytes_per_s };
-            profile_kernels(&mut session, first.name(), plan, &machine, options.repeat)
+            profile_kernels(&mut session, first.name(), plan, &machine, options.repeat)?
         }
         _ => Vec::new(),
     };
@@ -235,24 +235,25 @@ pub fn measure(
 }
 
 /// Runs all segments of one row of the report.
-fn run(session: &mut Session, measured: Measured, segments: usize) {
+fn run(session: &mut Session, measured: Measured, segments: usize) -> Result<(), BackendError> {
     let reset = measured.scope().reset();
     for segment in 0..segments {
         if session.has(&reset) {
             session.f32_mut(&reset).fill(if segment == 0 { 1.0 } else { 0.0 });
         }
-        session.run(measured.name());
+        session.run(measured.name())?;
     }
+    Ok(())
 }
 
 /// Runs once, then measures each of `count` runs in seconds.
-fn repeat(count: usize, mut run: impl FnMut()) -> Vec<f64> {
-    run();
+fn repeat<E>(count: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<Vec<f64>, E> {
+    run()?;
     (0..count.max(1))
         .map(|_| {
             let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
+            run()?;
+            Ok(start.elapsed().as_secs_f64())
         })
         .collect()
 }
@@ -304,10 +305,10 @@ fn profile_kernels(
     plan: &Plan,
     machine: &Machine,
     repeat: usize,
-) -> Vec<KernelTime> {
+) -> Result<Vec<KernelTime>, BackendError> {
     let mut best = vec![f64::INFINITY; plan.calls.len()];
     for _ in 0..repeat.max(1) {
-        session.run_profiled(program, &mut |index, seconds| best[index] = best[index].min(seconds));
+        session.run_profiled(program, &mut |index, seconds| best[index] = best[index].min(seconds))?;
     }
     let mut table: Vec<KernelTime> = Vec::new();
     for (call, seconds) in plan.calls.iter().zip(best) {
@@ -334,5 +335,5 @@ fn profile_kernels(
         row.gigabytes += call.bytes as f64 / 1e9;
     }
     table.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    table
+    Ok(table)
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::terminal::{bytes, duration, flops, grouped, note};
-use crate::backend::cuda::kernels::{Family, Kernel};
-use crate::backend::cuda::launch::{Argument, Launches, MOST_BLOCKS, launches};
+use crate::backend::cuda::kernels::Family;
+use crate::backend::cuda::launch::{Argument, Launches, MOST_BLOCKS, Product, Task, launches};
 use crate::backend::cuda::nvrtc::{Compiler, Usage, source};
 use crate::backend::cuda::probe::list;
 use crate::graph::Phase;
@@ -25,21 +25,24 @@ const ARCHITECTURE: &str = "sm_90";
 pub fn report(programs: &[(&str, &Plan)]) -> String {
     let machine = Machine::h100();
     let mut text = format!("{STATE}\n");
-    for (name, plan) in programs {
+    for (title, plan) in programs {
         let all = launches(plan);
-        let _ =
-            writeln!(text, "\n{name}: {}", format_args!("{} launches", grouped(all.launches.len() as u64)));
+        let _ = writeln!(text, "\n{title}: {}", format_args!("{} launches", grouped(all.steps.len() as u64)));
         if plan.precision == Precision::Bf16 {
             let _ = writeln!(text, "  the spec asks for products in bf16, for which there are no kernels");
         }
-        if all.launches.iter().any(|launch| launch.blocks > MOST_BLOCKS) {
+        if all
+            .steps
+            .iter()
+            .any(|step| matches!(&step.task, Task::Kernel(launch) if launch.blocks > MOST_BLOCKS))
+        {
             let _ = writeln!(text, "  some have more blocks than a device accepts: use a smaller batch");
         }
         let mut starts: BTreeMap<Phase, usize> = BTreeMap::new();
-        let mut uses: BTreeMap<Kernel, usize> = BTreeMap::new();
-        for launch in &all.launches {
-            *starts.entry(plan.calls[launch.call].phase).or_default() += 1;
-            *uses.entry(launch.kernel).or_default() += 1;
+        let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+        for step in &all.steps {
+            *starts.entry(plan.calls[step.call].phase).or_default() += 1;
+            *uses.entry(name(&step.task)).or_default() += 1;
         }
         let mut total = Predicted::default();
         for (phase, predicted) in plan.predicted(&machine) {
@@ -47,7 +50,7 @@ pub fn report(programs: &[(&str, &Plan)]) -> String {
             let started = starts.get(&phase).copied().unwrap_or(0);
             phase_line(&mut text, phase.name(), started, &predicted);
         }
-        phase_line(&mut text, "all", all.launches.len(), &total);
+        phase_line(&mut text, "all", all.steps.len(), &total);
         let (arithmetic, memory) = bounds(plan, &machine);
         let _ = writeln!(
             text,
@@ -60,8 +63,8 @@ pub fn report(programs: &[(&str, &Plan)]) -> String {
         let device = plan.peak_bytes() as u64 + all.scratch_bytes + tables as u64;
         let _ =
             writeln!(text, "  memory {}, of which {} is scratch", bytes(device), bytes(all.scratch_bytes));
-        for (kernel, uses) in uses {
-            let _ = writeln!(text, "    {:<26}{:>8}", kernel.name(), grouped(uses as u64));
+        for (name, uses) in uses {
+            let _ = writeln!(text, "    {name:<26}{:>8}", grouped(uses as u64));
         }
     }
     text
@@ -106,13 +109,13 @@ pub fn plan_text(plan: &Plan, machine: &Machine) -> String {
             writeln!(text, "table {index}: {positions} positions, heads of {width}, theta {:?}", table.theta);
     }
     let mut last = None;
-    for launch in &all.launches {
-        if last != Some(launch.call) {
-            let call = &plan.calls[launch.call];
+    for step in &all.steps {
+        if last != Some(step.call) {
+            let call = &plan.calls[step.call];
             let _ = writeln!(
                 text,
                 "{:>4} {:<8} {} flops {} bytes {} predicted {:.2} us",
-                launch.call,
+                step.call,
                 call.phase.name(),
                 call.op.as_operation().name(),
                 call.flops,
@@ -120,19 +123,44 @@ pub fn plan_text(plan: &Plan, machine: &Machine) -> String {
                 machine.seconds(call.flops, call.bytes) * 1e6,
             );
         }
-        last = Some(launch.call);
-        let [x, y] = launch.threads;
-        let arguments: Vec<String> = launch.arguments.iter().map(|argument| show(plan, argument)).collect();
-        let name = launch.kernel.name();
-        let _ = writeln!(text, "       {name}<{}, {x}x{y}>({})", launch.blocks, arguments.join(", "));
+        last = Some(step.call);
+        let name = name(&step.task);
+        let what = match &step.task {
+            Task::Kernel(launch) => {
+                let [x, y] = launch.threads;
+                let arguments: Vec<String> =
+                    launch.arguments.iter().map(|argument| show(plan, argument)).collect();
+                format!("<{}, {x}x{y}>({})", launch.blocks, arguments.join(", "))
+            }
+            Task::Product(product) => {
+                let Product { rows, columns, terms, .. } = product;
+                let [out, a, b] = [product.out, product.a, product.b].map(|place| show_place(plan, place));
+                format!("({out}, {a}, {b}, {rows}, {columns}, {terms})")
+            }
+        };
+        let _ = writeln!(text, "       {name}{what}");
     }
     text
 }
 
+/// Returns what a step is called in reports.
+fn name(task: &Task) -> &'static str {
+    match task {
+        Task::Kernel(launch) => launch.kernel.name(),
+        Task::Product(product) => product.kind.name(),
+    }
+}
+
+fn show_place(plan: &Plan, location: Location) -> String {
+    match location {
+        Location::Named(index) => plan.memory[index].name.clone(),
+        Location::Arena(offset) => format!("@{offset}"),
+    }
+}
+
 fn show(plan: &Plan, argument: &Argument) -> String {
     match argument {
-        Argument::Memory(Location::Named(index)) => plan.memory[*index].name.clone(),
-        Argument::Memory(Location::Arena(offset)) => format!("@{offset}"),
+        Argument::Memory(location) => show_place(plan, *location),
         Argument::Scratch => "scratch".to_string(),
         Argument::Cos(table) => format!("cos {table}"),
         Argument::Sin(table) => format!("sin {table}"),
@@ -149,14 +177,18 @@ fn show(plan: &Plan, argument: &Argument) -> String {
 ///
 /// Returns a failure if a file cannot be written or the compiler does not accept a kernel.
 pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
-    let Launches { launches: all, .. } = launches(plan);
+    let Launches { steps, .. } = launches(plan);
     fs::create_dir_all(folder).map_err(|error| Failure::cannot_write(folder, &error))?;
     let write = |name: &str, content: &str| {
         let path = folder.join(name);
         fs::write(&path, content).map_err(|error| Failure::cannot_write(&path, &error))
     };
     let compiler = Compiler::load();
-    let used = |family: Family| all.iter().any(|launch| launch.kernel.family() == family);
+    let used = |family: Family| {
+        steps
+            .iter()
+            .any(|step| matches!(&step.task, Task::Kernel(launch) if launch.kernel.family() == family))
+    };
     let mut text = String::new();
     let mut table: Vec<Usage> = Vec::new();
     for &family in Family::ALL.iter().filter(|&&family| used(family)) {

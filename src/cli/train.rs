@@ -372,7 +372,7 @@ impl Training<'_> {
         let mut latest = None;
         let mut saved = begun;
         while self.trainer.steps_done() < self.stop && !self.interrupt.is_requested() {
-            let report = self.trainer.step();
+            let report = self.trainer.step().map_err(fail)?;
             self.log.append(&MetricsLine::train(&report)).map_err(fail)?;
             window.add(&report, self.trainer.batch());
             progress.show(report.step, || window.message());
@@ -404,7 +404,7 @@ impl Training<'_> {
         })
     }
 
-    fn save_last(&self) -> Result<(), Failure> {
+    fn save_last(&mut self) -> Result<(), Failure> {
         self.trainer.save(&self.folder.last(), None).map_err(fail)
     }
 

@@ -25,7 +25,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::hash::sha256;
-use crate::backend::Session;
+use crate::backend::{BackendError, Session};
 use crate::data::LoaderState;
 use crate::graph::{DType, TensorType};
 use crate::ir::{self, Model};
@@ -94,6 +94,9 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
+    /// The device failed; an earlier checkpoint is still there, unchanged.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// A checkpoint of something else.
     #[error("cannot go on from `{folder}`: {reason}")]
     Unfit {
@@ -218,11 +221,17 @@ fn tensor_files(
 /// Saves a checkpoint in `folder`, in place of the one that is there.
 pub(super) fn save(
     folder: &Path,
-    session: &Session,
+    session: &mut Session,
     model: &Model,
     parameters: &[Parameter],
     state: &TrainerState,
 ) -> Result<(), CheckpointError> {
+    for (_, tensors) in tensor_files(session, model, parameters) {
+        tensors
+            .iter()
+            .filter_map(|stored| stored.memory.as_ref())
+            .try_for_each(|name| session.fetch(name))?;
+    }
     let [new, old] = [beside(folder, ".new"), beside(folder, ".old")];
     settle(folder, &old)?;
     let written = write_folder(&new, session, model, parameters, state);
@@ -575,11 +584,11 @@ mod tests {
 
     fn train(trainer: &mut Trainer, steps: usize) {
         (0..steps).for_each(|_| {
-            trainer.step();
+            testing::step(trainer);
         });
     }
 
-    fn save(trainer: &Trainer, folder: &Path) {
+    fn save(trainer: &mut Trainer, folder: &Path) {
         trainer.save(folder, None).expect("the disk has room");
     }
 
@@ -589,7 +598,7 @@ mod tests {
         let folder = directory.path().join("last");
         let mut trainer = testing::trainer(1);
         train(&mut trainer, 3);
-        save(&trainer, &folder);
+        save(&mut trainer, &folder);
         (directory, folder)
     }
 
@@ -622,13 +631,13 @@ mod tests {
         let [whole, half, resumed] = ["whole", "half", "resumed"].map(|name| directory.path().join(name));
         let mut trainer = testing::trainer(1);
         train(&mut trainer, 100);
-        save(&trainer, &half);
+        save(&mut trainer, &half);
         train(&mut trainer, 100);
-        save(&trainer, &whole);
+        save(&mut trainer, &whole);
         let mut second = testing::trainer(1);
         second.restore(&half).expect("it fits");
         train(&mut second, 100);
-        save(&second, &resumed);
+        save(&mut second, &resumed);
         assert_eq!(second.steps_done(), 200);
         let names: Vec<String> = files(&whole).into_keys().collect();
         assert_eq!(names, [AVERAGE, STATE, STATE_TENSORS, WEIGHTS]);
@@ -643,7 +652,7 @@ mod tests {
             let folder = directory.path().join(threads.to_string());
             let mut trainer = testing::trainer_of(testing::wide_model(), threads);
             train(&mut trainer, 6);
-            save(&trainer, &folder);
+            save(&mut trainer, &folder);
             files(&folder)
         };
         assert!(checkpoint(1) == checkpoint(2), "the files differ");
@@ -707,14 +716,14 @@ mod tests {
         fs::write(new.join(WEIGHTS), b"half a fi").expect("the disk has room");
         let mut trainer = testing::trainer(1);
         trainer.restore(&folder).expect("it fits");
-        save(&trainer, &folder);
+        save(&mut trainer, &folder);
         assert!(files(&folder) == before, "a restored trainer saves what it read");
 
         // Killed between the two renames: the old checkpoint waits beside its place.
         fs::rename(&folder, beside(&folder, ".old")).expect("it exists");
         trainer.restore(&folder).expect("the old one is found");
         train(&mut trainer, 1);
-        save(&trainer, &folder);
+        save(&mut trainer, &folder);
         assert_eq!(trainer_state(&folder).expect("it is there").step, 4);
         assert!(!beside(&folder, ".old").exists());
     }
@@ -793,9 +802,9 @@ mod tests {
         });
         let mut trainer = testing::trainer(1);
         let [before, after] = ["before", "after"].map(|name| directory.path().join(name));
-        save(&trainer, &before);
+        save(&mut trainer, &before);
         assert!(trainer.restore(&folder).is_err());
-        save(&trainer, &after);
+        save(&mut trainer, &after);
         assert!(files(&before) == files(&after), "the files differ");
     }
 
@@ -815,8 +824,8 @@ mod tests {
         let directory = TempDir::new().expect("a temporary folder");
         let mut model = testing::model();
         model.train.as_mut().expect("the tiny model is trained").ema = None;
-        let trainer = testing::trainer_of(model, 1);
-        save(&trainer, directory.path());
+        let mut trainer = testing::trainer_of(model, 1);
+        save(&mut trainer, directory.path());
         assert!(!directory.path().join(AVERAGE).exists());
         let file = usable_weights(directory.path()).expect("it is there");
         assert_eq!(file, directory.path().join(WEIGHTS));

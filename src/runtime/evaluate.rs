@@ -54,7 +54,7 @@ pub struct Evaluation {
 ///
 /// # Errors
 ///
-/// Returns an error if the dataset does not fit the model.
+/// Returns an error if the dataset does not fit the model, or a device fails.
 pub(super) fn evaluate(
     session: &mut Session,
     model: &Model,
@@ -83,7 +83,7 @@ pub(super) fn evaluate(
             slots::put(session, SCOPE, slot, row);
         }
         let mut answers = Answers::new(session, rows, request.keep_predictions);
-        infer::infer(session, model, evaluation.examples, rows, &mut |pass| answers.keep(pass));
+        infer::infer(session, model, evaluation.examples, rows, &mut |pass| answers.keep(pass))?;
         evaluation.metrics.add(&Metrics::of(&answers.rows(), rows));
         evaluation.examples += rows;
         evaluation.predictions.append(&mut answers.predictions);
@@ -208,7 +208,7 @@ impl Evaluator {
     ///
     /// # Errors
     ///
-    /// Returns an error if the dataset does not fit the model.
+    /// Returns an error if the dataset does not fit the model, or a device fails.
     pub fn evaluate(
         &mut self,
         dataset: &Dataset,

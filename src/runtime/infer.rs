@@ -14,7 +14,7 @@ use super::init::standard_normal;
 use super::refill::mask;
 use super::slots;
 use super::streams::ROLLOUT;
-use crate::backend::Session;
+use crate::backend::{BackendError, Session};
 use crate::data::random::Stream;
 use crate::ir::{Halt, Model, Rollouts};
 use crate::lower::names::{self, Scope};
@@ -49,7 +49,7 @@ pub(super) fn infer(
     first: usize,
     rows: usize,
     visit: &mut dyn FnMut(&Pass<'_>),
-) {
+) -> Result<(), BackendError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
     for rollout in 0..inference.rollouts.map_or(1, |rollouts| rollouts.count) {
@@ -58,12 +58,12 @@ pub(super) fn infer(
         while active.contains(&true) {
             let noisy = match (steps, rollout, inference.rollouts) {
                 (0, 1.., Some(rollouts)) => {
-                    write_noisy_states(session, model, rollouts, rollout, first, rows);
+                    write_noisy_states(session, model, rollouts, rollout, first, rows)?;
                     true
                 }
                 _ => false,
             };
-            run_segment(session, steps == 0 && !noisy);
+            run_segment(session, steps == 0 && !noisy)?;
             steps += 1;
             let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows]);
             let ended: Vec<bool> =
@@ -82,6 +82,7 @@ pub(super) fn infer(
             }
         }
     }
+    Ok(())
 }
 
 /// Returns what rollouts are compared by; larger is better.
@@ -99,10 +100,11 @@ fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
 }
 
 /// Runs one segment; the first one of a rollout without noise begins from the initial states.
-fn run_segment(session: &mut Session, reset: bool) {
+fn run_segment(session: &mut Session, reset: bool) -> Result<(), BackendError> {
     let reset = mask(vec![reset; slots::slots(session, SCOPE)]);
     slots::set_reset(session, SCOPE, &reset);
-    session.run(PROGRAM);
+    session.run(PROGRAM)?;
+    session.fetch(&SCOPE.logits())
 }
 
 /// Puts initial states with noise into the carry of the first `rows` rows.
@@ -113,10 +115,17 @@ fn write_noisy_states(
     rollout: usize,
     first: usize,
     rows: usize,
-) {
+) -> Result<(), BackendError> {
     let seed = model.train.as_ref().map_or(0, |train| train.seed);
     let width = model.hidden;
     let elements = model.total_positions() * width;
+    for state in &model.states {
+        for name in [names::parameter(&state_init(&state.stored_as)), SCOPE.carry(&state.name)] {
+            if session.has(&name) {
+                session.fetch(&name)?;
+            }
+        }
+    }
     for row in 0..rows {
         let part = (first + row) as u64 * rollouts.count as u64 + rollout as u64;
         let mut stream = Stream::new(seed, ROLLOUT, part);
@@ -134,6 +143,7 @@ fn write_noisy_states(
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -299,7 +309,7 @@ mod tests {
             let mut model = evaluator.model().clone();
             model.train.as_mut().expect("the tiny model is trained").seed = seed;
             let rollouts = Rollouts { count: 2, noise };
-            write_noisy_states(evaluator.session_mut(), &model, rollouts, 1, 0, 1);
+            write_noisy_states(evaluator.session_mut(), &model, rollouts, 1, 0, 1).expect("it is here");
             evaluator.session().f32(&SCOPE.carry("z_high")).to_vec()
         };
         let [wide, again, narrow, other] =

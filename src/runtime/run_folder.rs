@@ -491,7 +491,8 @@ mod tests {
     #[test]
     fn lines_come_back_as_they_were_written() {
         let mut trainer = testing::trainer(1);
-        let lines: Vec<MetricsLine> = (0..4).map(|_| MetricsLine::train(&trainer.step())).collect();
+        let lines: Vec<MetricsLine> =
+            (0..4).map(|_| MetricsLine::train(&testing::step(&mut trainer))).collect();
         for line in &lines {
             let read: MetricsLine = serde_json::from_str(&to_line(line)).expect("it is a line");
             assert_eq!(&read, line);
@@ -516,7 +517,7 @@ mod tests {
         let (_directory, run) = created();
         assert!(run.usable_checkpoint().is_err());
         assert_eq!(run.best_accuracy().expect("none is no error"), None);
-        let trainer = testing::trainer(1);
+        let mut trainer = testing::trainer(1);
         trainer.save(&run.last(), None).expect("the disk has room");
         assert_eq!(run.usable_checkpoint().expect("there is one"), run.last());
         trainer.save(&run.best(), Some(0.25)).expect("the disk has room");

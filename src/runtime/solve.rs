@@ -3,7 +3,7 @@
 use super::error::RuntimeError;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
-use crate::backend::Session;
+use crate::backend::{BackendError, Session};
 use crate::ir::Model;
 use crate::lower::IGNORED_LABEL;
 use crate::lower::names::Scope;
@@ -77,7 +77,7 @@ impl Solving {
             let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
             slots::put(session, SCOPE, slot, SlotRow { tokens, labels: &labels, puzzle: *puzzle });
         }
-        let paths = seek(session, model, questions.len());
+        let paths = seek(session, model, questions.len())?;
         let most = paths.iter().map(|path| path.thoughts.len()).max().unwrap_or(0);
         let segments: Vec<SolvedSegment> = (0..most)
             .map(|segment| {
@@ -109,7 +109,7 @@ impl Iterator for Solving {
 }
 
 /// Seeks the answers to the questions in the slots and returns the way to each.
-fn seek(session: &mut Session, model: &Model, questions: usize) -> Vec<Path> {
+fn seek(session: &mut Session, model: &Model, questions: usize) -> Result<Vec<Path>, BackendError> {
     let mut best = vec![Path::default(); questions];
     let mut current = best.clone();
     infer(session, model, 0, questions, &mut |pass| {
@@ -126,8 +126,8 @@ fn seek(session: &mut Session, model: &Model, questions: usize) -> Vec<Path> {
                 best[row].clone_from(path);
             }
         }
-    });
-    best
+    })?;
+    Ok(best)
 }
 
 fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), RuntimeError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Evaluator, Question, Trainer, TrainerParts};
+use super::{Evaluator, Question, StepReport, Trainer, TrainerParts};
 use crate::backend::Executable;
 use crate::data::{
     Augment, BuiltDataset, Copies, PuzzleKind, SudokuRequest, SudokuSize, generate_sudoku_splits,
@@ -136,6 +136,11 @@ pub fn trainer_of(model: Model, threads: usize) -> Trainer {
 /// Returns a trainer of the tiny model.
 pub fn trainer(threads: usize) -> Trainer {
     trainer_of(model(), threads)
+}
+
+/// Trains for one step.
+pub fn step(trainer: &mut Trainer) -> StepReport {
+    trainer.step().expect("the processor does not fail")
 }
 
 /// Returns the tiny model with weights freshly drawn, for use without training.

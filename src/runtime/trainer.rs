@@ -130,7 +130,11 @@ impl Trainer {
     }
 
     /// Runs one segment of every slot and updates the weights.
-    pub fn step(&mut self) -> StepReport {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a device fails; what was saved before is not touched.
+    pub fn step(&mut self) -> Result<StepReport, RuntimeError> {
         let refill = refill(&self.halted, &self.steps);
         let rows = self.loader.next_rows(refill.slots.len());
         for (&slot, row) in refill.slots.iter().zip(&rows) {
@@ -144,19 +148,19 @@ impl Trainer {
         self.step += 1;
         let scalars = step_scalars(self.train(), self.step, self.total_steps);
         self.set_scalars(&scalars);
-        self.session.run(PROGRAM);
+        self.session.run(PROGRAM)?;
 
         let floors = draw_floors(&self.model.halt, self.steps.len(), &mut self.explore);
         self.halted = self.decide_halting(&floors);
         let segment = slots::results(&self.session, SCOPE, &self.steps, &self.halted);
-        StepReport {
+        Ok(StepReport {
             step: self.step,
             epochs: self.loader.epochs_done(),
             refilled: refill.slots.len(),
             halted: self.halted.iter().filter(|&&halted| halted).count(),
             scalars,
             metrics: Metrics::of(&segment, self.steps.len()),
-        }
+        })
     }
 
     fn set_at_limit(&mut self) {
@@ -236,7 +240,7 @@ impl Trainer {
     /// # Errors
     ///
     /// Returns an error if something cannot be written; the checkpoint that was there is then still there.
-    pub fn save(&self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
+    pub fn save(&mut self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
         let state = TrainerState {
             step: self.step,
             seed: self.seed,
@@ -247,7 +251,7 @@ impl Trainer {
             data: self.data_hash.clone(),
             exact_accuracy,
         };
-        checkpoint::save(folder, &self.session, &self.model, &self.parameters, &state)
+        checkpoint::save(folder, &mut self.session, &self.model, &self.parameters, &state)
     }
 
     /// Goes on from the checkpoint in `folder`: the next step is the one that would have followed it.
@@ -331,7 +335,7 @@ mod tests {
         let mut segments = vec![0; trainer.batch()];
         for step in 1..=20 {
             let before = trainer.halted.clone();
-            let report = trainer.step();
+            let report = testing::step(&mut trainer);
             assert_eq!(report.step, step);
             assert_eq!(report.refilled, waiting);
             for slot in 0..trainer.batch() {
@@ -353,9 +357,9 @@ mod tests {
         };
         let mut kept = 0;
         for _ in 0..12 {
-            trainer.step();
+            testing::step(&mut trainer);
             let before = (trainer.halted.clone(), rows(&trainer));
-            trainer.step();
+            testing::step(&mut trainer);
             let reset = trainer.session.f32("train.reset").to_vec();
             let after = rows(&trainer);
             for slot in 0..trainer.batch() {
@@ -372,11 +376,11 @@ mod tests {
     #[test]
     fn training_learns() {
         let mut trainer = testing::trainer(1);
-        let first: f64 = (0..10).map(|_| trainer.step().metrics.token_loss).sum();
+        let first: f64 = (0..10).map(|_| testing::step(&mut trainer).metrics.token_loss).sum();
         (0..100).for_each(|_| {
-            trainer.step();
+            testing::step(&mut trainer);
         });
-        let last: f64 = (0..10).map(|_| trainer.step().metrics.token_loss).sum();
+        let last: f64 = (0..10).map(|_| testing::step(&mut trainer).metrics.token_loss).sum();
         assert!(last < 0.9 * first, "{first} to {last}");
     }
 
@@ -391,7 +395,7 @@ mod tests {
         let (start, average) = pair(&trainer);
         assert_eq!(start, average);
         // The learning rate warms up from zero, so the first step moves a little already.
-        trainer.step();
+        testing::step(&mut trainer);
         let (weight, average) = pair(&trainer);
         assert_ne!(weight, start);
         assert!((average - (0.9 * start + 0.1 * weight)).abs() < 1e-6);
@@ -404,7 +408,7 @@ mod tests {
         let test = testing::data().test;
         for _ in 0..6 {
             watched.evaluate(&test, EvaluationRequest::default(), &mut whole).expect("fits");
-            assert_eq!(plain.step(), watched.step());
+            assert_eq!(testing::step(&mut plain), testing::step(&mut watched));
         }
     }
 
@@ -415,7 +419,7 @@ mod tests {
         model.q_head = None;
         let mut trainer = testing::trainer_of(model, 1);
         for _ in 0..3 {
-            let report = trainer.step();
+            let report = testing::step(&mut trainer);
             assert_eq!((report.refilled, report.halted), (4, 4));
             assert_eq!(report.metrics.q_halt_accuracy, None);
             assert_eq!(report.metrics.means().mean_segments, Some(1.0));
@@ -429,7 +433,7 @@ mod tests {
         let head = model.q_head.as_mut().expect("the tiny model has a Q head");
         head.outputs = crate::ir::QOutputs::Halt;
         let mut trainer = testing::trainer_of(model, 1);
-        let report = trainer.step();
+        let report = testing::step(&mut trainer);
         assert_eq!(report.metrics.continue_loss, None);
         assert!(report.metrics.halt_loss.is_some());
     }
@@ -443,7 +447,7 @@ mod tests {
             let mut trainer = testing::trainer_of(model, 1);
             let mut halted_at = Vec::new();
             for _ in 0..24 {
-                trainer.step();
+                testing::step(&mut trainer);
                 let residual = trainer.session.f32(&SCOPE.residual());
                 for (slot, &residual) in residual.iter().enumerate() {
                     let settled = trainer.steps[slot] >= 2 && residual < eps;
@@ -463,10 +467,10 @@ mod tests {
         model.halt = Halt::Residual { eps: 1e-9, max_segments: 6 };
         model.q_head = None;
         let mut trainer = testing::trainer_of(model, 1);
-        trainer.step();
+        testing::step(&mut trainer);
         let state = |trainer: &Trainer| trainer.session.f32(&SCOPE.carry("z_high")).to_vec();
         let before = state(&trainer);
-        trainer.step();
+        testing::step(&mut trainer);
         let after = state(&trainer);
         let row = after.len() / trainer.batch();
         for slot in 0..trainer.batch() {
@@ -488,7 +492,7 @@ mod tests {
             model.halt = Halt::QLearning { max_segments: 2, explore: 0.5, target };
             let train = lower(&model, Program::Train, Options { batch: 4, puzzle_rows: 1 });
             let mut trainer = testing::trainer_of(model, 1);
-            (train.operators(), trainer.step().metrics)
+            (train.operators(), testing::step(&mut trainer).metrics)
         };
         let (whole, bootstrapped) = step(QTarget::Bootstrap);
         let (less, plain) = step(QTarget::None);

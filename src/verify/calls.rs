@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fixture::Fixture;
 use super::{Extent, VerifyError};
-use crate::backend::{Device, Session};
+use crate::backend::{BackendError, Device, Session};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, Role, parameters};
 use crate::lower::{LOCAL_PUZZLE_ROWS, Options, Program};
@@ -65,28 +65,30 @@ impl<'a> Runner<'a> {
         Ok(Runner { fixture, session, parameters, slots, computed: Computed::new() })
     }
 
-    pub(super) fn run(mut self, extent: Extent) -> Computed {
-        self.begin();
+    pub(super) fn run(mut self, extent: Extent) -> Result<Computed, BackendError> {
+        self.begin()?;
         let segments = if extent == Extent::Whole { self.fixture.segments } else { 1 };
         for segment in 0..segments {
-            self.fixed_segment(segment);
+            self.fixed_segment(segment)?;
         }
         if extent == Extent::Whole {
-            self.evaluation(EVALUATE, "eval");
-            self.begin();
+            self.evaluation(EVALUATE, "eval")?;
+            self.begin()?;
             for step in 1..=self.fixture.optimizer_steps {
-                self.training_step(step);
+                self.training_step(step)?;
             }
             if self.fixture.ema().is_some() {
-                self.evaluation(EVALUATE_AVERAGE, "ema_eval");
+                self.evaluation(EVALUATE_AVERAGE, "ema_eval")?;
             }
         }
-        self.computed
+        Ok(self.computed)
     }
 
     /// Sets weights, carry and slots to what is recorded, moments to zero and averages to the weights.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Result<(), BackendError> {
         let names: Vec<String> = self.session.names().map(|(name, _)| name.to_string()).collect();
+        // Content that is only on a device cannot be written over in part.
+        names.iter().try_for_each(|name| self.session.fetch(name))?;
         for name in names.iter().filter(|name| name.starts_with("moment")) {
             self.session.f32_mut(name).fill(0.0);
         }
@@ -103,6 +105,7 @@ impl<'a> Runner<'a> {
             self.session.f32_mut(&Scope::Train.carry(&state.name)).copy_from_slice(values);
         }
         self.slots = Slots::recorded(self.fixture, "carry");
+        Ok(())
     }
 
     /// Refills halted slots from a recorded batch and hands everything to the session.
@@ -146,9 +149,11 @@ impl<'a> Runner<'a> {
         self.computed.insert(name, values.iter().map(|&value| f64::from(value)).collect());
     }
 
-    fn record_memory(&mut self, name: String, memory: &str) {
+    fn record_memory(&mut self, name: String, memory: &str) -> Result<(), BackendError> {
+        self.session.fetch(memory)?;
         let values: Vec<f64> = self.session.f32(memory).iter().map(|&value| f64::from(value)).collect();
         self.computed.insert(name, values);
+        Ok(())
     }
 
     /// Records losses and metrics under `prefix`.
@@ -184,25 +189,26 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn outputs(&mut self, prefix: &str, scope: Scope) {
-        self.record_memory(format!("{prefix}.logits"), &scope.logits());
-        self.record_memory(format!("{prefix}.q_halt_logits"), &scope.q_halt());
-        self.record_memory(format!("{prefix}.q_continue_logits"), &scope.q_continue());
+    fn outputs(&mut self, prefix: &str, scope: Scope) -> Result<(), BackendError> {
+        self.record_memory(format!("{prefix}.logits"), &scope.logits())?;
+        self.record_memory(format!("{prefix}.q_halt_logits"), &scope.q_halt())?;
+        self.record_memory(format!("{prefix}.q_continue_logits"), &scope.q_continue())?;
         self.tally(prefix, scope);
+        Ok(())
     }
 
-    fn fixed_segment(&mut self, segment: usize) {
+    fn fixed_segment(&mut self, segment: usize) -> Result<(), BackendError> {
         let scope = Scope::Train;
         self.feed(segment, scope);
-        self.session.run(FIXED);
+        self.session.run(FIXED)?;
         self.decide(scope, true);
         let prefix = format!("segment.{segment}");
-        self.outputs(&prefix, scope);
+        self.outputs(&prefix, scope)?;
         if self.session.has(&scope.target_q_continue()) {
-            self.record_memory(format!("{prefix}.target_q_continue"), &scope.target_q_continue());
+            self.record_memory(format!("{prefix}.target_q_continue"), &scope.target_q_continue())?;
         }
         for (state, recorded) in self.fixture.model.states.iter().zip(self.fixture.state_names()) {
-            self.record_memory(format!("{prefix}.{recorded}"), &scope.carry(&state.name));
+            self.record_memory(format!("{prefix}.{recorded}"), &scope.carry(&state.name))?;
         }
         self.record_slots(&prefix);
         if segment == 0 {
@@ -214,9 +220,10 @@ impl<'a> Runner<'a> {
                 .chain(self.fixture.model.puzzles.is_some().then(|| LOCAL_PUZZLE_ROWS.to_string()))
                 .collect();
             for name in names {
-                self.record_memory(format!("grad.{name}"), &scope.gradient(&name));
+                self.record_memory(format!("grad.{name}"), &scope.gradient(&name))?;
             }
         }
+        Ok(())
     }
 
     fn record_slots(&mut self, prefix: &str) {
@@ -227,17 +234,17 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs the first batch from an empty carry until every slot halts.
-    fn evaluation(&mut self, program: &str, prefix: &str) {
+    fn evaluation(&mut self, program: &str, prefix: &str) -> Result<(), BackendError> {
         self.slots.halted.fill(true);
         for _ in 0..self.fixture.model.max_segments() {
             self.feed(0, Scope::Evaluate);
-            self.session.run(program);
+            self.session.run(program)?;
             self.decide(Scope::Evaluate, false);
         }
-        self.outputs(prefix, Scope::Evaluate);
+        self.outputs(prefix, Scope::Evaluate)
     }
 
-    fn training_step(&mut self, step: usize) {
+    fn training_step(&mut self, step: usize) -> Result<(), BackendError> {
         let scope = Scope::Train;
         self.feed(step - 1, scope);
         let train = self.fixture.model.train.as_ref().expect("a fixture's model has training settings");
@@ -253,18 +260,19 @@ impl<'a> Runner<'a> {
                 self.session.f32_mut(name)[0] = value;
             }
         }
-        self.session.run(TRAIN);
+        self.session.run(TRAIN)?;
         self.decide(scope, true);
         let prefix = format!("train.{step}");
-        self.outputs(&prefix, scope);
+        self.outputs(&prefix, scope)?;
         self.record_slots(&prefix);
         for parameter in self.parameters.clone() {
             let name = &parameter.name;
-            self.record_memory(format!("{prefix}.param.{name}"), &names::parameter(name));
+            self.record_memory(format!("{prefix}.param.{name}"), &names::parameter(name))?;
             if self.session.has(&names::average(name)) {
-                self.record_memory(format!("{prefix}.ema.{name}"), &names::average(name));
+                self.record_memory(format!("{prefix}.ema.{name}"), &names::average(name))?;
             }
         }
+        Ok(())
     }
 }
 

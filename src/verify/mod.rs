@@ -136,7 +136,7 @@ pub fn verify(
     extent: Extent,
 ) -> Result<Verdict, VerifyError> {
     let rounded = fixture.model.precision() == Precision::Bf16;
-    let computed = Runner::new(fixture, device, threads, extent)?.run(extent);
+    let computed = Runner::new(fixture, device, threads, extent)?.run(extent)?;
     let same_answers =
         !rounded || computed[EXACT][0] == fixture.tensors[&format!("expect.{EXACT}")].wide()[0];
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();

@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{fs, process};
 
 use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter};
-use hrmc::backend::cuda::launch::{Argument, Launch, Launches, launches};
+use hrmc::backend::cuda::launch::{Argument, Launch, Launches, Product, ProductKind, Task, launches};
 use hrmc::graph::ops::rope_tables;
 use hrmc::plan::{Location, Plan};
 use libloading::Library;
@@ -107,8 +107,11 @@ impl Emulator {
         let all = launches(plan);
         let mut memory = Memory::of(plan, &all, contents);
         let library = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        for launch in &all.launches {
-            memory.launch(&library, launch, order)?;
+        for step in &all.steps {
+            match &step.task {
+                Task::Kernel(launch) => memory.launch(&library, launch, order)?,
+                Task::Product(product) => memory.product(product),
+            }
         }
         memory.check_guards()?;
         let named = plan.memory.iter().zip(&memory.named);
@@ -183,8 +186,7 @@ impl Memory {
                 Argument::Size(size) => (Parameter::Size, size),
                 Argument::Number(number) => (Parameter::Number, u64::from(number.to_bits())),
                 Argument::Null => (Parameter::Pointer, 0),
-                Argument::Memory(Location::Named(index)) => pointer(self.named[index].start(0)),
-                Argument::Memory(Location::Arena(offset)) => pointer(self.arena.start(offset)),
+                Argument::Memory(location) => pointer(self.start(location)),
                 Argument::Scratch => pointer(self.scratch.start(0)),
                 Argument::Cos(table) => pointer(self.tables[table][0].start(0)),
                 Argument::Sin(table) => pointer(self.tables[table][1].start(0)),
@@ -208,6 +210,42 @@ impl Memory {
         // SAFETY: the emulator returns a text that lives until the next launch.
         let problem = unsafe { CStr::from_ptr(problem) }.to_string_lossy().into_owned();
         Err(format!("`{name}`: {problem}"))
+    }
+
+    /// Returns where a place starts.
+    fn start(&mut self, location: Location) -> *mut c_void {
+        match location {
+            Location::Named(index) => self.named[index].start(0),
+            Location::Arena(offset) => self.arena.start(offset),
+        }
+    }
+
+    /// Makes a product as the library does on a device, term by term.
+    fn product(&mut self, product: &Product) {
+        let [rows, columns, terms] = [product.rows, product.columns, product.terms].map(|size| size as usize);
+        let [a, b, out] = [product.a, product.b, product.out].map(|place| self.start(place).cast::<f32>());
+        let [a_row, a_term] = match product.kind {
+            ProductKind::Nt | ProductKind::Nn => [terms, 1],
+            ProductKind::Tn => [1, rows],
+        };
+        let [b_column, b_term] = match product.kind {
+            ProductKind::Nt => [terms, 1],
+            ProductKind::Nn | ProductKind::Tn => [1, columns],
+        };
+        for row in 0..rows {
+            for column in 0..columns {
+                let mut sum = 0.0;
+                for term in 0..terms {
+                    // SAFETY: both are within factors of as many elements as the sizes say, which the plan holds there.
+                    let [left, right] = unsafe {
+                        [*a.add(row * a_row + term * a_term), *b.add(column * b_column + term * b_term)]
+                    };
+                    sum += left * right;
+                }
+                // SAFETY: the result has `rows * columns` elements.
+                unsafe { *out.add(row * columns + column) = sum };
+            }
+        }
     }
 
     fn check_guards(&self) -> Result<(), String> {

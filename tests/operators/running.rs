@@ -81,7 +81,7 @@ impl Loaded {
         for (index, (_, values)) in inputs.iter().enumerate() {
             self.set(&format!("input.{index}"), values);
         }
-        self.session.run("program");
+        self.session.run("program").expect("the processor does not fail");
         self.results.iter().map(|name| (name.clone(), self.session.f32(name).to_vec())).collect()
     }
 }

@@ -9,8 +9,8 @@ use super::kernels::{
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
 use super::plain;
-use crate::backend::Named;
 use crate::backend::memory::Buffer;
+use crate::backend::{Named, Observe};
 use crate::graph::ops::{Slice, TokenLossKind, rope_tables};
 use crate::graph::{DType, Op, TensorType};
 use crate::ir::Precision;
@@ -100,17 +100,12 @@ impl CpuProgram {
         }
     }
 
-    /// Runs every call once.
-    pub(in crate::backend) fn run(&mut self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) {
-        self.run_profiled(memory, arena, None);
-    }
-
     /// Runs every call once and reports the seconds of each to `observe`, if there is one.
-    pub(in crate::backend) fn run_profiled(
+    pub(in crate::backend) fn run(
         &mut self,
         memory: &mut BTreeMap<String, Named>,
         arena: &mut Buffer,
-        mut observe: Option<&mut dyn FnMut(usize, f64)>,
+        mut observe: Option<Observe<'_>>,
     ) {
         self.point(memory, arena);
         for index in 0..self.plan.calls.len() {

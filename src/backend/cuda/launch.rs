@@ -1,7 +1,7 @@
 //! From a plan to launches: which kernel makes each call, in how many blocks, with which arguments.
 //!
-//! A call of a plan is one launch, or a few in a row. The launches of a plan say all that a device has to do, so they
-//! can be counted, tested and priced on a machine without one.
+//! A call of a plan is one step, or a few in a row: kernels of hrmc, and products, which a library makes. The steps of a
+//! plan say all that a device has to do, so they can be counted, tested and priced on a machine without one.
 
 use super::kernels::Kernel;
 use crate::graph::ops::{LEAST_SQUARES, TokenLossKind};
@@ -14,7 +14,7 @@ const BLOCK: u64 = 256;
 const WARP: u64 = 32;
 /// Warps of a block that works on rows.
 const WARPS: u64 = 8;
-/// Side of the tile of a product.
+/// Side of the tile of a product that a kernel makes.
 const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
@@ -25,12 +25,82 @@ pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
 /// What a device does to run a plan once.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Launches {
-    /// The launches, in order.
-    pub launches: Vec<Launch>,
+    /// The steps, in order. Each is one launch.
+    pub steps: Vec<Step>,
     /// Tables that [`Argument::Cos`] and [`Argument::Sin`] refer to.
     pub tables: Vec<Table>,
     /// Bytes of [`Argument::Scratch`]: the most that any call needs.
     pub scratch_bytes: u64,
+}
+
+/// One launch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Index of the call in [`Plan::calls`].
+    pub call: usize,
+    /// What is done.
+    pub task: Task,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Runs a kernel of hrmc.
+    Kernel(Launch),
+    /// Makes a product, for which cuBLAS has kernels.
+    Product(Product),
+}
+
+/// The product `out[i, j] = sum over l of a(i, l) b(l, j)` of matrices whose rows lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    /// How the factors lie.
+    pub kind: ProductKind,
+    /// Where the left factor is.
+    pub a: Location,
+    /// Where the right factor is.
+    pub b: Location,
+    /// Where the result goes, `[rows, columns]`.
+    pub out: Location,
+    /// Rows of the result.
+    pub rows: u64,
+    /// Columns of the result.
+    pub columns: u64,
+    /// Terms of each sum.
+    pub terms: u64,
+    /// Elements of both factors.
+    pub factors: Element,
+    /// Elements of the result; sums are f32.
+    pub result: Element,
+}
+
+/// How the factors of a product lie in memory; `t` is for one that is used transposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProductKind {
+    /// `a [rows, terms]`, `b [columns, terms]`: the forward pass.
+    Nt,
+    /// `a [rows, terms]`, `b [terms, columns]`: the gradient of the input.
+    Nn,
+    /// `a [terms, rows]`, `b [terms, columns]`: the gradient of the weight.
+    Tn,
+}
+
+impl ProductKind {
+    /// Returns the name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProductKind::Nt => "product_nt",
+            ProductKind::Nn => "product_nn",
+            ProductKind::Tn => "product_tn",
+        }
+    }
+}
+
+/// Type of the elements of a matrix in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// 32-bit floating point.
+    F32,
 }
 
 /// One kernel at work.
@@ -38,8 +108,6 @@ pub struct Launches {
 pub struct Launch {
     /// What runs.
     pub kernel: Kernel,
-    /// Index of the call in [`Plan::calls`].
-    pub call: usize,
     /// Blocks, in one dimension.
     pub blocks: u64,
     /// Threads of a block in two dimensions.
@@ -140,6 +208,10 @@ impl Placing<'_> {
         Argument::Memory(self.call.outputs[index].location)
     }
 
+    fn step(&mut self, task: Task) {
+        self.all.steps.push(Step { call: self.index, task });
+    }
+
     /// Returns all outputs, then all inputs but the first `replaced`, which are outputs at once.
     fn all_but_replaced(&self, replaced: usize) -> Vec<Argument> {
         let outputs = (0..self.call.outputs.len()).map(|index| self.output(index));
@@ -156,7 +228,7 @@ impl Placing<'_> {
 
     fn launch(&mut self, kernel: Kernel, blocks: u64, threads: [u64; 2], arguments: Vec<Argument>) {
         let threads = threads.map(|count| u32::try_from(count).expect("a block is small"));
-        self.all.launches.push(Launch { kernel, call: self.index, blocks, threads, arguments });
+        self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }));
     }
 
     /// One thread for each of `count` elements; the count is the last argument. Nothing runs for no elements.
@@ -179,19 +251,19 @@ impl Placing<'_> {
         self.elements(kernel, count, arguments);
     }
 
-    /// A product into output `output`, of `[rows, columns]` by sums of `terms`.
-    fn product(&mut self, kernel: Kernel, output: usize, rows: u64, columns: u64, terms: u64) {
-        let mut arguments = vec![self.output(output), self.input(0), self.input(1)];
-        arguments.extend([rows, columns, terms].map(Argument::Size));
-        let blocks = rows.div_ceil(TILE) * columns.div_ceil(TILE);
-        self.launch(kernel, blocks, [16, 16], arguments);
+    /// The product of both inputs into output `output`, of `[rows, columns]` by sums of `terms`.
+    fn product(&mut self, kind: ProductKind, output: usize, rows: usize, columns: usize, terms: usize) {
+        let [a, b] = [0, 1].map(|input| self.call.inputs[input].location);
+        let out = self.call.outputs[output].location;
+        let [rows, columns, terms] = [rows, columns, terms].map(|size| size as u64);
+        let (factors, result) = (Element::F32, Element::F32);
+        self.step(Task::Product(Product { kind, a, b, out, rows, columns, terms, factors, result }));
     }
 
     /// `y = x wᵀ` into output `output`.
     fn linear(&mut self, output: usize) {
-        let (rows, columns, terms) =
-            (self.ty(0).rows() as u64, self.ty(1).shape[0] as u64, self.ty(1).shape[1] as u64);
-        self.product(Kernel::ProductNt, output, rows, columns, terms);
+        let (rows, columns, terms) = (self.ty(0).rows(), self.ty(1).shape[0], self.ty(1).shape[1]);
+        self.product(ProductKind::Nt, output, rows, columns, terms);
     }
 
     /// A kernel with one warp for each row of the first output; `eps` stands before the sizes where there is one.
@@ -337,14 +409,12 @@ impl Placing<'_> {
             Op::Equal(_) => self.pointwise(Kernel::Equal),
             Op::Linear(_) => self.linear(0),
             Op::LinearGradInput(_) => {
-                let [terms, columns] = [0, 1].map(|axis| self.ty(1).shape[axis] as u64);
-                let rows = self.ty(0).rows() as u64;
-                self.product(Kernel::ProductNn, 0, rows, columns, terms);
+                let [terms, columns] = [0, 1].map(|axis| self.ty(1).shape[axis]);
+                self.product(ProductKind::Nn, 0, self.ty(0).rows(), columns, terms);
             }
             Op::LinearGradWeight(_) => {
-                let (rows, columns) = (self.ty(0).width() as u64, self.ty(1).width() as u64);
-                let terms = self.ty(0).rows() as u64;
-                self.product(Kernel::ProductTn, 0, rows, columns, terms);
+                let (rows, columns) = (self.ty(0).width(), self.ty(1).width());
+                self.product(ProductKind::Tn, 0, rows, columns, self.ty(0).rows());
             }
             Op::RmsNorm(op) => self.rows(Kernel::RmsNorm, self.all_but_replaced(0), Some(op.eps)),
             Op::RmsNormGrad(_) => self.rows(Kernel::RmsNormGrad, self.all_but_replaced(0), None),
