@@ -29,18 +29,20 @@ pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
 pub fn executable(model: &Model, program: Program, options: Options, device: Device) -> Executable {
     match device {
         Device::Cpu => Executable::Planned(compile(model, program, options).plan),
-        Device::Reference => {
-            let mut graph = lower(model, program, options);
-            simplify(&mut graph);
-            Executable::Decomposed(graph)
-        }
+        Device::Reference => Executable::Decomposed(simplified(model, program, options)),
+        Device::LuminalCuda => Executable::LuminalCuda(simplified(model, program, options)),
     }
+}
+
+/// Returns the graph of one program with nothing fused.
+fn simplified(model: &Model, program: Program, options: Options) -> Graph {
+    let mut graph = lower(model, program, options);
+    simplify(&mut graph);
+    graph
 }
 
 /// Returns the floating-point operations of products and attention in one program as it is lowered, before
 /// any pass skips work.
 pub fn lowered_flops(model: &Model, program: Program, options: Options) -> u64 {
-    let mut graph = lower(model, program, options);
-    simplify(&mut graph);
-    plan(&graph, model.precision()).flops()
+    plan(&simplified(model, program, options), model.precision()).flops()
 }

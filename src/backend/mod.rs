@@ -2,10 +2,12 @@
 //!
 //! A [`Session`] owns the memory that programs share by name (weights, moments, carry, rows) and runs
 //! them. [`Device::Cpu`] executes plans with fused kernels; [`Device::Reference`] gives the graph,
-//! decomposed to primitives, to luminal itself: slow, and the oracle of all tests.
+//! decomposed to primitives, to luminal itself: slow, and the oracle of all tests. [`Device::LuminalCuda`] gives it to
+//! luminal_cuda: the baseline of what runs on a GPU.
 
 pub mod cpu;
 pub mod cuda;
+mod luminal_cuda;
 mod memory;
 mod reference;
 
@@ -13,11 +15,13 @@ use std::collections::BTreeMap;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::graph::luminal_cuda::Fault;
 use crate::graph::{DType, Graph, TensorType};
 use crate::plan::Plan;
 
 use cpu::CpuProgram;
 use cpu::kernels::WeightShape;
+use luminal_cuda::LuminalCuda;
 use memory::Buffer;
 use reference::ReferenceProgram;
 
@@ -28,6 +32,8 @@ pub enum Device {
     Cpu,
     /// luminal's primitives, interpreted.
     Reference,
+    /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU.
+    LuminalCuda,
 }
 
 impl Device {
@@ -36,6 +42,7 @@ impl Device {
         match self {
             Device::Cpu => "cpu",
             Device::Reference => "reference",
+            Device::LuminalCuda => "luminal-cuda",
         }
     }
 }
@@ -51,6 +58,17 @@ pub enum BackendError {
         /// What it was for.
         what: String,
     },
+    /// There is no CUDA to run on.
+    #[error(
+        "cannot run on CUDA: {reason}; `hrmc devices` shows what there is, and `--device cpu` works everywhere"
+    )]
+    NoCuda {
+        /// What is missing.
+        reason: String,
+    },
+    /// luminal_cuda failed.
+    #[error(transparent)]
+    LuminalCuda(#[from] Fault),
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {reason}; try fewer with `--threads`")]
     Threads {
@@ -70,6 +88,8 @@ pub enum Executable {
     Planned(Plan),
     /// A graph without detach markers for [`Device::Reference`].
     Decomposed(Graph),
+    /// The same for [`Device::LuminalCuda`].
+    LuminalCuda(Graph),
 }
 
 enum Loaded {
@@ -97,7 +117,7 @@ enum Newest {
 }
 
 /// A device with memory of its own. What it has of named memory is a copy, and [`Named::newest`] says which is newer.
-trait Remote: Send {
+trait Remote {
     /// Loads a program, whose named memory is allocated here.
     fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError>;
 
@@ -163,10 +183,15 @@ impl Session {
     ///
     /// Returns an error if the memory cannot be had.
     pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
-        if let Some(remote) = &mut self.remote {
-            return remote.load(name, executable);
-        }
         let loaded = match executable {
+            Executable::LuminalCuda(graph) => {
+                self.allocate_named(&graph)?;
+                let remote = match &mut self.remote {
+                    Some(remote) => remote,
+                    None => self.remote.insert(Box::new(LuminalCuda::open()?)),
+                };
+                return remote.load(name, Executable::LuminalCuda(graph));
+            }
             Executable::Planned(plan) => {
                 for memory in &plan.memory {
                     self.allocate(&memory.name, &memory.ty)?;
@@ -181,15 +206,17 @@ impl Session {
                 Loaded::Cpu(program)
             }
             Executable::Decomposed(graph) => {
-                for (name, &value) in graph.inputs().iter().chain(graph.outputs()) {
-                    let ty = graph.ty(value).clone();
-                    self.allocate(name, &ty)?;
-                }
+                self.allocate_named(&graph)?;
                 Loaded::Reference(ReferenceProgram::new(&graph))
             }
         };
         self.programs.insert(name.to_string(), loaded);
         Ok(())
+    }
+
+    fn allocate_named(&mut self, graph: &Graph) -> Result<(), BackendError> {
+        let mut named = graph.inputs().iter().chain(graph.outputs());
+        named.try_for_each(|(name, &value)| self.allocate(name, graph.ty(value)))
     }
 
     fn allocate(&mut self, name: &str, ty: &TensorType) -> Result<(), BackendError> {

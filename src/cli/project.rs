@@ -19,12 +19,14 @@ const FILE: &str = "hrmc.toml";
 
 /// What runs the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DeviceName {
     /// Fused kernels on the CPU.
     Cpu,
     /// luminal's primitives, interpreted: slow, and only for tiny models.
     Reference,
+    /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU: to compare with.
+    LuminalCuda,
 }
 
 impl DeviceName {
@@ -33,6 +35,7 @@ impl DeviceName {
         match self {
             DeviceName::Cpu => Device::Cpu,
             DeviceName::Reference => Device::Reference,
+            DeviceName::LuminalCuda => Device::LuminalCuda,
         }
     }
 }

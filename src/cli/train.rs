@@ -241,7 +241,7 @@ fn resume(
     let TrainedRun { folder, manifest, model } = TrainedRun::open(run, &[])?;
     let device = match common.device {
         Some(name) => name.device(),
-        None => [Device::Cpu, Device::Reference]
+        None => [Device::Cpu, Device::Reference, Device::LuminalCuda]
             .into_iter()
             .find(|device| device.name() == manifest.device)
             .ok_or_else(|| {

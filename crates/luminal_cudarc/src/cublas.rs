@@ -50,7 +50,9 @@ impl Drop for Handle {
         if self.device.bind_to_thread().is_err() {
             return;
         }
-        if let Ok(destroy) = result::function::<unsafe extern "C" fn(cublasHandle_t) -> i32>("cublasDestroy_v2") {
+        if let Ok(destroy) =
+            result::function::<unsafe extern "C" fn(cublasHandle_t) -> i32>("cublasDestroy_v2")
+        {
             // SAFETY: the handle is used by nobody else.
             unsafe { destroy(self.handle) };
         }
@@ -75,8 +77,7 @@ impl CudaBlas {
         }
         device.bind_to_thread().map_err(|error| CublasError(format!("{error:?}")))?;
         let mut handle = std::ptr::null_mut::<c_void>();
-        let create =
-            result::function::<unsafe extern "C" fn(*mut cublasHandle_t) -> i32>("cublasCreate_v2")?;
+        let create = result::function::<unsafe extern "C" fn(*mut cublasHandle_t) -> i32>("cublasCreate_v2")?;
         // SAFETY: the pointer is to a place for one handle.
         result::succeeded("cublasCreate_v2", unsafe { create(&mut handle) })?;
         let handle = Arc::new(Handle { handle, device });

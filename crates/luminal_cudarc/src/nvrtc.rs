@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Mutex;
 
-use cudarc::nvrtc::Ptx;
 pub use cudarc::nvrtc::CompileOptions;
+use cudarc::nvrtc::Ptx;
 
 use crate::provided;
 

@@ -178,6 +178,11 @@ pub(super) fn load_nvrtc() -> Result<Library, Vec<String>> {
     load(NVRTC, &toolkit_folders()).map(|(library, _)| library)
 }
 
+/// Loads cuBLAS; returns all that was tried if it is not there.
+pub(in crate::backend) fn load_cublas() -> Result<Library, Vec<String>> {
+    load(CUBLAS, &toolkit_folders()).map(|(library, _)| library)
+}
+
 /// Loads the first library there is: by the system's rules under each name, then from each folder. Returns all that
 /// was tried if there is none.
 fn load(names: &[&str], folders: &[PathBuf]) -> Result<(Library, String), Vec<String>> {
@@ -226,7 +231,8 @@ fn succeeded(function: &str, status: c_int) -> Result<(), String> {
     if status == 0 { Ok(()) } else { Err(format!("`{function}` gives the error {status}")) }
 }
 
-fn probe_driver() -> Driver {
+/// Asks the driver what it has.
+pub fn probe_driver() -> Driver {
     match load(DRIVER, &[]) {
         Err(looked) => Driver::Missing { looked },
         Ok((library, _)) => {

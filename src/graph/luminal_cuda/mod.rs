@@ -221,6 +221,16 @@ impl Program {
         Ok(())
     }
 
+    /// Returns the names of the inputs that the program reads.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Returns the names of what the program writes: outputs, and inputs that it overwrites.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Runs the program: it reads its inputs in `memory` and puts its outputs there.
     ///
     /// # Errors

@@ -1,0 +1,131 @@
+//! The baseline: luminal_cuda runs the decomposed graph on a GPU.
+//!
+//! Memory that a program reads goes to the device when it is newer here, and stays there: weights, moments and
+//! carry are overwritten there by the programs. After a run only its rows of results come out; the rest is fetched when
+//! somebody asks.
+
+use std::collections::BTreeMap;
+
+use super::cuda::nvrtc::Compiler;
+use super::cuda::probe::{self, Driver, list};
+use super::memory::Buffer;
+use super::{BackendError, Executable, Named, Newest, Observe, Remote};
+use crate::graph::luminal_cuda::{Program, Tensor, Transfers};
+use crate::graph::{DType, TensorType};
+
+/// Bytes of a number on the device; whole numbers are f32 there too.
+const NUMBER_BYTES: usize = 4;
+
+/// A device that luminal_cuda knows how to use, with memory and programs.
+pub(super) struct LuminalCuda {
+    transfers: Transfers,
+    memory: BTreeMap<String, Tensor>,
+    programs: BTreeMap<String, Loaded>,
+    bytes: usize,
+}
+
+struct Loaded {
+    program: Program,
+    /// Rows that a run leaves for the host.
+    results: Vec<String>,
+}
+
+impl LuminalCuda {
+    /// Makes the first device ready.
+    pub(super) fn open() -> Result<Self, BackendError> {
+        let devices = match probe::probe_driver() {
+            Driver::Ready { devices, .. } => devices,
+            driver => {
+                return Err(no_cuda(driver.problem().expect("a driver that is not ready has a problem")));
+            }
+        };
+        let missing = |name: &str, looked: Vec<String>| {
+            no_cuda(format!("{name} not found; looked for {}", list(&looked)))
+        };
+        let compiler = Compiler::load().map_err(|looked| missing("NVRTC", looked))?;
+        let cublas = probe::load_cublas().map_err(|looked| missing("cuBLAS", looked))?;
+        let capability = devices[0].capability;
+        let architecture = format!("sm_{}{}", capability.major, capability.minor);
+        let compile = move |text: &str| {
+            compiler.compile_text("luminal_cuda.cu", text, &architecture).map(|compiled| compiled.ptx)
+        };
+        luminal_cudarc::provide(luminal_cudarc::Provided { compile: Box::new(compile), cublas });
+        Ok(LuminalCuda {
+            transfers: Transfers::new()?,
+            memory: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            bytes: 0,
+        })
+    }
+}
+
+fn no_cuda(reason: String) -> BackendError {
+    BackendError::NoCuda { reason }
+}
+
+/// Returns the first elements of a buffer, as many as the type has, as the device holds them.
+fn numbers(buffer: &Buffer, ty: &TensorType) -> Vec<f32> {
+    match ty.dtype {
+        DType::F32 => buffer.as_f32()[..ty.elements()].to_vec(),
+        DType::I32 => buffer.as_i32()[..ty.elements()].iter().map(|&value| value as f32).collect(),
+    }
+}
+
+fn fetch(transfers: &mut Transfers, tensor: &Tensor, buffer: &mut Buffer) -> Result<(), BackendError> {
+    let values = transfers.download(tensor)?;
+    buffer.as_f32_mut()[..values.len()].copy_from_slice(&values);
+    Ok(())
+}
+
+impl Remote for LuminalCuda {
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+        let Executable::LuminalCuda(graph) = executable else { unreachable!("a session has one device") };
+        let program = Program::new(&graph, &mut self.transfers)?;
+        let results = graph
+            .outputs()
+            .iter()
+            .filter(|(_, value)| graph.ty(**value).shape.len() == 1)
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.programs.insert(name.to_string(), Loaded { program, results });
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        name: &str,
+        memory: &mut BTreeMap<String, Named>,
+        _: Option<Observe<'_>>,
+    ) -> Result<(), BackendError> {
+        let Loaded { program, results } = self.programs.get_mut(name).expect("the program is loaded");
+        for input in program.inputs() {
+            let named = memory.get_mut(input).expect("a session has the memory of its programs");
+            if named.newest == Newest::Here {
+                let tensor = self.transfers.upload(numbers(&named.buffer, &named.ty))?;
+                if self.memory.insert(input.to_string(), tensor).is_none() {
+                    self.bytes += NUMBER_BYTES * named.ty.elements();
+                }
+                named.newest = Newest::Everywhere;
+            }
+        }
+        program.run(&mut self.memory)?;
+        for output in program.outputs() {
+            let named = memory.get_mut(output).expect("a session has the memory of its programs");
+            named.newest = Newest::There;
+        }
+        for name in results {
+            let named = memory.get_mut(name).expect("a session has the memory of its programs");
+            fetch(&mut self.transfers, &self.memory[name], &mut named.buffer)?;
+            named.newest = Newest::Everywhere;
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError> {
+        fetch(&mut self.transfers, &self.memory[name], buffer)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
