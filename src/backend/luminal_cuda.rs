@@ -5,19 +5,26 @@
 //! somebody asks.
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 
 use super::cuda::nvrtc::Compiler;
 use super::cuda::probe::{self, Driver, list};
 use super::memory::Buffer;
 use super::{BackendError, Executable, Named, Newest, Observe, Remote};
-use crate::graph::luminal_cuda::{Program, Tensor, Transfers};
-use crate::graph::{DType, TensorType};
+use crate::graph::luminal_cuda::{Fault, Program, Tensor, Transfers};
+use crate::graph::{DType, Graph, TensorType};
 
 /// Bytes of a number on the device; whole numbers are f32 there too.
 const NUMBER_BYTES: usize = 4;
 
 /// A device that luminal_cuda knows how to use, with memory and programs.
 pub(super) struct LuminalCuda {
+    device: ManuallyDrop<Contents>,
+    /// Whether the device may be lost. Then nothing can be freed, and luminal_cuda would panic at the attempt.
+    lost: bool,
+}
+
+struct Contents {
     transfers: Transfers,
     memory: BTreeMap<String, Tensor>,
     programs: BTreeMap<String, Loaded>,
@@ -35,9 +42,7 @@ impl LuminalCuda {
     pub(super) fn open() -> Result<Self, BackendError> {
         let devices = match probe::probe_driver() {
             Driver::Ready { devices, .. } => devices,
-            driver => {
-                return Err(no_cuda(driver.problem().expect("a driver that is not ready has a problem")));
-            }
+            driver => return Err(no_cuda(driver.problem().expect("a driver that is not ready has a problem"))),
         };
         let missing = |name: &str, looked: Vec<String>| {
             no_cuda(format!("{name} not found; looked for {}", list(&looked)))
@@ -50,12 +55,28 @@ impl LuminalCuda {
             compiler.compile_text("luminal_cuda.cu", text, &architecture).map(|compiled| compiled.ptx)
         };
         luminal_cudarc::provide(luminal_cudarc::Provided { compile: Box::new(compile), cublas });
-        Ok(LuminalCuda {
+        let contents = Contents {
             transfers: Transfers::new()?,
             memory: BTreeMap::new(),
             programs: BTreeMap::new(),
             bytes: 0,
-        })
+        };
+        Ok(LuminalCuda { device: ManuallyDrop::new(contents), lost: false })
+    }
+
+    fn with<R>(&mut self, work: impl FnOnce(&mut Contents) -> Result<R, Fault>) -> Result<R, BackendError> {
+        let result = work(&mut self.device);
+        self.lost |= matches!(result, Err(Fault::Other(_)));
+        Ok(result?)
+    }
+}
+
+impl Drop for LuminalCuda {
+    fn drop(&mut self) {
+        if !self.lost {
+            // SAFETY: nothing uses the field after this.
+            unsafe { ManuallyDrop::drop(&mut self.device) };
+        }
     }
 }
 
@@ -71,16 +92,9 @@ fn numbers(buffer: &Buffer, ty: &TensorType) -> Vec<f32> {
     }
 }
 
-fn fetch(transfers: &mut Transfers, tensor: &Tensor, buffer: &mut Buffer) -> Result<(), BackendError> {
-    let values = transfers.download(tensor)?;
-    buffer.as_f32_mut()[..values.len()].copy_from_slice(&values);
-    Ok(())
-}
-
-impl Remote for LuminalCuda {
-    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
-        let Executable::LuminalCuda(graph) = executable else { unreachable!("a session has one device") };
-        let program = Program::new(&graph, &mut self.transfers)?;
+impl Contents {
+    fn load(&mut self, name: &str, graph: &Graph) -> Result<(), Fault> {
+        let program = Program::new(graph, &mut self.transfers)?;
         let results = graph
             .outputs()
             .iter()
@@ -91,20 +105,13 @@ impl Remote for LuminalCuda {
         Ok(())
     }
 
-    fn run(
-        &mut self,
-        name: &str,
-        memory: &mut BTreeMap<String, Named>,
-        _: Option<Observe<'_>>,
-    ) -> Result<(), BackendError> {
+    fn run(&mut self, name: &str, memory: &mut BTreeMap<String, Named>) -> Result<(), Fault> {
         let Loaded { program, results } = self.programs.get_mut(name).expect("the program is loaded");
         for input in program.inputs() {
             let named = memory.get_mut(input).expect("a session has the memory of its programs");
             if named.newest == Newest::Here {
                 let tensor = self.transfers.upload(numbers(&named.buffer, &named.ty))?;
-                if self.memory.insert(input.to_string(), tensor).is_none() {
-                    self.bytes += NUMBER_BYTES * named.ty.elements();
-                }
+                self.memory.insert(input.to_string(), tensor);
                 named.newest = Newest::Everywhere;
             }
         }
@@ -118,14 +125,37 @@ impl Remote for LuminalCuda {
             fetch(&mut self.transfers, &self.memory[name], &mut named.buffer)?;
             named.newest = Newest::Everywhere;
         }
+        self.bytes = self.memory.keys().map(|name| NUMBER_BYTES * memory[name].ty.elements()).sum();
         Ok(())
+    }
+}
+
+fn fetch(transfers: &mut Transfers, tensor: &Tensor, buffer: &mut Buffer) -> Result<(), Fault> {
+    let values = transfers.download(tensor)?;
+    buffer.as_f32_mut()[..values.len()].copy_from_slice(&values);
+    Ok(())
+}
+
+impl Remote for LuminalCuda {
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+        let Executable::LuminalCuda(graph) = executable else { unreachable!("a session has one device") };
+        self.with(|device| device.load(name, &graph))
+    }
+
+    fn run(
+        &mut self,
+        name: &str,
+        memory: &mut BTreeMap<String, Named>,
+        _: Option<Observe<'_>>,
+    ) -> Result<(), BackendError> {
+        self.with(|device| device.run(name, memory))
     }
 
     fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError> {
-        fetch(&mut self.transfers, &self.memory[name], buffer)
+        self.with(|device| fetch(&mut device.transfers, &device.memory[name], buffer))
     }
 
     fn bytes(&self) -> usize {
-        self.bytes
+        self.device.bytes
     }
 }

@@ -13,7 +13,7 @@ use crate::provided;
 const HALF_HEADER: &str = "#include \"cuda_fp16.h\"";
 
 /// Why a kernel does not compile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CompileError(
     /// What the compiler says.
     pub String,
@@ -22,6 +22,13 @@ pub struct CompileError(
 impl fmt::Display for CompileError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+// luminal_cuda panics with this.
+impl fmt::Debug for CompileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a kernel does not compile: {self}")
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Fault {
         /// Elements of the tensor.
         elements: usize,
     },
-    /// Anything else, in luminal_cuda's words.
+    /// Anything else, in luminal_cuda's words. The device may be lost, so that dropping what is there may panic.
     #[error("`luminal-cuda` does not work here: {0}")]
     Other(String),
 }
@@ -61,8 +61,8 @@ impl Fault {
 }
 
 thread_local! {
-    /// Whether this thread runs code of luminal_cuda, whose panics are not the user's concern.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// Whether the next panic of this thread is luminal_cuda's and will be caught.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs code of luminal_cuda, and returns a panic as an error without a word on the terminal.
@@ -71,14 +71,15 @@ fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Fault> {
     QUIET.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !INSIDE.get() {
+            // A panic on the way from the first one cannot be caught, so that it is not kept quiet.
+            if !EXPECTED.replace(false) {
                 usual(info);
             }
         }));
     });
-    INSIDE.set(true);
+    EXPECTED.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
-    INSIDE.set(false);
+    EXPECTED.set(false);
     result.map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         Fault::of(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("it panics without a word"))
@@ -247,8 +248,9 @@ impl Program {
             memory.insert(name.clone(), Tensor(data));
         }
         let results = done.and_then(|()| self.take_outputs());
-        // After a fault nothing may be left that the next run would take for a result of its own.
-        if results.is_err() {
+        // Nothing may be left that the next run would take for a result of its own. After other faults there is no
+        // next run, and nothing can be freed.
+        if matches!(results, Err(Fault::OutOfMemory)) {
             self.outputs.iter().for_each(|(_, node)| self.graph.drop_tensors(*node));
             self.graph.reset();
         }
