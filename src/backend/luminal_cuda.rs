@@ -42,7 +42,9 @@ impl LuminalCuda {
     pub(super) fn open() -> Result<Self, BackendError> {
         let devices = match probe::probe_driver() {
             Driver::Ready { devices, .. } => devices,
-            driver => return Err(no_cuda(driver.problem().expect("a driver that is not ready has a problem"))),
+            driver => {
+                return Err(no_cuda(driver.problem().expect("a driver that is not ready has a problem")));
+            }
         };
         let missing = |name: &str, looked: Vec<String>| {
             no_cuda(format!("{name} not found; looked for {}", list(&looked)))
