@@ -8,6 +8,7 @@ pub mod cli;
 pub mod data;
 pub mod diagnostic;
 pub mod graph;
+pub mod hash;
 pub mod ir;
 pub mod lower;
 pub mod lsp;

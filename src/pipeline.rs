@@ -28,7 +28,7 @@ pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
 /// Compiles one program of `model` to what `device` runs.
 pub fn executable(model: &Model, program: Program, options: Options, device: Device) -> Executable {
     match device {
-        Device::Cpu => Executable::Planned(compile(model, program, options).plan),
+        Device::Cpu | Device::Cuda => Executable::of(compile(model, program, options).plan, device),
         Device::Reference => Executable::Decomposed(simplified(model, program, options)),
         Device::LuminalCuda => Executable::LuminalCuda(simplified(model, program, options)),
     }

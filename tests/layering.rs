@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Order of every module; those of one order do not use each other.
 const ORDER: &[(&str, u32)] = &[
+    ("hash", 0),
     ("span", 0),
     ("system", 0),
     ("diagnostic", 1),
@@ -33,9 +34,12 @@ const ORDER: &[(&str, u32)] = &[
 const GUARDED: &[(&str, &[&str])] = &[
     ("pest", &["syntax"]),
     ("pest_derive", &["syntax"]),
-    ("luminal", &["graph", "backend"]),
+    ("luminal", &["graph"]),
+    ("luminal_cuda", &["graph"]),
+    ("luminal_cudarc", &["backend"]),
     ("codespan_reporting", &["diagnostic"]),
     ("libloading", &["backend"]),
+    ("cudarc", &["backend"]),
     ("lsp_server", &["lsp"]),
     ("lsp_types", &["lsp"]),
 ];

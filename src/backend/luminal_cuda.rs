@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 
 use super::cuda::nvrtc::Compiler;
-use super::cuda::probe::{self, Driver, list};
+use super::cuda::probe::{Driver, list, load_cublas, probe};
 use super::memory::Buffer;
 use super::{BackendError, Executable, Named, Newest, Observe, Remote};
 use crate::graph::luminal_cuda::{Fault, Program, Tensor, Transfers};
@@ -40,17 +40,14 @@ struct Loaded {
 impl LuminalCuda {
     /// Makes the first device ready.
     pub(super) fn open() -> Result<Self, BackendError> {
-        let devices = match probe::probe_driver() {
-            Driver::Ready { devices, .. } => devices,
-            driver => {
-                return Err(no_cuda(driver.problem().expect("a driver that is not ready has a problem")));
-            }
+        let found = probe();
+        let devices = match (found.problem(), found.driver) {
+            (None, Driver::Ready { devices, .. }) => devices,
+            (reason, _) => return Err(no_cuda(reason.expect("what is not ready has a problem"))),
         };
-        let missing = |name: &str, looked: Vec<String>| {
-            no_cuda(format!("{name} not found; looked for {}", list(&looked)))
-        };
-        let compiler = Compiler::load().map_err(|looked| missing("NVRTC", looked))?;
-        let cublas = probe::load_cublas().map_err(|looked| missing("cuBLAS", looked))?;
+        let missing = |looked: Vec<String>| no_cuda(format!("there is none of {}", list(&looked)));
+        let compiler = Compiler::load().map_err(missing)?;
+        let cublas = load_cublas().map_err(missing)?;
         let capability = devices[0].capability;
         let architecture = format!("sm_{}{}", capability.major, capability.minor);
         let compile = move |text: &str| {

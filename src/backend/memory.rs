@@ -57,6 +57,16 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes / 4) }
     }
 
+    pub(super) fn words(&self) -> &[u32] {
+        // SAFETY: as for `as_f32`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes / 4) }
+    }
+
+    pub(super) fn words_mut(&mut self) -> &mut [u32] {
+        // SAFETY: as for `as_f32_mut`.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes / 4) }
+    }
+
     pub(super) fn as_i32(&self) -> &[i32] {
         // SAFETY: as for `as_f32`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes / 4) }

@@ -19,9 +19,10 @@ use crate::graph::luminal_cuda::Fault;
 use crate::graph::{DType, Graph, TensorType};
 use crate::plan::Plan;
 
+use self::luminal_cuda::LuminalCuda;
 use cpu::CpuProgram;
 use cpu::kernels::WeightShape;
-use luminal_cuda::LuminalCuda;
+use cuda::Gpu;
 use memory::Buffer;
 use reference::ReferenceProgram;
 
@@ -32,17 +33,31 @@ pub enum Device {
     Cpu,
     /// luminal's primitives, interpreted.
     Reference,
+    /// Fused kernels and cuBLAS on an NVIDIA GPU.
+    Cuda,
     /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU.
     LuminalCuda,
 }
 
 impl Device {
+    /// All devices.
+    pub const ALL: &[Device] = &[Device::Cpu, Device::Reference, Device::Cuda, Device::LuminalCuda];
+
     /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Device::Cpu => "cpu",
             Device::Reference => "reference",
+            Device::Cuda => "cuda",
             Device::LuminalCuda => "luminal-cuda",
+        }
+    }
+
+    /// Returns whether it multiplies in bf16 where a plan asks for it.
+    pub fn multiplies_in_bf16(self) -> bool {
+        match self {
+            Device::Cpu => cpu::kernels::multiplies_in_bf16(),
+            Device::Reference | Device::Cuda | Device::LuminalCuda => false,
         }
     }
 }
@@ -66,6 +81,27 @@ pub enum BackendError {
         /// What is missing.
         reason: String,
     },
+    /// A device failed.
+    #[error("the GPU failed at {what}: {reason}; what was saved before is still there")]
+    Device {
+        /// What was being done.
+        what: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A kernel was not accepted.
+    #[error(
+        "cannot compile the kernels of `{file}` for {architecture}: {reason}; this is a fault of hrmc or of NVRTC, \
+         and `--device cpu` works everywhere"
+    )]
+    Kernel {
+        /// The file.
+        file: String,
+        /// What it was compiled for.
+        architecture: String,
+        /// What the compiler says.
+        reason: String,
+    },
     /// luminal_cuda failed.
     #[error(transparent)]
     LuminalCuda(#[from] Fault),
@@ -86,10 +122,27 @@ pub type Observe<'a> = &'a mut (dyn FnMut(usize, f64) + Send);
 pub enum Executable {
     /// A plan for [`Device::Cpu`].
     Planned(Plan),
+    /// A plan for [`Device::Cuda`].
+    Cuda(Plan),
     /// A graph without detach markers for [`Device::Reference`].
     Decomposed(Graph),
     /// The same for [`Device::LuminalCuda`].
     LuminalCuda(Graph),
+}
+
+impl Executable {
+    /// Returns a plan for a device that runs plans.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the device runs graphs.
+    pub fn of(plan: Plan, device: Device) -> Executable {
+        match device {
+            Device::Cpu => Executable::Planned(plan),
+            Device::Cuda => Executable::Cuda(plan),
+            Device::Reference | Device::LuminalCuda => panic!("the device `{}` runs graphs", device.name()),
+        }
+    }
 }
 
 enum Loaded {
@@ -184,13 +237,15 @@ impl Session {
     /// Returns an error if the memory cannot be had.
     pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
         let loaded = match executable {
-            Executable::LuminalCuda(graph) => {
-                self.allocate_named(&graph)?;
-                let remote = match &mut self.remote {
-                    Some(remote) => remote,
-                    None => self.remote.insert(Box::new(LuminalCuda::open()?)),
-                };
-                return remote.load(name, Executable::LuminalCuda(graph));
+            Executable::Cuda(ref plan) => {
+                for memory in &plan.memory {
+                    self.allocate(&memory.name, &memory.ty)?;
+                }
+                return self.remote(Gpu::open)?.load(name, executable);
+            }
+            Executable::LuminalCuda(ref graph) => {
+                self.allocate_named(graph)?;
+                return self.remote(LuminalCuda::open)?.load(name, executable);
             }
             Executable::Planned(plan) => {
                 for memory in &plan.memory {
@@ -212,6 +267,17 @@ impl Session {
         };
         self.programs.insert(name.to_string(), loaded);
         Ok(())
+    }
+
+    /// Returns the device, which the first program opens.
+    fn remote<R: Remote + 'static>(
+        &mut self,
+        open: impl FnOnce() -> Result<R, BackendError>,
+    ) -> Result<&mut dyn Remote, BackendError> {
+        if self.remote.is_none() {
+            self.remote = Some(Box::new(open()?));
+        }
+        Ok(self.remote.as_mut().expect("it was opened").as_mut())
     }
 
     fn allocate_named(&mut self, graph: &Graph) -> Result<(), BackendError> {

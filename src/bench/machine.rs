@@ -6,9 +6,12 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::{pattern, repeat};
-use crate::backend::Session;
 use crate::backend::cpu::kernels::{ProductShape, Store, Weight, product_nt};
+use crate::backend::{BackendError, Executable, Session};
+use crate::graph::ops::{Linear, Scale};
+use crate::graph::{Graph, Op, TensorType};
 use crate::ir::Precision;
+use crate::plan::plan;
 
 /// Side of the square product whose speed counts as the peak.
 const PEAK_SIDE: usize = 2048;
@@ -45,6 +48,85 @@ pub(super) fn copy_rate(session: &Session) -> f64 {
         Ok::<(), Infallible>(())
     });
     (2 * COPIED * size_of::<f32>()) as f64 / best(seconds) / 1e9
+}
+
+/// Sides of the products that are tried on a GPU, until one takes long enough to be judged by.
+const DEVICE_SIDES: [usize; 4] = [1024, 2048, 4096, 8192];
+
+/// Elements of the copies that are tried on a GPU.
+const DEVICE_COPIES: [usize; 4] = [1 << 20, 1 << 23, 1 << 25, 1 << 27];
+
+/// Seconds from which on what a GPU takes to begin does not count.
+const LONG_ENOUGH: f64 = 1e-3;
+
+/// Returns the best rate of one large product on a GPU, in 10^9 operations per second.
+///
+/// # Errors
+///
+/// Returns an error if the device fails.
+pub(super) fn device_product_rate(precision: Precision) -> Result<f64, BackendError> {
+    judge(&DEVICE_SIDES, |side| {
+        let mut graph = Graph::new();
+        let [x, w] = ["x", "w"].map(|name| graph.input(name, TensorType::f32(&[side, side])));
+        let y = graph.add1(Linear.into(), &[x, w]);
+        graph.set_output("y", y);
+        let seconds = seconds_of(&graph, precision, |op| matches!(op, Op::Linear(_)))?;
+        Ok((seconds, 2.0 * (side as f64).powi(3)))
+    })
+}
+
+/// Returns the best rate of a copy on a GPU, bytes read and written, in 10^9 bytes per second.
+///
+/// # Errors
+///
+/// Returns an error if the device fails.
+pub(super) fn device_copy_rate() -> Result<f64, BackendError> {
+    judge(&DEVICE_COPIES, |elements| {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[elements]));
+        let y = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
+        graph.set_output("y", y);
+        let seconds = seconds_of(&graph, Precision::F32, |op| matches!(op, Op::Scale(_)))?;
+        Ok((seconds, (2 * elements * size_of::<f32>()) as f64))
+    })
+}
+
+/// Returns the rate of the first size that takes long enough, or of the last, in units of 10^9; `measure` gives the
+/// seconds and the work of a size.
+fn judge(
+    sizes: &[usize],
+    mut measure: impl FnMut(usize) -> Result<(f64, f64), BackendError>,
+) -> Result<f64, BackendError> {
+    let mut rate = 0.0;
+    for &size in sizes {
+        let (seconds, work) = measure(size)?;
+        rate = work / seconds / 1e9;
+        if seconds >= LONG_ENOUGH {
+            break;
+        }
+    }
+    Ok(rate)
+}
+
+/// Returns the seconds that a GPU takes for the calls of a graph that are `wanted`, at best.
+fn seconds_of(
+    graph: &Graph,
+    precision: Precision,
+    wanted: impl Fn(&Op) -> bool,
+) -> Result<f64, BackendError> {
+    let plan = plan(graph, precision);
+    let wanted: Vec<bool> = plan.calls.iter().map(|call| wanted(&call.op)).collect();
+    let mut session = Session::new(1)?;
+    session.load("measured", Executable::Cuda(plan))?;
+    let mut best = f64::INFINITY;
+    for _ in 0..=8 {
+        let mut sum = 0.0;
+        session.run_profiled("measured", &mut |call, seconds| {
+            sum += if wanted[call] { seconds } else { 0.0 };
+        })?;
+        best = best.min(sum);
+    }
+    Ok(best)
 }
 
 fn best(seconds: Vec<f64>) -> f64 {

@@ -68,6 +68,8 @@ impl Measured {
 /// How to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct BenchOptions {
+    /// What runs the programs, if it runs plans.
+    pub device: Device,
     /// Rows in a batch.
     pub batch: usize,
     /// Threads.
@@ -99,8 +101,8 @@ pub struct ProgramTimes {
     pub gflop_per_s: f64,
     /// Rate as a share of the peak of this run, in the precision of the model.
     pub share_of_peak: f64,
-    /// Kernel calls of one run.
-    pub calls: usize,
+    /// Kernel calls of one run; absent where no plan says how many there are.
+    pub calls: Option<usize>,
 }
 
 /// Time of one kind of kernel in a program.
@@ -154,11 +156,11 @@ pub struct BenchReport {
     pub kernels: Vec<KernelTime>,
 }
 
-/// Measures programs of `model` on the CPU; the first is the one whose start-up and kernels are timed.
+/// Measures programs of `model`; the first is the one whose start-up and kernels are timed.
 ///
 /// # Errors
 ///
-/// Returns an error if the memory cannot be had.
+/// Returns an error if the memory cannot be had, or a device fails.
 pub fn measure(
     model: &Model,
     measured: &[Measured],
@@ -172,10 +174,14 @@ pub fn measure(
     for (index, measured) in measured.iter().enumerate() {
         let plan = pipeline::compile(model, measured.program(), lowering).plan;
         plans.push(plan.clone());
-        session.load(measured.name(), Executable::Planned(plan))?;
-        fill(&mut session, model, measured.scope());
+        let executable = match options.device {
+            Device::LuminalCuda => pipeline::executable(model, measured.program(), lowering, options.device),
+            device => Executable::of(plan, device),
+        };
+        session.load(measured.name(), executable)?;
+        fill(&mut session, model, measured.scope())?;
+        session.run(measured.name())?;
         if index == 0 {
-            session.run(measured.name())?;
             start_s = start.elapsed().as_secs_f64();
         }
     }
@@ -196,20 +202,28 @@ pub fn measure(
             gflop,
             gflop_per_s: gflop / best_s,
             share_of_peak: 0.0,
-            calls: segments * plan.calls.len(),
+            calls: (options.device != Device::LuminalCuda).then(|| segments * plan.calls.len()),
         });
     }
     // What follows takes memory of its own.
     let resident_bytes = (options.resident)();
-    let peak_f32_gflop_per_s = machine::product_rate(&session, Precision::F32);
-    let (precision, peak_gflop_per_s) = match model.precision() {
+    let product_rate = |precision| match options.device {
+        Device::Cuda | Device::LuminalCuda => machine::device_product_rate(precision),
+        Device::Cpu | Device::Reference => Ok(machine::product_rate(&session, precision)),
+    };
+    let peak_f32_gflop_per_s = product_rate(Precision::F32)?;
+    let precision = if options.device.multiplies_in_bf16() { model.precision() } else { Precision::F32 };
+    let (precision, peak_gflop_per_s) = match precision {
         Precision::F32 => ("f32", peak_f32_gflop_per_s),
-        Precision::Bf16 => ("bf16", machine::product_rate(&session, Precision::Bf16)),
+        Precision::Bf16 => ("bf16", product_rate(Precision::Bf16)?),
     };
     for row in &mut times {
         row.share_of_peak = row.gflop_per_s / peak_gflop_per_s;
     }
-    let copy_gigabytes_per_s = machine::copy_rate(&session);
+    let copy_gigabytes_per_s = match options.device {
+        Device::Cuda | Device::LuminalCuda => machine::device_copy_rate()?,
+        Device::Cpu | Device::Reference => machine::copy_rate(&session),
+    };
     let kernels = match (measured.first(), plans.first()) {
         (Some(first), Some(plan)) if options.profile => {
             let machine = Machine { gflop_per_s: peak_gflop_per_s, gigabytes_per_s: copy_gigabytes_per_s };
@@ -219,7 +233,7 @@ pub fn measure(
     };
     Ok(BenchReport {
         model: model.name.clone(),
-        device: Device::Cpu.name(),
+        device: options.device.name(),
         batch: options.batch,
         threads: options.threads,
         precision,
@@ -270,13 +284,14 @@ fn pattern(len: usize, seed: u64, scale: f32) -> Vec<f32> {
 }
 
 /// Fills weights and rows with plausible values.
-fn fill(session: &mut Session, model: &Model, scope: Scope) {
+fn fill(session: &mut Session, model: &Model, scope: Scope) -> Result<(), BackendError> {
     let memory: Vec<(String, Vec<usize>)> =
         session.names().map(|(name, ty)| (name.to_string(), ty.shape.clone())).collect();
     for (index, (name, shape)) in memory.iter().enumerate() {
         if name.starts_with("param.") || name.starts_with("average.") {
             let width = shape.last().copied().unwrap_or(1) as f32;
             let values = pattern(shape.iter().product(), index as u64 + 1, 1.7 / width.sqrt());
+            session.fetch(name)?;
             session.f32_mut(name).copy_from_slice(&values);
         }
     }
@@ -297,6 +312,7 @@ fn fill(session: &mut Session, model: &Model, scope: Scope) {
     if session.has(&scope.reset()) {
         session.f32_mut(&scope.reset()).fill(1.0);
     }
+    Ok(())
 }
 
 fn profile_kernels(

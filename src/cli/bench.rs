@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, fail};
-use super::project::Project;
+use super::project::{DeviceName, Project};
 use super::{memory, spec, terminal};
 use crate::backend::Device;
 use crate::bench::{BenchOptions, BenchReport, Measured, measure};
@@ -15,7 +15,8 @@ Examples:
   hrmc bench specs/sudoku-small.hrm --batch 32
   hrmc bench specs/sudoku.hrm --batch 16 --repeat 5 --json
   hrmc bench specs/sudoku.hrm --batch 1 --program answer
-  hrmc bench specs/quickstart.hrm --profile";
+  hrmc bench specs/quickstart.hrm --profile
+  hrmc bench specs/sudoku.hrm --device cuda --batch 768";
 
 /// Time one training segment and one evaluation segment of a spec.
 ///
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Measured runs of each program, after one that is not
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
     repeat: usize,
+    /// What runs the programs: cpu, cuda or luminal-cuda [default: that of hrmc.toml, else cpu]
+    #[arg(long)]
+    device: Option<DeviceName>,
     /// Threads [default: that of hrmc.toml, else one for each core]
     #[arg(long, value_name = "COUNT", value_parser = super::positive)]
     threads: Option<usize>,
@@ -83,8 +87,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let lowering = Options { batch, puzzle_rows: 1 };
     let measured = measured(model, &arguments.programs)?;
     let programs: Vec<_> = measured.iter().map(|measured| (measured.program(), lowering)).collect();
-    memory::check(model, &programs, Device::Cpu, "--batch ")?;
+    let device = project.device(arguments.device);
+    if device == Device::Reference {
+        let name = device.name();
+        return Err(Failure::message(format!(
+            "the device `{name}` is not made for speed; time `cpu` or `cuda`"
+        )));
+    }
+    if device == Device::LuminalCuda && arguments.profile {
+        let name = device.name();
+        return Err(Failure::message(format!(
+            "`--profile` shows the kernels of a plan, and `{name}` runs none; profile `cpu` or `cuda`"
+        )));
+    }
+    memory::check(model, &programs, device, "--batch ")?;
     let options = BenchOptions {
+        device,
         batch,
         threads: project.threads(arguments.threads),
         repeat: arguments.repeat,
@@ -157,7 +175,7 @@ fn table(report: &BenchReport) -> String {
             row.gflop,
             row.gflop_per_s,
             terminal::percent(row.share_of_peak),
-            row.calls
+            row.calls.map_or("-".to_string(), |calls| calls.to_string())
         ));
     }
     if report.kernels.is_empty() {

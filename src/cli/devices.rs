@@ -17,9 +17,6 @@ Examples:
   hrmc devices
   hrmc devices --json";
 
-/// What hrmc says about CUDA wherever it lists it.
-const CUDA_STATE: &str = "hrmc does not run on CUDA yet";
-
 /// List what hrmc can run on, and what this machine has of CUDA.
 ///
 /// For the CPU it shows the cores and the instructions that kernels make use of. For CUDA it shows the driver, its
@@ -75,14 +72,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn to_text(cpu: &Cpu, cuda: &Found) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: &str| {
-        let _ = writeln!(text, "{name:<11}{what}");
+        let _ = writeln!(text, "{name:<13}{what}");
     };
     line(
         Device::Cpu.name(),
         &format!("{}; {}", terminal::counted(cpu.threads, "thread"), cpu.instructions()),
     );
     line(Device::Reference.name(), "luminal's primitives on one thread, to compare with");
-    line("cuda", CUDA_STATE);
+    for (device, what) in [
+        (Device::LuminalCuda, "luminal_cuda on the first device, to compare with"),
+        (Device::Cuda, "kernels and cuBLAS on the first device"),
+    ] {
+        let runs = cuda.problem().is_none();
+        line(device.name(), if runs { what } else { "cannot run here; see below" });
+    }
     match &cuda.driver {
         Driver::Ready { version, devices } => {
             line("", &format!("driver: for CUDA {version}"));
@@ -135,9 +138,10 @@ fn to_json(cpu: &Cpu, cuda: &Found) -> Value {
             "runs": true, "threads": cpu.threads, "avx2": cpu.avx2, "avx512": cpu.avx512, "bf16": cpu.bf16,
         },
         "reference": { "runs": true },
+        "luminal-cuda": { "runs": cuda.problem().is_none(), "problem": cuda.problem() },
         "cuda": {
-            "runs": false,
-            "note": CUDA_STATE,
+            "runs": cuda.problem().is_none(),
+            "problem": cuda.problem(),
             "driver": { "version": version, "problem": cuda.driver.problem() },
             "devices": devices,
             "nvrtc": library(&cuda.nvrtc),

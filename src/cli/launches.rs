@@ -16,7 +16,7 @@ use crate::ir::Precision;
 use crate::plan::{Location, Machine, Plan, Predicted};
 
 /// What is said about every plan for CUDA.
-const STATE: &str = "hrmc does not run on CUDA yet: this is what it would run, with kernels in f32";
+const STATE: &str = "what CUDA runs, with kernels in f32";
 
 /// Architecture of the card that times are predicted for, and that kernels are compiled for.
 const ARCHITECTURE: &str = "sm_90";

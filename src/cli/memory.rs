@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::terminal::{bytes, counted};
 use crate::backend::Device;
 use crate::backend::cpu::arranged_bytes;
+use crate::backend::cuda::probe::{Driver, probe};
 use crate::ir::Model;
 use crate::lower::{Options, Program};
 use crate::pipeline::compile;
@@ -24,7 +25,12 @@ pub fn check(
     device: Device,
     option: &str,
 ) -> Result<(), Failure> {
-    let (Device::Cpu, Some(available)) = (device, available_bytes()) else { return Ok(()) };
+    let available = match device {
+        Device::Cpu => available_bytes(),
+        Device::Cuda => device_bytes(),
+        Device::Reference | Device::LuminalCuda => None,
+    };
+    let Some(available) = available else { return Ok(()) };
     let largest = programs.iter().map(|(_, options)| options.batch).max().unwrap_or(1);
     let needed = |batch: usize| {
         let plan = |&(program, options): &(Program, Options)| {
@@ -32,7 +38,8 @@ pub fn check(
         };
         let plans: Vec<_> = programs.iter().map(plan).collect();
         let plans: Vec<_> = plans.iter().collect();
-        session_bytes(&plans) + arranged_bytes(&plans)
+        let arranged = if device == Device::Cpu { arranged_bytes(&plans) } else { 0 };
+        session_bytes(&plans) + arranged
     };
     let batch = Batch { rows: largest, option };
     refuse(model, &batch, available, &needed)
@@ -71,6 +78,14 @@ fn refuse(
 /// Returns the memory that programs can still take, where the system tells.
 fn available_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
+/// Returns the memory of the first GPU, if there is one.
+fn device_bytes() -> Option<u64> {
+    match probe().driver {
+        Driver::Ready { devices, .. } => devices.first().map(|device| device.memory_bytes),
+        _ => None,
+    }
 }
 
 /// Returns the largest resident memory of this process so far, where the system tells.

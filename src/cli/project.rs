@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 use crate::backend::Device;
+use crate::backend::cuda::probe::probe;
 use crate::span::Source;
 use crate::system::reason;
 
@@ -21,8 +22,12 @@ const FILE: &str = "hrmc.toml";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceName {
+    /// CUDA where a GPU, its driver and libraries are there, else the CPU.
+    Auto,
     /// Fused kernels on the CPU.
     Cpu,
+    /// Fused kernels and cuBLAS on an NVIDIA GPU.
+    Cuda,
     /// luminal's primitives, interpreted: slow, and only for tiny models.
     Reference,
     /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU: to compare with.
@@ -30,10 +35,12 @@ pub enum DeviceName {
 }
 
 impl DeviceName {
-    /// Returns the device.
+    /// Returns the device; for [`DeviceName::Auto`] after a look at what is there.
     pub fn device(self) -> Device {
         match self {
-            DeviceName::Cpu => Device::Cpu,
+            DeviceName::Auto if probe().problem().is_none() => Device::Cuda,
+            DeviceName::Auto | DeviceName::Cpu => Device::Cpu,
+            DeviceName::Cuda => Device::Cuda,
             DeviceName::Reference => Device::Reference,
             DeviceName::LuminalCuda => Device::LuminalCuda,
         }

@@ -17,7 +17,6 @@ use super::terminal::{counted, duration, grouped, percent, rate};
 use super::trained::TrainedRun;
 use super::{memory, picture, spec, terminal};
 use crate::backend::Device;
-use crate::backend::cpu::kernels::multiplies_in_bf16;
 use crate::check;
 use crate::data::Dataset;
 use crate::ir::{Data, Model, Precision, Train};
@@ -241,17 +240,16 @@ fn resume(
     let TrainedRun { folder, manifest, model } = TrainedRun::open(run, &[])?;
     let device = match common.device {
         Some(name) => name.device(),
-        None => [Device::Cpu, Device::Reference, Device::LuminalCuda]
-            .into_iter()
-            .find(|device| device.name() == manifest.device)
-            .ok_or_else(|| {
+        None => {
+            Device::ALL.iter().copied().find(|device| device.name() == manifest.device).ok_or_else(|| {
                 Failure::message(format!(
                     "`{}` was begun on the device `{}`, which this hrmc does not have; choose one with \
                      `--device`",
                     run.display(),
                     manifest.device
                 ))
-            })?,
+            })?
+        }
     };
     let prepared = prepare(model, Some(folder), manifest.seed, device, arguments, project)?;
     datasets::check_fit(&prepared.model, &prepared.datasets, None)?;
@@ -315,9 +313,7 @@ fn introduce(prepared: &Preparation, folder: &RunFolder, trainer: &Trainer, stop
         prepared.seed,
         prepared.device.name(),
     ));
-    if prepared.train.precision == Precision::Bf16
-        && !(prepared.device == Device::Cpu && multiplies_in_bf16())
-    {
+    if prepared.train.precision == Precision::Bf16 && !prepared.device.multiplies_in_bf16() {
         terminal::note(format_args!(
             "`precision = bf16`: no products in bf16 here; everything is computed in f32"
         ));

@@ -8,7 +8,6 @@ use super::failure::{Failure, fail};
 use super::project::{DeviceName, Project};
 use super::terminal;
 use crate::backend::Device;
-use crate::backend::cpu::kernels::multiplies_in_bf16;
 use crate::ir::Precision;
 use crate::verify::{Extent, Fixture, Verdict, verify};
 
@@ -78,13 +77,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier, and what is
     // compared with it too; in bf16 only the first segment can be compared.
     let rounded = arguments.precision == PrecisionName::Bf16;
-    if rounded && !(device == Device::Cpu && multiplies_in_bf16()) {
+    if rounded && !device.multiplies_in_bf16() {
         return Err(Failure::message(format!(
-            "`--precision bf16`: {} has no products in bf16 here, so there is nothing to compare",
-            match device {
-                Device::Cpu => "this processor".to_string(),
-                Device::Reference | Device::LuminalCuda => format!("the device `{}`", device.name()),
-            }
+            "`--precision bf16`: the device `{}` has no products in bf16 here, so there is nothing to compare",
+            device.name()
         )));
     }
     let primitives = matches!(device, Device::Reference | Device::LuminalCuda);

@@ -24,10 +24,10 @@ use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::hash::sha256;
 use crate::backend::{BackendError, Session};
 use crate::data::LoaderState;
 use crate::graph::{DType, TensorType};
+use crate::hash::sha256;
 use crate::ir::{self, Model};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, Role};
@@ -342,7 +342,7 @@ fn stored_dtype(dtype: DType) -> Dtype {
 }
 
 fn model_hash(model: &Model) -> String {
-    sha256(&ir::to_text(model))
+    sha256(ir::to_text(model))
 }
 
 fn beside(folder: &Path, suffix: &str) -> PathBuf {

@@ -25,7 +25,6 @@ mod error;
 mod evaluate;
 pub mod explore;
 pub mod halting;
-mod hash;
 mod infer;
 pub mod init;
 pub mod metrics;

@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, CheckpointError};
 use super::evaluate::Evaluation;
-use super::hash::sha256;
 use super::metrics::MetricMeans;
 use super::trainer::StepReport;
 use crate::backend::Device;
 use crate::data::Dataset;
+use crate::hash::sha256;
 use crate::system;
 
 const MANIFEST: &str = "run.toml";

@@ -61,7 +61,7 @@ impl Loaded {
     pub fn new(graph: Graph, device: Device) -> Self {
         let results = result_names(&graph);
         let executable = match device {
-            Device::Cpu => Executable::Planned(plan(&graph, Precision::F32)),
+            Device::Cpu | Device::Cuda => Executable::of(plan(&graph, Precision::F32), device),
             Device::Reference => Executable::Decomposed(graph),
         };
         let mut session = Session::new(2).expect("two threads can start");

@@ -171,8 +171,8 @@ pub mod result {
                     i32,
                 ) -> cublasStatus_t;
                 let call = function::<Call>($symbol)?;
-                // SAFETY: the caller's promise.
                 let status =
+                    // SAFETY: the caller's promise.
                     unsafe { call(handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) };
                 succeeded($symbol, status)
             }

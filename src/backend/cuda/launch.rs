@@ -42,6 +42,16 @@ pub struct Step {
     pub task: Task,
 }
 
+impl Step {
+    /// Returns the kernel that is run, if the step is not a product.
+    pub fn launch(&self) -> Option<&Launch> {
+        match &self.task {
+            Task::Kernel(launch) => Some(launch),
+            Task::Product(_) => None,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {

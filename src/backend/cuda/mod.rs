@@ -6,7 +6,12 @@
 //! The kernels are text ([`kernels`]), [`launch`] says which of them make the calls of a plan, and [`nvrtc`] compiles
 //! them where its library is. No driver is given any of it yet: an emulator on the CPU runs them in the tests of all operators.
 
+mod cache;
+mod driver;
+mod gpu;
 pub mod kernels;
 pub mod launch;
 pub mod nvrtc;
 pub mod probe;
+
+pub(super) use gpu::Gpu;

@@ -9,7 +9,7 @@ use std::ptr;
 use libloading::Library;
 
 use super::kernels::{COMMON, Family};
-use super::probe::load_nvrtc;
+use super::probe::{load_nvrtc, nvrtc_version};
 
 /// NVRTC, loaded.
 pub struct Compiler {
@@ -21,6 +21,8 @@ pub struct Compiler {
 pub struct Compiled {
     /// Portable assembly.
     pub ptx: String,
+    /// What a device of the architecture loads.
+    pub image: Vec<u8>,
     /// What each kernel takes, sorted by name.
     pub usage: Vec<Usage>,
 }
@@ -54,6 +56,11 @@ impl Compiler {
     pub fn load() -> Result<Compiler, Vec<String>> {
         // A library of CUDA is never unloaded.
         load_nvrtc().map(|library| Compiler { nvrtc: ManuallyDrop::new(library) })
+    }
+
+    /// Returns the version of the compiler.
+    pub fn version(&self) -> String {
+        nvrtc_version(&self.nvrtc).map_or_else(|problem| problem, |version| version.to_string())
     }
 
     /// Compiles a family for an architecture like `sm_90`.
@@ -113,7 +120,11 @@ impl Compiler {
         if status != 0 {
             return Err(log.trim().to_string());
         }
-        Ok(Compiled { ptx: self.text(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?, usage: usage(&log) })
+        Ok(Compiled {
+            ptx: self.text(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?,
+            image: self.bytes(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?,
+            usage: usage(&log),
+        })
     }
 
     fn function<T: Copy>(&self, name: &str) -> Result<T, String> {
@@ -124,18 +135,24 @@ impl Compiler {
 
     /// Returns a text of a program, by the functions for its size, the zero at its end included, and for itself.
     fn text(&self, program: Program, size_function: &str, function: &str) -> Result<String, String> {
+        let mut bytes = self.bytes(program, size_function, function)?;
+        bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns a part of a program, by the functions for its size and for itself.
+    fn bytes(&self, program: Program, size_function: &str, function: &str) -> Result<Vec<u8>, String> {
         let size_of = self.function::<unsafe extern "C" fn(Program, *mut usize) -> c_int>(size_function)?;
         let copy = self.function::<unsafe extern "C" fn(Program, *mut c_char) -> c_int>(function)?;
         let mut size = 0;
         // SAFETY: the program exists.
         let status = unsafe { size_of(program, &mut size) };
         let mut bytes = vec![0_u8; size];
-        // SAFETY: the text has as many bytes as the other function says.
+        // SAFETY: there are as many bytes as the other function says.
         if status != 0 || unsafe { copy(program, bytes.as_mut_ptr().cast()) } != 0 {
             return Err(format!("`{function}` gives an error"));
         }
-        bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(size));
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 }
 

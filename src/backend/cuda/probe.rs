@@ -140,6 +140,19 @@ impl Driver {
     }
 }
 
+impl Found {
+    /// Returns why no program can run here; `None` if one can.
+    pub fn problem(&self) -> Option<String> {
+        let library = |name: &str, library: &Loadable| match library {
+            Loadable::Found { .. } => None,
+            Loadable::Broken { from, reason } => Some(format!("{name}, `{from}`, does not work: {reason}")),
+            Loadable::Missing { looked } => Some(format!("no {name}: there is none of {}", list(looked))),
+        };
+        let driver = self.driver.problem();
+        driver.or_else(|| library("NVRTC", &self.nvrtc)).or_else(|| library("cuBLAS", &self.cublas))
+    }
+}
+
 /// Returns names between backticks.
 pub fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
@@ -211,7 +224,7 @@ macro_rules! call {
     };
 }
 
-fn nvrtc_version(library: &Library) -> Result<Version, String> {
+pub(super) fn nvrtc_version(library: &Library) -> Result<Version, String> {
     let (mut major, mut minor) = (0, 0);
     let status = call!(library, "nvrtcVersion", (*mut c_int, *mut c_int), &mut major, &mut minor)?;
     succeeded("nvrtcVersion", status)?;
@@ -231,8 +244,7 @@ fn succeeded(function: &str, status: c_int) -> Result<(), String> {
     if status == 0 { Ok(()) } else { Err(format!("`{function}` gives the error {status}")) }
 }
 
-/// Asks the driver what it has.
-pub fn probe_driver() -> Driver {
+fn probe_driver() -> Driver {
     match load(DRIVER, &[]) {
         Err(looked) => Driver::Missing { looked },
         Ok((library, _)) => {

@@ -7,7 +7,7 @@
 //! luminal_cuda reports errors by panicking. Here they are caught and returned as a [`Fault`]. What its compiler gets wrong is in
 //! [`faults`].
 //!
-//! Before the first call the process must have [provided](luminal_cudarc::provide) a compiler of kernels and
+//! Before the first call the process must have provided luminal_cuda with a compiler of kernels and
 //! cuBLAS, and know that there is a driver.
 
 pub mod faults;

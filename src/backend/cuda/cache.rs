@@ -1,0 +1,87 @@
+//! Compiled kernels, kept on the disk between runs.
+//!
+//! The file is named after the hash of everything it depends on: text, architecture and the compiler's version. Its
+//! first line is the hash of the rest, so that a damaged file is compiled again. The cache only saves time: where it cannot be read
+//! or written, kernels are compiled each time.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::hash::sha256;
+
+/// Returns the folder of the cache: `hrmc/kernels` where the system keeps caches.
+fn folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("hrmc").join("kernels"))
+}
+
+/// A place for one image.
+pub(super) struct Slot {
+    file: Option<PathBuf>,
+}
+
+impl Slot {
+    /// Returns the place for what a compiler makes of a text.
+    pub(super) fn of(text: &str, architecture: &str, compiler: &str) -> Slot {
+        let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
+        Slot { file: folder().map(|folder| folder.join(format!("{key}.cubin"))) }
+    }
+
+    /// Returns the image, if it is there and whole.
+    pub(super) fn read(&self) -> Option<Vec<u8>> {
+        read(self.file.as_deref()?)
+    }
+
+    /// Keeps an image.
+    pub(super) fn write(&self, image: &[u8]) {
+        if let Some(file) = &self.file {
+            write(file, image);
+        }
+    }
+}
+
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let content = fs::read(file).ok()?;
+    let end = content.iter().position(|&byte| byte == b'\n')?;
+    let image = content[end + 1..].to_vec();
+    (sha256(&image).as_bytes() == &content[..end]).then_some(image)
+}
+
+fn write(file: &Path, image: &[u8]) {
+    let content = [sha256(image).as_bytes(), b"\n", image].concat();
+    let folder = file.parent().expect("the file is in a folder");
+    // Several processes may write the same file; each renames a whole one.
+    let whole =
+        fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder)).and_then(|new| {
+            fs::write(new.path(), content)?;
+            new.persist(file).map_err(|error| error.error)
+        });
+    // Without the file the next run compiles again; nothing is lost.
+    drop(whole);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::{read, write};
+
+    #[test]
+    fn a_damaged_file_is_not_used() {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("kernels").join("one.cubin");
+        assert_eq!(read(&file), None);
+        write(&file, b"an\nimage");
+        assert_eq!(read(&file).as_deref(), Some(b"an\nimage".as_slice()));
+        let mut content = fs::read(&file).expect("it was written");
+        *content.last_mut().expect("it is not empty") ^= 1;
+        fs::write(&file, &content).expect("it can be written");
+        assert_eq!(read(&file), None);
+        fs::write(&file, &content[..20]).expect("it can be written");
+        assert_eq!(read(&file), None);
+    }
+}

@@ -1,0 +1,493 @@
+//! What the driver and cuBLAS give, owned: memory, modules, recorded graphs, events.
+//!
+//! Everything happens on one stream of the first device. The context is that of the process, made current in each
+//! thread before it calls ([`Card::bind`]). What a value here owns is given back when it is dropped; errors are not reported then, since
+//! a device that has failed says so again at every call.
+
+use std::ffi::{CString, c_void};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use cudarc::cublas::{result as blas, sys as blas_sys};
+use cudarc::driver::{DriverError, result, sys};
+
+use super::launch::{Element, Product, ProductKind};
+use super::probe::{Found, Version, probe};
+use crate::backend::BackendError;
+
+/// Bytes that cuBLAS gets to work with, as NVIDIA advises for its largest cards.
+const WORKSPACE: usize = 32 << 20;
+
+/// Index of the device that is used; the variable CUDA_VISIBLE_DEVICES chooses which one that is.
+const FIRST: i32 = 0;
+
+/// Shared memory of a block that every device gives without being asked.
+const USUAL_SHARED_BYTES: u32 = 48 << 10;
+
+/// A start in the memory of a device.
+pub(super) type Pointer = sys::CUdeviceptr;
+
+/// A device, its context and its stream.
+pub(super) struct Card {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    /// Compute capability.
+    pub(super) capability: Version,
+}
+
+// SAFETY: the driver may be called from any thread; a card is used by one at a time, or for giving memory back.
+unsafe impl Send for Card {}
+// SAFETY: as above.
+unsafe impl Sync for Card {}
+
+/// Turns an error of the driver into one that says what was being done.
+fn at<T>(what: impl Display, result: Result<T, DriverError>) -> Result<T, BackendError> {
+    result.map_err(|error| {
+        let name = error.error_name().map(|name| name.to_string_lossy().into_owned());
+        let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+        let reason = match (name, text) {
+            (Ok(name), Ok(text)) => format!("{name}, {text}"),
+            _ => format!("error {}", error.0 as u32),
+        };
+        BackendError::Device { what: what.to_string(), reason }
+    })
+}
+
+fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, BackendError> {
+    result.map_err(|error| BackendError::Device { what: what.to_string(), reason: format!("{:?}", error.0) })
+}
+
+impl Card {
+    /// Opens the first device, after it was found that there is one.
+    pub(super) fn open() -> Result<Arc<Card>, BackendError> {
+        let found = probe();
+        if let Some(reason) = Found::problem(&found) {
+            return Err(BackendError::NoCuda { reason });
+        }
+        at("starting the driver", result::init())?;
+        let device = at("opening the device", result::device::get(FIRST))?;
+        let attribute = |attribute| {
+            // SAFETY: the device was given by the driver.
+            at("asking the device", unsafe { result::device::get_attribute(device, attribute) })
+        };
+        let capability = Version {
+            major: attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            minor: attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        };
+        // SAFETY: as above; the context is given back when the card is dropped.
+        let context = at("opening the device", unsafe { result::primary_ctx::retain(device) })?;
+        let mut card = Card { device, context, stream: std::ptr::null_mut(), capability };
+        card.bind()?;
+        card.stream = at("making a stream", result::stream::create(result::stream::StreamKind::NonBlocking))?;
+        Ok(Arc::new(card))
+    }
+
+    /// Makes the context current in this thread.
+    pub(super) fn bind(&self) -> Result<(), BackendError> {
+        // SAFETY: the context is retained as long as the card is there.
+        at("choosing the device", unsafe { result::ctx::set_current(self.context) })
+    }
+
+    /// Waits until all work is done, and says what went wrong in it.
+    pub(super) fn synchronize(&self) -> Result<(), BackendError> {
+        // SAFETY: the stream exists.
+        at("its work", unsafe { result::stream::synchronize(self.stream) })
+    }
+
+    /// Allocates memory whose content is arbitrary.
+    pub(super) fn allocate(self: &Arc<Card>, bytes: usize, what: &str) -> Result<Memory, BackendError> {
+        let bytes = bytes.max(1);
+        // SAFETY: the memory is given back once, when it is dropped.
+        match unsafe { result::malloc_sync(bytes) } {
+            Ok(start) => Ok(Memory { card: Arc::clone(self), start, bytes }),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                Err(BackendError::OutOfMemory { bytes, what: format!("{what} on the GPU") })
+            }
+            Err(error) => at(format!("allocating memory for {what}"), Err(error)),
+        }
+    }
+
+    /// Allocates memory of the host that copies go through.
+    pub(super) fn allocate_staging(
+        self: &Arc<Card>,
+        bytes: usize,
+        what: &str,
+    ) -> Result<Staging, BackendError> {
+        // SAFETY: the memory is given back once, when it is dropped.
+        match unsafe { result::malloc_host(bytes.max(1), 0) } {
+            Ok(start) => Ok(Staging { card: Arc::clone(self), start: start.cast(), bytes }),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(BackendError::OutOfMemory {
+                bytes,
+                what: format!("{what} in memory that the GPU can read"),
+            }),
+            Err(error) => at(format!("allocating memory for {what}"), Err(error)),
+        }
+    }
+
+    /// Copies words to the device and waits.
+    pub(super) fn write(&self, to: Pointer, words: &[u32]) -> Result<(), BackendError> {
+        self.synchronize()?;
+        // SAFETY: callers give places inside of memory that is at least as long.
+        at("a copy to it", unsafe { result::memcpy_htod_sync(to, words) })
+    }
+
+    /// Waits for all work and copies words from the device.
+    pub(super) fn read(&self, words: &mut [u32], from: Pointer) -> Result<(), BackendError> {
+        self.synchronize()?;
+        // SAFETY: callers give places inside of memory that is at least as long.
+        at("a copy from it", unsafe { result::memcpy_dtoh_sync(words, from) })
+    }
+
+    /// Begins a copy of a part of staging memory to the device; that part stays as it is until the next wait.
+    pub(super) fn begin_write(
+        &self,
+        to: Pointer,
+        from: &Staging,
+        start: usize,
+        words: usize,
+    ) -> Result<(), BackendError> {
+        let source = &from.words()[start..start + words];
+        // SAFETY: the target is inside of memory that is long enough, and the source lives until the next wait.
+        at("a copy to it", unsafe { result::memcpy_htod_async(to, source, self.stream) })
+    }
+
+    /// Begins a copy to the beginning of staging memory, which has the content after the next wait.
+    pub(super) fn begin_read(
+        &self,
+        to: &mut Staging,
+        from: Pointer,
+        words: usize,
+    ) -> Result<(), BackendError> {
+        // SAFETY: the source is inside of memory that is long enough, and the target lives until the next wait.
+        at("a copy from it", unsafe {
+            result::memcpy_dtoh_async(&mut to.words_mut()[..words], from, self.stream)
+        })
+    }
+
+    /// Loads compiled kernels: an image for this device, or portable assembly that ends with zero.
+    pub(super) fn load(self: &Arc<Card>, image: &[u8], what: &str) -> Result<Module, BackendError> {
+        // SAFETY: the image is whole: it comes from the compiler, or from a file whose hash was checked.
+        let module = unsafe { result::module::load_data(image.as_ptr().cast::<c_void>()) };
+        Ok(Module { card: Arc::clone(self), module: at(format!("loading {what}"), module)? })
+    }
+
+    /// Begins a launch. A kernel reads as many bytes of each argument as it declares, eight at most.
+    pub(super) fn launch(
+        &self,
+        function: Function,
+        blocks: u64,
+        threads: [u32; 2],
+        shared_bytes: u32,
+        arguments: &mut [u64],
+        what: &str,
+    ) -> Result<(), BackendError> {
+        let blocks = u32::try_from(blocks).map_err(|_| BackendError::Device {
+            what: format!("`{what}`"),
+            reason: "it would take more blocks than a device accepts; use a smaller batch".to_string(),
+        })?;
+        let mut pointers: Vec<*mut c_void> =
+            arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
+        // SAFETY: the arguments are as many and of the kinds that the kernel takes, which `Program` has checked, and
+        // pointers among them lead to memory that outlives the work.
+        at(format!("`{what}`"), unsafe {
+            let grid = (blocks, 1, 1);
+            let block = (threads[0], threads[1], 1);
+            result::launch_kernel(function.0, grid, block, shared_bytes, self.stream, &mut pointers)
+        })
+    }
+
+    /// Records what `work` begins instead of doing it.
+    pub(super) fn record(
+        self: &Arc<Card>,
+        work: impl FnOnce() -> Result<(), BackendError>,
+    ) -> Result<Recorded, BackendError> {
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream exists and records nothing yet.
+        at("recording its work", unsafe { result::stream::begin_capture(self.stream, mode) })?;
+        let worked = work();
+        // SAFETY: recording was begun above and has to end whatever happened.
+        let graph = at("recording its work", unsafe { result::stream::end_capture(self.stream) });
+        worked?;
+        let graph = graph?;
+        // SAFETY: the graph was just recorded, and is no longer needed once it is made executable.
+        let executable = unsafe {
+            let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            let _ = result::graph::destroy(graph);
+            made
+        };
+        Ok(Recorded { card: Arc::clone(self), graph: at("recording its work", executable)? })
+    }
+
+    /// Begins what was recorded.
+    pub(super) fn replay(&self, recorded: &Recorded) -> Result<(), BackendError> {
+        // SAFETY: both exist; what the recorded work reads and writes is owned by whoever owns the recording.
+        at("its recorded work", unsafe { result::graph::launch(recorded.graph, self.stream) })
+    }
+
+    /// Makes something that notes when the device comes to it.
+    pub(super) fn event(self: &Arc<Card>) -> Result<Event, BackendError> {
+        let event = at("timing", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
+        Ok(Event { card: Arc::clone(self), event })
+    }
+
+    /// Notes the time when the device comes here.
+    pub(super) fn note(&self, event: &Event) -> Result<(), BackendError> {
+        // SAFETY: both exist.
+        at("timing", unsafe { result::event::record(event.event, self.stream) })
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        // SAFETY: both were made in `open` and are not used again; all that was allocated keeps the card alive.
+        unsafe {
+            if self.bind().is_ok() && !self.stream.is_null() {
+                let _ = result::stream::destroy(self.stream);
+            }
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
+
+/// Memory of the device.
+pub(super) struct Memory {
+    card: Arc<Card>,
+    start: Pointer,
+    bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn start(&self) -> Pointer {
+        self.start
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Work that was begun may still use it.
+        if self.card.bind().is_ok() && self.card.synchronize().is_ok() {
+            // SAFETY: it was allocated in `allocate`, and whoever holds its start has given it up.
+            let _ = unsafe { result::free_sync(self.start) };
+        }
+    }
+}
+
+/// Memory of the host that the device copies from and to by itself.
+pub(super) struct Staging {
+    card: Arc<Card>,
+    start: *mut u32,
+    bytes: usize,
+}
+
+// SAFETY: it owns its memory.
+unsafe impl Send for Staging {}
+
+impl Staging {
+    pub(super) fn words(&self) -> &[u32] {
+        // SAFETY: the memory is as long and aligned to pages; a borrow keeps others from writing, and copies to it
+        // have ended when anybody reads.
+        unsafe { std::slice::from_raw_parts(self.start, self.bytes / 4) }
+    }
+
+    pub(super) fn words_mut(&mut self) -> &mut [u32] {
+        // SAFETY: as above, exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes / 4) }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.card.bind().is_ok() && self.card.synchronize().is_ok() {
+            // SAFETY: it was allocated in `allocate_staging`, and no copy is under way.
+            let _ = unsafe { result::free_host(self.start.cast()) };
+        }
+    }
+}
+
+/// Kernels on the device.
+pub(super) struct Module {
+    card: Arc<Card>,
+    module: sys::CUmodule,
+}
+
+// SAFETY: modules may be used from any thread.
+unsafe impl Send for Module {}
+
+/// A kernel of a module; valid as long as that is.
+#[derive(Clone, Copy)]
+pub(super) struct Function(sys::CUfunction);
+
+// SAFETY: functions may be used from any thread.
+unsafe impl Send for Function {}
+
+impl Module {
+    /// Finds a kernel and allows it `shared_bytes` of shared memory, chosen at launch.
+    pub(super) fn function(&self, name: &str, shared_bytes: u32) -> Result<Function, BackendError> {
+        let text = CString::new(name).expect("names of kernels have no zero");
+        // SAFETY: the module is loaded.
+        let function =
+            at(format!("finding `{name}`"), unsafe { result::module::get_function(self.module, text) })?;
+        if shared_bytes > USUAL_SHARED_BYTES {
+            let limit = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function was just found.
+            at(format!("giving `{name}` {shared_bytes} bytes of shared memory"), unsafe {
+                result::function::set_function_attribute(function, limit, shared_bytes as i32)
+            })?;
+        }
+        Ok(Function(function))
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        if self.card.bind().is_ok() {
+            // SAFETY: it was loaded in `load`; its functions are not used again.
+            let _ = unsafe { result::module::unload(self.module) };
+        }
+    }
+}
+
+/// Work that the device has as one piece.
+pub(super) struct Recorded {
+    card: Arc<Card>,
+    graph: sys::CUgraphExec,
+}
+
+// SAFETY: recorded work may be begun from any thread.
+unsafe impl Send for Recorded {}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if self.card.bind().is_ok() && self.card.synchronize().is_ok() {
+            // SAFETY: it was made in `record` and is not under way.
+            let _ = unsafe { result::graph::exec_destroy(self.graph) };
+        }
+    }
+}
+
+/// A time on the device.
+pub(super) struct Event {
+    card: Arc<Card>,
+    event: sys::CUevent,
+}
+
+impl Event {
+    /// Returns the seconds between two events that the device has come to.
+    pub(super) fn seconds_to(&self, later: &Event) -> Result<f64, BackendError> {
+        // SAFETY: both exist.
+        let milliseconds = at("timing", unsafe { result::event::elapsed(self.event, later.event) })?;
+        Ok(f64::from(milliseconds) * 1e-3)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if self.card.bind().is_ok() {
+            // SAFETY: it was made in `event`.
+            let _ = unsafe { result::event::destroy(self.event) };
+        }
+    }
+}
+
+/// cuBLAS with memory to work in.
+pub(super) struct Blas {
+    handle: blas_sys::cublasHandle_t,
+    workspace: Memory,
+}
+
+// SAFETY: a handle may be used from any thread, by one at a time.
+unsafe impl Send for Blas {}
+
+impl Blas {
+    /// Opens cuBLAS on the stream of a card.
+    pub(super) fn open(card: &Arc<Card>) -> Result<Blas, BackendError> {
+        let workspace = card.allocate(WORKSPACE, "products")?;
+        let blas = Blas { handle: at_blas("opening cuBLAS", blas::create_handle())?, workspace };
+        // SAFETY: the handle and the stream exist, and the workspace lives as long as the handle.
+        unsafe {
+            at_blas("opening cuBLAS", blas::set_stream(blas.handle, card.stream.cast()))?;
+            let start = blas.workspace.start() as *mut c_void;
+            at_blas(
+                "opening cuBLAS",
+                blas_sys::cublasSetWorkspace_v2(blas.handle, start, WORKSPACE).result(),
+            )?;
+        }
+        Ok(blas)
+    }
+
+    /// Begins a product of matrices whose places are given.
+    pub(super) fn product(
+        &self,
+        product: &Product,
+        a: Pointer,
+        b: Pointer,
+        out: Pointer,
+    ) -> Result<(), BackendError> {
+        use blas_sys::cublasOperation_t::{CUBLAS_OP_N as PLAIN, CUBLAS_OP_T as TURNED};
+        let Product { rows, columns, terms, .. } = *product;
+        let too_large = |_| BackendError::Device {
+            what: "a product".to_string(),
+            reason: "it has more rows or columns than cuBLAS counts; use a smaller batch".to_string(),
+        };
+        let [m, n, k] = [columns, rows, terms].map(i32::try_from);
+        let (m, n, k) = (m.map_err(too_large)?, n.map_err(too_large)?, k.map_err(too_large)?);
+        // cuBLAS has matrices whose columns lie side by side. To it all of ours are transposed, and so the product
+        // is that of the transposed factors, the right one first.
+        let (left, left_leading, right, right_leading) = match product.kind {
+            ProductKind::Nt => (TURNED, k, PLAIN, k),
+            ProductKind::Nn => (PLAIN, m, PLAIN, k),
+            ProductKind::Tn => (PLAIN, m, TURNED, n),
+        };
+        let (alpha, beta) = (1.0_f32, 0.0_f32);
+        let number = |number: &f32| std::ptr::from_ref(number).cast::<c_void>();
+        // SAFETY: the matrices have the sizes of the plan, inside of memory that outlives the work.
+        at_blas("a product", unsafe {
+            blas::gemm_ex(
+                self.handle,
+                left,
+                right,
+                m,
+                n,
+                k,
+                number(&alpha),
+                b as *const c_void,
+                data_type(product.factors),
+                left_leading,
+                a as *const c_void,
+                data_type(product.factors),
+                right_leading,
+                number(&beta),
+                out as *mut c_void,
+                data_type(product.result),
+                m,
+                blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        })
+    }
+
+    /// Returns the bytes that it works in.
+    pub(super) fn bytes(&self) -> usize {
+        self.workspace.bytes()
+    }
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        if self.workspace.card.bind().is_ok() && self.workspace.card.synchronize().is_ok() {
+            // SAFETY: it was made in `open` and has no work under way.
+            let _ = unsafe { blas::destroy_handle(self.handle) };
+        }
+    }
+}
+
+fn data_type(element: Element) -> blas_sys::cudaDataType {
+    match element {
+        Element::F32 => blas_sys::cudaDataType::CUDA_R_32F,
+    }
+}

@@ -1,0 +1,506 @@
+//! Programs on a GPU.
+//!
+//! Weights, moments and the carry stay on the device. What the host writes between runs is small and lies side by side there, as
+//! do the results that it reads, so that a run has one copy in, one copy out and one wait. The work between is
+//! recorded the second time that a program runs, and from then on begun as one piece; the first run is not
+//! recorded, since libraries make themselves ready then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::cache::Slot;
+use super::driver::{Blas, Card, Event, Function, Memory, Module, Pointer, Recorded, Staging};
+use super::kernels::{Family, Kernel, Parameter};
+use super::launch::{Argument, Launch, Launches, Step, Task, launches};
+use super::nvrtc::{Compiler, source};
+use super::probe::list;
+use crate::backend::memory::Buffer;
+use crate::backend::{BackendError, Executable, Named, Newest, Observe, Remote};
+use crate::graph::ops::rope_tables;
+use crate::plan::{ALIGNMENT, Location, Plan};
+
+/// Memory above this many bytes is copied by itself: the time of such a copy is that of its bytes.
+const MOST_STAGED: usize = 4 << 20;
+
+/// The most bytes between two pieces of memory that are copied together: they take as long as a copy takes to begin.
+const MOST_BETWEEN: usize = 64 << 10;
+
+/// A GPU with memory and programs.
+pub(in crate::backend) struct Gpu {
+    card: Arc<Card>,
+    blas: Blas,
+    compiler: Compiler,
+    /// Kernels by the family they come from.
+    modules: BTreeMap<Family, Module>,
+    blocks: Vec<Block>,
+    named: BTreeMap<String, Place>,
+    arena: Option<Memory>,
+    scratch: Option<Memory>,
+    programs: BTreeMap<String, Program>,
+}
+
+/// Memory of some names that were loaded together.
+struct Block {
+    memory: Memory,
+    /// What copies of the whole block go through; large memory has none.
+    staging: Option<Staging>,
+}
+
+/// Where named memory is on the device.
+#[derive(Clone, Copy)]
+struct Place {
+    block: usize,
+    /// Bytes before it in the block.
+    start: usize,
+    bytes: usize,
+    /// Whether a program writes to it.
+    written: bool,
+}
+
+/// What a program does with named memory.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    /// It reads what was there before.
+    reads: bool,
+    writes: bool,
+}
+
+/// A plan with what it needs on the device.
+struct Program {
+    launches: Launches,
+    /// The names of the plan, in its order, and what it does with them.
+    names: Vec<(String, Use)>,
+    functions: BTreeMap<Kernel, Function>,
+    /// Cosines and sines of each table.
+    tables: Vec<[Memory; 2]>,
+    /// Blocks of results that are copied out after each run.
+    results: BTreeSet<usize>,
+    runs: u64,
+    recorded: Option<Recorded>,
+}
+
+/// The kind of memory that decides which block a name is put into.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// Written by the host, read by programs.
+    In,
+    /// Written by programs, read by the host after each run.
+    Out,
+    /// Copied by itself, when it has to be.
+    Alone,
+}
+
+impl Gpu {
+    /// Opens the first GPU.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that says what is missing, or what the device says.
+    pub(in crate::backend) fn open() -> Result<Gpu, BackendError> {
+        let card = Card::open()?;
+        let compiler = Compiler::load().map_err(|looked| BackendError::NoCuda {
+            reason: format!("no NVRTC: there is none of {}", list(&looked)),
+        })?;
+        Ok(Gpu {
+            blas: Blas::open(&card)?,
+            compiler,
+            modules: BTreeMap::new(),
+            blocks: Vec::new(),
+            named: BTreeMap::new(),
+            arena: None,
+            scratch: None,
+            programs: BTreeMap::new(),
+            card,
+        })
+    }
+
+    /// Makes the functions of a family ready.
+    fn module(&mut self, family: Family) -> Result<&Module, BackendError> {
+        if !self.modules.contains_key(&family) {
+            let module = self.make_module(family)?;
+            self.modules.insert(family, module);
+        }
+        Ok(&self.modules[&family])
+    }
+
+    fn make_module(&self, family: Family) -> Result<Module, BackendError> {
+        let (text, architecture) = (source(family), self.architecture());
+        let slot = Slot::of(&text, &architecture, &self.compiler.version());
+        // An image that another driver does not accept is compiled again.
+        if let Some(module) = slot.read().and_then(|image| self.card.load(&image, family.file()).ok()) {
+            return Ok(module);
+        }
+        let compiled = self.compiler.compile(family, &architecture).map_err(|reason| {
+            BackendError::Kernel { file: family.file().to_string(), architecture, reason }
+        })?;
+        let module = self.card.load(&compiled.image, family.file())?;
+        slot.write(&compiled.image);
+        Ok(module)
+    }
+
+    /// Allocates memory with a content.
+    fn upload(&self, values: &[f32]) -> Result<Memory, BackendError> {
+        let memory = self.card.allocate(4 * values.len(), "rotations")?;
+        let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+        self.card.write(memory.start(), &words)?;
+        Ok(memory)
+    }
+
+    /// Returns the architecture of the device, as the compiler calls it.
+    fn architecture(&self) -> String {
+        format!("sm_{}{}", self.card.capability.major, self.card.capability.minor)
+    }
+
+    /// Gives the names of a plan that are new a place.
+    fn place(&mut self, plan: &Plan, uses: &[Use]) -> Result<(), BackendError> {
+        let mut new: BTreeMap<Role, Vec<(&str, usize)>> = BTreeMap::new();
+        for (memory, used) in plan.memory.iter().zip(uses) {
+            let bytes = memory.ty.bytes();
+            let role = match (used.reads, used.writes) {
+                _ if bytes > MOST_STAGED => Role::Alone,
+                (_, false) => Role::In,
+                (false, true) => Role::Out,
+                (true, true) => Role::Alone,
+            };
+            if !self.named.contains_key(&memory.name) {
+                new.entry(role).or_default().push((&memory.name, bytes));
+            }
+        }
+        for (role, names) in new {
+            match role {
+                Role::Alone => names.chunks(1).try_for_each(|name| self.add_block(name, false))?,
+                Role::In | Role::Out => self.add_block(&names, true)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Allocates a block for names side by side.
+    fn add_block(&mut self, names: &[(&str, usize)], staged: bool) -> Result<(), BackendError> {
+        let mut bytes = 0;
+        let mut places = Vec::new();
+        for (name, size) in names {
+            let place = Place { block: self.blocks.len(), start: bytes, bytes: *size, written: false };
+            places.push((name.to_string(), place));
+            bytes += size.next_multiple_of(ALIGNMENT);
+        }
+        let what = match names {
+            [(name, _)] => format!("`{name}`"),
+            _ => "rows and results".to_string(),
+        };
+        let memory = self.card.allocate(bytes, &what)?;
+        let staging = if staged { Some(self.card.allocate_staging(bytes, &what)?) } else { None };
+        self.blocks.push(Block { memory, staging });
+        self.named.extend(places);
+        Ok(())
+    }
+
+    /// Makes sure of memory that programs share while they run. Recordings that know the old memory are given up.
+    fn grow(&mut self, arena_bytes: usize, scratch_bytes: usize) -> Result<(), BackendError> {
+        let wanted =
+            [(&mut self.arena, arena_bytes, "activations"), (&mut self.scratch, scratch_bytes, "scratch")];
+        for (memory, bytes, what) in wanted {
+            if memory.as_ref().map_or(0, Memory::bytes) >= bytes {
+                continue;
+            }
+            self.programs.values_mut().for_each(|program| program.recorded = None);
+            // The old memory goes first: both at once might not fit.
+            *memory = None;
+            *memory = Some(self.card.allocate(bytes, what)?);
+        }
+        Ok(())
+    }
+
+    /// Begins the copies of what is newer on the host and read by a program.
+    fn send(&mut self, program: &Program, memory: &mut BTreeMap<String, Named>) -> Result<(), BackendError> {
+        let mut staged: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (name, used) in &program.names {
+            let named = memory.get_mut(name).expect("a session has the memory of its programs");
+            if !used.reads || named.newest != Newest::Here {
+                continue;
+            }
+            named.newest = Newest::Everywhere;
+            let place = &self.named[name];
+            let words = &named.buffer.words()[..place.bytes / 4];
+            let block = &mut self.blocks[place.block];
+            match &mut block.staging {
+                None => self.card.write(block.memory.start() + place.start as u64, words)?,
+                Some(staging) => {
+                    staging.words_mut()[place.start / 4..][..words.len()].copy_from_slice(words);
+                    staged.entry(place.block).or_default().insert(place.start);
+                }
+            }
+        }
+        for (index, starts) in staged {
+            let block = &self.blocks[index];
+            let staging = block.staging.as_ref().expect("only such blocks are collected");
+            let mut places: Vec<&Place> = self.named.values().filter(|place| place.block == index).collect();
+            places.sort_by_key(|place| place.start);
+            for range in spans(&places, &starts) {
+                let to = block.memory.start() + range.start as u64;
+                self.card.begin_write(to, staging, range.start / 4, range.len() / 4)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins all work of a program; `before` is called before each step.
+    fn begin(
+        &self,
+        program: &Program,
+        mut before: impl FnMut(&Step) -> Result<(), BackendError>,
+    ) -> Result<(), BackendError> {
+        for step in &program.launches.steps {
+            before(step)?;
+            match &step.task {
+                Task::Product(product) => {
+                    let [a, b, out] =
+                        [product.a, product.b, product.out].map(|location| self.pointer(program, location));
+                    self.blas.product(product, a, b, out)?;
+                }
+                Task::Kernel(launch) => {
+                    let mut arguments: Vec<u64> =
+                        launch.arguments.iter().map(|argument| self.argument(program, argument)).collect();
+                    let function = program.functions[&launch.kernel];
+                    let name = launch.kernel.name();
+                    self.card.launch(function, launch.blocks, launch.threads, 0, &mut arguments, name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pointer(&self, program: &Program, location: Location) -> Pointer {
+        match location {
+            Location::Arena(offset) => {
+                self.arena.as_ref().expect("a program was loaded").start() + offset as u64
+            }
+            Location::Named(index) => {
+                let place = &self.named[&program.names[index].0];
+                self.blocks[place.block].memory.start() + place.start as u64
+            }
+        }
+    }
+
+    /// Returns the eight bytes of an argument, of which a kernel reads as many as it declares.
+    fn argument(&self, program: &Program, argument: &Argument) -> u64 {
+        match *argument {
+            Argument::Memory(location) => self.pointer(program, location),
+            Argument::Scratch => self.scratch.as_ref().expect("a program was loaded").start(),
+            Argument::Cos(table) => program.tables[table][0].start(),
+            Argument::Sin(table) => program.tables[table][1].start(),
+            Argument::Null => 0,
+            Argument::Size(size) => size,
+            Argument::Number(number) => u64::from(number.to_bits()),
+        }
+    }
+
+    /// Begins all work of a program and tells the seconds of each call.
+    fn begin_timed(&self, program: &Program, observe: Observe<'_>) -> Result<(), BackendError> {
+        let mut calls = Vec::new();
+        let mut events: Vec<Event> = Vec::new();
+        let note = |events: &mut Vec<Event>| -> Result<(), BackendError> {
+            let event = self.card.event()?;
+            self.card.note(&event)?;
+            events.push(event);
+            Ok(())
+        };
+        self.begin(program, |step| {
+            if calls.last() != Some(&step.call) {
+                calls.push(step.call);
+                note(&mut events)?;
+            }
+            Ok(())
+        })?;
+        note(&mut events)?;
+        self.card.synchronize()?;
+        for (call, pair) in calls.into_iter().zip(events.windows(2)) {
+            observe(call, pair[0].seconds_to(&pair[1])?);
+        }
+        Ok(())
+    }
+
+    /// Runs a program that was taken out of the list.
+    fn run_program(
+        &mut self,
+        program: &mut Program,
+        memory: &mut BTreeMap<String, Named>,
+        observe: Option<Observe<'_>>,
+    ) -> Result<(), BackendError> {
+        self.send(program, memory)?;
+        match (observe, &program.recorded) {
+            (Some(observe), _) => self.begin_timed(program, observe)?,
+            (None, Some(recorded)) => self.card.replay(recorded)?,
+            (None, None) if program.runs == 0 => self.begin(program, |_| Ok(()))?,
+            (None, None) => {
+                let recorded = self.card.record(|| self.begin(program, |_| Ok(())))?;
+                self.card.replay(&recorded)?;
+                program.recorded = Some(recorded);
+            }
+        }
+        program.runs += 1;
+        for &index in &program.results {
+            let block = &mut self.blocks[index];
+            let staging = block.staging.as_mut().expect("results have staging memory");
+            let count = staging.words().len();
+            self.card.begin_read(staging, block.memory.start(), count)?;
+        }
+        self.card.synchronize()?;
+        for (name, _) in program.names.iter().filter(|(_, used)| used.writes) {
+            let named = memory.get_mut(name).expect("a session has the memory of its programs");
+            let place = &self.named[name];
+            named.newest = Newest::There;
+            if program.results.contains(&place.block) {
+                let staging = self.blocks[place.block].staging.as_ref().expect("results have staging memory");
+                let words = &staging.words()[place.start / 4..][..place.bytes / 4];
+                named.buffer.words_mut()[..words.len()].copy_from_slice(words);
+                named.newest = Newest::Everywhere;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Remote for Gpu {
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+        let Executable::Cuda(plan) = executable else { unreachable!("a session has one device") };
+        self.card.bind()?;
+        let launches = launches(&plan);
+        let uses = uses(&plan);
+        self.place(&plan, &uses)?;
+        self.grow(plan.arena_bytes, launches.scratch_bytes as usize)?;
+        let mut functions = BTreeMap::new();
+        for launch in launches.steps.iter().filter_map(Step::launch) {
+            if !functions.contains_key(&launch.kernel) {
+                check_arguments(launch);
+                let kernel = launch.kernel;
+                functions.insert(kernel, self.module(kernel.family())?.function(kernel.name(), 0)?);
+            }
+        }
+        let tables = launches.tables.iter().map(|table| {
+            let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
+            Ok([self.upload(&cos)?, self.upload(&sin)?])
+        });
+        let tables = tables.collect::<Result<Vec<_>, BackendError>>()?;
+        let names: Vec<(String, Use)> = plan.memory.into_iter().map(|memory| memory.name).zip(uses).collect();
+        let results: BTreeSet<usize> = names
+            .iter()
+            .filter(|(_, used)| used.writes && !used.reads)
+            .map(|(name, _)| self.named[name].block)
+            .filter(|&block| self.blocks[block].staging.is_some())
+            .collect();
+        for (name, _) in names.iter().filter(|(_, used)| used.writes) {
+            self.named.get_mut(name).expect("it was given a place").written = true;
+        }
+        let program = Program { launches, names, functions, tables, results, runs: 0, recorded: None };
+        self.programs.insert(name.to_string(), program);
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        name: &str,
+        memory: &mut BTreeMap<String, Named>,
+        observe: Option<Observe<'_>>,
+    ) -> Result<(), BackendError> {
+        self.card.bind()?;
+        let (name, mut program) = self.programs.remove_entry(name).expect("the program is loaded");
+        let run = self.run_program(&mut program, memory, observe);
+        self.programs.insert(name, program);
+        run
+    }
+
+    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError> {
+        self.card.bind()?;
+        let place = &self.named[name];
+        let from = self.blocks[place.block].memory.start() + place.start as u64;
+        self.card.read(&mut buffer.words_mut()[..place.bytes / 4], from)
+    }
+
+    fn bytes(&self) -> usize {
+        let blocks = self.blocks.iter().map(|block| block.memory.bytes()).sum::<usize>();
+        let shared = [&self.arena, &self.scratch].into_iter().flatten().map(Memory::bytes).sum::<usize>();
+        let tables = self.programs.values().flat_map(|program| program.tables.iter().flatten());
+        blocks + shared + tables.map(Memory::bytes).sum::<usize>() + self.blas.bytes()
+    }
+}
+
+/// Returns what a plan does with each of its names.
+fn uses(plan: &Plan) -> Vec<Use> {
+    let mut uses: Vec<Use> =
+        plan.memory.iter().map(|memory| Use { reads: memory.is_input, writes: false }).collect();
+    for place in plan.calls.iter().flat_map(|call| &call.outputs) {
+        if let Location::Named(index) = place.location {
+            uses[index].writes = true;
+        }
+    }
+    uses
+}
+
+/// Returns the ranges of bytes to copy so that the places that begin at `starts` are all in one. Ranges that lie close together
+/// become one, unless a program writes to what is between them.
+fn spans(places: &[&Place], starts: &BTreeSet<usize>) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    let mut joins = false;
+    for place in places {
+        let end = place.start + place.bytes;
+        if !starts.contains(&place.start) {
+            joins &= !place.written;
+            continue;
+        }
+        match spans.last_mut() {
+            Some(last) if joins && place.start - last.end <= MOST_BETWEEN => last.end = end,
+            _ => spans.push(place.start..end),
+        }
+        joins = true;
+    }
+    spans
+}
+
+/// Checks that a kernel is given what it takes.
+fn check_arguments(launch: &Launch) {
+    let kinds: Vec<Parameter> = launch
+        .arguments
+        .iter()
+        .map(|argument| match argument {
+            Argument::Size(_) => Parameter::Size,
+            Argument::Number(_) => Parameter::Number,
+            _ => Parameter::Pointer,
+        })
+        .collect();
+    assert_eq!(kinds, launch.kernel.parameters(), "`{}` is given what it takes", launch.kernel.name());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{MOST_BETWEEN, Place, spans};
+
+    #[test]
+    fn what_lies_close_together_is_copied_together() {
+        let place = |start: usize, bytes: usize, written: bool| Place { block: 0, start, bytes, written };
+        let far = 128 + 16 + MOST_BETWEEN;
+        let places = [
+            place(0, 8, false),
+            place(64, 60, false),
+            place(128, 16, false),
+            place(far, 4, false),
+            place(far + 64, 4, true),
+            place(far + 128, 4, false),
+        ];
+        let places: Vec<&Place> = places.iter().collect();
+        let spans = |starts: &[usize]| spans(&places, &starts.iter().copied().collect::<BTreeSet<_>>());
+        assert!(spans(&[]).is_empty());
+        assert_eq!(spans(&[64]), vec![64..124]);
+        assert_eq!(spans(&[0, 128]), vec![0..144]);
+        assert_eq!(spans(&[128, far]), vec![128..far + 4]);
+        assert_eq!(spans(&[64, far]), [64..124, far..far + 4], "too far apart");
+        assert_eq!(
+            spans(&[far, far + 128]),
+            [far..far + 4, far + 128..far + 132],
+            "something is written between"
+        );
+    }
+}
