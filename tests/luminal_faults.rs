@@ -14,8 +14,8 @@ use std::process::{Command, Output};
 
 use hrmc::backend::{Executable, Session};
 use hrmc::graph::luminal_cuda::faults::avoid;
-use hrmc::graph::ops::{Add, Scale, SwiGlu};
-use hrmc::graph::{Graph, TensorType};
+use hrmc::graph::ops::{Add, Assign, Embed, Scale};
+use hrmc::graph::{DType, Graph, TensorType};
 use luminal::compiler_utils::ToIdsMut;
 use luminal::graph_tensor::GraphTensor;
 use luminal::op::{Contiguous, SumReduce};
@@ -224,10 +224,21 @@ fn ones_that_are_copied_and_summed_are_not_counted() {
     });
 }
 
+/// Runs `body` in a process with the emulated driver.
+fn inside(test: &str, body: fn()) {
+    if env::var_os(INSIDE).is_some() {
+        body();
+        return;
+    }
+    let Some(libraries) = fake_cuda::libraries() else { return };
+    let output = again(test, "inside", &libraries);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 /// What a session loads is changed before luminal_cuda sees it, or this panics, as the tests above show.
 #[test]
 fn a_session_changes_what_it_loads() {
-    if env::var_os(INSIDE).is_some() {
+    inside("a_session_changes_what_it_loads", || {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32(&[2]));
         let y = graph.input("y", TensorType::f32(&[2]));
@@ -235,10 +246,7 @@ fn a_session_changes_what_it_loads() {
         let difference = graph.add1(Add.into(), &[x, negated]);
         let shifted = graph.add1(Scale { factor: -1.000_061_035_156_25 }.into(), &[y]);
         let near = graph.add1(Add.into(), &[x, shifted]);
-        let gated = graph.add1(SwiGlu.into(), &[negated]);
-        for (name, value) in
-            [("difference", difference), ("near", near), ("negated", negated), ("gated", gated)]
-        {
+        for (name, value) in [("difference", difference), ("near", near), ("negated", negated)] {
             graph.set_output(name, value);
         }
         let mut session = session(graph);
@@ -248,9 +256,48 @@ fn a_session_changes_what_it_loads() {
         assert_eq!(session.f32("difference"), [-1023.0, 4098.0]);
         assert_eq!(session.f32("near"), [1.0 - 1024.0625, 2.0 + 4096.25]);
         assert_eq!(session.f32("negated"), [-1024.0, 4096.0]);
-        return;
-    }
-    let Some(libraries) = fake_cuda::libraries() else { return };
-    let output = again("a_session_changes_what_it_loads", "a session", &libraries);
-    assert!(output.status.success(), "{}", said(&output));
+    });
+}
+
+/// Results that are inputs, or one tensor under two names, and an input that nothing reads; run twice, with new
+/// content between.
+#[test]
+fn results_may_be_inputs_and_each_other() {
+    inside("results_may_be_inputs_and_each_other", || {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[2]));
+        let state = graph.input("state", TensorType::f32(&[2]));
+        graph.input("unread", TensorType::f32(&[2]));
+        let sum = graph.add1(Add.into(), &[x, state]);
+        graph.add1(Assign.into(), &[state, sum]);
+        for (name, value) in [("same", x), ("sum", sum), ("again", sum)] {
+            graph.set_output(name, value);
+        }
+        let mut session = session(graph);
+        session.f32_mut("state").copy_from_slice(&[10.0, 20.0]);
+        for run in 1..=2 {
+            session.f32_mut("x").copy_from_slice(&[run as f32, 2.0]);
+            session.run("program").expect("the emulated driver works");
+            assert_eq!(session.f32("same"), [run as f32, 2.0]);
+            assert_eq!(session.f32("sum"), session.f32("again"));
+        }
+        assert_eq!(session.f32("sum"), [13.0, 24.0]);
+        session.fetch("state").expect("the emulated driver works");
+        assert_eq!(session.f32("state"), [13.0, 24.0]);
+    });
+}
+
+/// Its kernels count elements in 32 bits: two to the power of 31 and more would not be computed, without a word.
+#[test]
+fn a_tensor_that_is_too_large_is_refused() {
+    inside("a_tensor_that_is_too_large_is_refused", || {
+        let mut graph = Graph::new();
+        let table = graph.input("table", TensorType::f32(&[32_769, 1]));
+        let ids = graph.input("ids", TensorType { shape: vec![65_536], dtype: DType::I32 });
+        let found = graph.add1(Embed.into(), &[table, ids]);
+        graph.set_output("found", found);
+        let mut session = Session::new(1).expect("a thread can start");
+        let error = session.load("program", Executable::LuminalCuda(graph)).expect_err("it is too large");
+        assert!(error.to_string().contains("a tensor of 2147549184 elements"), "{error}");
+    });
 }

@@ -112,8 +112,7 @@ fn makes_subtractions(graph: &Graph, node: NodeIndex) -> bool {
 /// Changes the sum of a multiplication that luminal_cuda would take for a product of matrices, where the product
 /// would be a wrong one.
 fn separate_product(graph: &mut Graph, sum: NodeIndex) {
-    let axis = graph.graph.node_weight(sum).and_then(|sum| sum.as_any().downcast_ref::<SumReduce>());
-    let Some(&SumReduce(axis)) = axis else { return };
+    let Some(axis) = summed_axis(graph, sum) else { return };
     let operand = reads(graph, sum, Direction::Incoming).remove(0);
     let multiplication = operand.source;
     if !is::<Mul>(graph, multiplication) {
@@ -146,6 +145,22 @@ fn separate_product(graph: &mut Graph, sum: NodeIndex) {
             redirect(graph, factor, node, view);
         }
     }
+}
+
+/// Returns whether a multiplication becomes part of a product of matrices, so that its result is never stored. The graph
+/// was changed by [`avoid`] before.
+pub(super) fn is_in_product(graph: &Graph, node: NodeIndex) -> bool {
+    is::<Mul>(graph, node) && {
+        let factors = reads(graph, node, Direction::Incoming);
+        let readers = reads(graph, node, Direction::Outgoing);
+        readers
+            .iter()
+            .any(|reader| summed_axis(graph, reader.target).is_some_and(|axis| is_product(&factors, axis)))
+    }
+}
+
+fn summed_axis(graph: &Graph, node: NodeIndex) -> Option<usize> {
+    graph.graph.node_weight(node)?.as_any().downcast_ref::<SumReduce>().map(|sum| sum.0)
 }
 
 /// Returns whether luminal_cuda takes these factors, multiplied and summed over `axis`, for a product: `[A, C*, B]` and `[A*, C, B]`, or
