@@ -155,3 +155,183 @@ fn every_fixture_is_verified() {
     listed.sort_unstable();
     assert_eq!(found, listed);
 }
+
+/// Returns the losses of all training steps of a run.
+fn losses(place: &Workplace, run: &str) -> Vec<f64> {
+    let text =
+        fs::read_to_string(place.path(format!("runs/{run}/metrics.jsonl"))).expect("the run has metrics");
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("it is JSON"));
+    lines.filter(|line| line["kind"] == "train").filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+#[test]
+fn training_goes_as_on_the_processor_and_can_go_on_there() {
+    let Some(emulated) = Emulated::new() else { return };
+    let said = emulated.run_with("run tiny.hrm --train --device cuda", &[]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("device cuda"), "{}", said.err);
+    emulated.succeed("run tiny.hrm --train --device cpu");
+    let [cuda, cpu] = ["tiny-001", "tiny-002"].map(|run| losses(&emulated.place, run));
+    assert_eq!((cuda.len(), cpu.len()), (8, 8));
+    // Sums are rounded in another order, and the sign of a gradient near zero, which moves the puzzle table by 1e-3,
+    // may differ.
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b.abs();
+    for (&cuda, &cpu) in cuda.iter().zip(&cpu) {
+        assert!(near(cuda, cpu), "{cuda} {cpu}");
+    }
+    // A run goes on wherever it likes: what is saved knows no device.
+    emulated.succeed("run tiny.hrm --train --device cuda --steps 4");
+    emulated.succeed("run --train --resume runs/tiny-003 --device cpu");
+    emulated.succeed("eval runs/tiny-003 --device cuda");
+    let [cuda, mixed] = ["tiny-001", "tiny-003"].map(|run| losses(&emulated.place, run));
+    assert_eq!(cuda[..4], mixed[..4], "CUDA repeats itself");
+    for (&cuda, &mixed) in cuda.iter().zip(&mixed) {
+        assert!(near(mixed, cuda), "{cuda} {mixed}");
+    }
+}
+
+#[test]
+fn auto_takes_cuda_where_it_is() {
+    let Some(emulated) = Emulated::new() else { return };
+    let arguments = format!("verify {} --device auto --first-segment", fixture("trm-mixer"));
+    let text = emulated.succeed(&arguments);
+    assert!(text.starts_with("trm-mixer on cuda: first segment and gradients"), "{text}");
+    let text = emulated.succeed_with(&arguments, &[("FAKE_CUDA_DEVICES", "0")]);
+    assert!(text.starts_with("trm-mixer on cpu: first segment and gradients"), "{text}");
+    let devices = emulated.succeed("devices");
+    assert!(devices.contains("emulated on the CPU"), "{devices}");
+    assert!(devices.contains("cuda       kernels and cuBLAS on the first device\n"), "{devices}");
+}
+
+/// The paper's Sudoku model with narrow layers and few rows: what is launched and copied does not depend on sizes.
+const NARROW: &str = "
+model narrow {
+  puzzles { width = 32 }
+  block encoder { hidden = 32, heads = 2, mlp = swiglu(expansion = 4, multiple_of = 16) }
+}
+
+train {
+  data  = sudoku(size = 9, givens = 40, train = 4, test = 2, augment = false)
+  batch = 2
+  steps = 5
+}
+";
+
+#[test]
+fn a_training_segment_keeps_to_its_budget() {
+    let Some(emulated) = Emulated::new() else { return };
+    let trace = emulated.place.path("trace");
+    emulated.place.write("narrow.hrm", &format!("base \"{}\"\n{NARROW}", shipped("sudoku.hrm")));
+    let variables = [("FAKE_CUDA_TRACE", trace.display().to_string())];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    emulated.succeed_with("run narrow.hrm --train --device cuda --eval-limit 0", &variables);
+    let trace = counts(&trace);
+    let segments: Vec<Counts> = trace
+        .windows(2)
+        .map(|pair| {
+            pair[1].iter().map(|(name, after)| (name.clone(), after - pair[0][name].min(*after))).collect()
+        })
+        .filter(|change: &Counts| change["graph_launches"] > 0)
+        .collect();
+    // The first segment runs step by step, so that it can be recorded in the second.
+    assert_eq!(segments.len(), 4, "every segment but the first is one piece");
+    for segment in &segments[1..] {
+        let budget = |name: &str, most: u64| assert!(segment[name] <= most, "{name}: {segment:?}");
+        budget("allocations", 0);
+        budget("host_allocations", 0);
+        budget("graph_launches", 1);
+        budget("kernel_launches", 0);
+        budget("captures", 0);
+        budget("copies_in", 3);
+        budget("copies_out", 2);
+        budget("synchronisations", 1);
+        budget("memsets", 0);
+        assert!(segment["kernels"] + segment["products"] <= 600, "{segment:?}");
+    }
+}
+
+#[test]
+fn memory_that_is_refused_anywhere_is_one_message() {
+    let Some(emulated) = Emulated::new() else { return };
+    emulated.succeed("run tiny.hrm --train --device cuda --steps 4");
+    let all = emulated.report();
+    let allocations = all["allocations"] + all["host_allocations"];
+    assert!(allocations > 10, "{all:?}");
+    let saved = |place: &Workplace| {
+        fs::read(place.path("runs/tiny-001/last/weights.safetensors")).expect("it is there")
+    };
+    let before = saved(&emulated.place);
+    for nth in 1..=allocations {
+        let variables = [("FAKE_CUDA_FAIL_ALLOCATION", nth.to_string())];
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let said = emulated.fail_with("run --train --resume runs/tiny-001 --device cuda", &variables);
+        assert!(said.contains("cannot allocate") && said.contains("use a smaller batch or model"), "{said}");
+        assert_eq!(saved(&emulated.place), before, "nothing is lost");
+    }
+    emulated.succeed("run --train --resume runs/tiny-001 --device cuda");
+    assert_eq!(losses(&emulated.place, "tiny-001").len(), 8);
+}
+
+#[test]
+fn a_device_that_fails_in_the_middle_is_one_message_and_loses_nothing() {
+    let Some(emulated) = Emulated::new() else { return };
+    emulated.succeed("run tiny.hrm --train --device cuda --steps 4");
+    let kernels = emulated.report()["kernels"];
+    // The first steps run again, and more of them, so that the failure comes after a save.
+    let nth = (kernels / 2).to_string();
+    let said = emulated
+        .fail_with("run --train --resume runs/tiny-001 --device cuda", &[("FAKE_CUDA_FAIL_LAUNCH", &nth)]);
+    assert!(said.contains("the GPU failed at") && said.contains("CUDA_ERROR_ILLEGAL_ADDRESS"), "{said}");
+    assert!(said.contains("what was saved before is still there"), "{said}");
+    emulated.succeed("run --train --resume runs/tiny-001 --device cuda");
+    emulated.succeed("run tiny.hrm --train --device cuda");
+    let [interrupted, whole] = ["tiny-001", "tiny-002"].map(|run| losses(&emulated.place, run));
+    assert_eq!(interrupted[interrupted.len() - 4..], whole[4..]);
+}
+
+#[test]
+fn a_device_that_cannot_be_used_is_one_message() {
+    let Some(emulated) = Emulated::new() else { return };
+    let arguments = "run tiny.hrm --train --device cuda";
+    for (variable, value, expected) in [
+        ("FAKE_CUDA_DEVICES", "0", "cannot run on CUDA: no device: the driver, for CUDA 12.8, sees none"),
+        (
+            "FAKE_CUDA_DRIVER_VERSION",
+            "11080",
+            "cannot run on CUDA: the driver is too old: it supports CUDA 11.8",
+        ),
+        ("FAKE_CUDA_FAIL_COMPILE", "1", "cannot compile the kernels of `"),
+        // 100 KiB hold nothing; the batch of four rows is asked about before anything is allocated.
+        ("FAKE_CUDA_MEMORY", "102400", "use a smaller"),
+    ] {
+        let said = emulated.fail_with(arguments, &[(variable, value)]);
+        assert!(said.contains(expected), "{variable}: {said}");
+        assert!(!emulated.place.path("runs/tiny-001/last").exists(), "nothing was trained");
+    }
+}
+
+#[test]
+fn without_a_driver_cuda_is_refused_and_nothing_else() {
+    let place = Workplace::new();
+    place.write("tiny.hrm", TINY);
+    let mut command = place.command("run tiny.hrm --train --device cuda");
+    command.env("LD_LIBRARY_PATH", place.path(""));
+    let said = Said::of(command.output().expect("the binary runs"));
+    if said.code != Some(0) {
+        said.assert_one_message("run tiny.hrm --train --device cuda");
+        assert!(said.err.contains("cannot run on CUDA: no"), "{}", said.err);
+    }
+}
+
+#[test]
+fn programs_are_timed_on_the_device() {
+    let Some(emulated) = Emulated::new() else { return };
+    let text = emulated.succeed("bench tiny.hrm --device cuda --repeat 1 --profile --json");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(report["device"], "cuda");
+    assert!(report["peak_gflop_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{text}");
+    assert!(report["copy_gigabytes_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{text}");
+    let kernels = report["kernels"].as_array().expect("there is a list");
+    assert!(kernels.iter().any(|kernel| kernel["operator"] == "attention"), "{text}");
+    assert!(kernels.iter().all(|kernel| kernel["seconds"].as_f64().is_some_and(f64::is_finite)), "{text}");
+}

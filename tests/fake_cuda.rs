@@ -488,3 +488,481 @@ fn a_product_beyond_the_end_is_found() {
         outcome.died("fake CUDA: kernel `product` accesses memory outside of every allocation");
     }
 }
+
+/// Asserts that a call was refused with this code.
+fn refused<T>(outcome: Result<T, DriverError>, code: CUresult) {
+    assert_eq!(outcome.err(), Some(DriverError(code)));
+}
+
+#[test]
+fn there_may_be_no_device() {
+    let outcome = emulated("there_may_be_no_device", &[("FAKE_CUDA_DEVICES", "0")], || {
+        refused(result::init(), CUresult::CUDA_ERROR_NO_DEVICE);
+        refused(result::device::get_count(), CUresult::CUDA_ERROR_NOT_INITIALIZED);
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn the_driver_may_be_old() {
+    let outcome = emulated("the_driver_may_be_old", &[("FAKE_CUDA_DRIVER_VERSION", "11040")], || {
+        let mut version = 0;
+        let status = cuda!(sys::cuDriverGetVersion(&mut version));
+        assert_eq!((status, version), (CUresult::CUDA_SUCCESS, 11040));
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn an_allocation_fails_on_request() {
+    let outcome = emulated("an_allocation_fails_on_request", &[("FAKE_CUDA_FAIL_ALLOCATION", "3")], || {
+        stream();
+        allocate(1);
+        pinned(1);
+        refused(cuda!(result::malloc_host(4, 0)), CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        allocate(1);
+    });
+    if let Some(outcome) = outcome {
+        outcome.succeeded();
+        assert_eq!((outcome.report["allocations"], outcome.report["host_allocations"]), (2, 1));
+    }
+}
+
+#[test]
+fn memory_has_an_end() {
+    let outcome = emulated("memory_has_an_end", &[("FAKE_CUDA_MEMORY", "1000")], || {
+        stream();
+        let first = allocate(200);
+        assert_eq!(result::mem_get_info(), Ok((200, 1000)));
+        refused(cuda!(result::malloc_sync(201)), CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        cuda!(result::free_sync(first)).expect("the memory is there");
+        cuda!(result::malloc_sync(201)).expect("there is room again");
+        refused(cuda!(result::malloc_sync(0)), CUresult::CUDA_ERROR_INVALID_VALUE);
+    });
+    if let Some(outcome) = outcome {
+        outcome.succeeded();
+        let counted = |name: &str| outcome.report[name];
+        assert_eq!([counted("live_bytes"), counted("peak_bytes"), counted("frees")], [201, 800, 1]);
+    }
+}
+
+#[test]
+fn a_compilation_fails_on_request_and_by_itself() {
+    let test = "a_compilation_fails_on_request_and_by_itself";
+    let outcome = emulated(test, &[("FAKE_CUDA_FAIL_COMPILE", "1")], || {
+        let log = compile(DOUBLE, "sm_90").expect_err("it was to fail");
+        assert_eq!(log, "test.cu(1): error: FAKE_CUDA_FAIL_COMPILE is set\n\0");
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn what_no_compiler_accepts_is_refused() {
+    let outcome = emulated("what_no_compiler_accepts_is_refused", &[], || {
+        let log = compile("extern \"C\" __global__ void wrong() { unknown(); }", "sm_90");
+        assert!(
+            log.clone().is_err_and(|log| log.contains("test.cu:1") && log.contains("unknown")),
+            "{log:?}"
+        );
+        let log = compile(DOUBLE, "sm_9");
+        assert!(log.clone().is_err_and(|log| log.contains("gpu-architecture")), "{log:?}");
+        let large = "extern \"C\" __global__ void large(float *out) {
+          __shared__ float much[12289];
+          much[threadIdx.x] = 1.0f;
+          __syncthreads();
+          out[threadIdx.x] = much[threadIdx.x + 1];
+        }";
+        let log = compile(large, "sm_90");
+        assert!(log.clone().is_err_and(|log| log.contains("`large`") || log.contains("'large'")), "{log:?}");
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn images_run_on_devices_they_were_made_for() {
+    let outcome = emulated("images_run_on_devices_they_were_made_for", &[], || {
+        stream();
+        let load = |image: &[i8]| cuda!(result::module::load_data(image.as_ptr().cast())).map(|_| ());
+        let cubin = |architecture: &str| {
+            let program = nvrtc::create_program(c"extern \"C\" __global__ void nothing() {}", None);
+            let program = program.expect("programs can be made");
+            let options = [format!("--gpu-architecture={architecture}")];
+            cuda!(nvrtc::compile_program(program, &options)).expect("the kernel compiles");
+            let mut size = 0;
+            let status = cuda!(cudarc::nvrtc::sys::nvrtcGetCUBINSize(program, &mut size));
+            assert_eq!(status, cudarc::nvrtc::sys::nvrtcResult::NVRTC_SUCCESS);
+            let mut image = vec![0; size];
+            let status = cuda!(cudarc::nvrtc::sys::nvrtcGetCUBIN(program, image.as_mut_ptr()));
+            assert_eq!(status == cudarc::nvrtc::sys::nvrtcResult::NVRTC_SUCCESS, size > 0);
+            image
+        };
+        assert_eq!(load(&cubin("sm_90")), Ok(()));
+        refused(load(&cubin("sm_80")), CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU);
+        assert!(cubin("compute_80").is_empty(), "no device is of this architecture");
+        let mut damaged = cubin("sm_90");
+        let end = damaged.len();
+        damaged[end - 4] = 0;
+        refused(load(&damaged), CUresult::CUDA_ERROR_INVALID_IMAGE);
+        refused(load(&b".version 8.7\0".map(|byte| byte as i8)), CUresult::CUDA_ERROR_INVALID_PTX);
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn a_launch_that_fails_is_seen_later_and_for_good() {
+    let test = "a_launch_that_fails_is_seen_later_and_for_good";
+    let outcome = emulated(test, &[("FAKE_CUDA_FAIL_LAUNCH", "2")], || {
+        let stream = stream();
+        let twice = kernel(DOUBLE, "twice");
+        let memory = to_device(&[1.0]);
+        for _ in 0..3 {
+            launch(twice, 1, 1, stream, &[memory], 1).expect("the launch is valid");
+        }
+        refused(synchronize(stream), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        refused(synchronize(stream), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        refused(cuda!(result::malloc_sync(4)), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        refused(
+            cuda!(result::memcpy_dtoh_sync(&mut [0.0_f32], memory)),
+            CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+        );
+    });
+    if let Some(outcome) = outcome {
+        outcome.succeeded();
+        assert_eq!(outcome.report["kernels"], 2, "nothing runs after it");
+    }
+}
+
+#[test]
+fn what_no_driver_accepts_is_refused() {
+    let outcome = emulated("what_no_driver_accepts_is_refused", &[], || {
+        let text = "extern \"C\" __global__ void last(float *out, unsigned long long count) {
+          extern __shared__ float room[];
+          room[threadIdx.x] = threadIdx.x;
+          __syncthreads();
+          out[0] = room[count - 1];
+        }";
+        let stream = stream();
+        let last = kernel(text, "last");
+        let memory = allocate(1);
+        let invalid = CUresult::CUDA_ERROR_INVALID_VALUE;
+        refused(launch(last, 0, 1, stream, &[memory], 1), invalid);
+        refused(launch(last, 1, 1025, stream, &[memory], 1), invalid);
+        let with_shared = |bytes| {
+            let (mut to, mut count) = (memory, 1_u64);
+            let mut values = [ptr::from_mut(&mut to).cast(), ptr::from_mut(&mut count).cast()];
+            cuda!(result::launch_kernel(last, (1, 1, 1), (1, 1, 1), bytes, stream, &mut values))
+        };
+        let (usual, most) = (48 << 10, 227 << 10);
+        with_shared(usual).expect("so much may be asked for without a word");
+        refused(with_shared(usual + 1), invalid);
+        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let set = |bytes| cuda!(result::function::set_function_attribute(last, attribute, bytes));
+        refused(set(most + 1), invalid);
+        set(most).expect("so much has a block of this device");
+        with_shared(most as u32).expect("so much was asked for");
+        synchronize(stream).expect("the kernel runs");
+        assert_eq!(from_device(memory, 1), [0.0]);
+        let module = compile(text, "compute_80").expect("the kernel compiles");
+        let module = cuda!(result::module::load_data(module.as_ptr().cast())).expect("PTX can be loaded");
+        let unknown = cuda!(result::module::get_function(module, c"unknown".to_owned()));
+        refused(unknown, CUresult::CUDA_ERROR_NOT_FOUND);
+        refused(cuda!(result::memcpy_dtoh_sync(&mut [0.0_f32; 2], memory)), invalid);
+        cuda!(result::free_sync(memory)).expect("the memory is there");
+        refused(cuda!(result::free_sync(memory)), invalid);
+        let host = pinned(1).as_mut_ptr();
+        cuda!(result::free_host(host.cast())).expect("the memory is there");
+        refused(cuda!(result::free_host(host.cast())), invalid);
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn hrmc_finds_the_device_and_says_what_it_is() {
+    let Some(libraries) = fake_cuda::libraries() else { return };
+    let devices = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrmc"));
+        command.args(["devices", "--json"]).env("LD_LIBRARY_PATH", &libraries);
+        command
+    };
+    let found = |mut command: Command| {
+        let output = command.output().expect("hrmc starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = found(devices());
+    for part in ["fake CUDA device (emulated on the CPU)", "libnvrtc.so.12", "libcublas.so.12"] {
+        assert!(text.contains(part), "`{part}` in {text}");
+    }
+    let mut without = devices();
+    without.env("FAKE_CUDA_DEVICES", "0");
+    assert!(!found(without).contains("fake CUDA device"));
+}
+
+#[test]
+fn calls_need_a_context() {
+    let outcome = emulated("calls_need_a_context", &[], || {
+        refused(result::device::get_count(), CUresult::CUDA_ERROR_NOT_INITIALIZED);
+        result::init().expect("the driver starts");
+        refused(cuda!(result::malloc_sync(4)), CUresult::CUDA_ERROR_INVALID_CONTEXT);
+        assert!(cublas::create_handle().is_err());
+        stream();
+        allocate(1);
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+/// Runs a kernel on 1,000 numbers, which must end the process.
+fn runs_into_a_wall(text: &str) {
+    let stream = stream();
+    let memory = to_device(&[1.0; 1000]);
+    launch(kernel(text, "wrong"), 32, 32, stream, &[memory], 1000).expect("the launch is valid");
+    let status = synchronize(stream);
+    panic!("the kernel ran: {status:?}");
+}
+
+const OUTSIDE: &str = "fake CUDA: kernel `wrong` accesses memory outside of every allocation";
+
+#[test]
+fn a_write_beyond_the_end_is_found() {
+    // Of 1,000 numbers the last one stands at the end of its page, and the next one in no allocation.
+    let outcome = emulated("a_write_beyond_the_end_is_found", &[], || {
+        runs_into_a_wall(
+            "extern \"C\" __global__ void wrong(float *x, unsigned long long count) {
+               unsigned long long i = blockIdx.x * blockDim.x + threadIdx.x;
+               if (i <= count) x[i] = 1.0f;
+             }",
+        );
+    });
+    outcome.iter().for_each(|outcome| outcome.died(OUTSIDE));
+}
+
+#[test]
+fn a_read_beyond_the_end_is_found() {
+    let outcome = emulated("a_read_beyond_the_end_is_found", &[], || {
+        runs_into_a_wall(
+            "extern \"C\" __global__ void wrong(float *x, unsigned long long count) {
+               unsigned long long i = blockIdx.x * blockDim.x + threadIdx.x;
+               __syncthreads();
+               if (i < count) x[i] = x[i + 1];
+             }",
+        );
+    });
+    outcome.iter().for_each(|outcome| outcome.died(OUTSIDE));
+}
+
+#[test]
+fn a_write_before_the_beginning_is_found() {
+    // The page has room before the allocation, which is looked at after the kernel.
+    let outcome = emulated("a_write_before_the_beginning_is_found", &[], || {
+        runs_into_a_wall(
+            "extern \"C\" __global__ void wrong(float *x, unsigned long long count) {
+               if (blockIdx.x == 0 && threadIdx.x == 0) x[-1] = 1.0f;
+             }",
+        );
+    });
+    outcome.iter().for_each(|outcome| outcome.died(OUTSIDE));
+}
+
+#[test]
+fn a_write_to_freed_memory_is_found() {
+    let outcome = emulated("a_write_to_freed_memory_is_found", &[], || {
+        let stream = stream();
+        let wrong = kernel(&DOUBLE.replace("twice", "wrong"), "wrong");
+        let memory = to_device(&[1.0]);
+        cuda!(result::free_sync(memory)).expect("the memory is there");
+        launch(wrong, 1, 1, stream, &[memory], 1).expect("a launch does not look at pointers");
+        let status = synchronize(stream);
+        panic!("the kernel ran: {status:?}");
+    });
+    outcome.iter().for_each(|outcome| outcome.died(OUTSIDE));
+}
+
+/// Turns the numbers of a block around, through shared memory, in a function of its own.
+const TURN: &str = "__device__ void turn(float *x) {
+  __shared__ float kept[64];
+  kept[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = kept[63 - threadIdx.x];
+}
+extern \"C\" __global__ void turned(float *x, unsigned long long count) { if (count) turn(x); }";
+
+/// Returns what a text makes of 0, 1, ... 63.
+fn turned(text: &str) -> Vec<f32> {
+    let stream = stream();
+    let memory = to_device(&(0..64).map(|i| i as f32).collect::<Vec<_>>());
+    launch(kernel(text, "turned"), 1, 64, stream, &[memory], 64).expect("the launch is valid");
+    synchronize(stream).expect("the kernel runs");
+    from_device(memory, 64)
+}
+
+#[test]
+fn a_barrier_in_a_called_function_is_kept() {
+    for order in ["0", "1", "2"] {
+        let test = "a_barrier_in_a_called_function_is_kept";
+        let outcome = emulated(test, &[("FAKE_CUDA_ORDER", order)], || {
+            assert_eq!(turned(TURN), (0..64).rev().map(|i| i as f32).collect::<Vec<_>>());
+        });
+        outcome.iter().for_each(Outcome::succeeded);
+    }
+}
+
+#[test]
+fn a_missing_barrier_is_found() {
+    for order in ["0", "1", "2"] {
+        let outcome = emulated("a_missing_barrier_is_found", &[("FAKE_CUDA_ORDER", order)], || {
+            let found = turned(&TURN.replace("__syncthreads();", ""));
+            assert!(found.iter().any(|value| value.is_nan()), "shared memory begins as NaN: {found:?}");
+        });
+        outcome.iter().for_each(Outcome::succeeded);
+    }
+}
+
+#[test]
+fn a_barrier_that_some_threads_miss_is_found() {
+    let outcome = emulated("a_barrier_that_some_threads_miss_is_found", &[], || {
+        let right = "__syncthreads();";
+        turned(&TURN.replace(right, "if (threadIdx.x < 9) __syncthreads();\n else\n __syncthreads();"));
+    });
+    outcome.iter().for_each(|outcome| {
+        outcome.died("fake CUDA: kernel `turned` threads meet at different barriers, line 6");
+    });
+}
+
+#[test]
+fn a_stack_that_is_too_small_is_found() {
+    let outcome = emulated("a_stack_that_is_too_small_is_found", &[], || {
+        turned(
+            "extern \"C\" __global__ void turned(float *x, unsigned long long count) {
+               volatile float much[20000];
+               for (int i = 0; i < 20000; i++) much[i] = x[i % count];
+               __syncthreads();
+               x[threadIdx.x] = much[threadIdx.x];
+             }",
+        );
+    });
+    outcome.iter().for_each(|outcome| outcome.died("`turned` accesses memory outside of every allocation"));
+}
+
+#[test]
+fn threads_run_in_three_orders() {
+    let mut orders = Vec::new();
+    for order in ["0", "1", "2"] {
+        let variables = [("FAKE_CUDA_ORDER", order), ("FAKE_CUDA_TEST_ORDER", order)];
+        let outcome = emulated("threads_run_in_three_orders", &variables, || {
+            let text = "extern \"C\" __global__ void order(float *x, unsigned long long count) {
+              if (threadIdx.x < count) x[atomicAdd((unsigned *)x + count, 1u)] = threadIdx.x;
+            }";
+            let stream = stream();
+            let memory = to_device(&[0.0; 33]);
+            launch(kernel(text, "order"), 1, 32, stream, &[memory], 32).expect("the launch is valid");
+            synchronize(stream).expect("the kernel runs");
+            eprintln!("order {:?}", &from_device(memory, 32)[..]);
+        });
+        let Some(outcome) = outcome else { return };
+        outcome.succeeded();
+        orders.push(outcome.said.lines().find(|line| line.starts_with("order ")).map(str::to_string));
+    }
+    let up: Vec<f32> = (0..32).map(|i| i as f32).collect();
+    let down: Vec<f32> = up.iter().rev().copied().collect();
+    assert_eq!(orders[0], Some(format!("order {up:?}")));
+    assert_eq!(orders[1], Some(format!("order {down:?}")));
+    assert!(orders[2].is_some() && orders[2] != orders[0] && orders[2] != orders[1]);
+}
+
+#[test]
+fn blocks_and_grids_have_three_dimensions() {
+    let outcome = emulated("blocks_and_grids_have_three_dimensions", &[], || {
+        let text = "extern \"C\" __global__ void __launch_bounds__(64) place(float *x) {
+          unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+          unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+          x[block * blockDim.x * blockDim.y * blockDim.z + thread] = block * 100 + thread;
+        }";
+        let stream = stream();
+        let mut memory = allocate(24 * 24);
+        let mut values = [ptr::from_mut(&mut memory).cast()];
+        let place = kernel(text, "place");
+        cuda!(result::launch_kernel(place, (2, 3, 4), (4, 3, 2), 0, stream, &mut values))
+            .expect("it is valid");
+        synchronize(stream).expect("the kernel runs");
+        let expected: Vec<f32> = (0..24 * 24).map(|i| (i / 24 * 100 + i % 24) as f32).collect();
+        assert_eq!(from_device(memory, 24 * 24), expected);
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn lanes_exchange_values() {
+    let outcome = emulated("lanes_exchange_values", &[("FAKE_CUDA_ORDER", "2")], || {
+        let text = "#define LANES 0xffffffffu
+        extern \"C\" __global__ void lanes(float *x) {
+          int lane = threadIdx.x;
+          float mine = lane;
+          float *out = x + lane;
+          out[0] = __shfl_sync(LANES, mine, 5);
+          out[32] = __shfl_xor_sync(LANES, mine, 3);
+          out[64] = __shfl_up_sync(LANES, mine, 2);
+          out[96] = __shfl_down_sync(LANES, mine, 2);
+          out[128] = __shfl_down_sync(LANES, mine, 1, 8);
+          out[160] = __ballot_sync(LANES, lane < 4);
+          out[192] = __any_sync(LANES, lane == 7) + 2 * __all_sync(LANES, lane == 7);
+          __syncwarp();
+        }";
+        let stream = stream();
+        let mut memory = allocate(7 * 32);
+        let mut values = [ptr::from_mut(&mut memory).cast()];
+        let lanes = kernel(text, "lanes");
+        cuda!(result::launch_kernel(lanes, (1, 1, 1), (32, 1, 1), 0, stream, &mut values))
+            .expect("it is valid");
+        synchronize(stream).expect("the kernel runs");
+        let of = |value: fn(usize) -> usize| (0..32).map(value).map(|value| value as f32).collect::<Vec<_>>();
+        let expected = [
+            of(|_| 5),
+            of(|lane| lane ^ 3),
+            of(|lane| if lane < 2 { lane } else { lane - 2 }),
+            of(|lane| if lane < 30 { lane + 2 } else { lane }),
+            of(|lane| if lane % 8 < 7 { lane + 1 } else { lane }),
+            of(|_| 15),
+            of(|_| 1),
+        ];
+        assert_eq!(from_device(memory, 7 * 32), expected.concat());
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
+fn segments_can_be_counted_apart() {
+    let outcome = emulated("segments_can_be_counted_apart", &[], || {
+        let stream = stream();
+        let twice = kernel(DOUBLE, "twice");
+        let memory = to_device(&[1.0]);
+        for launches in [1, 3] {
+            for _ in 0..launches {
+                launch(twice, 1, 1, stream, &[memory], 1).expect("the launch is valid");
+            }
+            synchronize(stream).expect("the kernels run");
+        }
+        assert_eq!(from_device(memory, 1), [16.0]);
+    });
+    if let Some(outcome) = outcome {
+        outcome.succeeded();
+        let kernels: Vec<u64> = outcome.trace.iter().map(|counts| counts["kernels"]).collect();
+        assert_eq!(kernels, [0, 1, 4, 4], "a copy in, two segments, a copy out");
+        assert_eq!(outcome.report, outcome.trace[3], "nothing happened after the last time");
+    }
+}
+
+#[test]
+fn kernels_with_the_header_of_half_numbers_run() {
+    let outcome = emulated("kernels_with_the_header_of_half_numbers_run", &[], || {
+        let text = "#include \"cuda_fp16.h\"
+        extern \"C\" __global__ void kernel(float *out, const int numel) {
+          if (threadIdx.x < numel) out[threadIdx.x] = (float)(__float2half(1.0f) / __float2half(3.0f));
+        }";
+        let stream = stream();
+        let memory = allocate(2);
+        launch(kernel(text, "kernel"), 1, 32, stream, &[memory], 2).expect("the launch is valid");
+        synchronize(stream).expect("the kernel runs");
+        assert_eq!(from_device(memory, 2), [half::f16::from_f32(1.0 / 3.0).to_f32(); 2]);
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}

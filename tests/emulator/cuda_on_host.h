@@ -38,7 +38,8 @@ extern char __stop_emulated_shared[] __attribute__((visibility("hidden")));
 
 namespace emulator {
 
-enum { LANES = 32, MOST_THREADS = 1024, STACK = 64 * 1024 };
+// Stacks are a few lines longer than a power of two, since a cache keeps only few places that are one apart.
+enum { LANES = 32, MOST_THREADS = 1024, STACK = 72 * 1024 + 9 * 64, PAGE = 4096 };
 // Most bytes of shared memory that a launch may ask for, as an H100 has them.
 enum { MOST_DYNAMIC_SHARED = 227 * 1024, SHARED_ALIGNMENT = 128 };
 // So that a text that declares no shared memory has the section as well.
@@ -202,6 +203,14 @@ static void forget_shared_memory() {
   memset(dynamic_shared, 0xff, dynamic_shared_bytes);
 }
 
+// Gives a thread a stack that ends where nothing may be touched.
+static void make_stack(ucontext_t &beginning, int thread) {
+  char *start = stacks + (size_t)thread * STACK;
+  mprotect((char *)(((uintptr_t)start + PAGE - 1) / PAGE * PAGE), PAGE, PROT_NONE);
+  beginning.uc_stack.ss_sp = start;
+  beginning.uc_stack.ss_size = STACK;
+}
+
 static void start_block() {
   alive = count;
   block_barrier = Barrier();
@@ -219,8 +228,7 @@ static void start_block() {
     thread.context.begun = false;
     ucontext_t &beginning = thread.context.beginning;
     getcontext(&beginning);
-    beginning.uc_stack.ss_sp = stacks + (size_t)i * STACK;
-    beginning.uc_stack.ss_size = STACK;
+    make_stack(beginning, i);
     beginning.uc_link = nullptr;
     makecontext(&beginning, run_thread, 0);
   }
@@ -259,7 +267,7 @@ static void run_block_without_coroutines(const int *order) {
 
 // Makes room for shared memory that ends where nothing may be touched.
 static void make_dynamic_shared(size_t bytes) {
-  enum { PAGE = 4096, ROOM = (MOST_DYNAMIC_SHARED + PAGE - 1) / PAGE * PAGE };
+  enum { ROOM = (MOST_DYNAMIC_SHARED + PAGE - 1) / PAGE * PAGE };
   static char *room;
   if (!room) {
     room = (char *)mmap(nullptr, ROOM + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -4,22 +4,13 @@
 //! what it does, and which variables make it fail or report.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{fs, process};
-
-/// What the library and the kernels it compiles are made from.
-const SOURCES: &[&str] = &[
-    "cuda_fp16.h",
-    "cuda_on_host.h",
-    "fake_cuda/compiler.cpp",
-    "fake_cuda/driver.cpp",
-    "fake_cuda/fake_cuda.h",
-    "fake_cuda/products.cpp",
-];
 
 /// Names under which CUDA's libraries are looked for.
 const NAMES: &[&str] = &["libcuda.so.1", "libnvrtc.so.12", "libcublas.so.12"];
@@ -31,20 +22,37 @@ pub fn libraries() -> Option<PathBuf> {
     FOLDER.get_or_init(build).clone()
 }
 
+/// Returns what the library and the kernels that it compiles are made from.
+fn all_sources(folders: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(folder).expect("the sources are checked in") {
+            let path = entry.expect("the folder can be listed").path();
+            if path.extension().is_some_and(|extension| extension == "h" || extension == "cpp") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 fn build() -> Option<PathBuf> {
     let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulator");
     let cache = env!("CARGO_TARGET_TMPDIR");
     let mut hasher = DefaultHasher::new();
     sources.hash(&mut hasher);
-    for source in SOURCES {
-        fs::read(format!("{sources}/{source}")).expect("the sources are checked in").hash(&mut hasher);
+    for source in all_sources(&[sources, &format!("{sources}/fake_cuda")]) {
+        fs::read(source).expect("the sources are checked in").hash(&mut hasher);
     }
     let hash = format!("{:016x}", hasher.finish());
     let folder = PathBuf::from(cache).join(format!("fake-cuda-{hash}"));
+    // Tests run beside each other: one builds, and others wait for it.
+    let lock = File::create(folder.with_extension("lock")).expect("the folder for tests can be written");
+    lock.lock().expect("files can be locked");
     if folder.exists() {
         return Some(folder);
     }
-    // Tests run beside each other: each makes its own folder, and whoever comes second finds the first one's.
     let own = folder.with_extension(process::id().to_string());
     fs::create_dir_all(&own).expect("the folder for tests can be written");
     let library = own.join("libfake_cuda.so");
@@ -68,9 +76,6 @@ fn build() -> Option<PathBuf> {
     for name in NAMES {
         symlink("libfake_cuda.so", own.join(name)).expect("the folder for tests can be written");
     }
-    if fs::rename(&own, &folder).is_err() {
-        fs::remove_dir_all(&own).expect("the folder for tests can be written");
-        assert!(folder.exists(), "the folder for tests can be written");
-    }
+    fs::rename(&own, &folder).expect("the folder for tests can be written");
     Some(folder)
 }

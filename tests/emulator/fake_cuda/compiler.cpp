@@ -229,14 +229,16 @@ static std::string compile(const Program &program, const std::vector<std::string
     kernels.push_back(name);
     text += "extern \"C\" const char *emulate_" + name +
             "(const unsigned *d, size_t shared_bytes, void **values, int order) {\n"
-            "  return emulator::launch([](void **values) { emulator::call(" + name + ", values); },\n"
+            "  return emulator::launch([](void **values) { emulator::call(::" + name + ", values); },\n"
             "    Index{d[0], d[1], d[2]}, Index{d[3], d[4], d[5]}, shared_bytes, values, order, " + coroutines +
             ");\n}\n"
-            "extern \"C\" int sizes_of_" + name + "(size_t *sizes) { return emulator::sizes_of_values(" + name +
+            "extern \"C\" int sizes_of_" + name + "(size_t *sizes) { return emulator::sizes_of_values(::" + name +
             ", sizes); }\n";
   }
   if (!write_file(own + ".cpp", text)) return "the folder of compiled kernels cannot be written";
-  arguments = {"-std=c++17", "-O2", "-ffp-contract=off", "-w", "-shared", "-fPIC", headers};
+  // Kernels of two libraries may have one name, and each library has its own shared memory.
+  arguments = {"-std=c++17", "-O2", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-fno-gnu-unique", "-Wl,-Bsymbolic",
+               headers};
   arguments.insert(arguments.end(), defines.begin(), defines.end());
   arguments.insert(arguments.end(), {"-o", own + ".so", own + ".cpp"});
   if (!run_compiler(arguments, log)) return read_file(log);

@@ -82,17 +82,22 @@ static __device__ __forceinline__ float scores(Rows a, u64 own, Rows b, u64 othe
   return sum;
 }
 
-// Adds the rows `other0 ..` of `x`, each times the weight that its lane has, to the columns of this lane.
-static __device__ __forceinline__ void add_rows(float *sums, float weight, Rows x, u64 other0, Place at, u64 positions,
-                                                u64 head_width) {
+// Adds the rows `other0 ..` of `x`, each times the weight that its lane has, to the columns of this lane. `weights` has
+// a row for each warp, which nobody else reads or writes now.
+static __device__ __forceinline__ void add_rows(float *sums, float weight, float (*weights)[WARP + 1], Rows x,
+                                                u64 other0, Place at, u64 positions, u64 head_width) {
+  weights[threadIdx.y][threadIdx.x] = weight;
+  __syncwarp();
   for (int lane = 0; lane < WARP; lane++) {
-    float factor = __shfl_sync(ALL_LANES, weight, lane);
+    float factor = weights[threadIdx.y][lane];
     for (int part = 0; part < COLUMNS / WARP; part++) {
       u64 column = at.column0 + part * WARP + threadIdx.x;
       if (other0 + lane < positions && column < head_width)
         sums[part] += factor * read(x, other0 + lane, column, head_width);
     }
   }
+  // No lane may overwrite what others still read.
+  __syncwarp();
 }
 
 static __device__ __forceinline__ void store(float *out, u64 stride, u64 start, const float *sums, float factor,
@@ -121,7 +126,7 @@ extern "C" __global__ void attention(float *out, float *lse, const float *qkv, c
     most = larger;
     sum = sum * shrink + warp_sum(power);
     for (int part = 0; part < COLUMNS / WARP; part++) mixed[part] *= shrink;
-    add_rows(mixed, power, v, other0, at, positions, head_width);
+    add_rows(mixed, power, left, v, other0, at, positions, head_width);
   }
   store(out, at.width, 0, mixed, 1.0f / sum, at, positions, head_width);
   if (at.own < positions && at.column0 == 0 && threadIdx.x == 0)
@@ -169,7 +174,7 @@ extern "C" __global__ void attention_grad_queries(float *dqkv, const float *qkv,
     float score = scale * scores(q, at.own, k, other0, positions, head_width, left, right);
     float change = scores(d, at.own, v, other0, positions, head_width, left, right);
     float dscore = other0 + threadIdx.x < positions ? expf(score - log) * (change - centre) : 0.0f;
-    add_rows(dq, dscore, k, other0, at, positions, head_width);
+    add_rows(dq, dscore, left, k, other0, at, positions, head_width);
   }
   store(dqkv, 3 * at.width, 0, dq, scale, at, positions, head_width);
 }
@@ -190,8 +195,8 @@ extern "C" __global__ void attention_grad_keys(float *dqkv, const float *qkv, co
     u64 query = other0 + threadIdx.x;
     float power = query < positions ? expf(score - lse[row0 + query]) : 0.0f;
     float dscore = query < positions ? power * (change - delta[row0 + query]) : 0.0f;
-    add_rows(dk, dscore, q, other0, at, positions, head_width);
-    add_rows(dv, power, d, other0, at, positions, head_width);
+    add_rows(dk, dscore, left, q, other0, at, positions, head_width);
+    add_rows(dv, power, left, d, other0, at, positions, head_width);
   }
   store(dqkv, 3 * at.width, at.width, dk, scale, at, positions, head_width);
   store(dqkv, 3 * at.width, 2 * at.width, dv, 1.0f, at, positions, head_width);
