@@ -2,10 +2,10 @@
 
 use crate::backend::{Device, Executable};
 use crate::graph::Graph;
-use crate::ir::Model;
+use crate::ir::{Model, Precision};
 use crate::lower::{Options, Program, lower};
 use crate::passes::{PassReport, optimize, simplify};
-use crate::plan::{Plan, plan};
+use crate::plan::{Demands, Plan, plan, plan_for, round_factors};
 
 /// What compiling one program yields.
 pub struct Compiled {
@@ -17,18 +17,29 @@ pub struct Compiled {
     pub plan: Plan,
 }
 
-/// Compiles one program of `model` to a plan.
+/// Compiles one program of `model` to a plan for the CPU.
 pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
+    compile_for(model, program, options, Demands::cpu(model.precision()))
+}
+
+/// Compiles one program of `model` to a plan that a device asks for.
+pub fn compile_for(model: &Model, program: Program, options: Options, demands: Demands) -> Compiled {
     let mut graph = lower(model, program, options);
     let passes = optimize(&mut graph);
-    let plan = plan(&graph, model.precision());
+    if demands.storage == Precision::Bf16 {
+        round_factors(&mut graph);
+    }
+    let plan = plan_for(&graph, demands);
     Compiled { graph, passes, plan }
 }
 
 /// Compiles one program of `model` to what `device` runs.
 pub fn executable(model: &Model, program: Program, options: Options, device: Device) -> Executable {
     match device {
-        Device::Cpu | Device::Cuda => Executable::of(compile(model, program, options).plan, device),
+        Device::Cpu | Device::Cuda => {
+            let demands = device.demands(model.precision());
+            Executable::of(compile_for(model, program, options, demands).plan, device)
+        }
         Device::Reference => Executable::Decomposed(simplified(model, program, options)),
         Device::LuminalCuda => Executable::LuminalCuda(simplified(model, program, options)),
     }

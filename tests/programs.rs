@@ -15,10 +15,11 @@ use hrmc::lower::names::Scope;
 use hrmc::lower::parameters::{Role, parameters};
 use hrmc::lower::{IGNORED_LABEL, Options, Program, lower};
 use hrmc::passes::{PASSES, Pass, simplify};
-use hrmc::pipeline::{compile, executable};
-use hrmc::plan::{self, Plan, plan};
+use hrmc::pipeline::{compile, compile_for, executable};
+use hrmc::plan::{self, Demands, Plan, plan};
 use hrmc::span::Source;
 use hrmc::syntax::parse;
+use hrmc::verify::{BF16_GRADIENTS, BF16_OUTPUTS};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -251,10 +252,11 @@ fn the_cpu_and_the_emulated_cuda_kernels_compute_the_same() {
     for (case, order) in CASES.into_iter().zip(emulator::ORDERS.into_iter().cycle()) {
         let model = model_of(&text_of(case));
         for program in programs(&model) {
-            let plan = compile(&model, program, OPTIONS).plan;
-            let expected = results(&model, Executable::Planned(plan.clone()));
+            let plan = compile_for(&model, program, OPTIONS, Demands::cuda(Precision::F32)).plan;
+            let on_cpu = || executable(&model, program, OPTIONS, Device::Cpu);
+            let expected = results(&model, on_cpu());
             let mut session = Session::new(1).expect("a thread can start");
-            session.load("program", Executable::Planned(plan.clone())).expect("small programs fit");
+            session.load("program", on_cpu()).expect("small programs fit");
             fill(&mut session, &model);
             let mut found = contents(&session);
             for _ in 0..2 {
@@ -263,6 +265,43 @@ fn the_cpu_and_the_emulated_cuda_kernels_compute_the_same() {
             }
             found.retain(|name, _| expected.contains_key(name));
             assert_agree(&format!("{case}, {program:?}"), &found, &expected);
+        }
+    }
+}
+
+/// Returns the root mean square of the differences over that of what is expected.
+fn relative_rms(found: &[f32], expected: &[f32]) -> f64 {
+    let square = |value: f32| f64::from(value).powi(2);
+    let differences: f64 = found.iter().zip(expected).map(|(found, expected)| square(found - expected)).sum();
+    (differences / expected.iter().map(|&value| square(value)).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn emulated_cuda_in_bf16_stays_as_close_to_f32_as_verification_asks() {
+    let Some(emulator) = emulator::emulator() else { return };
+    for (case, order) in CASES.into_iter().zip(emulator::ORDERS.into_iter().cycle()) {
+        let model = model_of(&text_of(case));
+        for program in programs(&model) {
+            let plan = compile_for(&model, program, OPTIONS, Demands::cuda(Precision::Bf16)).plan;
+            let mut session = Session::new(1).expect("a thread can start");
+            let on_cpu = executable(&model, program, OPTIONS, Device::Cpu);
+            session.load("program", on_cpu).expect("small programs fit");
+            fill(&mut session, &model);
+            let before = contents(&session);
+            session.run("program").expect("the processor does not fail");
+            let found =
+                emulator.run(&plan, &before, order).unwrap_or_else(|problem| panic!("{case}: {problem}"));
+            for (name, expected) in contents(&session) {
+                let output = ["carry.", "logits", ".q_", "_loss"].iter().any(|part| name.contains(part));
+                let most = match name.contains(".grad.") {
+                    true => BF16_GRADIENTS,
+                    false if output => BF16_OUTPUTS,
+                    false => continue,
+                };
+                let distance = relative_rms(&found[&name], &expected);
+                assert!(distance <= most, "{case}, {program:?}: {name} is off by {distance}, at most {most}");
+                assert!(distance > 0.0 || !name.contains("logits"), "{case}: {name} is not rounded");
+            }
         }
     }
 }

@@ -17,7 +17,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::graph::luminal_cuda::Fault;
 use crate::graph::{DType, Graph, TensorType};
-use crate::plan::Plan;
+use crate::ir::Precision;
+use crate::plan::{Demands, Plan};
 
 use self::luminal_cuda::LuminalCuda;
 use cpu::CpuProgram;
@@ -53,11 +54,20 @@ impl Device {
         }
     }
 
+    /// Returns what it asks of plans with products in `precision`.
+    pub fn demands(self, precision: Precision) -> Demands {
+        match self {
+            Device::Cuda => Demands::cuda(precision),
+            Device::Cpu | Device::Reference | Device::LuminalCuda => Demands::cpu(precision),
+        }
+    }
+
     /// Returns whether it multiplies in bf16 where a plan asks for it.
     pub fn multiplies_in_bf16(self) -> bool {
         match self {
             Device::Cpu => cpu::kernels::multiplies_in_bf16(),
-            Device::Reference | Device::Cuda | Device::LuminalCuda => false,
+            Device::Cuda => true,
+            Device::Reference | Device::LuminalCuda => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::backend::{BackendError, Executable, Session};
 use crate::graph::ops::{Linear, Scale};
 use crate::graph::{Graph, Op, TensorType};
 use crate::ir::Precision;
-use crate::plan::plan;
+use crate::plan::{Demands, plan_for, round_factors};
 
 /// Side of the square product whose speed counts as the peak.
 const PEAK_SIDE: usize = 2048;
@@ -70,7 +70,7 @@ pub(super) fn device_product_rate(precision: Precision) -> Result<f64, BackendEr
         let [x, w] = ["x", "w"].map(|name| graph.input(name, TensorType::f32(&[side, side])));
         let y = graph.add1(Linear.into(), &[x, w]);
         graph.set_output("y", y);
-        let seconds = seconds_of(&graph, precision, |op| matches!(op, Op::Linear(_)))?;
+        let seconds = seconds_of(graph, precision, |op| matches!(op, Op::Linear(_)))?;
         Ok((seconds, 2.0 * (side as f64).powi(3)))
     })
 }
@@ -86,7 +86,7 @@ pub(super) fn device_copy_rate() -> Result<f64, BackendError> {
         let x = graph.input("x", TensorType::f32(&[elements]));
         let y = graph.add1(Scale { factor: 2.0 }.into(), &[x]);
         graph.set_output("y", y);
-        let seconds = seconds_of(&graph, Precision::F32, |op| matches!(op, Op::Scale(_)))?;
+        let seconds = seconds_of(graph, Precision::F32, |op| matches!(op, Op::Scale(_)))?;
         Ok((seconds, (2 * elements * size_of::<f32>()) as f64))
     })
 }
@@ -110,11 +110,14 @@ fn judge(
 
 /// Returns the seconds that a GPU takes for the calls of a graph that are `wanted`, at best.
 fn seconds_of(
-    graph: &Graph,
+    mut graph: Graph,
     precision: Precision,
     wanted: impl Fn(&Op) -> bool,
 ) -> Result<f64, BackendError> {
-    let plan = plan(graph, precision);
+    if precision == Precision::Bf16 {
+        round_factors(&mut graph);
+    }
+    let plan = plan_for(&graph, Demands::cuda(precision));
     let wanted: Vec<bool> = plan.calls.iter().map(|call| wanted(&call.op)).collect();
     let mut session = Session::new(1)?;
     session.load("measured", Executable::Cuda(plan))?;

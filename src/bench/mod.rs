@@ -172,7 +172,8 @@ pub fn measure(
     let mut start_s = 0.0;
     let mut plans: Vec<Plan> = Vec::new();
     for (index, measured) in measured.iter().enumerate() {
-        let plan = pipeline::compile(model, measured.program(), lowering).plan;
+        let demands = options.device.demands(model.precision());
+        let plan = pipeline::compile_for(model, measured.program(), lowering, demands).plan;
         plans.push(plan.clone());
         let executable = match options.device {
             Device::LuminalCuda => pipeline::executable(model, measured.program(), lowering, options.device),
@@ -328,6 +329,8 @@ fn profile_kernels(
     }
     let mut table: Vec<KernelTime> = Vec::new();
     for (call, seconds) in plan.calls.iter().zip(best) {
+        // Calls that a device makes together are observed as the last of them.
+        let seconds = if seconds.is_finite() { seconds } else { 0.0 };
         let (operator, phase) = (call.op.as_operation().name(), call.phase.name());
         let at = table.iter().position(|row| row.operator == operator && row.phase == phase).unwrap_or_else(
             || {

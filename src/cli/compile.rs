@@ -9,7 +9,8 @@ use super::failure::Failure;
 use super::project::Project;
 use super::{datasets, launches, spec, terminal};
 use crate::lower::{Options, Program};
-use crate::plan::Machine;
+use crate::pipeline::Compiled;
+use crate::plan::{Demands, Machine};
 use crate::{graph, ir, pipeline, plan, syntax};
 
 const EXAMPLES: &str = "\
@@ -139,11 +140,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                     "`--emit kernels` needs `--device cuda`, and a folder to write to with `-o`",
                 ));
             };
-            let compiled = pipeline::compile(model, program(model, arguments.program)?, options);
+            let compiled = compile_for(model, program(model, arguments.program)?, options, Target::Cuda);
             return terminal::print(launches::write_kernels(&compiled.plan, folder)?);
         }
         Some(stage @ (Stage::Graph | Stage::Plan | Stage::Dot)) => {
-            let compiled = pipeline::compile(model, program(model, arguments.program)?, options);
+            let compiled = compile_for(model, program(model, arguments.program)?, options, arguments.device);
             match stage {
                 Stage::Plan if arguments.device == Target::Cuda => {
                     launches::plan_text(&compiled.plan, &machine(model, arguments))
@@ -159,10 +160,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     terminal::print_to(arguments.output.as_deref(), &text)
 }
 
+fn compile_for(model: &ir::Model, program: Program, options: Options, target: Target) -> Compiled {
+    let demands = match target {
+        Target::Cpu => Demands::cpu(model.precision()),
+        Target::Cuda => Demands::cuda(model.precision()),
+    };
+    pipeline::compile_for(model, program, options, demands)
+}
+
 fn cuda_report(model: &ir::Model, options: Options) -> String {
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
-    let train = model.train.as_ref().map(|_| pipeline::compile(model, Program::Train, options));
-    let evaluate = pipeline::compile(model, Program::Evaluate { averaged }, options);
+    let train = model.train.as_ref().map(|_| compile_for(model, Program::Train, options, Target::Cuda));
+    let evaluate = compile_for(model, Program::Evaluate { averaged }, options, Target::Cuda);
     let training = train.iter().map(|compiled| ("a training segment", &compiled.plan));
     let programs: Vec<_> = training.chain([("an evaluation segment", &evaluate.plan)]).collect();
     launches::report(&programs)
@@ -176,7 +185,7 @@ pub fn default_batch(model: &ir::Model) -> usize {
 fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
     let reference = match arguments.device {
         Target::Cpu => Machine::reference(model.precision()),
-        Target::Cuda => Machine::h100(),
+        Target::Cuda => Machine::h100(model.precision()),
     };
     Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),

@@ -7,30 +7,26 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::terminal::{bytes, duration, flops, grouped, note};
-use crate::backend::cuda::kernels::Family;
-use crate::backend::cuda::launch::{Argument, Launches, MOST_BLOCKS, Product, Task, launches};
-use crate::backend::cuda::nvrtc::{Compiler, Usage, source};
+use crate::backend::cuda::kernels::{Family, source};
+use crate::backend::cuda::launch::{Argument, MOST_BLOCKS, Product, Task, launches};
+use crate::backend::cuda::nvrtc::{Compiler, Usage};
 use crate::backend::cuda::probe::list;
 use crate::graph::Phase;
-use crate::ir::Precision;
-use crate::plan::{Location, Machine, Plan, Predicted};
+use crate::plan::{Location, Machine, Plan, Predicted, Work};
 
 /// What is said about every plan for CUDA.
-const STATE: &str = "what CUDA runs, with kernels in f32";
+const STATE: &str = "what CUDA runs";
 
 /// Architecture of the card that times are predicted for, and that kernels are compiled for.
 const ARCHITECTURE: &str = "sm_90";
 
 /// Returns the report of some programs, each with its name.
 pub fn report(programs: &[(&str, &Plan)]) -> String {
-    let machine = Machine::h100();
+    let machine = Machine::h100(programs[0].1.precision);
     let mut text = format!("{STATE}\n");
     for (title, plan) in programs {
         let all = launches(plan);
         let _ = writeln!(text, "\n{title}: {}", format_args!("{} launches", grouped(all.steps.len() as u64)));
-        if plan.precision == Precision::Bf16 {
-            let _ = writeln!(text, "  the spec asks for products in bf16, for which there are no kernels");
-        }
         if all
             .steps
             .iter()
@@ -38,58 +34,62 @@ pub fn report(programs: &[(&str, &Plan)]) -> String {
         {
             let _ = writeln!(text, "  some have more blocks than a device accepts: use a smaller batch");
         }
-        let mut starts: BTreeMap<Phase, usize> = BTreeMap::new();
-        let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
-        for step in &all.steps {
-            *starts.entry(plan.calls[step.call].phase).or_default() += 1;
-            *uses.entry(name(&step.task)).or_default() += 1;
-        }
+        let mut phases: BTreeMap<Phase, Predicted> = BTreeMap::new();
+        let mut uses: BTreeMap<String, Predicted> = BTreeMap::new();
         let mut total = Predicted::default();
-        for (phase, predicted) in plan.predicted(&machine) {
+        let mut by_arithmetic = 0.0;
+        for step in &all.steps {
+            let seconds = machine.seconds(step.flops, step.bytes);
+            let work = Work { calls: 1, flops: step.flops, bytes: step.bytes };
+            let predicted = Predicted { work, seconds };
+            phases.entry(plan.calls[step.call].phase).or_default().add(&predicted);
+            uses.entry(name(&step.task)).or_default().add(&predicted);
             total.add(&predicted);
-            let started = starts.get(&phase).copied().unwrap_or(0);
-            phase_line(&mut text, phase.name(), started, &predicted);
+            if machine.seconds(step.flops, 0) >= seconds {
+                by_arithmetic += seconds;
+            }
         }
-        phase_line(&mut text, "all", all.steps.len(), &total);
-        let (arithmetic, memory) = bounds(plan, &machine);
+        for (phase, predicted) in &phases {
+            phase_line(&mut text, phase.name(), predicted);
+        }
+        phase_line(&mut text, "all", &total);
         let _ = writeln!(
             text,
-            "  at best {} on an H100: {} bound by arithmetic, {} by memory",
+            "  at best {} on an H100: {} bound by arithmetic, {} by memory; {:.0}% of its rate",
             time(total.seconds),
-            time(arithmetic),
-            time(memory)
+            time(by_arithmetic),
+            time(total.seconds - by_arithmetic),
+            100.0 * machine.seconds(total.work.flops, 0) / total.seconds,
         );
         let tables: usize = all.tables.iter().map(|table| 8 * table.positions * table.head_width).sum();
-        let device = plan.peak_bytes() as u64 + all.scratch_bytes + tables as u64;
+        let chunks: usize = all.chunks.iter().map(|words| 8 * words.len()).sum();
+        let device = plan.peak_bytes() as u64 + all.scratch_bytes + (tables + chunks) as u64;
         let _ =
             writeln!(text, "  memory {}, of which {} is scratch", bytes(device), bytes(all.scratch_bytes));
-        for (name, uses) in uses {
-            let _ = writeln!(text, "    {name:<26}{:>8}", grouped(uses as u64));
+        for (name, predicted) in uses {
+            let Predicted { work, seconds } = predicted;
+            let arithmetic = 100.0 * machine.seconds(work.flops, 0) / seconds;
+            let _ = writeln!(
+                text,
+                "    {name:<38}{:>12}{arithmetic:>6.0}% arithmetic{:>8}",
+                time(seconds),
+                grouped(work.calls as u64)
+            );
         }
     }
     text
 }
 
-fn phase_line(text: &mut String, name: &str, launches: usize, predicted: &Predicted) {
+fn phase_line(text: &mut String, name: &str, predicted: &Predicted) {
     let Predicted { work, seconds } = predicted;
     let _ = writeln!(
         text,
         "  {name:<10}{:>7} launches{:>14}{:>14} moved{:>14}",
-        grouped(launches as u64),
+        grouped(work.calls as u64),
         flops(work.flops),
         bytes(work.bytes),
         time(*seconds),
     );
-}
-
-/// Returns the predicted seconds of the calls that arithmetic bounds, and of those that memory bounds.
-fn bounds(plan: &Plan, machine: &Machine) -> (f64, f64) {
-    let mut sums = (0.0, 0.0);
-    for call in &plan.calls {
-        let seconds = machine.seconds(call.flops, call.bytes);
-        if machine.seconds(call.flops, 0) < seconds { sums.1 += seconds } else { sums.0 += seconds }
-    }
-    sums
 }
 
 fn time(seconds: f64) -> String {
@@ -108,22 +108,13 @@ pub fn plan_text(plan: &Plan, machine: &Machine) -> String {
         let _ =
             writeln!(text, "table {index}: {positions} positions, heads of {width}, theta {:?}", table.theta);
     }
-    let mut last = None;
+    let mut shown = 0;
     for step in &all.steps {
-        if last != Some(step.call) {
-            let call = &plan.calls[step.call];
-            let _ = writeln!(
-                text,
-                "{:>4} {:<8} {} flops {} bytes {} predicted {:.2} us",
-                step.call,
-                call.phase.name(),
-                call.op.as_operation().name(),
-                call.flops,
-                call.bytes,
-                machine.seconds(call.flops, call.bytes) * 1e6,
-            );
+        for (index, call) in plan.calls.iter().enumerate().take(step.call + 1).skip(shown) {
+            let name = call.op.as_operation().name();
+            let _ = writeln!(text, "{index:>4} {:<8} {name}", call.phase.name());
         }
-        last = Some(step.call);
+        shown = step.call + 1;
         let name = name(&step.task);
         let what = match &step.task {
             Task::Kernel(launch) => {
@@ -138,16 +129,20 @@ pub fn plan_text(plan: &Plan, machine: &Machine) -> String {
                 format!("({out}, {a}, {b}, {rows}, {columns}, {terms})")
             }
         };
-        let _ = writeln!(text, "       {name}{what}");
+        let (flops, bytes) = (step.flops, step.bytes);
+        let predicted = machine.seconds(flops, bytes) * 1e6;
+        let _ = writeln!(text, "       {name}{what} flops {flops} bytes {bytes} predicted {predicted:.2} us");
     }
     text
 }
 
 /// Returns what a step is called in reports.
-fn name(task: &Task) -> &'static str {
+fn name(task: &Task) -> String {
     match task {
         Task::Kernel(launch) => launch.kernel.name(),
-        Task::Product(product) => product.kind.name(),
+        Task::Product(Product { kind, factors, result, .. }) => {
+            format!("{}_{}_{}", kind.name(), result.name(), factors.name())
+        }
     }
 }
 
@@ -162,6 +157,7 @@ fn show(plan: &Plan, argument: &Argument) -> String {
     match argument {
         Argument::Memory(location) => show_place(plan, *location),
         Argument::Scratch => "scratch".to_string(),
+        Argument::Chunks(list) => format!("chunks {list}"),
         Argument::Cos(table) => format!("cos {table}"),
         Argument::Sin(table) => format!("sin {table}"),
         Argument::Null => "none".to_string(),
@@ -177,25 +173,21 @@ fn show(plan: &Plan, argument: &Argument) -> String {
 ///
 /// Returns a failure if a file cannot be written or the compiler does not accept a kernel.
 pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
-    let Launches { steps, .. } = launches(plan);
+    let kernels = launches(plan).kernels();
     fs::create_dir_all(folder).map_err(|error| Failure::cannot_write(folder, &error))?;
     let write = |name: &str, content: &str| {
         let path = folder.join(name);
         fs::write(&path, content).map_err(|error| Failure::cannot_write(&path, &error))
     };
     let compiler = Compiler::load();
-    let used = |family: Family| {
-        steps
-            .iter()
-            .any(|step| matches!(&step.task, Task::Kernel(launch) if launch.kernel.family() == family))
-    };
+    let used = |family: Family| kernels.iter().any(|kernel| kernel.family() == family);
     let mut text = String::new();
     let mut table: Vec<Usage> = Vec::new();
     for &family in Family::ALL.iter().filter(|&&family| used(family)) {
-        write(family.file(), &source(family))?;
+        write(family.file(), &source(family, &kernels))?;
         let _ = writeln!(text, "{}", family.file());
         if let Ok(compiler) = &compiler {
-            let compiled = compiler.compile(family, ARCHITECTURE).map_err(|log| {
+            let compiled = compiler.compile(family, &kernels, ARCHITECTURE).map_err(|log| {
                 Failure::message(format!("NVRTC does not accept `{}`: {log}", family.file()))
             })?;
             let name = family.file().replace(".cu", ".ptx");
@@ -210,7 +202,7 @@ pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
     }
     let _ = writeln!(
         text,
-        "\n{:<26}{:>11}{:>8}{:>9}",
+        "\n{:<38}{:>11}{:>8}{:>9}",
         format!("for {ARCHITECTURE}"),
         "registers",
         "shared",
@@ -218,7 +210,7 @@ pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
     );
     for used in table {
         let Usage { kernel, registers, shared_bytes, spilled_bytes } = used;
-        let _ = writeln!(text, "{kernel:<26}{registers:>11}{shared_bytes:>8}{spilled_bytes:>9}");
+        let _ = writeln!(text, "{kernel:<38}{registers:>11}{shared_bytes:>8}{spilled_bytes:>9}");
     }
     Ok(text)
 }

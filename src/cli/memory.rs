@@ -10,7 +10,7 @@ use crate::backend::cpu::arranged_bytes;
 use crate::backend::cuda::probe::{Driver, probe};
 use crate::ir::Model;
 use crate::lower::{Options, Program};
-use crate::pipeline::compile;
+use crate::pipeline::compile_for;
 
 /// Refuses programs that need more memory in one session than there is.
 ///
@@ -34,7 +34,8 @@ pub fn check(
     let largest = programs.iter().map(|(_, options)| options.batch).max().unwrap_or(1);
     let needed = |batch: usize| {
         let plan = |&(program, options): &(Program, Options)| {
-            compile(model, program, Options { batch: options.batch.min(batch), ..options }).plan
+            let options = Options { batch: options.batch.min(batch), ..options };
+            compile_for(model, program, options, device.demands(model.precision())).plan
         };
         let plans: Vec<_> = programs.iter().map(plan).collect();
         let plans: Vec<_> = plans.iter().collect();

@@ -29,6 +29,7 @@ use ::luminal::graph::{Dependency, NodeIndex};
 use ::luminal::prelude::petgraph::Direction;
 use ::luminal::prelude::petgraph::visit::EdgeRef;
 
+use ops::Scale;
 pub use ops::{Backward, Op, Operation, ShapeError};
 pub use text::{to_dot, to_text};
 pub use types::{DType, TensorType};
@@ -70,6 +71,15 @@ impl Phase {
             Phase::Update => "update",
         }
     }
+}
+
+/// When operators that work in place run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updates {
+    /// As early as they can: they free what they read.
+    Early,
+    /// Last, equal ones side by side; and mere copies as early as they can, so that those of inputs meet as well.
+    Together,
 }
 
 /// A graph of operators.
@@ -295,6 +305,11 @@ impl Graph {
     /// Returns all nodes in the order in which they run: operands first, then inputs, then by age. An operator that
     /// works in place runs after every other reader of what it overwrites, and as early as that allows.
     pub fn order(&self) -> Vec<NodeId> {
+        self.order_with(Updates::Early)
+    }
+
+    /// Returns all nodes as [`Graph::order`] does, but with operators that work in place where `updates` says.
+    pub fn order_with(&self, updates: Updates) -> Vec<NodeId> {
         let nodes: Vec<NodeId> = self.inner.graph.node_indices().map(NodeId).collect();
         let mut waits: HashMap<NodeId, usize> = HashMap::new();
         let mut releases: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
@@ -312,21 +327,24 @@ impl Graph {
                 releases.entry(other).or_default().push(node);
             }
         }
-        // Inputs cost nothing, and an update may wait for one that was made after it became possible. In-place
-        // updates come next among the ready nodes: they free the gradient they consume.
+        // Inputs cost nothing, and an update may wait for one that was made after it became possible. Early updates come
+        // next among the ready nodes: they free the gradient they consume. Late ones come last, and equal ones meet.
         let rank = |node: NodeId| {
             let weight = self.weight(node);
-            let turn = match &weight.op {
-                Op::Input(_) => 0,
-                op if !op.as_operation().in_place().is_empty() => 1,
-                _ => 2,
+            let op = weight.op.as_operation();
+            let (turn, rule) = match (&weight.op, updates) {
+                (Op::Input(_), _) => (0, String::new()),
+                (Op::Scale(Scale { factor: 1.0 }), Updates::Together) => (1, String::new()),
+                _ if op.in_place().is_empty() => (2, String::new()),
+                (_, Updates::Early) => (1, String::new()),
+                (_, Updates::Together) => (3, format!("{} {:?}", op.name(), op.attributes())),
             };
-            (turn, weight.sequence, node)
+            (turn, rule, weight.sequence, node)
         };
-        let mut ready: BTreeSet<(u8, u64, NodeId)> =
+        let mut ready: BTreeSet<(u8, String, u64, NodeId)> =
             nodes.iter().filter(|node| waits[node] == 0).map(|&node| rank(node)).collect();
         let mut order = Vec::with_capacity(nodes.len());
-        while let Some((_, _, node)) = ready.pop_first() {
+        while let Some((.., node)) = ready.pop_first() {
             order.push(node);
             for &next in releases.get(&node).into_iter().flatten() {
                 let waiting = waits.get_mut(&next).expect("every node has a count");
@@ -373,8 +391,8 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
-    use super::ops::{Add, Assign, Average, Linear, Reshape, RmsNorm, Scale};
-    use super::{Graph, Op, TensorType, Value, verify};
+    use super::ops::{Add, Assign, Average, Linear, Reshape, RmsNorm};
+    use super::{Graph, Op, Scale, TensorType, Updates, Value, verify};
 
     fn input(graph: &mut Graph, name: &str) -> Value {
         graph.input(name, TensorType::f32(&[2, 3]))
@@ -487,6 +505,32 @@ mod tests {
         graph.add1(Add.into(), &[later, value]);
         graph.add1(Assign.into(), &[memory, ready]);
         assert_eq!(names(&graph), ["memory", "value", "scale", "assign", "scale", "add"]);
+    }
+
+    #[test]
+    fn updates_that_run_together_come_last_and_equal_ones_side_by_side() {
+        let mut graph = Graph::new();
+        let value = input(&mut graph, "value");
+        let mut update = |name: &str, rate: Option<f32>| {
+            let memory = input(&mut graph, name);
+            let op = rate.map_or_else(|| Assign.into(), |rate| Average { rate }.into());
+            graph.add(op, &[memory, value]);
+        };
+        update("a", Some(0.5));
+        update("b", None);
+        update("c", Some(0.25));
+        update("d", Some(0.5));
+        scale(&mut graph, value, 2.0);
+        let order = graph.order_with(Updates::Together).into_iter();
+        let working: Vec<String> = order
+            .filter(|&node| !matches!(graph.op(node), Op::Input(_)))
+            .map(|node| {
+                let op = graph.op(node).as_operation();
+                format!("{}{:?}", op.name(), op.attributes())
+            })
+            .collect();
+        let [quarter, half] = ["0.25", "0.5"].map(|rate| format!("average[(\"rate\", \"{rate}\")]"));
+        assert_eq!(working, ["scale[(\"factor\", \"2.0\")]", "assign[]", &quarter, &half, &half]);
     }
 
     #[test]

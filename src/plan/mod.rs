@@ -12,15 +12,17 @@
 //! and written, calls, and peak memory. A runtime allocates once and then only executes.
 
 mod machine;
+mod storage;
 mod text;
 mod verify;
 
 use std::collections::BTreeMap;
 
-use crate::graph::{Graph, NodeId, Op, Phase, TensorType, Value};
+use crate::graph::{Graph, NodeId, Op, Phase, TensorType, Updates, Value};
 use crate::ir::Precision;
 
 pub use machine::{Machine, Predicted};
+pub use storage::round_factors;
 pub use text::to_text;
 pub use verify::{Violation, verify};
 
@@ -38,7 +40,7 @@ pub struct Plan {
     pub arena_bytes: usize,
     /// Bytes of values that the forward pass leaves for the backward pass.
     pub kept_bytes: usize,
-    /// Arithmetic of products: of their factors, since sums are f32 and so is everything in memory.
+    /// Arithmetic of products: of their factors, since sums are f32.
     pub precision: Precision,
 }
 
@@ -75,8 +77,58 @@ pub struct Call {
 pub struct Place {
     /// Type of what it holds.
     pub ty: TensorType,
+    /// How elements lie there.
+    pub element: Element,
     /// Where it is.
     pub location: Location,
+}
+
+/// How an element lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// 32-bit floating point.
+    F32,
+    /// The upper half of that, rounded to the nearest.
+    Bf16,
+    /// 32-bit signed integer.
+    I32,
+}
+
+impl Element {
+    /// Returns the bytes of one.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F32 | Element::I32 => 4,
+            Element::Bf16 => 2,
+        }
+    }
+
+    /// Returns the name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Element::F32 => "f32",
+            Element::Bf16 => "bf16",
+            Element::I32 => "i32",
+        }
+    }
+}
+
+impl Place {
+    /// Returns the bytes it takes.
+    pub fn bytes(&self) -> usize {
+        self.ty.elements() * self.element.bytes()
+    }
+
+    /// Returns whether both share memory.
+    pub fn overlaps(&self, other: &Place) -> bool {
+        match (self.location, other.location) {
+            (Location::Named(a), Location::Named(b)) => a == b,
+            (Location::Arena(a), Location::Arena(b)) => {
+                a < b.saturating_add(other.bytes()) && b < a.saturating_add(self.bytes())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Where a value lives.
@@ -147,13 +199,46 @@ struct Interval {
     last: usize,
 }
 
-/// Plans the execution of `graph` with products in `precision`.
+/// What a device asks of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands {
+    /// Arithmetic of products.
+    pub precision: Precision,
+    /// When memory is updated: early, so that gradients are freed, or together, so that equal updates are one launch.
+    pub updates: Updates,
+    /// How activations lie in memory.
+    pub storage: Precision,
+}
+
+impl Demands {
+    /// Returns what the CPU asks for.
+    pub fn cpu(precision: Precision) -> Demands {
+        Demands { precision, updates: Updates::Early, storage: Precision::F32 }
+    }
+
+    /// Returns what CUDA asks for. In bf16 the graph has to have gone through [`round_factors`].
+    pub fn cuda(precision: Precision) -> Demands {
+        Demands { precision, updates: Updates::Together, storage: precision }
+    }
+}
+
+/// Plans the execution of `graph` on the CPU, with products in `precision`.
 pub fn plan(graph: &Graph, precision: Precision) -> Plan {
-    let order: Vec<NodeId> =
-        graph.order().into_iter().filter(|&node| !matches!(graph.op(node), Op::Input(_))).collect();
+    plan_for(graph, Demands::cpu(precision))
+}
+
+/// Plans the execution of `graph` as a device asks for it.
+pub fn plan_for(graph: &Graph, demands: Demands) -> Plan {
+    let Demands { precision, updates, storage } = demands;
+    let order: Vec<NodeId> = graph
+        .order_with(updates)
+        .into_iter()
+        .filter(|&node| !matches!(graph.op(node), Op::Input(_)))
+        .collect();
     let roots = find_roots(graph, &order);
     let (memory, named) = name_memory(graph, &roots);
-    let intervals = find_intervals(graph, &order, &roots, &named);
+    let elements = storage::elements(graph, &order, &roots, &named, storage);
+    let intervals = find_intervals(graph, &order, &roots, &elements, &named);
     let kept_bytes = kept(graph, &order, &intervals);
     let (offsets, arena_bytes) = assign_offsets(&intervals);
     let place = |value: Value| {
@@ -162,7 +247,7 @@ pub fn plan(graph: &Graph, precision: Precision) -> Plan {
             Some(&index) => Location::Named(index),
             None => Location::Arena(offsets[&root]),
         };
-        Place { ty: graph.ty(value).clone(), location }
+        Place { ty: graph.ty(value).clone(), element: elements[&root], location }
     };
     let calls = order
         .iter()
@@ -173,7 +258,7 @@ pub fn plan(graph: &Graph, precision: Precision) -> Plan {
             let types = |places: &[Place]| places.iter().map(|place| place.ty.clone()).collect::<Vec<_>>();
             let op = graph.op(node).clone();
             let flops = op.as_operation().flops(&types(&inputs), &types(&outputs));
-            let bytes = inputs.iter().chain(&outputs).map(|place| place.ty.bytes() as u64).sum();
+            let bytes = inputs.iter().chain(&outputs).map(|place| place.bytes() as u64).sum();
             Call { op, phase: graph.phase(node), inputs, outputs, flops, bytes }
         })
         .collect();
@@ -224,6 +309,7 @@ fn find_intervals(
     graph: &Graph,
     order: &[NodeId],
     roots: &BTreeMap<Value, Value>,
+    elements: &BTreeMap<Value, Element>,
     named: &BTreeMap<Value, usize>,
 ) -> Vec<Interval> {
     let mut intervals: BTreeMap<Value, Interval> = BTreeMap::new();
@@ -231,7 +317,8 @@ fn find_intervals(
         for value in graph.results(node) {
             let root = roots[&value];
             if root == value && !named.contains_key(&root) {
-                let bytes = graph.ty(value).bytes().next_multiple_of(ALIGNMENT).max(ALIGNMENT);
+                let bytes = graph.ty(value).elements() * elements[&root].bytes();
+                let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
                 intervals.insert(root, Interval { root, bytes, first: time, last: time });
             }
         }

@@ -32,7 +32,7 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
         for input in &call.inputs {
             match input.location {
                 Location::Arena(offset) => {
-                    if written.get(&offset).is_none_or(|&end| end < offset.saturating_add(input.ty.bytes())) {
+                    if written.get(&offset).is_none_or(|&end| end < offset.saturating_add(input.bytes())) {
                         blame(format!("reads {} at {offset}, which does not hold it", input.ty));
                     }
                 }
@@ -44,7 +44,7 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
             }
         }
         for (position, output) in call.outputs.iter().enumerate() {
-            let shares = |input: &Place| overlaps(input, output);
+            let shares = |input: &Place| input.overlaps(output);
             let allowed =
                 call.op.as_operation().in_place().iter().find(|pair| pair.1 == position).map(|pair| pair.0);
             let clash =
@@ -52,12 +52,12 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
             if clash {
                 blame(format!("output {position} overlaps an input"));
             }
-            if call.outputs[..position].iter().any(|other| overlaps(other, output)) {
+            if call.outputs[..position].iter().any(|other| other.overlaps(output)) {
                 blame(format!("output {position} overlaps another"));
             }
             match output.location {
                 Location::Arena(offset) => {
-                    let end = offset.saturating_add(output.ty.bytes());
+                    let end = offset.saturating_add(output.bytes());
                     if offset % ALIGNMENT != 0 || end > plan.arena_bytes {
                         blame(format!("output {position} at {offset} is outside the arena or not aligned"));
                     }
@@ -74,14 +74,4 @@ pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
         }
     }
     if violations.is_empty() { Ok(()) } else { Err(violations) }
-}
-
-fn overlaps(a: &Place, b: &Place) -> bool {
-    match (a.location, b.location) {
-        (Location::Named(a), Location::Named(b)) => a == b,
-        (Location::Arena(start_a), Location::Arena(start_b)) => {
-            start_a < start_b.saturating_add(b.ty.bytes()) && start_b < start_a.saturating_add(a.ty.bytes())
-        }
-        _ => false,
-    }
 }

@@ -49,8 +49,8 @@ enum Order { FORWARD, BACKWARD, SHUFFLED };
 // A place where threads wait for each other. All must come from one line of the kernel.
 struct Barrier { int waiting, line; unsigned passed; };
 // Where a coroutine, or the scheduler, goes on: at its beginning, or where it changed to another one.
-struct Context { ucontext_t beginning; jmp_buf place; bool begun; };
-struct Thread { Context context; Index index; bool made, alive; Barrier *at; unsigned passed; };
+struct Context { void *place[5]; bool begun; ucontext_t beginning; };
+struct Thread { bool made, alive; int number; Barrier *at; unsigned passed; Index index; Context context; };
 // Two sets of slots: the values of the last shuffle are read while those of the next one are written.
 struct Warp { Barrier barrier; int alive; uint64_t slots[2][LANES]; };
 
@@ -72,12 +72,18 @@ static char *stacks;
 static char *dynamic_shared;
 static size_t dynamic_shared_bytes;
 
-// Goes on at `to`. Jumps ask nothing of the system, as swapcontext does, and millions are made.
+[[noreturn]] static __attribute__((noinline)) void jump(Context &to) {
+  if (to.begun) __builtin_longjmp(to.place, 1);
+  setcontext(&to.beginning);
+  abort();
+}
+
+// Goes on at `to`. Jumps ask nothing of the system, as swapcontext does, and millions are made; those of the compiler
+// do less than those of the C library.
 static __attribute__((noinline)) void change(Context &from, Context &to) {
   from.begun = true;
-  if (_setjmp(from.place)) return;
-  if (to.begun) _longjmp(to.place, 1);
-  setcontext(&to.beginning);
+  if (__builtin_setjmp(from.place)) return;
+  jump(to);
 }
 
 // Ends the launch with a message.
@@ -110,7 +116,7 @@ static void wait(Barrier &barrier, int needed, int line) {
   self->at = nullptr;
 }
 
-static int number() { return (int)(current - threads); }
+static int number() { return current->number; }
 static Warp &own_warp() { return warps[number() / LANES]; }
 
 // Runs a thread of one block after the other.
@@ -144,7 +150,7 @@ static Warp &whole_warp(unsigned lanes, int line) {
 }
 
 // Leaves the values of all lanes of this warp where each lane reads them, and returns them.
-template <class T> static const uint64_t *exchange(unsigned lanes, T value, int line) {
+template <class T> static __forceinline__ const uint64_t *exchange(unsigned lanes, T value, int line) {
   static_assert(sizeof(T) <= 8, "values of at most eight bytes are exchanged");
   Warp &warp = whole_warp(lanes, line);
   uint64_t *slots = warp.slots[warp.barrier.passed % 2];
@@ -154,7 +160,7 @@ template <class T> static const uint64_t *exchange(unsigned lanes, T value, int 
 }
 
 // The value of lane `lane` of the `width` lanes that this one belongs to; its own value where that is none of them.
-template <class T> static T shuffle(unsigned lanes, T value, int lane, int width, int line) {
+template <class T> static __forceinline__ T shuffle(unsigned lanes, T value, int lane, int width, int line) {
   const uint64_t *slots = exchange(lanes, value, line);
   int first = number() % LANES / width * width;
   T result = value;
@@ -165,16 +171,16 @@ template <class T> static T shuffle(unsigned lanes, T value, int lane, int width
 // Number of this lane among `width` lanes.
 static int lane_of(int width) { return number() % width; }
 
-template <class T> static T shuffle_from(unsigned lanes, T value, int lane, int line, int width = LANES) {
+template <class T> static __forceinline__ T shuffle_from(unsigned lanes, T value, int lane, int line, int width = LANES) {
   return shuffle(lanes, value, lane & (width - 1), width, line);
 }
-template <class T> static T shuffle_xor(unsigned lanes, T value, int mask, int line, int width = LANES) {
+template <class T> static __forceinline__ T shuffle_xor(unsigned lanes, T value, int mask, int line, int width = LANES) {
   return shuffle(lanes, value, lane_of(width) ^ mask, width, line);
 }
-template <class T> static T shuffle_up(unsigned lanes, T value, unsigned distance, int line, int width = LANES) {
+template <class T> static __forceinline__ T shuffle_up(unsigned lanes, T value, unsigned distance, int line, int width = LANES) {
   return shuffle(lanes, value, lane_of(width) - (int)distance, width, line);
 }
-template <class T> static T shuffle_down(unsigned lanes, T value, unsigned distance, int line, int width = LANES) {
+template <class T> static __forceinline__ T shuffle_down(unsigned lanes, T value, unsigned distance, int line, int width = LANES) {
   return shuffle(lanes, value, lane_of(width) + (int)distance, width, line);
 }
 
@@ -220,6 +226,7 @@ static void start_block() {
   }
   for (int i = 0; i < count; i++) {
     Thread &thread = threads[i];
+    thread.number = i;
     thread.index = index_of((unsigned)i);
     thread.alive = true;
     thread.at = nullptr;

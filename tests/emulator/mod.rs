@@ -14,8 +14,10 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{fs, process};
 
-use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter};
-use hrmc::backend::cuda::launch::{Argument, Launch, Launches, Product, ProductKind, Task, launches};
+use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter, text_with_entries};
+use hrmc::backend::cuda::launch::{
+    Argument, Element, Launch, Launches, Product, ProductKind, Task, Word, launches,
+};
 use hrmc::graph::ops::rope_tables;
 use hrmc::plan::{Location, Plan};
 use libloading::Library;
@@ -40,8 +42,10 @@ pub struct Emulator {
 
 /// Returns all kernels, one text.
 pub fn text_of_kernels() -> String {
-    let families =
-        Family::ALL.iter().map(|family| format!("#line 1 \"{}\"\n{}", family.file(), family.text()));
+    let kernels = Kernel::all();
+    let families = Family::ALL
+        .iter()
+        .map(|&family| format!("#line 1 \"{}\"\n{}", family.file(), text_with_entries(family, &kernels)));
     format!("#line 1 \"common.cu\"\n{COMMON}\n{}", families.collect::<Vec<_>>().join("\n"))
 }
 
@@ -50,7 +54,7 @@ impl Emulator {
     pub fn of(kernels: &str) -> Option<Emulator> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulator");
         let mut text = format!("#include \"cuda_on_host.h\"\n{kernels}\n");
-        for kernel in Kernel::ALL {
+        for kernel in Kernel::all() {
             let name = kernel.name();
             let _ = writeln!(
                 text,
@@ -155,6 +159,8 @@ struct Memory {
     scratch: Guarded,
     /// Cosines and sines of each table.
     tables: Vec<[Guarded; 2]>,
+    /// Lists of chunks.
+    chunks: Vec<Vec<u64>>,
 }
 
 impl Memory {
@@ -168,12 +174,19 @@ impl Memory {
             let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
             [cos, sin].map(|values| Guarded::of(words(&values)))
         });
-        Memory {
+        let mut memory = Memory {
             named: named.collect(),
             arena: Guarded::of(vec![UNWRITTEN; plan.arena_bytes / 4]),
             scratch: Guarded::of(vec![UNWRITTEN; all.scratch_bytes as usize / 4]),
             tables: tables.collect(),
-        }
+            chunks: Vec::new(),
+        };
+        let mut word = |word: &Word| match *word {
+            Word::Address { location, offset_bytes } => memory.start(location) as u64 + offset_bytes,
+            Word::Size(size) => size,
+        };
+        memory.chunks = all.chunks.iter().map(|words| words.iter().map(&mut word).collect()).collect();
+        memory
     }
 
     fn launch(&mut self, library: &Library, launch: &Launch, order: c_int) -> Result<(), String> {
@@ -188,6 +201,7 @@ impl Memory {
                 Argument::Null => (Parameter::Pointer, 0),
                 Argument::Memory(location) => pointer(self.start(location)),
                 Argument::Scratch => pointer(self.scratch.start(0)),
+                Argument::Chunks(list) => pointer(self.chunks[list].as_mut_ptr().cast()),
                 Argument::Cos(table) => pointer(self.tables[table][0].start(0)),
                 Argument::Sin(table) => pointer(self.tables[table][1].start(0)),
             };
@@ -223,7 +237,7 @@ impl Memory {
     /// Makes a product as the library does on a device, term by term.
     fn product(&mut self, product: &Product) {
         let [rows, columns, terms] = [product.rows, product.columns, product.terms].map(|size| size as usize);
-        let [a, b, out] = [product.a, product.b, product.out].map(|place| self.start(place).cast::<f32>());
+        let [a, b, out] = [product.a, product.b, product.out].map(|place| self.start(place));
         let [a_row, a_term] = match product.kind {
             ProductKind::Nt | ProductKind::Nn => [terms, 1],
             ProductKind::Tn => [1, rows],
@@ -238,12 +252,15 @@ impl Memory {
                 for term in 0..terms {
                     // SAFETY: both are within factors of as many elements as the sizes say, which the plan holds there.
                     let [left, right] = unsafe {
-                        [*a.add(row * a_row + term * a_term), *b.add(column * b_column + term * b_term)]
+                        [
+                            read(a, product.factors, row * a_row + term * a_term),
+                            read(b, product.factors, column * b_column + term * b_term),
+                        ]
                     };
                     sum += left * right;
                 }
                 // SAFETY: the result has `rows * columns` elements.
-                unsafe { *out.add(row * columns + column) = sum };
+                unsafe { write(out, product.result, row * columns + column, sum) };
             }
         }
     }
@@ -260,4 +277,40 @@ impl Memory {
 
 fn pointer(start: *mut c_void) -> (Parameter, u64) {
     (Parameter::Pointer, start as u64)
+}
+
+/// Reads an element.
+///
+/// # Safety
+///
+/// There is such an element at `start`.
+unsafe fn read(start: *const c_void, element: Element, at: usize) -> f32 {
+    match element {
+        // SAFETY: as promised.
+        Element::F32 => unsafe { *start.cast::<f32>().add(at) },
+        // SAFETY: as promised.
+        Element::Bf16 => f32::from_bits(u32::from(unsafe { *start.cast::<u16>().add(at) }) << 16),
+        Element::I32 => unreachable!("products have no whole numbers"),
+    }
+}
+
+/// Writes an element, rounded to the nearest.
+///
+/// # Safety
+///
+/// There is room for such an element at `start`.
+unsafe fn write(start: *mut c_void, element: Element, at: usize, value: f32) {
+    match element {
+        // SAFETY: as promised.
+        Element::F32 => unsafe { *start.cast::<f32>().add(at) = value },
+        // SAFETY: as promised.
+        Element::Bf16 => unsafe { *start.cast::<u16>().add(at) = half_of(value) },
+        Element::I32 => unreachable!("products have no whole numbers"),
+    }
+}
+
+/// Returns the upper half of a number, rounded to the nearest, ties to even.
+pub fn half_of(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() { 0x7fff } else { ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16 }
 }

@@ -11,8 +11,12 @@ mod planted;
 mod running;
 mod samples;
 
+use std::collections::BTreeSet;
+
 use hrmc::autodiff::differentiate;
 use hrmc::backend::Device;
+use hrmc::backend::cuda::kernels::{Kernel, Template};
+use hrmc::backend::cuda::launch::{Element, launches};
 use hrmc::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, Attention, Detach, Linear, LinearAddRmsNorm, LinearSwiGlu, RmsNorm,
     Rotate, Scale, SignSgdRows, SwiGlu,
@@ -21,6 +25,7 @@ use hrmc::graph::{Graph, Op, TensorType, Value};
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
+use emulated::Narrow;
 use running::{Loaded, add_inputs, difference, graph_of, operators};
 use samples::{Agreement, Draw, Sample, Sizes, Values};
 
@@ -144,7 +149,29 @@ fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
     }
 }
 
-/// Makes four tests of each operator, the last for those that are differentiable, with the inputs a
+/// Compares the CUDA kernels of an operator for bf16 with its decomposition, for bf16 in each place that can have it over
+/// small samples, and with its CPU kernel for bf16 everywhere over large ones.
+fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
+    let Some(emulator) = emulator::emulator() else { return };
+    let orders = || emulator::ORDERS.into_iter().cycle();
+    for_samples(3, sample, |sample| {
+        let sample = emulated::rounded(sample);
+        Narrow::all(&sample).zip(orders()).find_map(|(narrow, order)| {
+            emulated::differs_in_bf16(emulator, &sample, narrow, order, Device::Reference)
+                .map(|problem| format!("{narrow:?}, order {order}: {problem}"))
+        })
+    });
+    for (sizes, order) in emulated::LARGE.into_iter().zip(orders()) {
+        for draw in 0..3 {
+            let sample = emulated::rounded(&sample(&mut Draw::new(sizes, draw)));
+            let narrow = Narrow::all(&sample).last().expect("there is a choice");
+            let found = emulated::differs_in_bf16(emulator, &sample, narrow, order, Device::Cpu);
+            assert_eq!(found, None, "{:?}", sample.op);
+        }
+    }
+}
+
+/// Makes five tests of each operator, the last for those that are differentiable, with the inputs a
 /// gradient goes to. An operator that is missing here does not compile.
 macro_rules! operators {
     ($($variant:ident => $sample:ident $(($($input:literal),+))?),+ $(,)?) => {
@@ -180,6 +207,16 @@ macro_rules! operators {
                 super::baseline::agrees(test, super::samples::$sample);
             })+
         }
+
+        mod emulated_cuda_in_bf16_equals_decomposition {
+            $(#[test]
+            fn $sample() {
+                super::emulated_cuda_agrees_in_bf16(super::samples::$sample);
+            })+
+        }
+
+        /// The samples of all operators.
+        const SAMPLES: &[fn(&mut Draw) -> Sample] = &[$(samples::$sample),+];
 
         mod gradient_equals_differences {
             $($(#[test]
@@ -237,6 +274,36 @@ operators! {
     AddRmsNorm => add_rms_norm,
     LinearSwiGlu => linear_swiglu,
     LinearAddRmsNorm => linear_add_rms_norm,
+}
+
+#[test]
+fn samples_in_bf16_reach_every_kernel() {
+    // What hands on what it reads yields f32 only from f32, and products of whatever is stored in bf16 read bf16.
+    let hands_on = |template| {
+        use Template::{Add, AddSuffix, CopyAxis, PadAxis, Scale, TransposeLastTwo};
+        [Add, AddSuffix, CopyAxis, PadAxis, Scale, TransposeLastTwo].contains(&template)
+    };
+    let never = |kernel: &Kernel| match kernel.elements[..] {
+        [Element::F32, ref rest @ ..] if hands_on(kernel.template) => rest.contains(&Element::Bf16),
+        [_, Element::F32] => kernel.template == Template::ProductSwiglu,
+        _ => false,
+    };
+    let all = Kernel::all();
+    let mut missing: BTreeSet<String> =
+        all.iter().filter(|kernel| !never(kernel)).map(Kernel::name).collect();
+    for sample in SAMPLES {
+        // Some samples draw what they are.
+        for seed in 0..8 {
+            let sample = sample(&mut Draw::new(SIZES, seed));
+            for narrow in Narrow::all(&sample) {
+                let (plan, _) = emulated::plan_in_bf16(&sample, narrow);
+                for kernel in launches(&plan).kernels() {
+                    missing.remove(&kernel.name());
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 const SIZES: Sizes = Sizes { batch: 2, positions: 3, heads: 2, half: 1, inner: 3, vocab: 3 };

@@ -206,7 +206,8 @@ pub fn add(draw: &mut Draw) -> Sample {
 }
 
 pub fn scale(draw: &mut Draw) -> Sample {
-    let factor = 4.0 * draw.unit() - 2.0;
+    // A factor of one is a copy.
+    let factor = if draw.coin() { 1.0 } else { 4.0 * draw.unit() - 2.0 };
     let x = draw.even(&draw.sizes.rows());
     Sample::exact(Scale { factor }, vec![x])
 }

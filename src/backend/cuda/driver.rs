@@ -489,5 +489,7 @@ impl Drop for Blas {
 fn data_type(element: Element) -> blas_sys::cudaDataType {
     match element {
         Element::F32 => blas_sys::cudaDataType::CUDA_R_32F,
+        Element::Bf16 => blas_sys::cudaDataType::CUDA_R_16BF,
+        Element::I32 => unreachable!("products are of floating-point numbers"),
     }
 }

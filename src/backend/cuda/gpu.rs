@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::cache::Slot;
 use super::driver::{Blas, Card, Event, Function, Memory, Module, Pointer, Recorded, Staging};
-use super::kernels::{Family, Kernel, Parameter};
-use super::launch::{Argument, Launch, Launches, Step, Task, launches};
-use super::nvrtc::{Compiler, source};
+use super::kernels::{Family, Kernel, Parameter, source};
+use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
+use super::nvrtc::Compiler;
 use super::probe::list;
 use crate::backend::memory::Buffer;
 use crate::backend::{BackendError, Executable, Named, Newest, Observe, Remote};
@@ -31,8 +31,8 @@ pub(in crate::backend) struct Gpu {
     card: Arc<Card>,
     blas: Blas,
     compiler: Compiler,
-    /// Kernels by the family they come from.
-    modules: BTreeMap<Family, Module>,
+    /// Kernels by the text they come from.
+    modules: BTreeMap<String, Module>,
     blocks: Vec<Block>,
     named: BTreeMap<String, Place>,
     arena: Option<Memory>,
@@ -74,6 +74,9 @@ struct Program {
     functions: BTreeMap<Kernel, Function>,
     /// Cosines and sines of each table.
     tables: Vec<[Memory; 2]>,
+    /// Lists of chunks, and whether they lead to where everything is now.
+    chunks: Vec<Memory>,
+    chunks_valid: bool,
     /// Blocks of results that are copied out after each run.
     results: BTreeSet<usize>,
     runs: u64,
@@ -115,23 +118,34 @@ impl Gpu {
         })
     }
 
-    /// Makes the functions of a family ready.
-    fn module(&mut self, family: Family) -> Result<&Module, BackendError> {
-        if !self.modules.contains_key(&family) {
-            let module = self.make_module(family)?;
-            self.modules.insert(family, module);
+    /// Makes kernels ready to run.
+    fn functions(&mut self, kernels: &[Kernel]) -> Result<BTreeMap<Kernel, Function>, BackendError> {
+        let mut functions = BTreeMap::new();
+        for &family in Family::ALL {
+            let of_family: Vec<&Kernel> = kernels.iter().filter(|kernel| kernel.family() == family).collect();
+            if of_family.is_empty() {
+                continue;
+            }
+            let text = source(family, kernels);
+            if !self.modules.contains_key(&text) {
+                let module = self.make_module(family, kernels, &text)?;
+                self.modules.insert(text.clone(), module);
+            }
+            for kernel in of_family {
+                functions.insert(kernel.clone(), self.modules[&text].function(&kernel.name(), 0)?);
+            }
         }
-        Ok(&self.modules[&family])
+        Ok(functions)
     }
 
-    fn make_module(&self, family: Family) -> Result<Module, BackendError> {
-        let (text, architecture) = (source(family), self.architecture());
-        let slot = Slot::of(&text, &architecture, &self.compiler.version());
+    fn make_module(&self, family: Family, kernels: &[Kernel], text: &str) -> Result<Module, BackendError> {
+        let architecture = self.architecture();
+        let slot = Slot::of(text, &architecture, &self.compiler.version());
         // An image that another driver does not accept is compiled again.
         if let Some(module) = slot.read().and_then(|image| self.card.load(&image, family.file()).ok()) {
             return Ok(module);
         }
-        let compiled = self.compiler.compile(family, &architecture).map_err(|reason| {
+        let compiled = self.compiler.compile(family, kernels, &architecture).map_err(|reason| {
             BackendError::Kernel { file: family.file().to_string(), architecture, reason }
         })?;
         let module = self.card.load(&compiled.image, family.file())?;
@@ -204,7 +218,10 @@ impl Gpu {
             if memory.as_ref().map_or(0, Memory::bytes) >= bytes {
                 continue;
             }
-            self.programs.values_mut().for_each(|program| program.recorded = None);
+            for program in self.programs.values_mut() {
+                program.recorded = None;
+                program.chunks_valid = false;
+            }
             // The old memory goes first: both at once might not fit.
             *memory = None;
             *memory = Some(self.card.allocate(bytes, what)?);
@@ -264,9 +281,27 @@ impl Gpu {
                         launch.arguments.iter().map(|argument| self.argument(program, argument)).collect();
                     let function = program.functions[&launch.kernel];
                     let name = launch.kernel.name();
-                    self.card.launch(function, launch.blocks, launch.threads, 0, &mut arguments, name)?;
+                    self.card.launch(function, launch.blocks, launch.threads, 0, &mut arguments, &name)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the lists of chunks where they are not what they should be.
+    fn write_chunks(&self, program: &mut Program) -> Result<(), BackendError> {
+        if !program.chunks_valid {
+            for (memory, list) in program.chunks.iter().zip(&program.launches.chunks) {
+                let words = list.iter().map(|word| match *word {
+                    Word::Address { location, offset_bytes } => {
+                        self.pointer(program, location) + offset_bytes
+                    }
+                    Word::Size(size) => size,
+                });
+                let halves: Vec<u32> = words.flat_map(|word| [word as u32, (word >> 32) as u32]).collect();
+                self.card.write(memory.start(), &halves)?;
+            }
+            program.chunks_valid = true;
         }
         Ok(())
     }
@@ -290,6 +325,7 @@ impl Gpu {
             Argument::Scratch => self.scratch.as_ref().expect("a program was loaded").start(),
             Argument::Cos(table) => program.tables[table][0].start(),
             Argument::Sin(table) => program.tables[table][1].start(),
+            Argument::Chunks(list) => program.chunks[list].start(),
             Argument::Null => 0,
             Argument::Size(size) => size,
             Argument::Number(number) => u64::from(number.to_bits()),
@@ -329,6 +365,7 @@ impl Gpu {
         observe: Option<Observe<'_>>,
     ) -> Result<(), BackendError> {
         self.send(program, memory)?;
+        self.write_chunks(program)?;
         match (observe, &program.recorded) {
             (Some(observe), _) => self.begin_timed(program, observe)?,
             (None, Some(recorded)) => self.card.replay(recorded)?,
@@ -370,19 +407,15 @@ impl Remote for Gpu {
         let uses = uses(&plan);
         self.place(&plan, &uses)?;
         self.grow(plan.arena_bytes, launches.scratch_bytes as usize)?;
-        let mut functions = BTreeMap::new();
-        for launch in launches.steps.iter().filter_map(Step::launch) {
-            if !functions.contains_key(&launch.kernel) {
-                check_arguments(launch);
-                let kernel = launch.kernel;
-                functions.insert(kernel, self.module(kernel.family())?.function(kernel.name(), 0)?);
-            }
-        }
+        launches.steps.iter().filter_map(Step::launch).for_each(check_arguments);
+        let functions = self.functions(&launches.kernels())?;
         let tables = launches.tables.iter().map(|table| {
             let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
             Ok([self.upload(&cos)?, self.upload(&sin)?])
         });
         let tables = tables.collect::<Result<Vec<_>, BackendError>>()?;
+        let chunks = launches.chunks.iter().map(|list| self.card.allocate(8 * list.len(), "updates"));
+        let chunks = chunks.collect::<Result<Vec<_>, BackendError>>()?;
         let names: Vec<(String, Use)> = plan.memory.into_iter().map(|memory| memory.name).zip(uses).collect();
         let results: BTreeSet<usize> = names
             .iter()
@@ -393,7 +426,17 @@ impl Remote for Gpu {
         for (name, _) in names.iter().filter(|(_, used)| used.writes) {
             self.named.get_mut(name).expect("it was given a place").written = true;
         }
-        let program = Program { launches, names, functions, tables, results, runs: 0, recorded: None };
+        let program = Program {
+            launches,
+            names,
+            functions,
+            tables,
+            chunks,
+            chunks_valid: false,
+            results,
+            runs: 0,
+            recorded: None,
+        };
         self.programs.insert(name.to_string(), program);
         Ok(())
     }
@@ -421,8 +464,9 @@ impl Remote for Gpu {
     fn bytes(&self) -> usize {
         let blocks = self.blocks.iter().map(|block| block.memory.bytes()).sum::<usize>();
         let shared = [&self.arena, &self.scratch].into_iter().flatten().map(Memory::bytes).sum::<usize>();
-        let tables = self.programs.values().flat_map(|program| program.tables.iter().flatten());
-        blocks + shared + tables.map(Memory::bytes).sum::<usize>() + self.blas.bytes()
+        let own =
+            self.programs.values().flat_map(|program| program.tables.iter().flatten().chain(&program.chunks));
+        blocks + shared + own.map(Memory::bytes).sum::<usize>() + self.blas.bytes()
     }
 }
 

@@ -1,12 +1,15 @@
 //! From a plan to launches: which kernel makes each call, in how many blocks, with which arguments.
 //!
-//! A call of a plan is one step, or a few in a row: kernels of hrmc, and products, which a library makes. The steps of a
-//! plan say all that a device has to do, so they can be counted, tested and priced on a machine without one.
+//! A call of a plan is one step, or a few in a row: kernels of hrmc, and products, which a library makes. Equal updates
+//! that follow each other are one step together. The steps of a plan say all that a device has to do, so they can be
+//! counted, tested and priced on a machine without one.
 
-use super::kernels::Kernel;
-use crate::graph::ops::{LEAST_SQUARES, TokenLossKind};
+use super::kernels::{Kernel, Template};
+use crate::graph::ops::{LEAST_SQUARES, Scale, TokenLossKind};
 use crate::graph::{Op, TensorType};
-use crate::plan::{Call, Location, Plan};
+use crate::plan::{Call, Location, Place, Plan};
+
+pub use crate::plan::Element;
 
 /// Threads of a block where each element has one.
 const BLOCK: u64 = 256;
@@ -18,6 +21,8 @@ const WARPS: u64 = 8;
 const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
+/// Elements of a tensor that a block of updates works on.
+const CHUNK: u64 = 4096;
 
 /// The most blocks of a launch that any device accepts.
 pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
@@ -29,17 +34,40 @@ pub struct Launches {
     pub steps: Vec<Step>,
     /// Tables that [`Argument::Cos`] and [`Argument::Sin`] refer to.
     pub tables: Vec<Table>,
+    /// Lists of chunks that [`Argument::Chunks`] refers to, made once: what they lead to does not move.
+    pub chunks: Vec<Vec<Word>>,
     /// Bytes of [`Argument::Scratch`]: the most that any call needs.
     pub scratch_bytes: u64,
+}
+
+impl Launches {
+    /// Returns the kernels of all steps, each once, sorted.
+    pub fn kernels(&self) -> Vec<Kernel> {
+        let mut kernels: Vec<Kernel> = self
+            .steps
+            .iter()
+            .filter_map(|step| match &step.task {
+                Task::Kernel(launch) => Some(launch.kernel.clone()),
+                Task::Product(_) => None,
+            })
+            .collect();
+        kernels.sort();
+        kernels.dedup();
+        kernels
+    }
 }
 
 /// One launch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Index of the call in [`Plan::calls`].
+    /// Index of the call in [`Plan::calls`]; of the last one, where several in a row are one launch.
     pub call: usize,
     /// What is done.
     pub task: Task,
+    /// Floating-point operations of products and attention.
+    pub flops: u64,
+    /// Bytes read and written, each once.
+    pub bytes: u64,
 }
 
 impl Step {
@@ -106,13 +134,6 @@ impl ProductKind {
     }
 }
 
-/// Type of the elements of a matrix in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Element {
-    /// 32-bit floating point.
-    F32,
-}
-
 /// One kernel at work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
@@ -137,12 +158,28 @@ pub enum Argument {
     Cos(usize),
     /// The sines of a table.
     Sin(usize),
+    /// Start of a list of chunks.
+    Chunks(usize),
     /// No memory.
     Null,
     /// A size, 64 bits wide.
     Size(u64),
     /// A number.
     Number(f32),
+}
+
+/// A word of a list of chunks, 64 bits wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Address of a place in memory, and so many bytes behind it.
+    Address {
+        /// The place.
+        location: Location,
+        /// Bytes from its start.
+        offset_bytes: u64,
+    },
+    /// A size.
+    Size(u64),
 }
 
 /// Rotation tables, by [`rope_tables`](crate::graph::ops::rope_tables).
@@ -156,13 +193,50 @@ pub struct Table {
     pub theta: f32,
 }
 
-/// Returns the launches of a plan. Products are in f32 whatever the precision of the plan.
+/// Returns the launches of a plan.
 pub fn launches(plan: &Plan) -> Launches {
     let mut all = Launches::default();
-    for (index, call) in plan.calls.iter().enumerate() {
-        Placing { call, index, all: &mut all }.place();
+    let mut calls = plan.calls.as_slice();
+    while let Some(call) = calls.first() {
+        let (together, rest) = calls.split_at(together(calls));
+        calls = rest;
+        let index = plan.calls.len() - calls.len() - 1;
+        Placing { call, together, index, all: &mut all }.place();
     }
     all
+}
+
+/// Returns how many of the first of some calls are one launch: updates by one rule with equal numbers, where none reads
+/// or writes what another one writes.
+fn together(calls: &[Call]) -> usize {
+    let first = &calls[0];
+    let scalars = match first.op {
+        Op::AdamAtan2(_) | Op::AdamW(_) => 4..7,
+        Op::Average(_) | Op::Assign(_) => 2..2,
+        Op::Scale(Scale { factor: 1.0 }) => 1..1,
+        _ => return 1,
+    };
+    let independent = |call: &Call, other: &Call| {
+        let touched = || call.inputs.iter().chain(&call.outputs);
+        !other.outputs.iter().any(|output| touched().any(|place| place.overlaps(output)))
+    };
+    let joins = |&at: &usize| {
+        let call = &calls[at];
+        call.op == first.op
+            && call
+                .inputs
+                .iter()
+                .map(|place| place.element)
+                .eq(first.inputs.iter().map(|place| place.element))
+            && call
+                .outputs
+                .iter()
+                .map(|place| place.element)
+                .eq(first.outputs.iter().map(|place| place.element))
+            && call.inputs[scalars.clone()] == first.inputs[scalars.clone()]
+            && calls[..at].iter().all(|other| independent(call, other) && independent(other, call))
+    };
+    (1..calls.len()).take_while(joins).count() + 1
 }
 
 /// Sizes of the arguments of attention.
@@ -202,9 +276,13 @@ impl Heads {
     }
 }
 
-/// Adds the launches of one call.
+/// Adds the launches of one call, or of some that are made together.
 struct Placing<'a> {
+    /// The first of the calls.
     call: &'a Call,
+    /// All of them.
+    together: &'a [Call],
+    /// Index of the last one.
     index: usize,
     all: &'a mut Launches,
 }
@@ -218,8 +296,14 @@ impl Placing<'_> {
         Argument::Memory(self.call.outputs[index].location)
     }
 
-    fn step(&mut self, task: Task) {
-        self.all.steps.push(Step { call: self.index, task });
+    fn step(&mut self, task: Task, flops: u64, bytes: u64) {
+        self.all.steps.push(Step { call: self.index, task, flops, bytes });
+    }
+
+    /// Says that the last step moves so many bytes, and not all that its arguments lead to.
+    fn moves(&mut self, bytes: u64) {
+        let last = self.all.steps.last_mut().filter(|step| step.call == self.index);
+        last.expect("a step of this call comes before").bytes = bytes;
     }
 
     /// Returns all outputs, then all inputs but the first `replaced`, which are outputs at once.
@@ -236,38 +320,68 @@ impl Placing<'_> {
         &self.call.outputs[output].ty
     }
 
-    fn launch(&mut self, kernel: Kernel, blocks: u64, threads: [u64; 2], arguments: Vec<Argument>) {
+    /// Returns the place that an argument leads to, if it is one of the call.
+    fn place_of(&self, argument: Argument) -> Option<&Place> {
+        let Argument::Memory(location) = argument else { return None };
+        let mut places = self.call.outputs.iter().chain(&self.call.inputs);
+        Some(places.find(|place| place.location == location).expect("arguments are of the call"))
+    }
+
+    /// Returns how the elements lie that an argument leads to.
+    fn element(&self, argument: Argument) -> Element {
+        self.place_of(argument).expect("elements of everything else are always the same").element
+    }
+
+    /// Runs a function for the elements that its arguments lead to.
+    fn launch(&mut self, template: Template, blocks: u64, threads: [u64; 2], arguments: Vec<Argument>) {
+        let typed = template.typed_parameters();
+        let elements = typed.into_iter().map(|parameter| self.element(arguments[parameter])).collect();
+        self.launch_for(Kernel { template, elements }, blocks, threads, arguments);
+    }
+
+    fn launch_for(&mut self, kernel: Kernel, blocks: u64, threads: [u64; 2], arguments: Vec<Argument>) {
         let threads = threads.map(|count| u32::try_from(count).expect("a block is small"));
-        self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }));
+        let flops = match kernel.template {
+            Template::Attention | Template::ProductSwiglu => self.call.flops,
+            Template::AttentionGradQueries | Template::AttentionGradKeys => self.call.flops / 2,
+            _ => 0,
+        };
+        let places = arguments.iter().filter_map(|&argument| self.place_of(argument));
+        let bytes = places.map(|place| place.bytes() as u64).sum();
+        self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }), flops, bytes);
     }
 
     /// One thread for each of `count` elements; the count is the last argument. Nothing runs for no elements.
-    fn elements(&mut self, kernel: Kernel, count: u64, mut arguments: Vec<Argument>) {
+    fn elements(&mut self, template: Template, count: u64, mut arguments: Vec<Argument>) {
         arguments.push(Argument::Size(count));
         if count > 0 {
-            self.launch(kernel, count.div_ceil(BLOCK), [BLOCK, 1], arguments);
+            self.launch(template, count.div_ceil(BLOCK), [BLOCK, 1], arguments);
         }
     }
 
     /// Blocks of eight warps.
-    fn warps(&mut self, kernel: Kernel, blocks: u64, arguments: Vec<Argument>) {
-        self.launch(kernel, blocks, [WARP, WARPS], arguments);
+    fn warps(&mut self, template: Template, blocks: u64, arguments: Vec<Argument>) {
+        self.launch(template, blocks, [WARP, WARPS], arguments);
     }
 
     /// Outputs and inputs in order, one thread for each element of the first output.
-    fn pointwise(&mut self, kernel: Kernel) {
+    fn pointwise(&mut self, template: Template) {
         let count = elements(self.out_ty(0));
         let arguments = self.all_but_replaced(0);
-        self.elements(kernel, count, arguments);
+        self.elements(template, count, arguments);
     }
 
     /// The product of both inputs into output `output`, of `[rows, columns]` by sums of `terms`.
     fn product(&mut self, kind: ProductKind, output: usize, rows: usize, columns: usize, terms: usize) {
-        let [a, b] = [0, 1].map(|input| self.call.inputs[input].location);
-        let out = self.call.outputs[output].location;
+        let [a, b] = [0, 1].map(|input| &self.call.inputs[input]);
+        assert_eq!(a.element, b.element, "the planner stores factors alike");
+        let Place { location: out, element: result, .. } = self.call.outputs[output];
         let [rows, columns, terms] = [rows, columns, terms].map(|size| size as u64);
-        let (factors, result) = (Element::F32, Element::F32);
-        self.step(Task::Product(Product { kind, a, b, out, rows, columns, terms, factors, result }));
+        let (a, b, factors) = (a.location, b.location, a.element);
+        let product = Product { kind, a, b, out, rows, columns, terms, factors, result };
+        let read = (rows + columns) * terms * factors.bytes() as u64;
+        let written = rows * columns * result.bytes() as u64;
+        self.step(Task::Product(product), 2 * rows * columns * terms, read + written);
     }
 
     /// `y = x wᵀ` into output `output`.
@@ -277,21 +391,21 @@ impl Placing<'_> {
     }
 
     /// A kernel with one warp for each row of the first output; `eps` stands before the sizes where there is one.
-    fn rows(&mut self, kernel: Kernel, mut arguments: Vec<Argument>, eps: Option<f32>) {
+    fn rows(&mut self, template: Template, mut arguments: Vec<Argument>, eps: Option<f32>) {
         let (rows, width) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
         arguments.extend(eps.map(Argument::Number));
         arguments.extend([rows, width].map(Argument::Size));
-        self.warps(kernel, rows.div_ceil(WARPS), arguments);
+        self.warps(template, rows.div_ceil(WARPS), arguments);
     }
 
     /// A kernel with one block for each row of a batch of logits, input `logits`.
-    fn tokens(&mut self, kernel: Kernel, kind: Option<TokenLossKind>) {
+    fn tokens(&mut self, template: Template, kind: Option<TokenLossKind>) {
         let (batch, positions, vocab) =
             (self.ty(0).shape[0] as u64, self.ty(0).shape[1] as u64, self.ty(0).shape[2] as u64);
         let mut arguments = self.all_but_replaced(0);
         arguments.extend(kind.map(|kind| Argument::Size(u64::from(kind == TokenLossKind::Softmax))));
         arguments.extend([positions, vocab].map(Argument::Size));
-        self.warps(kernel, batch, arguments);
+        self.warps(template, batch, arguments);
     }
 
     /// Copies `count` indices of an axis of an input into the first output.
@@ -303,7 +417,12 @@ impl Placing<'_> {
             [count, out.shape[axis], out_start, x.shape[axis], in_start].map(|size| size as u64 * width);
         let mut arguments = vec![self.output(0), self.input(input)];
         arguments.extend(sizes.map(Argument::Size));
-        self.elements(Kernel::CopyAxis, batch * sizes[0], arguments);
+        let elements = batch * sizes[0];
+        if elements > 0 {
+            self.elements(Template::CopyAxis, elements, arguments);
+            let bytes = [&self.call.inputs[input], &self.call.outputs[0]].map(|place| place.element.bytes());
+            self.moves(elements * (bytes[0] + bytes[1]) as u64);
+        }
     }
 
     /// Returns the arguments of a table, which may be absent.
@@ -325,7 +444,7 @@ impl Placing<'_> {
         arguments.push(Argument::Number(if inverse { -1.0 } else { 1.0 }));
         arguments.extend(heads.sizes());
         let pairs = heads.batch * heads.positions * 3 * heads.heads * (heads.head_width / 2);
-        self.elements(Kernel::RotateQkv, pairs, arguments);
+        self.elements(Template::RotateQkv, pairs, arguments);
     }
 
     fn attention(&mut self, heads: &Heads, theta: Option<f32>) {
@@ -333,7 +452,7 @@ impl Placing<'_> {
         arguments.extend(self.table(heads, theta));
         arguments.push(heads.scale());
         arguments.extend(heads.sizes());
-        self.warps(Kernel::Attention, heads.blocks(), arguments);
+        self.warps(Template::Attention, heads.blocks(), arguments);
     }
 
     fn attention_grad(&mut self, heads: &Heads, theta: Option<f32>) {
@@ -343,11 +462,11 @@ impl Placing<'_> {
         rest.extend(heads.sizes());
         let inputs = [0, 1, 2].map(|index| self.input(index));
         let delta = [[Argument::Scratch].as_slice(), &inputs, &rest].concat();
-        self.warps(Kernel::AttentionGradDelta, heads.tiles(), delta);
+        self.warps(Template::AttentionGradDelta, heads.tiles(), delta);
         let output = self.output(0);
         let main = [[output].as_slice(), &inputs, &[Argument::Scratch], &rest].concat();
-        self.warps(Kernel::AttentionGradQueries, heads.blocks(), main.clone());
-        self.warps(Kernel::AttentionGradKeys, heads.blocks(), main);
+        self.warps(Template::AttentionGradQueries, heads.blocks(), main.clone());
+        self.warps(Template::AttentionGradKeys, heads.blocks(), main);
         if let Some(theta) = theta {
             self.rotate(output, heads, theta, true);
         }
@@ -355,12 +474,44 @@ impl Placing<'_> {
         self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
     }
 
-    /// An update of the Adam family.
-    fn adam(&mut self, kernel: Kernel, numbers: &[f32]) {
-        let mut arguments = self.all_but_replaced(3);
-        arguments.extend(numbers.iter().map(|&number| Argument::Number(number)));
-        let count = elements(self.out_ty(0));
-        self.elements(kernel, count, arguments);
+    /// One block for each chunk of the tensors of all calls together, of which `tensors` returns those of one.
+    fn chunks(&mut self, template: Template, tensors: fn(&Call) -> Vec<&Place>, rest: Vec<Argument>) {
+        let (mut words, mut bytes) = (Vec::new(), 0);
+        for call in self.together {
+            let tensors = tensors(call);
+            let changed = match template {
+                Template::AdamAtan2 | Template::AdamW => 3,
+                Template::Average => 1,
+                _ => 0,
+            };
+            // What changes is read and written.
+            bytes += tensors.iter().chain(&tensors[..changed]).map(|place| place.bytes() as u64).sum::<u64>();
+            let count = elements(&tensors[0].ty);
+            for start in (0..count).step_by(CHUNK as usize) {
+                words.extend(tensors.iter().map(|place| Word::Address {
+                    location: place.location,
+                    offset_bytes: place.element.bytes() as u64 * start,
+                }));
+                words.push(Word::Size(CHUNK.min(count - start)));
+            }
+        }
+        let of_one = tensors(self.call);
+        let blocks = (words.len() / (of_one.len() + 1)) as u64;
+        let elements = match template {
+            Template::Assign => of_one.iter().map(|place| place.element).collect(),
+            _ => Vec::new(),
+        };
+        let arguments = [vec![Argument::Chunks(self.all.chunks.len())], rest].concat();
+        self.all.chunks.push(words);
+        self.launch_for(Kernel { template, elements }, blocks, [BLOCK, 1], arguments);
+        self.moves(bytes);
+    }
+
+    /// Updates of the Adam family.
+    fn adam(&mut self, template: Template, numbers: &[f32]) {
+        let mut rest: Vec<Argument> = (4..7).map(|index| self.input(index)).collect();
+        rest.extend(numbers.iter().map(|&number| Argument::Number(number)));
+        self.chunks(template, |call| call.inputs[..4].iter().collect(), rest);
     }
 
     fn place(&mut self) {
@@ -380,43 +531,46 @@ impl Placing<'_> {
                 let count = elements(out);
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend(sizes.map(Argument::Size));
-                self.elements(Kernel::PadAxis, count, arguments);
+                self.elements(Template::PadAxis, count, arguments);
             }
             Op::Transpose(_) => {
                 let [batch, rows, columns] = [0, 1, 2].map(|axis| self.ty(0).shape[axis] as u64);
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend([rows, columns].map(Argument::Size));
                 let squares = rows.div_ceil(WARP) * columns.div_ceil(WARP);
-                self.warps(Kernel::TransposeLastTwo, batch * squares, arguments);
+                self.warps(Template::TransposeLastTwo, batch * squares, arguments);
             }
-            Op::Add(_) => self.pointwise(Kernel::Add),
+            Op::Add(_) => self.pointwise(Template::Add),
+            Op::Scale(Scale { factor: 1.0 }) => {
+                self.chunks(Template::Assign, |call| vec![&call.outputs[0], &call.inputs[0]], Vec::new());
+            }
             Op::Scale(op) => {
                 let count = elements(self.out_ty(0));
                 let arguments = vec![self.output(0), self.input(0), Argument::Number(op.factor)];
-                self.elements(Kernel::Scale, count, arguments);
+                self.elements(Template::Scale, count, arguments);
             }
             Op::AddSuffix(_) => {
                 let mut arguments = self.all_but_replaced(0);
                 arguments.push(Argument::Size(elements(self.ty(1))));
                 let count = elements(self.out_ty(0));
-                self.elements(Kernel::AddSuffix, count, arguments);
+                self.elements(Template::AddSuffix, count, arguments);
             }
             Op::SumLeading(_) => {
                 let size = elements(self.out_ty(0));
                 let rows = elements(self.ty(0)) / size;
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend([rows, size].map(Argument::Size));
-                self.warps(Kernel::SumLeading, size.div_ceil(WARP), arguments);
+                self.warps(Template::SumLeading, size.div_ceil(WARP), arguments);
             }
             Op::Fill(op) => {
                 let count = elements(self.out_ty(0));
                 let arguments = vec![self.output(0), Argument::Number(op.value)];
-                self.elements(Kernel::Fill, count, arguments);
+                self.elements(Template::Fill, count, arguments);
             }
-            Op::Sigmoid(_) => self.pointwise(Kernel::Sigmoid),
-            Op::Maximum(_) => self.pointwise(Kernel::Maximum),
-            Op::Select(_) => self.pointwise(Kernel::Choose),
-            Op::Equal(_) => self.pointwise(Kernel::Equal),
+            Op::Sigmoid(_) => self.pointwise(Template::Sigmoid),
+            Op::Maximum(_) => self.pointwise(Template::Maximum),
+            Op::Select(_) => self.pointwise(Template::Choose),
+            Op::Equal(_) => self.pointwise(Template::Equal),
             Op::Linear(_) => self.linear(0),
             Op::LinearGradInput(_) => {
                 let [terms, columns] = [0, 1].map(|axis| self.ty(1).shape[axis]);
@@ -426,15 +580,15 @@ impl Placing<'_> {
                 let (rows, columns) = (self.ty(0).width(), self.ty(1).width());
                 self.product(ProductKind::Tn, 0, rows, columns, self.ty(0).rows());
             }
-            Op::RmsNorm(op) => self.rows(Kernel::RmsNorm, self.all_but_replaced(0), Some(op.eps)),
-            Op::RmsNormGrad(_) => self.rows(Kernel::RmsNormGrad, self.all_but_replaced(0), None),
-            Op::AddRmsNorm(op) => self.rows(Kernel::AddRmsNorm, self.all_but_replaced(0), Some(op.eps)),
+            Op::RmsNorm(op) => self.rows(Template::RmsNorm, self.all_but_replaced(0), Some(op.eps)),
+            Op::RmsNormGrad(_) => self.rows(Template::RmsNormGrad, self.all_but_replaced(0), None),
+            Op::AddRmsNorm(op) => self.rows(Template::AddRmsNorm, self.all_but_replaced(0), Some(op.eps)),
             Op::LinearAddRmsNorm(op) => {
                 self.linear(0);
                 // The norm takes the product from where it leaves its result.
                 let product = self.output(0);
                 let arguments = vec![product, self.output(1), product, self.input(2)];
-                self.rows(Kernel::AddRmsNorm, arguments, Some(op.eps));
+                self.rows(Template::AddRmsNorm, arguments, Some(op.eps));
             }
             Op::Rotate(op) => {
                 let heads = Heads::of(self.ty(0), op.heads);
@@ -447,7 +601,7 @@ impl Placing<'_> {
                 let (inner, count) = (self.ty(1).width() as u64, elements(self.ty(1)));
                 let mut arguments = self.all_but_replaced(0);
                 arguments.push(Argument::Size(inner));
-                self.elements(Kernel::SwigluGrad, count, arguments);
+                self.elements(Template::SwigluGrad, count, arguments);
             }
             Op::LinearSwiGlu(op) if op.keep => {
                 self.linear(1);
@@ -458,60 +612,58 @@ impl Placing<'_> {
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend([rows, inner, self.ty(0).width() as u64].map(Argument::Size));
                 let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
-                self.launch(Kernel::ProductSwiglu, blocks, [16, 16], arguments);
+                self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
             }
             Op::Embed(_) => {
                 let (width, count) = (self.ty(0).width() as u64, elements(self.out_ty(0)));
                 let mut arguments = self.all_but_replaced(0);
                 arguments.push(Argument::Size(width));
-                self.elements(Kernel::Embed, count, arguments);
+                self.elements(Template::Embed, count, arguments);
+                let rows = (4 * count).min(self.call.inputs[0].bytes() as u64);
+                self.moves(rows + (self.call.inputs[1].bytes() + self.call.outputs[0].bytes()) as u64);
             }
             Op::EmbedGrad(op) => {
                 let (tokens, width) = (elements(self.ty(0)), self.ty(1).width() as u64);
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend([tokens, width].map(Argument::Size));
-                self.warps(Kernel::EmbedGrad, op.rows as u64 * width.div_ceil(WARP), arguments);
+                self.warps(Template::EmbedGrad, op.rows as u64 * width.div_ceil(WARP), arguments);
             }
             Op::ResetRows(_) => {
                 let (z, count) = (self.ty(0), elements(self.ty(0)));
                 let sizes = [count / z.shape[0] as u64, z.width() as u64];
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend(sizes.map(Argument::Size));
-                self.elements(Kernel::ResetRows, count, arguments);
+                self.elements(Template::ResetRows, count, arguments);
             }
             Op::RowDistance(_) => {
                 let batch = self.ty(0).shape[0] as u64;
                 let row = elements(self.ty(0)) / batch;
                 let mut arguments = self.all_but_replaced(0);
                 arguments.extend([Argument::Number(LEAST_SQUARES), Argument::Size(row)]);
-                self.warps(Kernel::RowDistance, batch, arguments);
+                self.warps(Template::RowDistance, batch, arguments);
             }
-            Op::TokenLoss(op) => self.tokens(Kernel::TokenLoss, Some(op.kind)),
-            Op::TokenLossGrad(op) => self.tokens(Kernel::TokenLossGrad, Some(op.kind)),
-            Op::Correctness(_) => self.tokens(Kernel::Correctness, None),
-            Op::BceWithLogits(_) => self.pointwise(Kernel::BceWithLogits),
-            Op::BceWithLogitsGrad(_) => self.pointwise(Kernel::BceWithLogitsGrad),
-            Op::AdamAtan2(op) => self.adam(Kernel::AdamAtan2, &[op.beta1, op.beta2, op.weight_decay]),
-            Op::AdamW(op) => self.adam(Kernel::AdamW, &[op.beta1, op.beta2, op.weight_decay, op.eps]),
+            Op::TokenLoss(op) => self.tokens(Template::TokenLoss, Some(op.kind)),
+            Op::TokenLossGrad(op) => self.tokens(Template::TokenLossGrad, Some(op.kind)),
+            Op::Correctness(_) => self.tokens(Template::Correctness, None),
+            Op::BceWithLogits(_) => self.pointwise(Template::BceWithLogits),
+            Op::BceWithLogitsGrad(_) => self.pointwise(Template::BceWithLogitsGrad),
+            Op::AdamAtan2(op) => self.adam(Template::AdamAtan2, &[op.beta1, op.beta2, op.weight_decay]),
+            Op::AdamW(op) => self.adam(Template::AdamW, &[op.beta1, op.beta2, op.weight_decay, op.eps]),
             Op::SignSgdRows(op) => {
                 let (batch, width) = (elements(self.ty(1)), self.ty(0).width() as u64);
                 let mut arguments = self.all_but_replaced(1);
                 arguments.push(Argument::Number(op.weight_decay));
                 arguments.extend([batch, width].map(Argument::Size));
-                self.launch(Kernel::SignSgdRows, batch, [BLOCK, 1], arguments);
+                self.launch(Template::SignSgdRows, batch, [BLOCK, 1], arguments);
+                let rows = 8 * batch * width;
+                self.moves(rows + (self.call.inputs[1].bytes() + self.call.inputs[2].bytes()) as u64);
             }
             Op::Average(op) => {
-                let mut arguments = self.all_but_replaced(1);
-                arguments.push(Argument::Number(op.rate));
-                let count = elements(self.out_ty(0));
-                self.elements(Kernel::Average, count, arguments);
+                let rest = vec![Argument::Number(op.rate)];
+                self.chunks(Template::Average, |call| call.inputs[..2].iter().collect(), rest);
             }
             Op::Assign(_) => {
-                let count = elements(self.out_ty(0));
-                let mut arguments = self.all_but_replaced(1);
-                // One stretch: all of it.
-                arguments.extend([count, count, 0, count, 0].map(Argument::Size));
-                self.elements(Kernel::CopyAxis, count, arguments);
+                self.chunks(Template::Assign, |call| call.inputs[..2].iter().collect(), Vec::new());
             }
         }
     }
@@ -519,10 +671,72 @@ impl Placing<'_> {
     /// The gated unit of `wide` into the first output.
     fn gate(&mut self, wide: Argument) {
         let (inner, count) = (self.out_ty(0).width() as u64, elements(self.out_ty(0)));
-        self.elements(Kernel::Swiglu, count, vec![self.output(0), wide, Argument::Size(inner)]);
+        self.elements(Template::Swiglu, count, vec![self.output(0), wide, Argument::Size(inner)]);
     }
 }
 
 fn elements(ty: &TensorType) -> u64 {
     ty.elements() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Task, launches};
+    use crate::graph::ops::{Assign, Average, LinearAddRmsNorm, Scale, Slice};
+    use crate::graph::{Graph, TensorType, Value};
+    use crate::ir::Precision;
+    use crate::plan::{Demands, plan_for};
+
+    fn input(graph: &mut Graph, name: &str) -> Value {
+        graph.input(name, TensorType::f32(&[8]))
+    }
+
+    /// Returns the name of each launch with the last call that it makes.
+    fn steps(graph: &Graph) -> Vec<(&'static str, usize)> {
+        let all = launches(&plan_for(graph, Demands::cuda(Precision::F32)));
+        let name = |task: &Task| match task {
+            Task::Kernel(launch) => launch.kernel.template.name(),
+            Task::Product(product) => product.kind.name(),
+        };
+        all.steps.iter().map(|step| (name(&step.task), step.call)).collect()
+    }
+
+    #[test]
+    fn steps_cost_what_they_do() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32(&[2, 3]));
+        let w = graph.input("w", TensorType::f32(&[5, 3]));
+        let residual = graph.input("residual", TensorType::f32(&[2, 5]));
+        let norm = graph.add(LinearAddRmsNorm { eps: 0.1 }.into(), &[x, w, residual]);
+        let first = graph.add1(Slice { axis: 0, start: 0, end: 1 }.into(), &[norm[0]]);
+        graph.set_output("first", first);
+        let plan = plan_for(&graph, Demands::cuda(Precision::F32));
+        let costs: Vec<_> = launches(&plan).steps.iter().map(|step| (step.flops, step.bytes)).collect();
+        let product = (2 * 2 * 3 * 5, 4 * (2 * 3 + 5 * 3 + 2 * 5));
+        // The norm reads the product and the residual, and writes its result and a factor for each row.
+        assert_eq!(costs, [product, (0, 4 * (3 * 2 * 5 + 2)), (0, 4 * (5 + 5))]);
+    }
+
+    #[test]
+    fn updates_by_equal_numbers_are_one_launch() {
+        let mut graph = Graph::new();
+        for (name, rate) in [("a", 0.5), ("b", 0.25), ("c", 0.5)] {
+            let [memory, value] =
+                [name.to_string(), format!("new {name}")].map(|name| input(&mut graph, &name));
+            graph.add(Average { rate }.into(), &[memory, value]);
+        }
+        assert_eq!(steps(&graph), [("average", 0), ("average", 2)]);
+    }
+
+    #[test]
+    fn an_update_that_reads_what_another_one_writes_is_a_launch_of_its_own() {
+        let mut graph = Graph::new();
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| input(&mut graph, name));
+        let new = graph.add1(Assign.into(), &[a, b]);
+        graph.add(Assign.into(), &[c, new]);
+        let other = graph.add1(Scale { factor: 2.0 }.into(), &[b]);
+        graph.add(Assign.into(), &[d, other]);
+        // The one of `d` is as old as the last one, but depends on nothing.
+        assert_eq!(steps(&graph), [("scale", 0), ("assign", 1), ("assign", 3)]);
+    }
 }

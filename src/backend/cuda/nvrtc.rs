@@ -8,7 +8,7 @@ use std::ptr;
 
 use libloading::Library;
 
-use super::kernels::{COMMON, Family};
+use super::kernels::{Family, Kernel, source};
 use super::probe::{load_nvrtc, nvrtc_version};
 
 /// NVRTC, loaded.
@@ -40,11 +40,6 @@ pub struct Usage {
     pub spilled_bytes: u32,
 }
 
-/// Returns the text of a family as it is compiled.
-pub fn source(family: Family) -> String {
-    format!("{COMMON}\n{}", family.text())
-}
-
 type Program = *mut c_void;
 
 impl Compiler {
@@ -63,13 +58,18 @@ impl Compiler {
         nvrtc_version(&self.nvrtc).map_or_else(|problem| problem, |version| version.to_string())
     }
 
-    /// Compiles a family for an architecture like `sm_90`.
+    /// Compiles a family with those of `kernels` that it has, for an architecture like `sm_90`.
     ///
     /// # Errors
     ///
     /// Returns what the compiler says if it does not accept the text.
-    pub fn compile(&self, family: Family, architecture: &str) -> Result<Compiled, String> {
-        self.compile_text(family.file(), &source(family), architecture)
+    pub fn compile(
+        &self,
+        family: Family,
+        kernels: &[Kernel],
+        architecture: &str,
+    ) -> Result<Compiled, String> {
+        self.compile_text(family.file(), &source(family, kernels), architecture)
     }
 
     /// Compiles any text for an architecture like `sm_90`; the compiler calls it `file`.

@@ -9,8 +9,8 @@
 #define COLUMNS 64
 
 // The rows of one head of one batch row, with tables where they are rotated.
-struct Rows {
-  const float *start;
+template <class T> struct Rows {
+  const T *start;
   u64 stride;
   const float *cos;
   const float *sin;
@@ -36,9 +36,10 @@ static __device__ __forceinline__ Place place_of(u64 positions, u64 heads, u64 h
 }
 
 // A third of qkv: 0 queries, 1 keys, 2 values, of which the last are never rotated.
-static __device__ __forceinline__ Rows third(const float *qkv, u64 index, Place at, u64 positions, u64 head_width,
-                                             const float *cos, const float *sin) {
-  Rows rows;
+template <class T>
+static __device__ __forceinline__ Rows<T> third(const T *qkv, u64 index, Place at, u64 positions, u64 head_width,
+                                                const float *cos, const float *sin) {
+  Rows<T> rows;
   rows.stride = 3 * at.width;
   rows.start = qkv + at.batch * positions * rows.stride + index * at.width + at.head * head_width;
   rows.cos = index < 2 ? cos : 0;
@@ -47,8 +48,9 @@ static __device__ __forceinline__ Rows third(const float *qkv, u64 index, Place 
 }
 
 // The heads of a tensor [B, T, D].
-static __device__ __forceinline__ Rows narrow(const float *x, Place at, u64 positions, u64 head_width) {
-  Rows rows;
+template <class T>
+static __device__ __forceinline__ Rows<T> narrow(const T *x, Place at, u64 positions, u64 head_width) {
+  Rows<T> rows;
   rows.stride = at.width;
   rows.start = x + at.batch * positions * at.width + at.head * head_width;
   rows.cos = 0;
@@ -56,8 +58,9 @@ static __device__ __forceinline__ Rows narrow(const float *x, Place at, u64 posi
   return rows;
 }
 
-static __device__ __forceinline__ float read(Rows rows, u64 position, u64 column, u64 head_width) {
-  const float *row = rows.start + position * rows.stride;
+template <class T>
+static __device__ __forceinline__ float read(Rows<T> rows, u64 position, u64 column, u64 head_width) {
+  const T *row = rows.start + position * rows.stride;
   if (!rows.cos) return row[column];
   u64 half = head_width / 2, table = position * head_width + column;
   float turned = column < half ? -row[column + half] : row[column - half];
@@ -65,8 +68,9 @@ static __device__ __forceinline__ float read(Rows rows, u64 position, u64 column
 }
 
 // Product of the own row of `a` and, for each lane, row `other0 + lane` of `b`; both have `positions` rows.
-static __device__ __forceinline__ float scores(Rows a, u64 own, Rows b, u64 other0, u64 positions, u64 head_width,
-                                               float (*left)[WARP + 1], float (*right)[WARP + 1]) {
+template <class A, class B>
+static __device__ __forceinline__ float scores(Rows<A> a, u64 own, Rows<B> b, u64 other0, u64 positions,
+                                               u64 head_width, float (*left)[WARP + 1], float (*right)[WARP + 1]) {
   float sum = 0.0f;
   for (u64 column0 = 0; column0 < head_width; column0 += WARP) {
     u64 column = column0 + threadIdx.x;
@@ -84,7 +88,8 @@ static __device__ __forceinline__ float scores(Rows a, u64 own, Rows b, u64 othe
 
 // Adds the rows `other0 ..` of `x`, each times the weight that its lane has, to the columns of this lane. `weights` has
 // a row for each warp, which nobody else reads or writes now.
-static __device__ __forceinline__ void add_rows(float *sums, float weight, float (*weights)[WARP + 1], Rows x,
+template <class T>
+static __device__ __forceinline__ void add_rows(float *sums, float weight, float (*weights)[WARP + 1], Rows<T> x,
                                                 u64 other0, Place at, u64 positions, u64 head_width) {
   weights[threadIdx.y][threadIdx.x] = weight;
   __syncwarp();
@@ -100,7 +105,8 @@ static __device__ __forceinline__ void add_rows(float *sums, float weight, float
   __syncwarp();
 }
 
-static __device__ __forceinline__ void store(float *out, u64 stride, u64 start, const float *sums, float factor,
+template <class T>
+static __device__ __forceinline__ void store(T *out, u64 stride, u64 start, const float *sums, float factor,
                                              Place at, u64 positions, u64 head_width) {
   if (at.own >= positions) return;
   for (int part = 0; part < COLUMNS / WARP; part++) {
@@ -111,12 +117,14 @@ static __device__ __forceinline__ void store(float *out, u64 stride, u64 start, 
 }
 
 // out [B, T, D], lse [B, N, T]. The softmax is that of the positions so far; a larger score shrinks what was summed.
-extern "C" __global__ void attention(float *out, float *lse, const float *qkv, const float *cos, const float *sin,
-                                     float scale, u64 positions, u64 heads, u64 head_width) {
+template <class O, class Q>
+KERNEL attention(O *out, float *lse, const Q *qkv, const float *cos, const float *sin, float scale, u64 positions,
+                 u64 heads, u64 head_width) {
   __shared__ float left[WARPS][WARP + 1], right[WARP][WARP + 1];
   Place at = place_of(positions, heads, head_width);
-  Rows q = third(qkv, 0, at, positions, head_width, cos, sin), k = third(qkv, 1, at, positions, head_width, cos, sin);
-  Rows v = third(qkv, 2, at, positions, head_width, cos, sin);
+  auto q = third(qkv, 0, at, positions, head_width, cos, sin);
+  auto k = third(qkv, 1, at, positions, head_width, cos, sin);
+  auto v = third(qkv, 2, at, positions, head_width, cos, sin);
   float most = LOWEST, sum = 0.0f, mixed[COLUMNS / WARP] = {};
   for (u64 other0 = 0; other0 < positions; other0 += WARP) {
     float score = scale * scores(q, at.own, k, other0, positions, head_width, left, right);
@@ -134,9 +142,9 @@ extern "C" __global__ void attention(float *out, float *lse, const float *qkv, c
 }
 
 // delta [B, N, T] = sum over the keys of P dP, which both of the kernels below need.
-extern "C" __global__ void attention_grad_delta(float *delta, const float *qkv, const float *lse, const float *dout,
-                                                const float *cos, const float *sin, float scale, u64 positions,
-                                                u64 heads, u64 head_width) {
+template <class Q, class D>
+KERNEL attention_grad_delta(float *delta, const Q *qkv, const float *lse, const D *dout, const float *cos,
+                            const float *sin, float scale, u64 positions, u64 heads, u64 head_width) {
   __shared__ float left[WARPS][WARP + 1], right[WARP][WARP + 1];
   // One block for eight queries, however wide the head is.
   u64 tiles = (positions + WARPS - 1) / WARPS, block = blockIdx.x;
@@ -146,8 +154,10 @@ extern "C" __global__ void attention_grad_delta(float *delta, const float *qkv, 
   at.batch = block / tiles / heads;
   at.width = heads * head_width;
   at.column0 = 0;
-  Rows q = third(qkv, 0, at, positions, head_width, cos, sin), k = third(qkv, 1, at, positions, head_width, cos, sin);
-  Rows v = third(qkv, 2, at, positions, head_width, cos, sin), d = narrow(dout, at, positions, head_width);
+  auto q = third(qkv, 0, at, positions, head_width, cos, sin);
+  auto k = third(qkv, 1, at, positions, head_width, cos, sin);
+  auto v = third(qkv, 2, at, positions, head_width, cos, sin);
+  auto d = narrow(dout, at, positions, head_width);
   u64 row = (at.batch * heads + at.head) * positions + at.own;
   float log = at.own < positions ? lse[row] : 0.0f, sum = 0.0f;
   for (u64 other0 = 0; other0 < positions; other0 += WARP) {
@@ -160,13 +170,16 @@ extern "C" __global__ void attention_grad_delta(float *delta, const float *qkv, 
 }
 
 // The first third of dqkv, with respect to the rotated queries.
-extern "C" __global__ void attention_grad_queries(float *dqkv, const float *qkv, const float *lse, const float *dout,
-                                                  const float *delta, const float *cos, const float *sin, float scale,
-                                                  u64 positions, u64 heads, u64 head_width) {
+template <class O, class Q, class D>
+KERNEL attention_grad_queries(O *dqkv, const Q *qkv, const float *lse, const D *dout, const float *delta,
+                              const float *cos, const float *sin, float scale, u64 positions, u64 heads,
+                              u64 head_width) {
   __shared__ float left[WARPS][WARP + 1], right[WARP][WARP + 1];
   Place at = place_of(positions, heads, head_width);
-  Rows q = third(qkv, 0, at, positions, head_width, cos, sin), k = third(qkv, 1, at, positions, head_width, cos, sin);
-  Rows v = third(qkv, 2, at, positions, head_width, cos, sin), d = narrow(dout, at, positions, head_width);
+  auto q = third(qkv, 0, at, positions, head_width, cos, sin);
+  auto k = third(qkv, 1, at, positions, head_width, cos, sin);
+  auto v = third(qkv, 2, at, positions, head_width, cos, sin);
+  auto d = narrow(dout, at, positions, head_width);
   u64 row = (at.batch * heads + at.head) * positions + at.own;
   bool own = at.own < positions;
   float log = own ? lse[row] : 0.0f, centre = own ? delta[row] : 0.0f, dq[COLUMNS / WARP] = {};
@@ -180,13 +193,15 @@ extern "C" __global__ void attention_grad_queries(float *dqkv, const float *qkv,
 }
 
 // The other two thirds, with respect to the rotated keys and to the values. Here a warp has a key, a lane a query.
-extern "C" __global__ void attention_grad_keys(float *dqkv, const float *qkv, const float *lse, const float *dout,
-                                               const float *delta, const float *cos, const float *sin, float scale,
-                                               u64 positions, u64 heads, u64 head_width) {
+template <class O, class Q, class D>
+KERNEL attention_grad_keys(O *dqkv, const Q *qkv, const float *lse, const D *dout, const float *delta, const float *cos,
+                           const float *sin, float scale, u64 positions, u64 heads, u64 head_width) {
   __shared__ float left[WARPS][WARP + 1], right[WARP][WARP + 1];
   Place at = place_of(positions, heads, head_width);
-  Rows q = third(qkv, 0, at, positions, head_width, cos, sin), k = third(qkv, 1, at, positions, head_width, cos, sin);
-  Rows v = third(qkv, 2, at, positions, head_width, cos, sin), d = narrow(dout, at, positions, head_width);
+  auto q = third(qkv, 0, at, positions, head_width, cos, sin);
+  auto k = third(qkv, 1, at, positions, head_width, cos, sin);
+  auto v = third(qkv, 2, at, positions, head_width, cos, sin);
+  auto d = narrow(dout, at, positions, head_width);
   u64 row0 = (at.batch * heads + at.head) * positions;
   float dk[COLUMNS / WARP] = {}, dv[COLUMNS / WARP] = {};
   for (u64 other0 = 0; other0 < positions; other0 += WARP) {
@@ -204,8 +219,9 @@ extern "C" __global__ void attention_grad_keys(float *dqkv, const float *qkv, co
 
 // Rotates queries and keys by `sign` times their angle and copies the values; `out` may be `qkv`. One thread for a
 // pair of columns: of the six halves of a head of all thirds, those of column `d` and `d + head_width / 2`.
-extern "C" __global__ void rotate_qkv(float *out, const float *qkv, const float *cos, const float *sin, float sign,
-                                      u64 positions, u64 heads, u64 head_width, u64 count) {
+template <class O, class X>
+KERNEL rotate_qkv(O *out, const X *qkv, const float *cos, const float *sin, float sign, u64 positions, u64 heads,
+                  u64 head_width, u64 count) {
   u64 i = element();
   if (i >= count) return;
   u64 half = head_width / 2, column = i % half, head = i / half % (3 * heads), token = i / half / (3 * heads);

@@ -1,7 +1,35 @@
 // What all kernels share. Every launch has blocks in one dimension and threads in two; where the first of
 // these is 32, the threads of equal `threadIdx.y` are one warp.
+//
+// A KERNEL is a template over the elements of what it reads and writes; what a device runs are entries that are
+// written for the elements at hand, with their names behind the kernel's. Arithmetic is in f32.
 
 typedef unsigned long long u64;
+
+#define KERNEL static __device__ __forceinline__ void
+
+// A number of 16 bits: the upper half of an f32, rounded to the nearest, ties to even.
+struct Bf16 {
+  unsigned short bits;
+
+  union Word {
+    float number;
+    unsigned bits;
+  };
+
+  __device__ __forceinline__ operator float() const {
+    Word word;
+    word.bits = (unsigned)bits << 16;
+    return word.number;
+  }
+
+  __device__ __forceinline__ Bf16 &operator=(float x) {
+    Word word;
+    word.number = x;
+    bits = x == x ? (unsigned short)((word.bits + 0x7fffu + (word.bits >> 16 & 1u)) >> 16) : 0x7fff;
+    return *this;
+  }
+};
 
 // Threads of a warp.
 #define WARP 32

@@ -1,23 +1,23 @@
 // One thread for each element.
 
-extern "C" __global__ void add(float *out, const float *a, const float *b, u64 count) {
+template <class O, class A, class B> KERNEL add(O *out, const A *a, const B *b, u64 count) {
   u64 i = element();
   if (i < count) out[i] = a[i] + b[i];
 }
 
-extern "C" __global__ void scale(float *out, const float *x, float factor, u64 count) {
+template <class O, class X> KERNEL scale(O *out, const X *x, float factor, u64 count) {
   u64 i = element();
   if (i < count) out[i] = factor * x[i];
 }
 
 // `suffix` has `size` elements and is repeated.
-extern "C" __global__ void add_suffix(float *out, const float *x, const float *suffix, u64 size, u64 count) {
+template <class O, class X, class S> KERNEL add_suffix(O *out, const X *x, const S *suffix, u64 size, u64 count) {
   u64 i = element();
   if (i < count) out[i] = x[i] + suffix[i % size];
 }
 
 // out[i] = sum of x[r, i] over `rows` rows: 32 columns for a block, each warp taking every eighth row.
-extern "C" __global__ void sum_leading(float *out, const float *x, u64 rows, u64 size) {
+template <class X> KERNEL sum_leading(float *out, const X *x, u64 rows, u64 size) {
   __shared__ float parts[WARPS][WARP];
   u64 column = (u64)blockIdx.x * WARP + threadIdx.x;
   float sum = 0.0f;
@@ -30,7 +30,7 @@ extern "C" __global__ void sum_leading(float *out, const float *x, u64 rows, u64
   out[column] = sum;
 }
 
-extern "C" __global__ void fill(float *out, float value, u64 count) {
+template <class O> KERNEL fill(O *out, float value, u64 count) {
   u64 i = element();
   if (i < count) out[i] = value;
 }

@@ -1,15 +1,15 @@
 // The gated unit; x [rows, 2 inner] has the columns of the gate first.
 
-extern "C" __global__ void swiglu(float *out, const float *x, u64 inner, u64 count) {
+template <class O, class X> KERNEL swiglu(O *out, const X *x, u64 inner, u64 count) {
   u64 i = element();
   if (i >= count) return;
-  const float *row = x + i / inner * 2 * inner;
+  const X *row = x + i / inner * 2 * inner;
   float gate = row[i % inner], up = row[inner + i % inner];
   out[i] = gate * logistic(gate) * up;
 }
 
 // One thread for each element of dh.
-extern "C" __global__ void swiglu_grad(float *out, const float *x, const float *dh, u64 inner, u64 count) {
+template <class O, class X, class D> KERNEL swiglu_grad(O *out, const X *x, const D *dh, u64 inner, u64 count) {
   u64 i = element();
   if (i >= count) return;
   u64 start = i / inner * 2 * inner + i % inner;

@@ -1,8 +1,8 @@
 // Kernels that move elements.
 
 // Copies `run` elements of each stretch of `in_stride` to a stretch of `out_stride`; `count` is all that is copied.
-extern "C" __global__ void copy_axis(float *out, const float *x, u64 run, u64 out_stride, u64 out_start, u64 in_stride,
-                                     u64 in_start, u64 count) {
+template <class O, class X>
+KERNEL copy_axis(O *out, const X *x, u64 run, u64 out_stride, u64 out_start, u64 in_stride, u64 in_start, u64 count) {
   u64 i = element();
   if (i >= count) return;
   u64 stretch = i / run, at = i % run;
@@ -10,15 +10,15 @@ extern "C" __global__ void copy_axis(float *out, const float *x, u64 run, u64 ou
 }
 
 // Each stretch of `stride` gets `run` elements of `x` from `start` on, and zeros elsewhere; `count` is all of `out`.
-extern "C" __global__ void pad_axis(float *out, const float *x, u64 run, u64 stride, u64 start, u64 count) {
+template <class O, class X> KERNEL pad_axis(O *out, const X *x, u64 run, u64 stride, u64 start, u64 count) {
   u64 i = element();
   if (i >= count) return;
   u64 stretch = i / stride, at = i % stride;
-  out[i] = at >= start && at < start + run ? x[stretch * run + at - start] : 0.0f;
+  out[i] = at >= start && at < start + run ? (float)x[stretch * run + at - start] : 0.0f;
 }
 
 // x [B, rows, columns] to out [B, columns, rows], by squares that are turned in shared memory.
-extern "C" __global__ void transpose_last_two(float *out, const float *x, u64 rows, u64 columns) {
+template <class O, class X> KERNEL transpose_last_two(O *out, const X *x, u64 rows, u64 columns) {
   // The column that is too many keeps the threads that read down a column off one bank.
   __shared__ float square[WARP][WARP + 1];
   u64 across = (columns + WARP - 1) / WARP, down = (rows + WARP - 1) / WARP;
@@ -34,14 +34,14 @@ extern "C" __global__ void transpose_last_two(float *out, const float *x, u64 ro
 }
 
 // z [B, row] with every position of the rows of mask 1 replaced by init [width].
-extern "C" __global__ void reset_rows(float *out, const float *z, const float *mask, const float *init, u64 row,
-                                      u64 width, u64 count) {
+template <class O, class Z>
+KERNEL reset_rows(O *out, const Z *z, const float *mask, const float *init, u64 row, u64 width, u64 count) {
   u64 i = element();
-  if (i < count) out[i] = mask[i / row] != 0.0f ? init[i % width] : z[i];
+  if (i < count) out[i] = mask[i / row] != 0.0f ? init[i % width] : (float)z[i];
 }
 
 // sqrt(sum (now - old)^2 / (sum old^2 + least)) of each row, one block for a row.
-extern "C" __global__ void row_distance(float *out, const float *now, const float *old, float least, u64 row) {
+template <class N, class W> KERNEL row_distance(float *out, const N *now, const W *old, float least, u64 row) {
   __shared__ float parts[WARPS];
   float moved = 0.0f, before = 0.0f;
   for (u64 i = threadIdx.y * WARP + threadIdx.x; i < row; i += WARPS * WARP) {

@@ -42,8 +42,9 @@ extern "C" __global__ void token_loss(float *out, const float *logits, const int
   if (threadIdx.x == 0 && threadIdx.y == 0) out[blockIdx.x] = loss / fmaxf(count, 1.0f);
 }
 
-extern "C" __global__ void token_loss_grad(float *out, const float *logits, const int *labels, const float *dloss,
-                                           u64 softmax, u64 positions, u64 vocab) {
+template <class O>
+KERNEL token_loss_grad(O *out, const float *logits, const int *labels, const float *dloss, u64 softmax, u64 positions,
+                       u64 vocab) {
   __shared__ float parts[WARPS];
   labels += blockIdx.x * positions;
   logits += blockIdx.x * positions * vocab;
@@ -101,8 +102,8 @@ extern "C" __global__ void bce_with_logits(float *out, const float *q, const flo
   if (i < count) out[i] = fmaxf(q[i], 0.0f) - q[i] * target[i] + logf(1.0f + expf(-fabsf(q[i])));
 }
 
-extern "C" __global__ void bce_with_logits_grad(float *out, const float *q, const float *target, const float *dloss,
-                                                u64 count) {
+template <class O>
+KERNEL bce_with_logits_grad(O *out, const float *q, const float *target, const float *dloss, u64 count) {
   u64 i = element();
   if (i < count) out[i] = dloss[i] * (logistic(q[i]) - target[i]);
 }

@@ -1,28 +1,47 @@
 // Update rules, in place. Scalars that change from step to step are in memory.
+//
+// A launch works on many tensors, cut into chunks that a table lists: one block for a chunk.
 
-extern "C" __global__ void adam_atan2(float *p, float *m, float *v, const float *g, const float *lr,
-                                      const float *step_scale, const float *root_scale, float beta1, float beta2,
-                                      float weight_decay, u64 count) {
-  u64 i = element();
-  if (i >= count) return;
-  m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
-  v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
-  p[i] = p[i] * (1.0f - *lr * weight_decay) - *step_scale * atan2f(m[i], sqrtf(v[i]) * *root_scale);
+// A chunk of a weight with its moments and gradient.
+struct Weights {
+  float *p, *m, *v;
+  const float *g;
+  u64 count;
+};
+
+// A chunk that is changed by another one.
+template <class T, class F> struct Pair {
+  T *to;
+  const F *from;
+  u64 count;
+};
+
+extern "C" __global__ void adam_atan2(const Weights *chunks, const float *lr, const float *step_scale,
+                                      const float *root_scale, float beta1, float beta2, float weight_decay) {
+  Weights w = chunks[blockIdx.x];
+  for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) {
+    float g = w.g[i], m = beta1 * w.m[i] + (1.0f - beta1) * g, v = beta2 * w.v[i] + (1.0f - beta2) * g * g;
+    w.m[i] = m;
+    w.v[i] = v;
+    w.p[i] = w.p[i] * (1.0f - *lr * weight_decay) - *step_scale * atan2f(m, sqrtf(v) * *root_scale);
+  }
 }
 
-extern "C" __global__ void adam_w(float *p, float *m, float *v, const float *g, const float *lr,
-                                  const float *step_scale, const float *root_scale, float beta1, float beta2,
-                                  float weight_decay, float eps, u64 count) {
-  u64 i = element();
-  if (i >= count) return;
-  m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
-  v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
-  p[i] = p[i] * (1.0f - *lr * weight_decay) - *step_scale * m[i] / (sqrtf(v[i]) * *root_scale + eps);
+extern "C" __global__ void adam_w(const Weights *chunks, const float *lr, const float *step_scale,
+                                  const float *root_scale, float beta1, float beta2, float weight_decay, float eps) {
+  Weights w = chunks[blockIdx.x];
+  for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) {
+    float g = w.g[i], m = beta1 * w.m[i] + (1.0f - beta1) * g, v = beta2 * w.v[i] + (1.0f - beta2) * g * g;
+    w.m[i] = m;
+    w.v[i] = v;
+    w.p[i] = w.p[i] * (1.0f - *lr * weight_decay) - *step_scale * m / (sqrtf(v) * *root_scale + eps);
+  }
 }
 
 // One block for a row of the batch. The first of those with one row number moves that row of the table.
-extern "C" __global__ void sign_sgd_rows(float *table, const int *ids, const float *g, const float *lr,
-                                         float weight_decay, u64 batch, u64 width) {
+template <class G>
+KERNEL sign_sgd_rows(float *table, const int *ids, const G *g, const float *lr, float weight_decay, u64 batch,
+                     u64 width) {
   u64 own = blockIdx.x;
   for (u64 other = 0; other < own; other++)
     if (ids[other] == ids[own]) return;
@@ -36,7 +55,13 @@ extern "C" __global__ void sign_sgd_rows(float *table, const int *ids, const flo
   }
 }
 
-extern "C" __global__ void average(float *a, const float *p, float rate, u64 count) {
-  u64 i = element();
-  if (i < count) a[i] = rate * a[i] + (1.0f - rate) * p[i];
+extern "C" __global__ void average(const Pair<float, float> *chunks, float rate) {
+  Pair<float, float> w = chunks[blockIdx.x];
+  for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) w.to[i] = rate * w.to[i] + (1.0f - rate) * w.from[i];
+}
+
+// Stores values in memory, or makes rounded copies of them.
+template <class T, class F> KERNEL assign(const Pair<T, F> *chunks) {
+  Pair<T, F> w = chunks[blockIdx.x];
+  for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) w.to[i] = (float)w.from[i];
 }

@@ -1,4 +1,4 @@
-// The product of the gated unit, portable and in f32: sums over l of x(i, l) w(j, l). Plain products are cuBLAS's.
+// The product of the gated unit, portable, in f32 inside: sums over l of x(i, l) w(j, l). Plain products are cuBLAS's.
 //
 // A block of 16 x 16 threads makes a tile of 64 x 64 results from slices of 16 terms in shared memory; each
 // thread has the 16 results at its place in the sixteen squares of the tile.
@@ -13,21 +13,22 @@ typedef float Slice[TILE + 1];
 
 // Copies a slice of a factor [rows, terms], a row of it side by side. GATED: the tile has 32 rows from `row0` on, then
 // 32 rows that lie `rows` later.
-template <bool GATED>
-static __device__ __forceinline__ void load_slice(Slice *slice, const float *factor, u64 row0, u64 rows, u64 term0,
+template <bool GATED, class T>
+static __device__ __forceinline__ void load_slice(Slice *slice, const T *factor, u64 row0, u64 rows, u64 term0,
                                                   u64 terms) {
   for (int i = threadIdx.y * SIDE + threadIdx.x; i < TILE * SLICE; i += SIDE * SIDE) {
     int at = i / SLICE, l = i % SLICE;
     u64 row = row0 + (GATED ? at % (TILE / 2) : at), term = term0 + l;
     bool there = row < rows && term < terms;
     u64 place = GATED && at >= TILE / 2 ? row + rows : row;
-    slice[l][at] = there ? factor[place * terms + term] : 0.0f;
+    slice[l][at] = there ? (float)factor[place * terms + term] : 0.0f;
   }
 }
 
 // x [rows, terms], w [2 inner, terms], gate rows before up rows, to silu(gate) up [rows, inner]. The wide product
 // stays in registers: a tile has 32 columns of the gate, and the same 32 of what it gates.
-extern "C" __global__ void product_swiglu(float *out, const float *x, const float *w, u64 rows, u64 inner, u64 terms) {
+template <class O, class F>
+KERNEL product_swiglu(O *out, const F *x, const F *w, u64 rows, u64 inner, u64 terms) {
   __shared__ float left[SLICE][TILE + 1], right[SLICE][TILE + 1];
   u64 across = (inner + TILE / 2 - 1) / (TILE / 2);
   u64 row0 = blockIdx.x / across * TILE, column0 = blockIdx.x % across * (TILE / 2);
