@@ -40,18 +40,20 @@ pub fn executable(model: &Model, program: Program, options: Options, device: Dev
             let demands = device.demands(model.precision());
             Executable::of(compile_for(model, program, options, demands).plan, device)
         }
-        Device::Reference => {
-            let mut graph = lower(model, program, options);
-            simplify(&mut graph);
-            Executable::Decomposed(graph)
-        }
+        Device::Reference => Executable::Decomposed(simplified(model, program, options)),
+        Device::LuminalCuda => Executable::LuminalCuda(simplified(model, program, options)),
     }
+}
+
+/// Returns the graph of one program with nothing fused.
+fn simplified(model: &Model, program: Program, options: Options) -> Graph {
+    let mut graph = lower(model, program, options);
+    simplify(&mut graph);
+    graph
 }
 
 /// Returns the floating-point operations of products and attention in one program as it is lowered, before
 /// any pass skips work.
 pub fn lowered_flops(model: &Model, program: Program, options: Options) -> u64 {
-    let mut graph = lower(model, program, options);
-    simplify(&mut graph);
-    plan(&graph, model.precision()).flops()
+    plan(&simplified(model, program, options), model.precision()).flops()
 }

@@ -227,7 +227,7 @@ fn auto_takes_cuda_where_it_is() {
     assert!(text.starts_with("trm-mixer on cpu: first segment and gradients"), "{text}");
     let devices = emulated.succeed("devices");
     assert!(devices.contains("emulated on the CPU"), "{devices}");
-    assert!(devices.contains("cuda       kernels and cuBLAS on the first device\n"), "{devices}");
+    assert!(devices.contains("cuda         kernels and cuBLAS on the first device\n"), "{devices}");
 }
 
 /// The paper's Sudoku model with narrow layers and few rows: what is launched and copied does not depend on sizes.

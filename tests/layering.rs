@@ -34,7 +34,9 @@ const ORDER: &[(&str, u32)] = &[
 const GUARDED: &[(&str, &[&str])] = &[
     ("pest", &["syntax"]),
     ("pest_derive", &["syntax"]),
-    ("luminal", &["graph", "backend"]),
+    ("luminal", &["graph"]),
+    ("luminal_cuda", &["graph"]),
+    ("luminal_cudarc", &["backend"]),
     ("codespan_reporting", &["diagnostic"]),
     ("libloading", &["backend"]),
     ("cudarc", &["backend"]),

@@ -2,10 +2,12 @@
 //!
 //! A [`Session`] owns the memory that programs share by name (weights, moments, carry, rows) and runs
 //! them. [`Device::Cpu`] executes plans with fused kernels; [`Device::Reference`] gives the graph,
-//! decomposed to primitives, to luminal itself: slow, and the oracle of all tests.
+//! decomposed to primitives, to luminal itself: slow, and the oracle of all tests. [`Device::LuminalCuda`] gives it to
+//! luminal_cuda: the baseline of what runs on a GPU.
 
 pub mod cpu;
 pub mod cuda;
+mod luminal_cuda;
 mod memory;
 mod reference;
 
@@ -13,10 +15,12 @@ use std::collections::BTreeMap;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::graph::luminal_cuda::Fault;
 use crate::graph::{DType, Graph, TensorType};
 use crate::ir::Precision;
 use crate::plan::{Demands, Plan};
 
+use self::luminal_cuda::LuminalCuda;
 use cpu::CpuProgram;
 use cpu::kernels::WeightShape;
 use cuda::Gpu;
@@ -32,11 +36,13 @@ pub enum Device {
     Reference,
     /// Fused kernels and cuBLAS on an NVIDIA GPU.
     Cuda,
+    /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU.
+    LuminalCuda,
 }
 
 impl Device {
     /// All devices.
-    pub const ALL: &[Device] = &[Device::Cpu, Device::Reference, Device::Cuda];
+    pub const ALL: &[Device] = &[Device::Cpu, Device::Reference, Device::Cuda, Device::LuminalCuda];
 
     /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
@@ -44,6 +50,7 @@ impl Device {
             Device::Cpu => "cpu",
             Device::Reference => "reference",
             Device::Cuda => "cuda",
+            Device::LuminalCuda => "luminal-cuda",
         }
     }
 
@@ -51,7 +58,7 @@ impl Device {
     pub fn demands(self, precision: Precision) -> Demands {
         match self {
             Device::Cuda => Demands::cuda(precision),
-            Device::Cpu | Device::Reference => Demands::cpu(precision),
+            Device::Cpu | Device::Reference | Device::LuminalCuda => Demands::cpu(precision),
         }
     }
 
@@ -60,7 +67,7 @@ impl Device {
         match self {
             Device::Cpu => cpu::kernels::multiplies_in_bf16(),
             Device::Cuda => true,
-            Device::Reference => false,
+            Device::Reference | Device::LuminalCuda => false,
         }
     }
 }
@@ -105,6 +112,9 @@ pub enum BackendError {
         /// What the compiler says.
         reason: String,
     },
+    /// luminal_cuda failed.
+    #[error(transparent)]
+    LuminalCuda(#[from] Fault),
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {reason}; try fewer with `--threads`")]
     Threads {
@@ -126,6 +136,8 @@ pub enum Executable {
     Cuda(Plan),
     /// A graph without detach markers for [`Device::Reference`].
     Decomposed(Graph),
+    /// The same for [`Device::LuminalCuda`].
+    LuminalCuda(Graph),
 }
 
 impl Executable {
@@ -138,7 +150,7 @@ impl Executable {
         match device {
             Device::Cpu => Executable::Planned(plan),
             Device::Cuda => Executable::Cuda(plan),
-            Device::Reference => panic!("the device `{}` runs graphs", device.name()),
+            Device::Reference | Device::LuminalCuda => panic!("the device `{}` runs graphs", device.name()),
         }
     }
 }
@@ -168,9 +180,9 @@ enum Newest {
 }
 
 /// A device with memory of its own. What it has of named memory is a copy, and [`Named::newest`] says which is newer.
-trait Remote: Send {
+trait Remote {
     /// Loads a program, whose named memory is allocated here.
-    fn load(&mut self, name: &str, plan: Plan) -> Result<(), BackendError>;
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError>;
 
     /// Takes over what is newer here, runs a program once, and says what is newer there.
     fn run(
@@ -235,15 +247,15 @@ impl Session {
     /// Returns an error if the memory cannot be had.
     pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
         let loaded = match executable {
-            Executable::Cuda(plan) => {
+            Executable::Cuda(ref plan) => {
                 for memory in &plan.memory {
                     self.allocate(&memory.name, &memory.ty)?;
                 }
-                let remote = match &mut self.remote {
-                    Some(remote) => remote,
-                    None => self.remote.insert(Box::new(Gpu::open()?)),
-                };
-                return remote.load(name, plan);
+                return self.remote(Gpu::open)?.load(name, executable);
+            }
+            Executable::LuminalCuda(ref graph) => {
+                self.allocate_named(graph)?;
+                return self.remote(LuminalCuda::open)?.load(name, executable);
             }
             Executable::Planned(plan) => {
                 for memory in &plan.memory {
@@ -259,15 +271,28 @@ impl Session {
                 Loaded::Cpu(program)
             }
             Executable::Decomposed(graph) => {
-                for (name, &value) in graph.inputs().iter().chain(graph.outputs()) {
-                    let ty = graph.ty(value).clone();
-                    self.allocate(name, &ty)?;
-                }
+                self.allocate_named(&graph)?;
                 Loaded::Reference(ReferenceProgram::new(&graph))
             }
         };
         self.programs.insert(name.to_string(), loaded);
         Ok(())
+    }
+
+    /// Returns the device, which the first program opens.
+    fn remote<R: Remote + 'static>(
+        &mut self,
+        open: impl FnOnce() -> Result<R, BackendError>,
+    ) -> Result<&mut dyn Remote, BackendError> {
+        if self.remote.is_none() {
+            self.remote = Some(Box::new(open()?));
+        }
+        Ok(self.remote.as_mut().expect("it was opened").as_mut())
+    }
+
+    fn allocate_named(&mut self, graph: &Graph) -> Result<(), BackendError> {
+        let mut named = graph.inputs().iter().chain(graph.outputs());
+        named.try_for_each(|(name, &value)| self.allocate(name, graph.ty(value)))
     }
 
     fn allocate(&mut self, name: &str, ty: &TensorType) -> Result<(), BackendError> {

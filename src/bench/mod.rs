@@ -101,8 +101,8 @@ pub struct ProgramTimes {
     pub gflop_per_s: f64,
     /// Rate as a share of the peak of this run, in the precision of the model.
     pub share_of_peak: f64,
-    /// Kernel calls of one run.
-    pub calls: usize,
+    /// Kernel calls of one run; absent where no plan says how many there are.
+    pub calls: Option<usize>,
 }
 
 /// Time of one kind of kernel in a program.
@@ -175,7 +175,11 @@ pub fn measure(
         let demands = options.device.demands(model.precision());
         let plan = pipeline::compile_for(model, measured.program(), lowering, demands).plan;
         plans.push(plan.clone());
-        session.load(measured.name(), Executable::of(plan, options.device))?;
+        let executable = match options.device {
+            Device::LuminalCuda => pipeline::executable(model, measured.program(), lowering, options.device),
+            device => Executable::of(plan, device),
+        };
+        session.load(measured.name(), executable)?;
         fill(&mut session, model, measured.scope())?;
         session.run(measured.name())?;
         if index == 0 {
@@ -199,17 +203,18 @@ pub fn measure(
             gflop,
             gflop_per_s: gflop / best_s,
             share_of_peak: 0.0,
-            calls: segments * plan.calls.len(),
+            calls: (options.device != Device::LuminalCuda).then(|| segments * plan.calls.len()),
         });
     }
     // What follows takes memory of its own.
     let resident_bytes = (options.resident)();
     let product_rate = |precision| match options.device {
-        Device::Cuda => machine::device_product_rate(precision),
+        Device::Cuda | Device::LuminalCuda => machine::device_product_rate(precision),
         Device::Cpu | Device::Reference => Ok(machine::product_rate(&session, precision)),
     };
     let peak_f32_gflop_per_s = product_rate(Precision::F32)?;
-    let (precision, peak_gflop_per_s) = match model.precision() {
+    let precision = if options.device.multiplies_in_bf16() { model.precision() } else { Precision::F32 };
+    let (precision, peak_gflop_per_s) = match precision {
         Precision::F32 => ("f32", peak_f32_gflop_per_s),
         Precision::Bf16 => ("bf16", product_rate(Precision::Bf16)?),
     };
@@ -217,7 +222,7 @@ pub fn measure(
         row.share_of_peak = row.gflop_per_s / peak_gflop_per_s;
     }
     let copy_gigabytes_per_s = match options.device {
-        Device::Cuda => machine::device_copy_rate()?,
+        Device::Cuda | Device::LuminalCuda => machine::device_copy_rate()?,
         Device::Cpu | Device::Reference => machine::copy_rate(&session),
     };
     let kernels = match (measured.first(), plans.first()) {

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// Measured runs of each program, after one that is not
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
     repeat: usize,
-    /// What runs the programs: cpu or cuda [default: that of hrmc.toml, else cpu]
+    /// What runs the programs: cpu, cuda or luminal-cuda [default: that of hrmc.toml, else cpu]
     #[arg(long)]
     device: Option<DeviceName>,
     /// Threads [default: that of hrmc.toml, else one for each core]
@@ -92,6 +92,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let name = device.name();
         return Err(Failure::message(format!(
             "the device `{name}` is not made for speed; time `cpu` or `cuda`"
+        )));
+    }
+    if device == Device::LuminalCuda && arguments.profile {
+        let name = device.name();
+        return Err(Failure::message(format!(
+            "`--profile` shows the kernels of a plan, and `{name}` runs none; profile `cpu` or `cuda`"
         )));
     }
     memory::check(model, &programs, device, "--batch ")?;
@@ -169,7 +175,7 @@ fn table(report: &BenchReport) -> String {
             row.gflop,
             row.gflop_per_s,
             terminal::percent(row.share_of_peak),
-            row.calls
+            row.calls.map_or("-".to_string(), |calls| calls.to_string())
         ));
     }
     if report.kernels.is_empty() {

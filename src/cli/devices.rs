@@ -72,16 +72,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn to_text(cpu: &Cpu, cuda: &Found) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: &str| {
-        let _ = writeln!(text, "{name:<11}{what}");
+        let _ = writeln!(text, "{name:<13}{what}");
     };
     line(
         Device::Cpu.name(),
         &format!("{}; {}", terminal::counted(cpu.threads, "thread"), cpu.instructions()),
     );
     line(Device::Reference.name(), "luminal's primitives on one thread, to compare with");
-    match cuda.problem() {
-        None => line(Device::Cuda.name(), "kernels and cuBLAS on the first device"),
-        Some(_) => line(Device::Cuda.name(), "cannot run here; see below"),
+    for (device, what) in [
+        (Device::LuminalCuda, "luminal_cuda on the first device, to compare with"),
+        (Device::Cuda, "kernels and cuBLAS on the first device"),
+    ] {
+        let runs = cuda.problem().is_none();
+        line(device.name(), if runs { what } else { "cannot run here; see below" });
     }
     match &cuda.driver {
         Driver::Ready { version, devices } => {
@@ -135,6 +138,7 @@ fn to_json(cpu: &Cpu, cuda: &Found) -> Value {
             "runs": true, "threads": cpu.threads, "avx2": cpu.avx2, "avx512": cpu.avx512, "bf16": cpu.bf16,
         },
         "reference": { "runs": true },
+        "luminal-cuda": { "runs": cuda.problem().is_none(), "problem": cuda.problem() },
         "cuda": {
             "runs": cuda.problem().is_none(),
             "problem": cuda.problem(),

@@ -28,7 +28,7 @@ pub fn check(
     let available = match device {
         Device::Cpu => available_bytes(),
         Device::Cuda => device_bytes(),
-        Device::Reference => None,
+        Device::Reference | Device::LuminalCuda => None,
     };
     let Some(available) = available else { return Ok(()) };
     let largest = programs.iter().map(|(_, options)| options.batch).max().unwrap_or(1);

@@ -30,6 +30,8 @@ pub enum DeviceName {
     Cuda,
     /// luminal's primitives, interpreted: slow, and only for tiny models.
     Reference,
+    /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU: to compare with.
+    LuminalCuda,
 }
 
 impl DeviceName {
@@ -40,6 +42,7 @@ impl DeviceName {
             DeviceName::Auto | DeviceName::Cpu => Device::Cpu,
             DeviceName::Cuda => Device::Cuda,
             DeviceName::Reference => Device::Reference,
+            DeviceName::LuminalCuda => Device::LuminalCuda,
         }
     }
 }

@@ -74,8 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
     let device = project.device(arguments.device);
     let threads = project.threads(arguments.threads);
-    // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier; in
-    // bf16 only the first segment can be compared.
+    // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier, and what is
+    // compared with it too; in bf16 only the first segment can be compared.
     let rounded = arguments.precision == PrecisionName::Bf16;
     if rounded && !device.multiplies_in_bf16() {
         return Err(Failure::message(format!(
@@ -83,11 +83,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             device.name()
         )));
     }
-    let extent = if arguments.first_segment || rounded || device == Device::Reference {
-        Extent::FirstSegment
-    } else {
-        Extent::Whole
-    };
+    let primitives = matches!(device, Device::Reference | Device::LuminalCuda);
+    let extent =
+        if arguments.first_segment || rounded || primitives { Extent::FirstSegment } else { Extent::Whole };
     let mut verdicts = Vec::new();
     for path in &arguments.fixtures {
         let fixture = Fixture::open(path).map_err(fail)?.with_precision(arguments.precision.precision());

@@ -64,7 +64,7 @@ pub(super) fn tracker(shape: &[usize]) -> ShapeTracker {
 /// A tensor of the primitive graph: an output of a luminal node, seen through a view.
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor {
-    node: NodeIndex,
+    pub(super) node: NodeIndex,
     view: ShapeTracker,
     contiguous: bool,
 }
@@ -74,8 +74,8 @@ pub struct Tensor {
 /// All tensors are f32; integers are exact below 2^24. Binary methods need equal shapes: broadcast with
 /// [`Primitives::expand`] first.
 pub struct Primitives {
-    graph: Box<::luminal::graph::Graph>,
-    inputs: BTreeMap<String, NodeIndex>,
+    pub(super) graph: Box<::luminal::graph::Graph>,
+    pub(super) inputs: BTreeMap<String, NodeIndex>,
 }
 
 impl Default for Primitives {
@@ -155,6 +155,16 @@ impl Primitives {
         }
         let shape = self.shape(x);
         self.apply(Contiguous, &[x], &shape)
+    }
+
+    /// Makes a tensor the whole result of an operator, and not an input or a view.
+    pub(super) fn materialize(&mut self, x: &mut Tensor) {
+        *x = self.contiguous(*x);
+        let operator = self.graph.graph.node_weight(x.node).expect("the tensor's operator is there");
+        if operator.as_any().is::<Function>() {
+            let shape = self.shape(*x);
+            *x = self.apply(Contiguous, &[*x], &shape);
+        }
     }
 
     fn unary(&mut self, op: impl Operator + 'static, x: Tensor) -> Tensor {
@@ -461,8 +471,8 @@ impl Primitives {
 
 /// A graph of ours, decomposed to primitives, ready to be run by luminal again and again.
 pub struct Decomposed {
-    primitives: Primitives,
-    outputs: Vec<(String, Tensor)>,
+    pub(super) primitives: Primitives,
+    pub(super) outputs: Vec<(String, Tensor)>,
     input_shapes: BTreeMap<String, Vec<usize>>,
 }
 
@@ -472,6 +482,13 @@ impl Decomposed {
     /// Named outputs become readable, and so does, under the name of the overwritten input, the result
     /// of every operator that works in place.
     pub fn new(graph: &Graph) -> Self {
+        let mut decomposed = Decomposed::decompose(graph);
+        decomposed.primitives.keep(decomposed.outputs.iter_mut().map(|(_, tensor)| tensor));
+        decomposed
+    }
+
+    /// Decomposes every operator of `graph`; nothing is kept or compiled yet.
+    pub(super) fn decompose(graph: &Graph) -> Self {
         let mut primitives = Primitives::new();
         let mut tensors: BTreeMap<Value, Tensor> = BTreeMap::new();
         let mut outputs = Vec::new();
@@ -502,7 +519,6 @@ impl Decomposed {
         for (name, value) in graph.outputs() {
             outputs.push((name.clone(), tensors[value]));
         }
-        primitives.keep(outputs.iter_mut().map(|(_, tensor)| tensor));
         Decomposed { primitives, outputs, input_shapes }
     }
 

@@ -21,14 +21,18 @@ fn contents(inputs: &[(TensorType, Values)]) -> Contents {
     inputs.iter().enumerate().map(|(index, (_, values))| (format!("input.{index}"), bits(values))).collect()
 }
 
+/// Largest difference of results relative to `1 + |expected|`.
+///
+/// Sums have at most some two hundred terms no larger than four, rounded to half of `f32::EPSILON` each: ten
+/// times less in practice, since the errors have either sign.
+pub const TOLERANCE: f32 = 1e-4;
+
 /// Says where a sample gives something else on `emulator` than on `device`, in any order of threads.
 pub fn differs(emulator: &Emulator, sample: &Sample, device: Device) -> Option<String> {
     let expected = Loaded::new(graph_of(sample), device).run(&sample.inputs);
     let tolerance = match sample.agreement {
         Agreement::Exact => 0.0,
-        // Sums have at most some two hundred terms no larger than four, rounded to half of `f32::EPSILON` each: ten
-        // times less in practice, since the errors have either sign.
-        Agreement::Rounded => 1e-4,
+        Agreement::Rounded => TOLERANCE,
     };
     ORDERS.into_iter().find_map(|order| {
         let graph: Graph = graph_of(sample);

@@ -1,10 +1,13 @@
-//! Every operator: its CPU kernel and its CUDA kernels against its decomposition into luminal's primitives, and its
-//! gradient rule against finite differences.
+//! Every operator: its CPU kernel, its CUDA kernels and luminal_cuda against its decomposition into luminal's primitives, and
+//! its gradient rule against finite differences.
 
+mod baseline;
 mod direct;
 mod emulated;
 #[path = "../emulator/mod.rs"]
 mod emulator;
+#[path = "../emulator/fake_cuda.rs"]
+mod fake_cuda;
 mod planted;
 mod running;
 mod samples;
@@ -170,7 +173,7 @@ fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
     }
 }
 
-/// Makes four tests of each operator, the last for those that are differentiable, with the inputs a
+/// Makes five tests of each operator, the last for those that are differentiable, with the inputs a
 /// gradient goes to. An operator that is missing here does not compile.
 macro_rules! operators {
     ($($variant:ident => $sample:ident $(($($input:literal),+))?),+ $(,)?) => {
@@ -196,6 +199,14 @@ macro_rules! operators {
             $(#[test]
             fn $sample() {
                 super::emulated_cuda_agrees(super::samples::$sample);
+            })+
+        }
+
+        mod luminal_cuda_equals_decomposition {
+            $(#[test]
+            fn $sample() {
+                let test = concat!("luminal_cuda_equals_decomposition::", stringify!($sample));
+                super::baseline::agrees(test, super::samples::$sample);
             })+
         }
 

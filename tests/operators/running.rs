@@ -63,6 +63,7 @@ impl Loaded {
         let executable = match device {
             Device::Cpu | Device::Cuda => Executable::of(plan(&graph, Precision::F32), device),
             Device::Reference => Executable::Decomposed(graph),
+            Device::LuminalCuda => Executable::LuminalCuda(graph),
         };
         let mut session = Session::new(2).expect("two threads can start");
         session.load("program", executable).expect("small programs fit");
@@ -81,7 +82,11 @@ impl Loaded {
         for (index, (_, values)) in inputs.iter().enumerate() {
             self.set(&format!("input.{index}"), values);
         }
-        self.session.run("program").expect("the processor does not fail");
+        self.session.run("program").expect("the device does not fail");
+        self.results
+            .iter()
+            .try_for_each(|name| self.session.fetch(name))
+            .expect("the device has the results");
         self.results.iter().map(|name| (name.clone(), self.session.f32(name).to_vec())).collect()
     }
 }

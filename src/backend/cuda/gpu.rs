@@ -16,7 +16,7 @@ use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
 use super::nvrtc::Compiler;
 use super::probe::list;
 use crate::backend::memory::Buffer;
-use crate::backend::{BackendError, Named, Newest, Observe, Remote};
+use crate::backend::{BackendError, Executable, Named, Newest, Observe, Remote};
 use crate::graph::ops::rope_tables;
 use crate::plan::{ALIGNMENT, Location, Plan};
 
@@ -400,7 +400,8 @@ impl Gpu {
 }
 
 impl Remote for Gpu {
-    fn load(&mut self, name: &str, plan: Plan) -> Result<(), BackendError> {
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+        let Executable::Cuda(plan) = executable else { unreachable!("a session has one device") };
         self.card.bind()?;
         let launches = launches(&plan);
         let uses = uses(&plan);

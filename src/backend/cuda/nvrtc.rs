@@ -69,8 +69,17 @@ impl Compiler {
         kernels: &[Kernel],
         architecture: &str,
     ) -> Result<Compiled, String> {
-        let text = CString::new(source(family, kernels)).expect("kernels have no zero");
-        let name = CString::new(family.file()).expect("a file name has no zero");
+        self.compile_text(family.file(), &source(family, kernels), architecture)
+    }
+
+    /// Compiles any text for an architecture like `sm_90`; the compiler calls it `file`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the compiler says if it does not accept the text.
+    pub fn compile_text(&self, file: &str, text: &str, architecture: &str) -> Result<Compiled, String> {
+        let text = CString::new(text).expect("kernels have no zero");
+        let name = CString::new(file).expect("a file name has no zero");
         let mut program: Program = ptr::null_mut();
         type Create = unsafe extern "C" fn(
             *mut Program,

@@ -191,6 +191,11 @@ pub(super) fn load_nvrtc() -> Result<Library, Vec<String>> {
     load(NVRTC, &toolkit_folders()).map(|(library, _)| library)
 }
 
+/// Loads cuBLAS; returns all that was tried if it is not there.
+pub(in crate::backend) fn load_cublas() -> Result<Library, Vec<String>> {
+    load(CUBLAS, &toolkit_folders()).map(|(library, _)| library)
+}
+
 /// Loads the first library there is: by the system's rules under each name, then from each folder. Returns all that
 /// was tried if there is none.
 fn load(names: &[&str], folders: &[PathBuf]) -> Result<(Library, String), Vec<String>> {
