@@ -58,6 +58,13 @@ const SHARED: &[(Template, u32)] = &[
     (Template::ProductSwigluBf16, 49152),
 ];
 
+/// Bytes of registers that go to memory at most; a kernel that is not here spills none.
+const SPILLED: &[(Template, u32)] = &[
+    // For heads wider than 64, which no shipped spec has: the sums of a thread alone take 64 registers, its share of
+    // keys and values as many, and some versions of the assembler do not find room for the rest.
+    (Template::AttentionGradKeysBf16Of128, 104),
+];
+
 fn limit(table: &[(Template, u32)], kernel: Template, usual: u32) -> u32 {
     table.iter().find(|(other, _)| *other == kernel).map_or(usual, |(_, limit)| *limit)
 }
@@ -101,8 +108,12 @@ fn kernels_compile_without_spills_within_their_budgets() {
                 problems
                     .push(format!("{architecture} {name}: {} shared bytes, not {shared}", used.shared_bytes));
             }
-            if used.spilled_bytes > 0 {
-                problems.push(format!("{architecture} {name}: {} bytes spilled", used.spilled_bytes));
+            let spilled = limit(SPILLED, kernel.template, 0);
+            if used.spilled_bytes > spilled {
+                problems.push(format!(
+                    "{architecture} {name}: {} bytes spilled, at most {spilled}",
+                    used.spilled_bytes
+                ));
             }
         }
         assert_eq!(usage.len(), kernels.len(), "no text has a kernel that is not listed");
