@@ -308,6 +308,18 @@ fn what_cuda_would_run_is_reported_without_a_device() {
     assert_eq!(shown, launches);
     let faster = place.succeed(&format!("compile {spec} --device cuda --emit plan --gflops 1e12 --gbs 1e12"));
     assert_ne!(plan, faster, "rates are those that are given");
+
+    let json = |options: &str| -> serde_json::Value {
+        let text = place.succeed(&format!("compile {spec} --device cuda --emit json {options}"));
+        serde_json::from_str(&text).expect("it is JSON")
+    };
+    let [h100, a100] = ["", "--card a100"].map(json);
+    assert_eq!((h100["card"].as_str(), a100["card"].as_str()), (Some("H100"), Some("A100")));
+    let training = |report: &serde_json::Value| report["programs"][0].clone();
+    assert_eq!(training(&h100)["all"]["launches"], launches);
+    assert!(training(&h100)["all"]["seconds"].as_f64() < training(&a100)["all"]["seconds"].as_f64());
+    let share = training(&h100)["share_of_rate"].as_f64().expect("it is a number");
+    assert!(share >= 0.6, "the target by prediction: {share}");
 }
 
 /// The most launches of a training segment. Those with more than 600 are deep: a layer has seven at least on its way
@@ -357,6 +369,7 @@ fn kernels_are_written_where_they_are_asked_for() {
             "{name}"
         );
     }
+    assert!(place.fail("compile --card a100").contains("is for `--device cuda`"));
     assert!(place.fail("compile --emit kernels").contains("needs `--device cuda`"));
     assert!(place.fail("compile --device cuda --emit kernels").contains("with `-o`"));
     assert!(place.fail("compile --device cuda --emit graph").contains("other stages know no device"));

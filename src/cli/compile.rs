@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::census::Census;
-use super::failure::Failure;
+use super::failure::{Failure, fail};
 use super::project::Project;
 use super::{datasets, launches, spec, terminal};
+use crate::backend::cuda::card::Card;
 use crate::lower::{Options, Program};
 use crate::pipeline::Compiled;
 use crate::plan::{Demands, Machine};
@@ -21,6 +22,7 @@ Examples:
   hrmc compile specs/sudoku.hrm --emit plan --gflops 95 --gbs 12
   hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg
   hrmc compile specs/sudoku.hrm --device cuda
+  hrmc compile specs/maze.hrm --device cuda --card a100 --batch 96
   hrmc compile specs/sudoku.hrm --device cuda --emit kernels -o kernels";
 
 /// Compile a spec and report what it costs, without running anything.
@@ -29,8 +31,8 @@ Examples:
 /// target pass) and of evaluation, the activations kept for the backward pass, the memory for the batch, and
 /// the operators before and after each pass. `--emit` writes one stage of the compiler instead.
 ///
-/// With `--device cuda` it reports what CUDA would run: launches of kernels in f32, and the time that an H100 should take
-/// at best, by its data sheet (67 TFLOP/s, 3.35 TB/s). No GPU is needed, and hrmc does not run on one yet.
+/// With `--device cuda` it reports what CUDA runs: launches, work, and the time that a card should take at best, by its
+/// data sheet. No GPU is needed for that.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// What the plan is for
     #[arg(long, default_value = "cpu")]
     device: Target,
+    /// Card that times are predicted for, and that kernels are compiled for [default: h100]
+    #[arg(long)]
+    card: Option<CardName>,
     /// Write a stage instead of the report
     #[arg(long, value_name = "STAGE")]
     emit: Option<Stage>,
@@ -49,11 +54,11 @@ pub struct Arguments {
     #[arg(long, requires = "emit")]
     program: Option<ProgramName>,
     /// Rate of a large product for which `--emit plan` predicts times, in GFLOP/s; `hrmc bench` measures it
-    /// [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md; for CUDA 67000 of an H100]
+    /// [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md; for CUDA that of the card]
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gflops: Option<f64>,
     /// Rate of memory for which `--emit plan` predicts times, in GB/s; `hrmc bench` measures it
-    /// [default: 40; for CUDA 3350]
+    /// [default: 40; for CUDA that of the card]
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gbs: Option<f64>,
     /// Write to a file instead of standard output; for kernels, the folder
@@ -68,6 +73,33 @@ enum Target {
     Cpu,
     /// A GPU of NVIDIA
     Cuda,
+}
+
+/// Cards by their data sheets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CardName {
+    /// A100 SXM4 80 GB: 312 TFLOP/s in bf16, 19.5 in f32, 2.039 TB/s
+    A100,
+    /// H100 SXM5: 989 TFLOP/s in bf16, 67 in f32, 3.35 TB/s
+    H100,
+    /// H200 SXM: 989 TFLOP/s in bf16, 67 in f32, 4.8 TB/s
+    H200,
+    /// L40S: 362 TFLOP/s in bf16, 91.6 in f32, 0.864 TB/s
+    L40s,
+    /// GeForce RTX 4090: 165 TFLOP/s in bf16, 82.6 in f32, 1.008 TB/s
+    Rtx4090,
+}
+
+impl From<CardName> for Card {
+    fn from(name: CardName) -> Card {
+        match name {
+            CardName::A100 => Card::A100,
+            CardName::H100 => Card::H100,
+            CardName::H200 => Card::H200,
+            CardName::L40s => Card::L40s,
+            CardName::Rtx4090 => Card::Rtx4090,
+        }
+    }
 }
 
 /// What `--emit` writes.
@@ -98,6 +130,12 @@ enum ProgramName {
     Evaluate,
 }
 
+impl Arguments {
+    fn card(&self) -> Card {
+        self.card.unwrap_or(CardName::H100).into()
+    }
+}
+
 /// Runs `hrmc compile`.
 ///
 /// # Errors
@@ -118,19 +156,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ));
     }
     if arguments.device == Target::Cuda
-        && !matches!(arguments.emit, None | Some(Stage::Plan | Stage::Kernels))
+        && !matches!(arguments.emit, None | Some(Stage::Plan | Stage::Kernels | Stage::Json))
     {
         return Err(Failure::message(
-            "`--device cuda` is for the report, `--emit plan` and `--emit kernels`; other stages know no device",
+            "`--device cuda` is for the report, `--emit json`, `plan` and `kernels`; other stages know no device",
         ));
+    }
+    if arguments.card.is_some() && arguments.device != Target::Cuda {
+        return Err(Failure::message("`--card` is for `--device cuda`"));
     }
     let rows = datasets::puzzle_rows(model, &project)?;
     let options =
         Options { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
     let census = || Census::take(model, options, rows.origin.clone());
     let text = match arguments.emit {
-        None if arguments.device == Target::Cuda => cuda_report(model, options),
+        None if arguments.device == Target::Cuda => cuda_report(model, options, arguments.card()).to_text(),
         None => census().to_text(),
+        Some(Stage::Json) if arguments.device == Target::Cuda => {
+            let report = cuda_report(model, options, arguments.card());
+            format!("{:#}\n", serde_json::to_value(&report).map_err(fail)?)
+        }
         Some(Stage::Json) => format!("{:#}\n", census().to_json()),
         Some(Stage::Ast) => syntax::to_text(&loaded.file),
         Some(Stage::Model) => ir::to_text(model),
@@ -141,7 +186,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 ));
             };
             let compiled = compile_for(model, program(model, arguments.program)?, options, Target::Cuda);
-            return terminal::print(launches::write_kernels(&compiled.plan, folder)?);
+            return terminal::print(launches::write_kernels(&compiled.plan, folder, arguments.card())?);
         }
         Some(stage @ (Stage::Graph | Stage::Plan | Stage::Dot)) => {
             let compiled = compile_for(model, program(model, arguments.program)?, options, arguments.device);
@@ -168,13 +213,13 @@ fn compile_for(model: &ir::Model, program: Program, options: Options, target: Ta
     pipeline::compile_for(model, program, options, demands)
 }
 
-fn cuda_report(model: &ir::Model, options: Options) -> String {
+fn cuda_report(model: &ir::Model, options: Options, card: Card) -> launches::Report {
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     let train = model.train.as_ref().map(|_| compile_for(model, Program::Train, options, Target::Cuda));
     let evaluate = compile_for(model, Program::Evaluate { averaged }, options, Target::Cuda);
     let training = train.iter().map(|compiled| ("a training segment", &compiled.plan));
     let programs: Vec<_> = training.chain([("an evaluation segment", &evaluate.plan)]).collect();
-    launches::report(&programs)
+    launches::Report::of(&programs, card)
 }
 
 /// Returns the rows in a batch where the command line does not say.
@@ -185,7 +230,7 @@ pub fn default_batch(model: &ir::Model) -> usize {
 fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
     let reference = match arguments.device {
         Target::Cpu => Machine::reference(model.precision()),
-        Target::Cuda => Machine::h100(model.precision()),
+        Target::Cuda => arguments.card().machine(model.precision()),
     };
     Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),

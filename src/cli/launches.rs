@@ -5,91 +5,191 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::failure::Failure;
 use super::terminal::{bytes, duration, flops, grouped, note};
+use crate::backend::cuda::card::Card;
 use crate::backend::cuda::kernels::{Family, source};
-use crate::backend::cuda::launch::{Argument, MOST_BLOCKS, Product, Task, launches};
+use crate::backend::cuda::launch::{Argument, MOST_BLOCKS, Product, Step, Task, launches};
 use crate::backend::cuda::nvrtc::{Compiler, Usage};
 use crate::backend::cuda::probe::list;
 use crate::graph::Phase;
-use crate::plan::{Location, Machine, Plan, Predicted, Work};
+use crate::ir::Precision;
+use crate::plan::{Location, Machine, Plan};
 
 /// What is said about every plan for CUDA.
 const STATE: &str = "what CUDA runs";
 
-/// Architecture of the card that times are predicted for, and that kernels are compiled for.
-const ARCHITECTURE: &str = "sm_90";
+/// Seconds from one launch to the next that a host usually needs, where launches are not one graph.
+const BETWEEN_LAUNCHES: f64 = 2.5e-6;
 
-/// Returns the report of some programs, each with its name.
-pub fn report(programs: &[(&str, &Plan)]) -> String {
-    let machine = Machine::h100(programs[0].1.precision);
-    let mut text = format!("{STATE}\n");
-    for (title, plan) in programs {
-        let all = launches(plan);
-        let _ = writeln!(text, "\n{title}: {}", format_args!("{} launches", grouped(all.steps.len() as u64)));
-        if all
-            .steps
-            .iter()
-            .any(|step| matches!(&step.task, Task::Kernel(launch) if launch.blocks > MOST_BLOCKS))
-        {
-            let _ = writeln!(text, "  some have more blocks than a device accepts: use a smaller batch");
+/// What CUDA runs for some programs, and the time that it should take a card at best.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Name of the card.
+    card: &'static str,
+    /// Rate of products and attention, in 10^9 operations per second.
+    gflop_per_s: f64,
+    /// Rate of memory, in 10^9 bytes per second.
+    gigabytes_per_s: f64,
+    programs: Vec<ProgramReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgramReport {
+    program: &'static str,
+    /// Arithmetic of the factors of products, and how activations lie in memory.
+    precision: &'static str,
+    /// Bytes on the device.
+    memory_bytes: u64,
+    scratch_bytes: u64,
+    /// Seconds of the launches that arithmetic bounds, and of those that memory bounds.
+    seconds_by_arithmetic: f64,
+    seconds_by_memory: f64,
+    /// Share of the rate of products that is reached if no launch takes longer than what bounds it.
+    share_of_rate: f64,
+    /// Seconds that launching alone takes the host, were the launches not one graph.
+    seconds_to_launch: f64,
+    /// Whether a launch has more blocks than a device accepts.
+    too_many_blocks: bool,
+    all: Cost,
+    phases: Vec<(&'static str, Cost)>,
+    kernels: Vec<(String, Cost)>,
+}
+
+/// Launches, their work and their time.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Cost {
+    launches: usize,
+    flops: u64,
+    bytes: u64,
+    seconds: f64,
+    /// Seconds of it that arithmetic would take alone.
+    arithmetic_seconds: f64,
+}
+
+impl Cost {
+    fn add(&mut self, other: &Cost) {
+        self.launches += other.launches;
+        self.flops = self.flops.saturating_add(other.flops);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.seconds += other.seconds;
+        self.arithmetic_seconds += other.arithmetic_seconds;
+    }
+}
+
+impl Report {
+    /// Reports programs of one precision, each with its name.
+    pub fn of(programs: &[(&'static str, &Plan)], card: Card) -> Report {
+        let machine = card.machine(programs[0].1.precision);
+        let programs = programs.iter().map(|(name, plan)| ProgramReport::of(name, plan, &machine)).collect();
+        let Machine { gflop_per_s, gigabytes_per_s } = machine;
+        Report { card: card.name(), gflop_per_s, gigabytes_per_s, programs }
+    }
+
+    /// Returns the report as text.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{STATE}\n");
+        for program in &self.programs {
+            program.write(&mut text, self.card);
         }
-        let mut phases: BTreeMap<Phase, Predicted> = BTreeMap::new();
-        let mut uses: BTreeMap<String, Predicted> = BTreeMap::new();
-        let mut total = Predicted::default();
-        let mut by_arithmetic = 0.0;
-        for step in &all.steps {
-            let seconds = machine.seconds(step.flops, step.bytes);
-            let work = Work { calls: 1, flops: step.flops, bytes: step.bytes };
-            let predicted = Predicted { work, seconds };
-            phases.entry(plan.calls[step.call].phase).or_default().add(&predicted);
-            uses.entry(name(&step.task)).or_default().add(&predicted);
-            total.add(&predicted);
-            if machine.seconds(step.flops, 0) >= seconds {
-                by_arithmetic += seconds;
+        text
+    }
+}
+
+impl ProgramReport {
+    fn of(program: &'static str, plan: &Plan, machine: &Machine) -> ProgramReport {
+        let launched = launches(plan);
+        let mut phases: BTreeMap<Phase, Cost> = BTreeMap::new();
+        let mut kernels: BTreeMap<String, Cost> = BTreeMap::new();
+        let (mut all, mut seconds_by_arithmetic) = (Cost::default(), 0.0);
+        for step in &launched.steps {
+            let (flops, bytes) = (step.flops, step.bytes);
+            let (seconds, arithmetic_seconds) = (machine.seconds(flops, bytes), machine.seconds(flops, 0));
+            let cost = Cost { launches: 1, flops, bytes, seconds, arithmetic_seconds };
+            phases.entry(plan.calls[step.call].phase).or_default().add(&cost);
+            kernels.entry(name(&step.task)).or_default().add(&cost);
+            all.add(&cost);
+            if arithmetic_seconds >= seconds {
+                seconds_by_arithmetic += seconds;
             }
         }
-        for (phase, predicted) in &phases {
-            phase_line(&mut text, phase.name(), predicted);
+        let tables: usize = launched.tables.iter().map(|table| 8 * table.positions * table.head_width).sum();
+        let chunks: usize = launched.chunks.iter().map(|words| 8 * words.len()).sum();
+        ProgramReport {
+            program,
+            precision: match plan.precision {
+                Precision::F32 => "f32",
+                Precision::Bf16 => "bf16",
+            },
+            memory_bytes: plan.peak_bytes() as u64 + launched.scratch_bytes + (tables + chunks) as u64,
+            scratch_bytes: launched.scratch_bytes,
+            seconds_by_arithmetic,
+            seconds_by_memory: all.seconds - seconds_by_arithmetic,
+            share_of_rate: all.arithmetic_seconds / all.seconds,
+            seconds_to_launch: all.launches as f64 * BETWEEN_LAUNCHES,
+            too_many_blocks: launched
+                .steps
+                .iter()
+                .filter_map(Step::launch)
+                .any(|launch| launch.blocks > MOST_BLOCKS),
+            all,
+            phases: phases.into_iter().map(|(phase, cost)| (phase.name(), cost)).collect(),
+            kernels: kernels.into_iter().collect(),
         }
-        phase_line(&mut text, "all", &total);
-        let _ = writeln!(
-            text,
-            "  at best {} on an H100: {} bound by arithmetic, {} by memory; {:.0}% of its rate",
-            time(total.seconds),
-            time(by_arithmetic),
-            time(total.seconds - by_arithmetic),
-            100.0 * machine.seconds(total.work.flops, 0) / total.seconds,
-        );
-        let tables: usize = all.tables.iter().map(|table| 8 * table.positions * table.head_width).sum();
-        let chunks: usize = all.chunks.iter().map(|words| 8 * words.len()).sum();
-        let device = plan.peak_bytes() as u64 + all.scratch_bytes + (tables + chunks) as u64;
-        let _ =
-            writeln!(text, "  memory {}, of which {} is scratch", bytes(device), bytes(all.scratch_bytes));
-        for (name, predicted) in uses {
-            let Predicted { work, seconds } = predicted;
-            let arithmetic = 100.0 * machine.seconds(work.flops, 0) / seconds;
+    }
+
+    fn write(&self, text: &mut String, card: &str) {
+        let Cost { launches, seconds, .. } = self.all;
+        let _ = writeln!(text, "\n{}: {} launches", self.program, grouped(launches as u64));
+        if self.too_many_blocks {
+            let _ = writeln!(text, "  some have more blocks than a device accepts: use a smaller batch");
+        }
+        for (name, cost) in self.phases.iter().chain([&("all", self.all)]) {
             let _ = writeln!(
                 text,
-                "    {name:<38}{:>12}{arithmetic:>6.0}% arithmetic{:>8}",
-                time(seconds),
-                grouped(work.calls as u64)
+                "  {name:<10}{:>7} launches{:>14}{:>14} moved{:>14}",
+                grouped(cost.launches as u64),
+                flops(cost.flops),
+                bytes(cost.bytes),
+                time(cost.seconds),
+            );
+        }
+        let _ = writeln!(
+            text,
+            "  at best {} on an {card}: {} bound by arithmetic, {} by memory; {:.0}% of its rate in {}",
+            time(seconds),
+            time(self.seconds_by_arithmetic),
+            time(self.seconds_by_memory),
+            100.0 * self.share_of_rate,
+            self.precision,
+        );
+        let _ = writeln!(
+            text,
+            "  without a graph, launching takes the host some {} ({:.1} us each): {:.0}% of that",
+            time(self.seconds_to_launch),
+            BETWEEN_LAUNCHES * 1e6,
+            100.0 * self.seconds_to_launch / seconds,
+        );
+        let _ = writeln!(
+            text,
+            "  memory {}, of which {} is scratch",
+            bytes(self.memory_bytes),
+            bytes(self.scratch_bytes)
+        );
+        for (name, cost) in &self.kernels {
+            let arithmetic = cost.arithmetic_seconds / cost.seconds;
+            let bound = if arithmetic > 0.5 { "arithmetic" } else { "memory" };
+            let _ = writeln!(
+                text,
+                "    {name:<38}{:>12}{:>6.0}% arithmetic, bound by {bound:<10}{:>8}",
+                time(cost.seconds),
+                100.0 * arithmetic,
+                grouped(cost.launches as u64)
             );
         }
     }
-    text
-}
-
-fn phase_line(text: &mut String, name: &str, predicted: &Predicted) {
-    let Predicted { work, seconds } = predicted;
-    let _ = writeln!(
-        text,
-        "  {name:<10}{:>7} launches{:>14}{:>14} moved{:>14}",
-        grouped(work.calls as u64),
-        flops(work.flops),
-        bytes(work.bytes),
-        time(*seconds),
-    );
 }
 
 fn time(seconds: f64) -> String {
@@ -167,12 +267,12 @@ fn show(plan: &Plan, argument: &Argument) -> String {
 }
 
 /// Writes the text of the kernels that a plan uses into a folder, and where NVRTC is found also what they become for
-/// an H100. Returns a table of what was written.
+/// a card. Returns a table of what was written.
 ///
 /// # Errors
 ///
 /// Returns a failure if a file cannot be written or the compiler does not accept a kernel.
-pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
+pub fn write_kernels(plan: &Plan, folder: &Path, card: Card) -> Result<String, Failure> {
     let kernels = launches(plan).kernels();
     fs::create_dir_all(folder).map_err(|error| Failure::cannot_write(folder, &error))?;
     let write = |name: &str, content: &str| {
@@ -187,7 +287,7 @@ pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
         write(family.file(), &source(family, &kernels))?;
         let _ = writeln!(text, "{}", family.file());
         if let Ok(compiler) = &compiler {
-            let compiled = compiler.compile(family, &kernels, ARCHITECTURE).map_err(|log| {
+            let compiled = compiler.compile(family, &kernels, card.architecture()).map_err(|log| {
                 Failure::message(format!("NVRTC does not accept `{}`: {log}", family.file()))
             })?;
             let name = family.file().replace(".cu", ".ptx");
@@ -203,7 +303,7 @@ pub fn write_kernels(plan: &Plan, folder: &Path) -> Result<String, Failure> {
     let _ = writeln!(
         text,
         "\n{:<38}{:>11}{:>8}{:>9}",
-        format!("for {ARCHITECTURE}"),
+        format!("for {}", card.architecture()),
         "registers",
         "shared",
         "spilled"

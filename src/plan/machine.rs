@@ -27,16 +27,6 @@ impl Machine {
         Machine { gflop_per_s, gigabytes_per_s: 40.0 }
     }
 
-    /// Returns an H100 with SXM5 by its data sheet, for products and attention in `precision`: 989 TFLOP/s in bf16 on
-    /// tensor cores, without sparsity, 67 TFLOP/s in f32 without them, and 3.35 TB/s.
-    pub fn h100(precision: Precision) -> Machine {
-        let gflop_per_s = match precision {
-            Precision::F32 => 67_000.0,
-            Precision::Bf16 => 989_000.0,
-        };
-        Machine { gflop_per_s, gigabytes_per_s: 3350.0 }
-    }
-
     /// Returns the seconds that work of one call takes at least.
     pub fn seconds(&self, flops: u64, bytes: u64) -> f64 {
         (flops as f64 / self.gflop_per_s).max(bytes as f64 / self.gigabytes_per_s) / 1e9

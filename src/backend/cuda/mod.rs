@@ -7,6 +7,7 @@
 //! them where its library is. No driver is given any of it yet: an emulator on the CPU runs them in the tests of all operators.
 
 mod cache;
+pub mod card;
 mod driver;
 mod gpu;
 pub mod kernels;
