@@ -42,7 +42,7 @@ if ! grep -q '"runs": true' <<< "$(sed -n '/"cuda"/,$p' <<< "$devices")"; then
   exit 1
 fi
 tier="T2, on a GPU"
-if grep -q 'emulated on the CPU' <<< "$devices"; then
+if grep -q "emulated on the CPU" <<< "$devices"; then
   tier="a rehearsal of T2 on an emulated driver: NO evidence from a GPU"
 fi
 echo "this is $tier"
