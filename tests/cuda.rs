@@ -269,12 +269,16 @@ fn a_training_segment_keeps_to_its_budget() {
         budget("graph_launches", 1);
         budget("kernel_launches", 0);
         budget("captures", 0);
-        budget("copies_in", 3);
-        budget("copies_out", 2);
+        // Three copies in and two out would be within the budget; one of each is what there is.
+        budget("copies_in", 1);
+        budget("copies_out", 1);
         budget("synchronisations", 1);
         budget("memsets", 0);
         assert!(segment["kernels"] + segment["products"] <= 600, "{segment:?}");
     }
+    // cuBLAS works in 32 MiB; the rest is what the plans of this narrow model say, and less than 3 MB.
+    let peak = emulated.report()["peak_bytes"];
+    assert!(((32 << 20)..(32 << 20) + 3_000_000).contains(&peak), "{peak}");
 }
 
 #[test]

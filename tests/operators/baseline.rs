@@ -1,4 +1,4 @@
-//! Every operator on the device `luminal-cuda`, whose driver is emulated.
+//! Every operator on the device `luminal-cuda`, whose driver is emulated but in tier T2.
 
 use std::env;
 use std::process::Command;
@@ -7,6 +7,7 @@ use hrmc::backend::Device;
 
 use crate::emulated::{LARGE, TOLERANCE};
 use crate::fake_cuda;
+use crate::gpu::on_a_gpu;
 use crate::running::{Loaded, difference_within, graph_of};
 use crate::samples::{Draw, Sample, Sizes};
 
@@ -19,7 +20,7 @@ const SIZES: [Sizes; 2] = [Sizes { batch: 2, positions: 3, heads: 2, half: 1, in
 /// Compares an operator with its decomposition in a process that has the emulated libraries; `test` is its whole
 /// name.
 pub fn agrees(test: &str, sample: fn(&mut Draw) -> Sample) {
-    if env::var_os(INSIDE).is_some() {
+    if env::var_os(INSIDE).is_some() || on_a_gpu() {
         for (seed, sizes) in SIZES.into_iter().enumerate() {
             let sample = sample(&mut Draw::new(sizes, seed as u64));
             let [found, expected] = [Device::LuminalCuda, Device::Reference]

@@ -1,4 +1,4 @@
-//! Every operator on the emulated CUDA kernels.
+//! Every operator on the CUDA kernels, emulated or on a GPU.
 
 use half::bf16;
 use hrmc::backend::Device;
@@ -8,7 +8,8 @@ use hrmc::graph::{Graph, Op, TensorType};
 use hrmc::ir::Precision;
 use hrmc::plan::{Demands, Plan, plan_for, round_factors};
 
-use crate::emulator::{Contents, Emulator, ORDERS};
+use crate::emulator::{Contents, ORDERS};
+use crate::gpu::Runner;
 use crate::running::{Loaded, add_inputs, difference_within, graph_of, result_names};
 use crate::samples::{Agreement, Sample, Sizes, Values};
 
@@ -27,8 +28,8 @@ fn contents(inputs: &[(TensorType, Values)]) -> Contents {
 /// times less in practice, since the errors have either sign.
 pub const TOLERANCE: f32 = 1e-4;
 
-/// Says where a sample gives something else on `emulator` than on `device`, in any order of threads.
-pub fn differs(emulator: &Emulator, sample: &Sample, device: Device) -> Option<String> {
+/// Says where a sample gives something else on `runner` than on `device`, in any order of threads.
+pub fn differs(runner: &dyn Runner, sample: &Sample, device: Device) -> Option<String> {
     let expected = Loaded::new(graph_of(sample), device).run(&sample.inputs);
     let tolerance = match sample.agreement {
         Agreement::Exact => 0.0,
@@ -37,8 +38,7 @@ pub fn differs(emulator: &Emulator, sample: &Sample, device: Device) -> Option<S
     ORDERS.into_iter().find_map(|order| {
         let graph: Graph = graph_of(sample);
         let names = result_names(&graph);
-        match emulator.run(&plan_for(&graph, Demands::cuda(Precision::F32)), &contents(&sample.inputs), order)
-        {
+        match runner.run(&plan_for(&graph, Demands::cuda(Precision::F32)), &contents(&sample.inputs), order) {
             Err(problem) => Some(format!("order {order}: {problem}")),
             Ok(mut found) => {
                 found.retain(|name, _| names.contains(name));
@@ -114,7 +114,7 @@ pub fn plan_in_bf16(sample: &Sample, narrow: Narrow) -> (Plan, Vec<String>) {
 /// kernels, what is between them is rounded as well, and a result is made of two such terms, each as large as the
 /// largest result at most.
 pub fn differs_in_bf16(
-    emulator: &Emulator,
+    runner: &dyn Runner,
     sample: &Sample,
     narrow: Narrow,
     order: i32,
@@ -122,7 +122,7 @@ pub fn differs_in_bf16(
 ) -> Option<String> {
     let expected = Loaded::new(graph_of(sample), device).run(&sample.inputs);
     let (plan, names) = plan_in_bf16(sample, narrow);
-    let mut found = match emulator.run(&plan, &contents(&sample.inputs), order) {
+    let mut found = match runner.run(&plan, &contents(&sample.inputs), order) {
         Ok(found) => found,
         Err(problem) => return Some(problem),
     };
@@ -183,7 +183,7 @@ fn updates(op: &Op, numbers: &[usize]) -> (Graph, Contents) {
 
 #[test]
 fn updates_of_many_tensors_have_the_bits_of_single_ones() {
-    let Some(emulator) = crate::emulator::emulator() else { return };
+    let Some(runner) = crate::gpu::runner() else { return };
     let ops: [Op; 4] = [
         AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 }.into(),
         AdamW { beta1: 0.9, beta2: 0.95, weight_decay: 0.1, eps: 1e-3 }.into(),
@@ -196,7 +196,7 @@ fn updates_of_many_tensors_have_the_bits_of_single_ones() {
             let plan = plan_for(&graph, Demands::cuda(Precision::F32));
             let steps = launches(&plan).steps;
             assert!(matches!(&steps[..], [step] if matches!(step.task, Task::Kernel(_))), "{steps:?}");
-            emulator.run(&plan, &contents, order).unwrap_or_else(|problem| panic!("{op:?}: {problem}"))
+            runner.run(&plan, &contents, order).unwrap_or_else(|problem| panic!("{op:?}: {problem}"))
         };
         for order in ORDERS {
             let all = run(&[0, 1, 2, 3], order);

@@ -8,6 +8,7 @@ mod emulated;
 mod emulator;
 #[path = "../emulator/fake_cuda.rs"]
 mod fake_cuda;
+mod gpu;
 mod planted;
 mod running;
 mod samples;
@@ -133,13 +134,13 @@ fn gradient_and_differences_agree(
 /// Compares the CUDA kernels of an operator with its decomposition over small samples, and with its CPU kernel over
 /// large ones.
 fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
-    let Some(emulator) = emulator::emulator() else { return };
-    for_samples(16, sample, |sample| emulated::differs(emulator, sample, Device::Reference));
+    let Some(runner) = gpu::runner() else { return };
+    for_samples(16, sample, |sample| emulated::differs(runner, sample, Device::Reference));
     for (seed, sizes) in LARGE.into_iter().enumerate() {
         // Some samples draw what they are, so more than one is drawn.
         for draw in 0..3 {
             let sample = sample(&mut Draw::new(sizes, 10 * seed as u64 + draw));
-            let found = emulated::differs(emulator, &sample, Device::Cpu);
+            let found = emulated::differs(runner, &sample, Device::Cpu);
             assert_eq!(
                 found,
                 None,
@@ -154,12 +155,12 @@ fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
 /// Compares the CUDA kernels of an operator for bf16 with its decomposition, for bf16 in each place that can have it over
 /// small samples, and with its CPU kernel for bf16 everywhere over large ones.
 fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
-    let Some(emulator) = emulator::emulator() else { return };
+    let Some(runner) = gpu::runner() else { return };
     let orders = || emulator::ORDERS.into_iter().cycle();
     for_samples(3, sample, |sample| {
         let sample = emulated::rounded(sample);
         Narrow::all(&sample).zip(orders()).find_map(|(narrow, order)| {
-            emulated::differs_in_bf16(emulator, &sample, narrow, order, Device::Reference)
+            emulated::differs_in_bf16(runner, &sample, narrow, order, Device::Reference)
                 .map(|problem| format!("{narrow:?}, order {order}: {problem}"))
         })
     });
@@ -167,7 +168,7 @@ fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
         for draw in 0..3 {
             let sample = emulated::rounded(&sample(&mut Draw::new(sizes, draw)));
             let narrow = Narrow::all(&sample).last().expect("there is a choice");
-            let found = emulated::differs_in_bf16(emulator, &sample, narrow, order, Device::Cpu);
+            let found = emulated::differs_in_bf16(runner, &sample, narrow, order, Device::Cpu);
             assert_eq!(found, None, "{:?}", sample.op);
         }
     }

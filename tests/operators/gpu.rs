@@ -1,0 +1,82 @@
+//! What runs a plan for CUDA: the emulator of kernels (tier T0), or with the variable HRMC_T2 set to `required` the GPU of this
+//! machine (tier T2).
+
+use std::env;
+use std::ffi::c_int;
+
+use hrmc::backend::{Executable, Session};
+use hrmc::graph::DType;
+use hrmc::plan::Plan;
+
+use crate::emulator::{Contents, Emulator, emulator};
+
+/// Something that runs a plan once.
+pub trait Runner {
+    /// Runs a plan on contents by name, in one order of threads where that can be chosen.
+    ///
+    /// # Errors
+    ///
+    /// Returns what was found to be wrong.
+    fn run(&self, plan: &Plan, contents: &Contents, order: c_int) -> Result<Contents, String>;
+}
+
+impl Runner for Emulator {
+    fn run(&self, plan: &Plan, contents: &Contents, order: c_int) -> Result<Contents, String> {
+        Emulator::run(self, plan, contents, order)
+    }
+}
+
+/// The GPU of this machine.
+struct Gpu;
+
+impl Runner for Gpu {
+    fn run(&self, plan: &Plan, contents: &Contents, _order: c_int) -> Result<Contents, String> {
+        let message = |error: hrmc::backend::BackendError| error.to_string();
+        let mut session = Session::new(1).map_err(message)?;
+        session.load("program", Executable::Cuda(plan.clone())).map_err(message)?;
+        for (name, values) in contents.iter().filter(|(name, _)| session_has(plan, name)) {
+            match dtype(plan, name) {
+                DType::F32 => session.f32_mut(name).copy_from_slice(values),
+                DType::I32 => {
+                    let integers = values.iter().map(|value| value.to_bits().cast_signed());
+                    session.i32_mut(name).iter_mut().zip(integers).for_each(|(to, value)| *to = value);
+                }
+            }
+        }
+        session.run("program").map_err(message)?;
+        let mut results = Contents::new();
+        for memory in &plan.memory {
+            let name = &memory.name;
+            session.fetch(name).map_err(message)?;
+            let values = match memory.ty.dtype {
+                DType::F32 => session.f32(name).to_vec(),
+                DType::I32 => {
+                    session.i32(name).iter().map(|value| f32::from_bits(value.cast_unsigned())).collect()
+                }
+            };
+            results.insert(name.clone(), values);
+        }
+        Ok(results)
+    }
+}
+
+fn session_has(plan: &Plan, name: &str) -> bool {
+    plan.memory.iter().any(|memory| memory.name == name)
+}
+
+fn dtype(plan: &Plan, name: &str) -> DType {
+    plan.memory.iter().find(|memory| memory.name == name).expect("the plan has the name").ty.dtype
+}
+
+/// Returns whether tests run on the GPU of this machine.
+pub fn on_a_gpu() -> bool {
+    env::var_os("HRMC_T2").is_some_and(|value| value == "required")
+}
+
+/// Returns what runs plans here; `None`, after saying that T0 did not run, where there is nothing.
+pub fn runner() -> Option<&'static dyn Runner> {
+    if on_a_gpu() {
+        return Some(&Gpu);
+    }
+    emulator().map(|emulator| emulator as &dyn Runner)
+}
