@@ -6,45 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{Said, Workplace, shipped};
-
-/// A model that trains a step in a millisecond: 4x4 Sudoku, one block per network.
-const TINY: &str = "\
-model tiny {
-  tokens  { vocab = 6, positions = 16 }
-  puzzles { width = 16 }
-
-  block encoder { hidden = 16, heads = 2, mlp = swiglu(width = 16) }
-
-  network low  = 1 * encoder
-  network high = 1 * encoder
-
-  state z_low, z_high = normal(std = 1, truncate = 2)
-
-  segment {
-    z_low  <- low(z_low + z_high + x)
-    z_high <- high(z_high + z_low)
-  }
-  gradient one_step
-
-  predict tokens from z_high
-  predict q from z_high[0] { outputs = (halt, continue), bias = -5 }
-
-  halt q_learning { max_segments = 3, explore = 0.5 }
-}
-
-train {
-  data       = sudoku(size = 4, givens = 8, train = 40, test = 9, augment = true)
-  optimizer  = adam_atan2(lr = 1e-3, betas = (0.9, 0.95), weight_decay = 0.1)
-  puzzles    = sign_sgd(lr = 1e-3, weight_decay = 0.1)
-  ema        = 0.9
-  schedule   = cosine(warmup_steps = 3, min_ratio = 0.1)
-  batch      = 4
-  steps      = 20
-  eval_every = 8 steps
-  seed       = 3
-}
-";
+use support::{Said, TINY, Workplace, shipped};
 
 fn tiny() -> Workplace {
     let place = Workplace::new();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use support::{Said, Workplace, shipped};
+use support::{Said, TINY, Workplace, shipped};
 
 /// Counts of the emulated driver by name.
 type Counts = BTreeMap<String, u64>;
@@ -20,43 +20,10 @@ type Counts = BTreeMap<String, u64>;
 const FIXTURES: [&str; 6] =
     ["rope-puzzle", "rope-nopuzzle", "learned-softmax", "trm-attention", "trm-mixer", "trm-continue"];
 
-/// A model that trains quickly under the emulator.
-const TINY: &str = "\
-model tiny {
-  tokens  { vocab = 6, positions = 16 }
-  puzzles { width = 16 }
-
-  block encoder { hidden = 16, heads = 2, mlp = swiglu(width = 16) }
-
-  network low  = 1 * encoder
-  network high = 1 * encoder
-
-  state z_low, z_high = normal(std = 1, truncate = 2)
-
-  segment {
-    z_low  <- low(z_low + z_high + x)
-    z_high <- high(z_high + z_low)
-  }
-  gradient one_step
-
-  predict tokens from z_high
-  predict q from z_high[0] { outputs = (halt, continue), bias = -5 }
-
-  halt q_learning { max_segments = 3, explore = 0.5 }
+/// The tiny model, trained for fewer steps: the emulator is slow.
+fn tiny() -> String {
+    TINY.replace("steps      = 20", "steps      = 8").replace("eval_every = 8 steps", "eval_every = 4 steps")
 }
-
-train {
-  data       = sudoku(size = 4, givens = 8, train = 40, test = 9, augment = true)
-  optimizer  = adam_atan2(lr = 1e-3, betas = (0.9, 0.95), weight_decay = 0.1)
-  puzzles    = sign_sgd(lr = 1e-3, weight_decay = 0.1)
-  ema        = 0.9
-  schedule   = cosine(warmup_steps = 3, min_ratio = 0.1)
-  batch      = 4
-  steps      = 8
-  eval_every = 4 steps
-  seed       = 3
-}
-";
 
 /// A folder whose commands find the emulated libraries, or in tier T2 those of the machine.
 struct Emulated {
@@ -86,7 +53,7 @@ impl Emulated {
 
     fn with(libraries: Option<PathBuf>) -> Option<Emulated> {
         let place = Workplace::new();
-        place.write("tiny.hrm", TINY);
+        place.write("tiny.hrm", &tiny());
         Some(Emulated { place, libraries })
     }
 
@@ -344,7 +311,7 @@ fn a_device_that_cannot_be_used_is_one_message() {
 #[test]
 fn without_a_driver_cuda_is_refused_and_nothing_else() {
     let place = Workplace::new();
-    place.write("tiny.hrm", TINY);
+    place.write("tiny.hrm", &tiny());
     let mut command = place.command("run tiny.hrm --train --device cuda");
     command.env("LD_LIBRARY_PATH", place.path(""));
     let said = Said::of(command.output().expect("the binary runs"));

@@ -52,7 +52,7 @@ pub struct Arguments {
     /// Threads to compute with; they do not change any result [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::positive)]
     threads: Option<usize>,
-    /// What runs the programs [default: cpu]
+    /// What runs the programs [default: that of hrmc.toml, else cpu]
     #[arg(long)]
     device: Option<DeviceName>,
     /// Write the result as JSON to standard output

@@ -88,7 +88,7 @@ pub struct Common {
     /// Threads to compute with; they do not change any result [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::positive)]
     pub threads: Option<usize>,
-    /// What runs the programs [default: cpu]
+    /// What runs the programs [default: that of the run to go on with or of hrmc.toml, else cpu]
     #[arg(long)]
     pub device: Option<DeviceName>,
     /// Folder of the runs [default: runs]
