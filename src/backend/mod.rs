@@ -459,13 +459,15 @@ impl Session {
         &mut named.buffer.as_i32_mut()[..named.ty.elements()]
     }
 
-    /// Returns the bytes of all memory, the arena included.
+    /// Returns the bytes of all memory, the arena included; of a device with memory of its own, what is there.
     pub fn bytes(&self) -> usize {
+        if let Some(remote) = &self.remote {
+            return remote.bytes();
+        }
         let of = |named: &Named| {
             named.buffer.bytes() + named.arranged.as_ref().map_or(0, |arranged| arranged.buffer.bytes())
         };
-        let remote = self.remote.as_ref().map_or(0, |remote| remote.bytes());
-        remote + self.arena.bytes() + self.memory.values().map(of).sum::<usize>()
+        self.arena.bytes() + self.memory.values().map(of).sum::<usize>()
     }
 
     /// Returns how many programs have run.
