@@ -132,8 +132,14 @@ fn allocate(values: usize) -> CUdeviceptr {
 
 fn to_device(values: &[f32]) -> CUdeviceptr {
     let memory = allocate(values.len());
-    cuda!(result::memcpy_htod_sync(memory, values)).expect("the memory is there");
+    write(memory, values);
     memory
+}
+
+/// Copies values to the device and waits until they are there, for other streams too.
+fn write<T>(memory: CUdeviceptr, values: &[T]) {
+    cuda!(result::memcpy_htod_sync(memory, values)).expect("the memory is there");
+    synchronize(ptr::null_mut()).expect("the copy is made");
 }
 
 fn from_device(memory: CUdeviceptr, count: usize) -> Vec<f32> {
@@ -248,6 +254,19 @@ fn a_stream_alone_is_not_waited_for() {
 }
 
 #[test]
+fn a_copy_that_returned_may_not_have_arrived() {
+    let outcome = emulated("a_copy_that_returned_may_not_have_arrived", &[], || {
+        let (stream, memory, found) = (stream(), allocate(1), pinned(1));
+        cuda!(result::memcpy_htod_sync(memory, &[1.0_f32])).expect("the copy is valid");
+        cuda!(result::memcpy_dtoh_async(found, memory, stream)).expect("the copy is valid");
+        synchronize(stream).expect("the copy is made");
+        assert!(found[0].is_nan(), "this stream does not wait for the default one");
+        assert_eq!(from_device(memory, 1), [1.0], "the default stream waits for itself");
+    });
+    outcome.iter().for_each(Outcome::succeeded);
+}
+
+#[test]
 fn events_time_what_lies_between() {
     let outcome = emulated("events_time_what_lies_between", &[], || {
         let stream = stream();
@@ -349,7 +368,7 @@ fn factor_to_device(values: &[f32], precision: Precision) -> CUdeviceptr {
     }
     let bits: Vec<u16> = values.iter().map(|&value| rounded(value)).collect();
     let memory = cuda!(result::malloc_sync(bits.len() * 2)).expect("there is memory");
-    cuda!(result::memcpy_htod_sync(memory, &bits)).expect("the memory is there");
+    write(memory, &bits);
     memory
 }
 
@@ -946,8 +965,8 @@ fn segments_can_be_counted_apart() {
     if let Some(outcome) = outcome {
         outcome.succeeded();
         let kernels: Vec<u64> = outcome.trace.iter().map(|counts| counts["kernels"]).collect();
-        assert_eq!(kernels, [0, 1, 4, 4], "a copy in, two segments, a copy out");
-        assert_eq!(outcome.report, outcome.trace[3], "nothing happened after the last time");
+        assert_eq!(kernels, [0, 0, 1, 4, 4], "a copy in and a wait for it, two segments, a copy out");
+        assert_eq!(outcome.report, outcome.trace[4], "nothing happened after the last time");
     }
 }
 

@@ -125,18 +125,21 @@ impl Card {
         }
     }
 
-    /// Copies words to the device and waits.
+    /// Copies words to the device after all work that was begun, and waits.
+    ///
+    /// The copy is on our stream: the driver's synchronous one may return before the words have arrived, and our
+    /// stream, which is not ordered with the one that such a copy is on, would not wait for them.
     pub(super) fn write(&self, to: Pointer, words: &[u32]) -> Result<(), BackendError> {
-        self.synchronize()?;
-        // SAFETY: callers give places inside of memory that is at least as long.
-        at("a copy to it", unsafe { result::memcpy_htod_sync(to, words) })
+        // SAFETY: callers give places inside of memory that is at least as long, and the words live until the wait.
+        at("a copy to it", unsafe { result::memcpy_htod_async(to, words, self.stream) })?;
+        self.synchronize()
     }
 
-    /// Waits for all work and copies words from the device.
+    /// Copies words from the device after all work that was begun, and waits.
     pub(super) fn read(&self, words: &mut [u32], from: Pointer) -> Result<(), BackendError> {
-        self.synchronize()?;
-        // SAFETY: callers give places inside of memory that is at least as long.
-        at("a copy from it", unsafe { result::memcpy_dtoh_sync(words, from) })
+        // SAFETY: callers give places inside of memory that is at least as long, and the words live until the wait.
+        at("a copy from it", unsafe { result::memcpy_dtoh_async(words, from, self.stream) })?;
+        self.synchronize()
     }
 
     /// Begins a copy of a part of staging memory to the device; that part stays as it is until the next wait.

@@ -405,6 +405,15 @@ static int copy_later(Stream *stream, uint64_t *count, void *to, const void *fro
   });
 }
 
+// Copies memory of the host that is not pinned: what is there when the call returns.
+static int copy_aside(Stream *stream, uint64_t to, const void *from, size_t bytes) {
+  std::vector<char> kept((const char *)from, (const char *)from + bytes);
+  return enqueue(stream, [=] {
+    if (!is_device_memory(to, bytes)) return (int)ILLEGAL_ADDRESS;
+    return copy(&counts.copies_in, (void *)to, kept.data(), bytes);
+  });
+}
+
 static int fill(Stream *stream, uint64_t start, const void *pattern, size_t width, size_t times) {
   if (!on_device(start, width * times) || start % width != 0) return ready() ? ready() : (int)INVALID_VALUE;
   uint32_t value = 0;
@@ -819,7 +828,11 @@ API int cuMemFreeHost(void *start) {
 API int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
   Guard guard(lock);
   if (!on_device(to, bytes)) return ready() ? ready() : (int)INVALID_VALUE;
-  return copy_now(&counts.copies_in, (void *)to, from, bytes);
+  if (pinned(from, bytes)) return copy_now(&counts.copies_in, (void *)to, from, bytes);
+  // Other memory is copied aside, and arrives after the call: only the default stream, and what waits for it, sees it.
+  if (int status = begin_synchronous()) return status;
+  if (int status = copy_aside(&legacy, to, from, bytes)) return status;
+  return waited();
 }
 
 API int cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
@@ -836,12 +849,7 @@ API int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *
   // A graph reads the host's memory whenever it runs, and pinned memory is read when its turn comes.
   if (stream->capture || pinned(from, bytes))
     return copy_later(stream, &counts.copies_in, (void *)to, from, bytes);
-  // Other memory is copied aside before the call returns.
-  std::vector<char> kept((const char *)from, (const char *)from + bytes);
-  return enqueue(stream, [=] {
-    if (!is_device_memory(to, bytes)) return (int)ILLEGAL_ADDRESS;
-    return copy(&counts.copies_in, (void *)to, kept.data(), bytes);
-  });
+  return copy_aside(stream, to, from, bytes);
 }
 
 API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *handle) {
