@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{DriverError, result, sys};
 
-use super::launch::{Element, Product, ProductKind};
+use super::launch::{Element, MOST_BLOCKS, Product, ProductKind};
 use super::probe::{Found, Version, probe};
 use crate::backend::BackendError;
 
@@ -185,10 +185,14 @@ impl Card {
         arguments: &mut [u64],
         what: &str,
     ) -> Result<(), BackendError> {
-        let blocks = u32::try_from(blocks).map_err(|_| BackendError::Device {
+        let refused = || BackendError::Device {
             what: format!("`{what}`"),
             reason: "it would take more blocks than a device accepts; use a smaller batch".to_string(),
-        })?;
+        };
+        let blocks = u32::try_from(blocks)
+            .ok()
+            .filter(|&blocks| u64::from(blocks) <= MOST_BLOCKS)
+            .ok_or_else(refused)?;
         let mut pointers: Vec<*mut c_void> =
             arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
         // SAFETY: the arguments are as many and of the kinds that the kernel takes, which `Program` has checked, and
