@@ -386,8 +386,17 @@ pub(super) struct Event {
 impl Event {
     /// Returns the seconds between two events that the device has come to.
     pub(super) fn seconds_to(&self, later: &Event) -> Result<f64, BackendError> {
-        // SAFETY: both exist.
-        let milliseconds = at("timing", unsafe { result::event::elapsed(self.event, later.event) })?;
+        type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
+        // `cudarc` calls a second version of it, which drivers before CUDA 12.8 do not have, and panics without it.
+        // SAFETY: the driver is loaded, and the function has this type in every version.
+        let elapsed = unsafe { sys::culib().get::<Elapsed>(b"cuEventElapsedTime\0") };
+        let elapsed = elapsed.map_err(|_| BackendError::Device {
+            what: "timing".to_string(),
+            reason: "the driver has no function `cuEventElapsedTime`".to_string(),
+        })?;
+        let mut milliseconds = 0.0;
+        // SAFETY: both events exist, and the number lives on.
+        at("timing", unsafe { elapsed(&mut milliseconds, self.event, later.event) }.result())?;
         Ok(f64::from(milliseconds) * 1e-3)
     }
 }
