@@ -432,6 +432,9 @@ impl Blas {
                 "opening cuBLAS",
                 blas_sys::cublasSetWorkspace_v2(blas.handle, start, WORKSPACE).result(),
             )?;
+            // Otherwise cuBLAS may add parts of a sum in bf16 where the result is in bf16. There is no TF32 either way.
+            let exact = blas_sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+            at_blas("opening cuBLAS", blas_sys::cublasSetMathMode(blas.handle, exact).result())?;
         }
         Ok(blas)
     }
