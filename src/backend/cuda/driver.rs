@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{DriverError, result, sys};
 
-use super::launch::{Element, Product, ProductKind};
+use super::launch::{Element, MOST_BLOCKS, Product, ProductKind};
 use super::probe::{Found, Version, probe};
 use crate::backend::BackendError;
 
@@ -185,10 +185,14 @@ impl Card {
         arguments: &mut [u64],
         what: &str,
     ) -> Result<(), BackendError> {
-        let blocks = u32::try_from(blocks).map_err(|_| BackendError::Device {
+        let refused = || BackendError::Device {
             what: format!("`{what}`"),
             reason: "it would take more blocks than a device accepts; use a smaller batch".to_string(),
-        })?;
+        };
+        let blocks = u32::try_from(blocks)
+            .ok()
+            .filter(|&blocks| u64::from(blocks) <= MOST_BLOCKS)
+            .ok_or_else(refused)?;
         let mut pointers: Vec<*mut c_void> =
             arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
         // SAFETY: the arguments are as many and of the kinds that the kernel takes, which `Program` has checked, and
@@ -382,8 +386,17 @@ pub(super) struct Event {
 impl Event {
     /// Returns the seconds between two events that the device has come to.
     pub(super) fn seconds_to(&self, later: &Event) -> Result<f64, BackendError> {
-        // SAFETY: both exist.
-        let milliseconds = at("timing", unsafe { result::event::elapsed(self.event, later.event) })?;
+        type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
+        // `cudarc` calls a second version of it, which drivers before CUDA 12.8 do not have, and panics without it.
+        // SAFETY: the driver is loaded, and the function has this type in every version.
+        let elapsed = unsafe { sys::culib().get::<Elapsed>(b"cuEventElapsedTime\0") };
+        let elapsed = elapsed.map_err(|_| BackendError::Device {
+            what: "timing".to_string(),
+            reason: "the driver has no function `cuEventElapsedTime`".to_string(),
+        })?;
+        let mut milliseconds = 0.0;
+        // SAFETY: both events exist, and the number lives on.
+        at("timing", unsafe { elapsed(&mut milliseconds, self.event, later.event) }.result())?;
         Ok(f64::from(milliseconds) * 1e-3)
     }
 }
@@ -419,6 +432,9 @@ impl Blas {
                 "opening cuBLAS",
                 blas_sys::cublasSetWorkspace_v2(blas.handle, start, WORKSPACE).result(),
             )?;
+            // Otherwise cuBLAS may add parts of a sum in bf16 where the result is in bf16. There is no TF32 either way.
+            let exact = blas_sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+            at_blas("opening cuBLAS", blas_sys::cublasSetMathMode(blas.handle, exact).result())?;
         }
         Ok(blas)
     }
