@@ -309,6 +309,17 @@ fn a_device_that_cannot_be_used_is_one_message() {
 }
 
 #[test]
+fn bf16_needs_a_device_that_has_it() {
+    let Some(emulated) = Emulated::new() else { return };
+    let old = [("FAKE_CUDA_CAPABILITY", "75")];
+    let arguments = "run tiny.hrm --train --device cuda --steps 1 --eval-limit 0";
+    let said = emulated.fail_with(&format!("{arguments} --set train.precision=bf16"), &old);
+    let expected = "the device has compute capability 7.5, and `precision = bf16` needs 8.0; set `train.precision = f32`";
+    assert!(said.contains(expected), "{said}");
+    emulated.succeed_with(arguments, &old);
+}
+
+#[test]
 fn without_a_driver_cuda_is_refused_and_nothing_else() {
     let place = Workplace::new();
     place.write("tiny.hrm", &tiny());

@@ -8,8 +8,12 @@
 # benchmark for `benches/beside_torch.py` and PYTHON an interpreter that has it. What is said goes to FOLDER
 # (`target/gpu` otherwise) too. Exits with 1 if anything fails; what could not be run is said at the end.
 set -euo pipefail
+# Paths are those of the folder that this was called in.
+here=$PWD
 cd "$(dirname "$0")/.."
-out=${1:-target/gpu}
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac; }
+out=$(absolute "${1:-$PWD/target/gpu}")
+[ -z "${HRMC:-}" ] || HRMC=$(absolute "$HRMC")
 mkdir -p "$out"
 exec > >(tee "$out/report.txt") 2>&1
 
@@ -36,8 +40,8 @@ fi
 
 echo "== devices"
 "$HRMC" devices
-devices=$("$HRMC" devices --json)
-if ! grep -q '"runs": true' <<< "$(sed -n '/"cuda"/,$p' <<< "$devices")"; then
+devices=$("$HRMC" devices)
+if ! grep -qE '^cuda +kernels and cuBLAS' <<< "$devices"; then
   echo "T2 did not run: hrmc finds no CUDA here; see above" >&2
   exit 1
 fi

@@ -81,6 +81,11 @@ fn kernels_compile_without_spills_within_their_budgets() {
         }
     };
     let kernels = Kernel::all();
+    let known = compiler.architectures();
+    assert!([80, 90].iter().all(|architecture| known.contains(architecture)), "{known:?}");
+    let portable = compiler.compile(Family::Elementwise, &Kernel::all(), "compute_80");
+    let portable = portable.unwrap_or_else(|log| panic!("for no device: {log}")).image;
+    assert!(portable.ends_with(&[0]) && portable.windows(8).any(|text| text == b".version"));
     let mut problems = Vec::new();
     for architecture in ARCHITECTURES {
         let mut usage = BTreeMap::new();

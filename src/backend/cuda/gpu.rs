@@ -13,12 +13,16 @@ use super::cache::Slot;
 use super::driver::{Blas, Card, Event, Function, Memory, Module, Pointer, Recorded, Staging};
 use super::kernels::{Family, Kernel, Parameter, source};
 use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
-use super::nvrtc::Compiler;
-use super::probe::list;
+use super::nvrtc::{Compiler, architecture_for};
+use super::probe::{Version, list};
 use crate::backend::memory::Buffer;
 use crate::backend::{BackendError, Executable, Named, Newest, Observe, Remote};
 use crate::graph::ops::rope_tables;
+use crate::ir::Precision;
 use crate::plan::{ALIGNMENT, Location, Plan};
+
+/// The compute capability from which on devices multiply in bf16.
+const BF16_FROM: Version = Version { major: 8, minor: 0 };
 
 /// Memory above this many bytes is copied by itself: the time of such a copy is that of its bytes.
 const MOST_STAGED: usize = 4 << 20;
@@ -29,6 +33,8 @@ const MOST_BETWEEN: usize = 64 << 10;
 /// A GPU with memory and programs.
 pub(in crate::backend) struct Gpu {
     card: Arc<Card>,
+    /// What was recorded goes before what it refers to.
+    programs: BTreeMap<String, Program>,
     blas: Blas,
     compiler: Compiler,
     /// Kernels by the text they come from.
@@ -37,7 +43,6 @@ pub(in crate::backend) struct Gpu {
     named: BTreeMap<String, Place>,
     arena: Option<Memory>,
     scratch: Option<Memory>,
-    programs: BTreeMap<String, Program>,
 }
 
 /// Memory of some names that were loaded together.
@@ -161,9 +166,23 @@ impl Gpu {
         Ok(memory)
     }
 
+    /// Refuses products in bf16 where the device has no instructions for them.
+    fn check_precision(&self, precision: Precision) -> Result<(), BackendError> {
+        let capability = self.card.capability;
+        if precision == Precision::Bf16 && capability < BF16_FROM {
+            return Err(BackendError::NoCuda {
+                reason: format!(
+                    "the device has compute capability {capability}, and `precision = bf16` needs {BF16_FROM}; \
+                     set `train.precision = f32`"
+                ),
+            });
+        }
+        Ok(())
+    }
+
     /// Returns the architecture of the device, as the compiler calls it.
     fn architecture(&self) -> String {
-        format!("sm_{}{}", self.card.capability.major, self.card.capability.minor)
+        architecture_for(self.card.capability, &self.compiler.architectures())
     }
 
     /// Gives the names of a plan that are new a place.
@@ -204,6 +223,10 @@ impl Gpu {
             _ => "rows and results".to_string(),
         };
         let memory = self.card.allocate(bytes, &what)?;
+        if staged {
+            // Blocks are copied whole, with what is between the names.
+            self.card.write(memory.start(), &vec![0; bytes / 4])?;
+        }
         let staging = if staged { Some(self.card.allocate_staging(bytes, &what)?) } else { None };
         self.blocks.push(Block { memory, staging });
         self.named.extend(places);
@@ -403,6 +426,7 @@ impl Remote for Gpu {
     fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
         let Executable::Cuda(plan) = executable else { unreachable!("a session has one device") };
         self.card.bind()?;
+        self.check_precision(plan.precision)?;
         let launches = launches(&plan);
         let uses = uses(&plan);
         self.place(&plan, &uses)?;

@@ -9,7 +9,7 @@ use std::ptr;
 use libloading::Library;
 
 use super::kernels::{Family, Kernel, source};
-use super::probe::{load_nvrtc, nvrtc_version};
+use super::probe::{Version, load_nvrtc, nvrtc_version};
 
 /// NVRTC, loaded.
 pub struct Compiler {
@@ -21,7 +21,7 @@ pub struct Compiler {
 pub struct Compiled {
     /// Portable assembly.
     pub ptx: String,
-    /// What a device of the architecture loads.
+    /// What a device of the architecture loads; portable assembly that ends with zero if it is that of no device.
     pub image: Vec<u8>,
     /// What each kernel takes, sorted by name.
     pub usage: Vec<Usage>,
@@ -42,6 +42,19 @@ pub struct Usage {
 
 type Program = *mut c_void;
 
+/// How architectures are called that are none of a device.
+const PORTABLE: &str = "compute_";
+
+/// Returns the architecture to compile for, for a device of some capability and a compiler that knows some architectures: its
+/// own, or where the compiler is older than the device the newest portable one before it.
+pub fn architecture_for(capability: Version, known: &[c_int]) -> String {
+    let own = 10 * capability.major + capability.minor;
+    match known.iter().filter(|&&other| other <= own).max() {
+        Some(&newest) if !known.contains(&own) => format!("{PORTABLE}{newest}"),
+        _ => format!("sm_{own}"),
+    }
+}
+
 impl Compiler {
     /// Loads NVRTC.
     ///
@@ -56,6 +69,24 @@ impl Compiler {
     /// Returns the version of the compiler.
     pub fn version(&self) -> String {
         nvrtc_version(&self.nvrtc).map_or_else(|problem| problem, |version| version.to_string())
+    }
+
+    /// Returns the architectures that the compiler knows, as numbers like 90; none where it does not tell.
+    pub fn architectures(&self) -> Vec<c_int> {
+        let count = self.function::<unsafe extern "C" fn(*mut c_int) -> c_int>("nvrtcGetNumSupportedArchs");
+        let list = self.function::<unsafe extern "C" fn(*mut c_int) -> c_int>("nvrtcGetSupportedArchs");
+        let (Ok(count), Ok(list)) = (count, list) else { return Vec::new() };
+        let mut number = 0;
+        // SAFETY: the function stores one number.
+        if unsafe { count(&mut number) } != 0 {
+            return Vec::new();
+        }
+        let mut known = vec![0; usize::try_from(number).unwrap_or(0)];
+        // SAFETY: the function stores as many numbers as the other one says.
+        if unsafe { list(known.as_mut_ptr()) } != 0 {
+            return Vec::new();
+        }
+        known
     }
 
     /// Compiles a family with those of `kernels` that it has, for an architecture like `sm_90`.
@@ -120,11 +151,14 @@ impl Compiler {
         if status != 0 {
             return Err(log.trim().to_string());
         }
-        Ok(Compiled {
-            ptx: self.text(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?,
-            image: self.bytes(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?,
-            usage: usage(&log),
-        })
+        let ptx = self.text(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?;
+        // What is compiled for no device in particular is assembled by the driver.
+        let image = if architecture.starts_with(PORTABLE) {
+            [ptx.as_bytes(), &[0]].concat()
+        } else {
+            self.bytes(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?
+        };
+        Ok(Compiled { ptx, image, usage: usage(&log) })
     }
 
     fn function<T: Copy>(&self, name: &str) -> Result<T, String> {
@@ -186,7 +220,20 @@ fn usage(log: &str) -> Vec<Usage> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Usage, usage};
+    use super::{Usage, Version, architecture_for, usage};
+
+    #[test]
+    fn a_compiler_older_than_the_device_leaves_the_rest_to_the_driver() {
+        let device = |major, minor| Version { major, minor };
+        let known = [80, 86, 89, 90];
+        assert_eq!(architecture_for(device(8, 6), &known), "sm_86");
+        assert_eq!(architecture_for(device(10, 0), &known), "compute_90");
+        assert_eq!(architecture_for(device(12, 0), &known), "compute_90");
+        assert_eq!(architecture_for(device(8, 7), &known), "compute_86");
+        // What is older than all that is known, or if nothing is known, is for the compiler to refuse.
+        assert_eq!(architecture_for(device(5, 0), &known), "sm_50");
+        assert_eq!(architecture_for(device(9, 0), &[]), "sm_90");
+    }
 
     #[test]
     fn the_words_of_the_assembler_are_read() {

@@ -10,6 +10,7 @@
 // The environment says what goes wrong:
 //   FAKE_CUDA_DEVICES=0            there is no device
 //   FAKE_CUDA_DRIVER_VERSION=n     version of the driver, 12080 for 12.8
+//   FAKE_CUDA_CAPABILITY=n         compute capability, 90 for 9.0
 //   FAKE_CUDA_MEMORY=bytes         memory of the device, 8 GiB otherwise
 //   FAKE_CUDA_FAIL_ALLOCATION=n    the n-th allocation fails, counted from 1, pinned ones included
 //   FAKE_CUDA_FAIL_LAUNCH=n        the n-th kernel that runs accesses what it may not: the context is lost
@@ -43,6 +44,12 @@ std::recursive_mutex lock;
 uint64_t number_from(const char *variable, uint64_t otherwise) {
   const char *text = getenv(variable);
   return text ? strtoull(text, nullptr, 10) : otherwise;
+}
+
+// The compute capability of the device, 10 * major + minor.
+static int capability() {
+  static const int value = (int)number_from("FAKE_CUDA_CAPABILITY", 90);
+  return value;
 }
 
 // --- Counts ---------------------------------------------------------------------------------------------------------
@@ -465,7 +472,7 @@ static int load_module(Module **module, const char *image) {
   if (sscanf(image, IMAGE_FORM, kind, &architecture, path, end) != 4 || strcmp(end, "end") != 0)
     return strncmp(image, "//", 2) == 0 || image[0] == '.' ? INVALID_PTX : INVALID_IMAGE;
   // Portable code runs on later devices, other code on those of the same generation.
-  bool runs = architecture <= CAPABILITY && (strcmp(kind, "ptx") == 0 || architecture / 10 == CAPABILITY / 10);
+  bool runs = architecture <= capability() && (strcmp(kind, "ptx") == 0 || architecture / 10 == capability() / 10);
   if (!runs) return NO_BINARY_FOR_GPU;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) return INVALID_IMAGE;
@@ -581,7 +588,7 @@ API int cuDeviceGetAttribute(int *value, int attribute, int device) {
       {1, 1024},       {2, 1024},        {3, 1024},   {4, 64},      {5, 0x7fffffff},         {6, 65535},
       {7, 65535},      {8, SHARED_BYTES}, {9, 65536}, {10, 32},     {12, 65536},             {13, 1980000},
       {16, 132},       {19, 1},          {31, 1},     {36, 2619000}, {37, 5120},             {38, 52428800},
-      {39, 2048},      {40, 3},          {41, 1},     {75, CAPABILITY / 10}, {76, CAPABILITY % 10}, {78, 1},
+      {39, 2048},      {40, 3},          {41, 1},     {75, capability() / 10}, {76, capability() % 10}, {78, 1},
       {81, 233472},    {82, 65536},      {95, 1},     {97, MOST_SHARED_BYTES}, {99, 1},      {106, 32},
       {111, 1024},     {115, 1},         {120, 1},
   };
@@ -919,7 +926,7 @@ API int cuFuncGetAttribute(int *value, int attribute, Function *function) {
     case 1: *value = (int)function->shared_bytes; return SUCCESS;                // SHARED_SIZE_BYTES
     case 2: case 3: case 7: *value = 0; return SUCCESS;                          // constants, local memory, caching
     case 4: *value = 32; return SUCCESS;                                         // NUM_REGS
-    case 5: case 6: *value = CAPABILITY; return SUCCESS;                         // PTX_VERSION, BINARY_VERSION
+    case 5: case 6: *value = capability(); return SUCCESS;                         // PTX_VERSION, BINARY_VERSION
     case 8: *value = (int)function->most_dynamic_shared_bytes; return SUCCESS;   // MAX_DYNAMIC_SHARED_SIZE_BYTES
     default: return INVALID_VALUE;
   }

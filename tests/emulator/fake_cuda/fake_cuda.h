@@ -37,8 +37,6 @@ enum Status {
   STREAM_CAPTURE_WRONG_THREAD = 908,
 };
 
-// The device's compute capability, 10 * major + minor.
-enum { CAPABILITY = 90 };
 // Static shared memory that a kernel may have, and all that it may have after it was asked for, in bytes.
 enum { SHARED_BYTES = 48 * 1024, MOST_SHARED_BYTES = 227 * 1024 };
 // How a process ends whose kernel does what no kernel may do.
