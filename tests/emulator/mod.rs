@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fmt::Write;
+use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::{fs, process};
 
 use half::bf16;
 use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
@@ -74,8 +74,10 @@ impl Emulator {
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("emulated-{:016x}", hasher.finish()));
         let library = stem.with_extension("so");
         if !library.exists() {
-            // Tests run beside each other: each writes its own files, and whoever is last renames the same content.
-            let own = |extension: &str| stem.with_extension(format!("{}.{extension}", process::id()));
+            // Tests run beside each other: each has a folder of its own, and whoever is last renames the same content.
+            let own_folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+            let own_folder = own_folder.expect("the folder for tests can be written");
+            let own = |extension: &str| own_folder.path().join("kernels").with_extension(extension);
             fs::write(own("cpp"), text).expect("the folder for tests can be written");
             let compiler = Command::new("g++")
                 .args([
@@ -98,7 +100,6 @@ impl Emulator {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "the kernels compile as C++: {said}");
             fs::rename(own("so"), &library).expect("the folder for tests can be written");
-            fs::remove_file(own("cpp")).expect("the folder for tests can be written");
         }
         // SAFETY: the library is the one that was made above; nothing runs when it is loaded.
         let library = unsafe { Library::new(&library) }.expect("a library that was compiled can be loaded");
