@@ -34,8 +34,10 @@ impl Runner for Gpu {
         let message = |error: hrmc::backend::BackendError| error.to_string();
         let mut session = Session::new(1).map_err(message)?;
         session.load("program", Executable::Cuda(plan.clone())).map_err(message)?;
-        for (name, values) in contents.iter().filter(|(name, _)| session_has(plan, name)) {
-            match dtype(plan, name) {
+        for memory in &plan.memory {
+            let name = &memory.name;
+            let Some(values) = contents.get(name) else { continue };
+            match memory.ty.dtype {
                 DType::F32 => session.f32_mut(name).copy_from_slice(values),
                 DType::I32 => {
                     let integers = values.iter().map(|value| value.to_bits().cast_signed());
@@ -58,14 +60,6 @@ impl Runner for Gpu {
         }
         Ok(results)
     }
-}
-
-fn session_has(plan: &Plan, name: &str) -> bool {
-    plan.memory.iter().any(|memory| memory.name == name)
-}
-
-fn dtype(plan: &Plan, name: &str) -> DType {
-    plan.memory.iter().find(|memory| memory.name == name).expect("the plan has the name").ty.dtype
 }
 
 /// Returns whether tests run on the GPU of this machine.

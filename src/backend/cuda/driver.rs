@@ -21,9 +21,6 @@ const WORKSPACE: usize = 32 << 20;
 /// Index of the device that is used; the variable CUDA_VISIBLE_DEVICES chooses which one that is.
 const FIRST: i32 = 0;
 
-/// Shared memory of a block that every device gives without being asked.
-const USUAL_SHARED_BYTES: u32 = 48 << 10;
-
 /// A start in the memory of a device.
 pub(super) type Pointer = sys::CUdeviceptr;
 
@@ -175,13 +172,12 @@ impl Card {
         Ok(Module { card: Arc::clone(self), module: at(format!("loading {what}"), module)? })
     }
 
-    /// Begins a launch. A kernel reads as many bytes of each argument as it declares, eight at most.
+    /// Begins a launch; shared memory is what the kernel declares. A kernel reads as many bytes of each argument as it declares, eight at most.
     pub(super) fn launch(
         &self,
         function: Function,
         blocks: u64,
         threads: [u32; 2],
-        shared_bytes: u32,
         arguments: &mut [u64],
         what: &str,
     ) -> Result<(), BackendError> {
@@ -200,7 +196,7 @@ impl Card {
         at(format!("`{what}`"), unsafe {
             let grid = (blocks, 1, 1);
             let block = (threads[0], threads[1], 1);
-            result::launch_kernel(function.0, grid, block, shared_bytes, self.stream, &mut pointers)
+            result::launch_kernel(function.0, grid, block, 0, self.stream, &mut pointers)
         })
     }
 
@@ -333,20 +329,12 @@ pub(super) struct Function(sys::CUfunction);
 unsafe impl Send for Function {}
 
 impl Module {
-    /// Finds a kernel and allows it `shared_bytes` of shared memory, chosen at launch.
-    pub(super) fn function(&self, name: &str, shared_bytes: u32) -> Result<Function, BackendError> {
+    /// Finds a kernel.
+    pub(super) fn function(&self, name: &str) -> Result<Function, BackendError> {
         let text = CString::new(name).expect("names of kernels have no zero");
         // SAFETY: the module is loaded.
-        let function =
-            at(format!("finding `{name}`"), unsafe { result::module::get_function(self.module, text) })?;
-        if shared_bytes > USUAL_SHARED_BYTES {
-            let limit = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the function was just found.
-            at(format!("giving `{name}` {shared_bytes} bytes of shared memory"), unsafe {
-                result::function::set_function_attribute(function, limit, shared_bytes as i32)
-            })?;
-        }
-        Ok(Function(function))
+        let function = unsafe { result::module::get_function(self.module, text) };
+        at(format!("finding `{name}`"), function).map(Function)
     }
 }
 

@@ -37,6 +37,8 @@ pub(in crate::backend) struct Gpu {
     programs: BTreeMap<String, Program>,
     blas: Blas,
     compiler: Compiler,
+    /// What kernels are compiled for, as the compiler calls it.
+    architecture: String,
     /// Kernels by the text they come from.
     modules: BTreeMap<String, Module>,
     blocks: Vec<Block>,
@@ -112,6 +114,7 @@ impl Gpu {
         })?;
         Ok(Gpu {
             blas: Blas::open(&card)?,
+            architecture: architecture_for(card.capability, &compiler.architectures()),
             compiler,
             modules: BTreeMap::new(),
             blocks: Vec::new(),
@@ -133,27 +136,27 @@ impl Gpu {
             }
             let text = source(family, kernels);
             if !self.modules.contains_key(&text) {
-                let module = self.make_module(family, kernels, &text)?;
+                let module = self.make_module(family.file(), &text)?;
                 self.modules.insert(text.clone(), module);
             }
             for kernel in of_family {
-                functions.insert(kernel.clone(), self.modules[&text].function(&kernel.name(), 0)?);
+                functions.insert(kernel.clone(), self.modules[&text].function(&kernel.name())?);
             }
         }
         Ok(functions)
     }
 
-    fn make_module(&self, family: Family, kernels: &[Kernel], text: &str) -> Result<Module, BackendError> {
-        let architecture = self.architecture();
-        let slot = Slot::of(text, &architecture, &self.compiler.version());
+    fn make_module(&self, file: &str, text: &str) -> Result<Module, BackendError> {
+        let architecture = &self.architecture;
+        let slot = Slot::of(text, architecture, &self.compiler.version());
         // An image that another driver does not accept is compiled again.
-        if let Some(module) = slot.read().and_then(|image| self.card.load(&image, family.file()).ok()) {
+        if let Some(module) = slot.read().and_then(|image| self.card.load(&image, file).ok()) {
             return Ok(module);
         }
-        let compiled = self.compiler.compile(family, kernels, &architecture).map_err(|reason| {
-            BackendError::Kernel { file: family.file().to_string(), architecture, reason }
+        let compiled = self.compiler.compile_text(file, text, architecture).map_err(|reason| {
+            BackendError::Kernel { file: file.to_string(), architecture: architecture.clone(), reason }
         })?;
-        let module = self.card.load(&compiled.image, family.file())?;
+        let module = self.card.load(&compiled.image, file)?;
         slot.write(&compiled.image);
         Ok(module)
     }
@@ -178,11 +181,6 @@ impl Gpu {
             });
         }
         Ok(())
-    }
-
-    /// Returns the architecture of the device, as the compiler calls it.
-    fn architecture(&self) -> String {
-        architecture_for(self.card.capability, &self.compiler.architectures())
     }
 
     /// Gives the names of a plan that are new a place.
@@ -304,7 +302,7 @@ impl Gpu {
                         launch.arguments.iter().map(|argument| self.argument(program, argument)).collect();
                     let function = program.functions[&launch.kernel];
                     let name = launch.kernel.name();
-                    self.card.launch(function, launch.blocks, launch.threads, 0, &mut arguments, &name)?;
+                    self.card.launch(function, launch.blocks, launch.threads, &mut arguments, &name)?;
                 }
             }
         }

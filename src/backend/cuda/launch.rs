@@ -5,7 +5,7 @@
 //! counted, tested and priced on a machine without one.
 
 use super::kernels::{Kernel, Template};
-use super::tiles;
+use super::tiles::{self, Heads};
 use crate::graph::ops::{LEAST_SQUARES, Scale, TokenLossKind};
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -244,14 +244,6 @@ fn together(calls: &[Call]) -> usize {
     (1..calls.len()).take_while(joins).count() + 1
 }
 
-/// Sizes of the arguments of attention.
-struct Heads {
-    batch: u64,
-    positions: u64,
-    heads: u64,
-    head_width: u64,
-}
-
 impl Heads {
     fn of(qkv: &TensorType, heads: usize) -> Heads {
         Heads {
@@ -270,19 +262,13 @@ impl Heads {
         [self.positions, self.heads, self.head_width].map(Argument::Size)
     }
 
-    /// Returns the same for the kernels on tensor cores.
-    fn on_tensor_cores(&self) -> tiles::Heads {
-        let Heads { batch, positions, heads, head_width } = *self;
-        tiles::Heads { batch, positions, heads, head_width }
-    }
-
     /// Blocks of one tile of positions each, all columns of a head in one of them.
     fn tiles(&self) -> u64 {
         self.batch * self.heads * self.positions.div_ceil(WARPS)
     }
 
     /// Blocks where each makes [`COLUMNS`] columns.
-    fn blocks(&self) -> u64 {
+    fn column_blocks(&self) -> u64 {
         self.tiles() * self.head_width.div_ceil(COLUMNS)
     }
 }
@@ -487,11 +473,11 @@ impl Placing<'_> {
         arguments.extend(self.table(heads, theta));
         arguments.push(heads.scale());
         arguments.extend(heads.sizes());
-        match heads.on_tensor_cores().attention() {
+        match heads.attention() {
             Some(tiles) if self.in_bf16([self.output(0), self.input(0)]) => {
                 self.launch_tiles(tiles, arguments)
             }
-            _ => self.warps(Template::Attention, heads.blocks(), arguments),
+            _ => self.warps(Template::Attention, heads.column_blocks(), arguments),
         }
     }
 
@@ -507,9 +493,8 @@ impl Placing<'_> {
         let read = self.call.inputs.iter().map(|place| place.bytes() as u64).sum::<u64>() + scratch;
         let third = self.call.outputs[0].bytes() as u64 / 3;
         let second = [[output, qkv, lse, dout, Argument::Scratch].as_slice(), &rest].concat();
-        let tiles = heads.on_tensor_cores();
         let in_bf16 = self.in_bf16([output, qkv, dout]);
-        match (tiles.attention_grad_short(), tiles.attention_grad()) {
+        match (heads.attention_grad_short(), heads.attention_grad()) {
             (Some(all), _) if in_bf16 => {
                 let arguments = [output, Argument::Scratch, qkv, lse, dout];
                 self.launch_tiles(all, [arguments.as_slice(), &rest].concat());
@@ -526,9 +511,9 @@ impl Placing<'_> {
                 let first = [Argument::Scratch, qkv, lse, dout];
                 self.warps(Template::AttentionGradDelta, heads.tiles(), [first.as_slice(), &rest].concat());
                 self.moves(read);
-                self.warps(Template::AttentionGradQueries, heads.blocks(), second.clone());
+                self.warps(Template::AttentionGradQueries, heads.column_blocks(), second.clone());
                 self.moves(read + third);
-                self.warps(Template::AttentionGradKeys, heads.blocks(), second);
+                self.warps(Template::AttentionGradKeys, heads.column_blocks(), second);
                 self.moves(read + 2 * third);
                 if let Some(theta) = theta {
                     self.rotate(output, heads, theta, true);
