@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use hrmc::backend::cpu::kernels::{
+use hrmc::device::cpu::kernels::{
     AdamAtan2Step, AttentionShape, LossShape, ProductShape, Rope, Store, SwigluShape, TokenLoss, Weight,
     adam_atan2, add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt,
     product_tn, rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,

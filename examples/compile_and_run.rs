@@ -7,15 +7,15 @@
 
 use std::{env, error::Error, fs};
 
-use hrmc::backend::{Device, Session};
 use hrmc::check::check;
+use hrmc::device::{Device, Session};
 use hrmc::diagnostic::{Appearance, render};
 use hrmc::lower::names::Scope;
 use hrmc::lower::parameters::parameters;
-use hrmc::lower::{Options, Program};
-use hrmc::runtime::init::initialize;
+use hrmc::lower::{Program, Sizes};
 use hrmc::span::Source;
 use hrmc::syntax::parse;
+use hrmc::train::init::initialize;
 use hrmc::{pipeline, plan};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     // Model to graph to plan: everything about memory and work is known before anything runs.
-    let options = Options { batch: 2, puzzle_rows: 1 };
+    let options = Sizes { batch: 2, puzzle_rows: 1 };
     let program = Program::Evaluate { averaged: false };
     let compiled = pipeline::compile(&model, program, options);
     println!("the first lines of the plan:");

@@ -8,15 +8,15 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use hrmc::backend::Device;
 use hrmc::check::check;
 use hrmc::data::random::Stream;
 use hrmc::data::{Dataset, DatasetBuilder, Metadata};
-use hrmc::lower::{Options, Program};
+use hrmc::device::Device;
+use hrmc::lower::{Program, Sizes};
 use hrmc::pipeline;
-use hrmc::runtime::{EvaluationRequest, Question, Trainer, TrainerParts};
 use hrmc::span::Source;
 use hrmc::syntax::parse;
+use hrmc::train::{EvaluationRequest, Question, Trainer, TrainerParts};
 
 /// The model. Token 0 is padding, tokens 1 to 8 are the digits.
 const SPEC: &str = r#"
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let parsed = parse(&Source::new("sorting", SPEC));
     let model = check(&parsed.file).model.ok_or("the spec has errors; `hrmc check` shows them")?;
-    let options = Options { batch: 32, puzzle_rows: train.metadata().num_puzzle_identifiers };
+    let options = Sizes { batch: 32, puzzle_rows: train.metadata().num_puzzle_identifiers };
     let executable = |program| pipeline::executable(&model, program, options, Device::Cpu);
     let steps = 800;
     let mut trainer = Trainer::new(TrainerParts {

@@ -1,9 +1,9 @@
 //! The one place where the stages meet.
 
-use crate::backend::{Device, Executable};
+use crate::device::{Device, Executable};
 use crate::graph::Graph;
 use crate::ir::{Model, Precision};
-use crate::lower::{Options, Program, lower};
+use crate::lower::{Program, Sizes, lower};
 use crate::passes::{PassReport, optimize, simplify};
 use crate::plan::{Demands, Plan, plan, plan_for, round_factors};
 
@@ -18,12 +18,12 @@ pub struct Compiled {
 }
 
 /// Compiles one program of `model` to a plan for the CPU.
-pub fn compile(model: &Model, program: Program, options: Options) -> Compiled {
+pub fn compile(model: &Model, program: Program, options: Sizes) -> Compiled {
     compile_for(model, program, options, Demands::cpu(model.precision()))
 }
 
 /// Compiles one program of `model` to a plan that a device asks for.
-pub fn compile_for(model: &Model, program: Program, options: Options, demands: Demands) -> Compiled {
+pub fn compile_for(model: &Model, program: Program, options: Sizes, demands: Demands) -> Compiled {
     let mut graph = lower(model, program, options);
     let passes = optimize(&mut graph);
     if demands.storage == Precision::Bf16 {
@@ -34,7 +34,7 @@ pub fn compile_for(model: &Model, program: Program, options: Options, demands: D
 }
 
 /// Compiles one program of `model` to what `device` runs.
-pub fn executable(model: &Model, program: Program, options: Options, device: Device) -> Executable {
+pub fn executable(model: &Model, program: Program, options: Sizes, device: Device) -> Executable {
     match device {
         Device::Cpu | Device::Cuda => {
             let demands = device.demands(model.precision());
@@ -46,7 +46,7 @@ pub fn executable(model: &Model, program: Program, options: Options, device: Dev
 }
 
 /// Returns the graph of one program with nothing fused.
-fn simplified(model: &Model, program: Program, options: Options) -> Graph {
+fn simplified(model: &Model, program: Program, options: Sizes) -> Graph {
     let mut graph = lower(model, program, options);
     simplify(&mut graph);
     graph
@@ -54,6 +54,6 @@ fn simplified(model: &Model, program: Program, options: Options) -> Graph {
 
 /// Returns the floating-point operations of products and attention in one program as it is lowered, before
 /// any pass skips work.
-pub fn lowered_flops(model: &Model, program: Program, options: Options) -> u64 {
+pub fn lowered_flops(model: &Model, program: Program, options: Sizes) -> u64 {
     plan(&simplified(model, program, options), model.precision()).flops()
 }

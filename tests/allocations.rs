@@ -6,12 +6,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hrmc::backend::cpu::kernels::multiplies_in_bf16;
-use hrmc::backend::{Device, Session};
 use hrmc::check::check;
+use hrmc::device::cpu::kernels::multiplies_in_bf16;
+use hrmc::device::{Device, Session};
 use hrmc::ir::Precision;
 use hrmc::lower::names::Scope;
-use hrmc::lower::{Options, Program};
+use hrmc::lower::{Program, Sizes};
 use hrmc::pipeline::executable;
 use hrmc::span::Source;
 use hrmc::syntax::parse;
@@ -59,7 +59,7 @@ fn allocations(threads: usize, precision: Precision) -> Vec<u64> {
     let parsed = parse(&Source::new("quickstart".to_string(), text.to_string()));
     let mut model = check(&parsed.file).model.expect("the spec has no problem");
     model.train.as_mut().expect("it trains").precision = precision;
-    let options = Options { batch: 8, puzzle_rows: 1 };
+    let options = Sizes { batch: 8, puzzle_rows: 1 };
     let mut session = Session::new(threads).expect("threads start");
     let programs = [
         ("train", Program::Train, Scope::Train),

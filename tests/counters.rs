@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hrmc::check::check;
 use hrmc::ir::{Model, Precision};
-use hrmc::lower::{Options, Program};
+use hrmc::lower::{Program, Sizes};
 use hrmc::pipeline::{compile, lowered_flops};
 use hrmc::span::Source;
 use hrmc::syntax::parse;
@@ -29,7 +29,7 @@ fn segments_of_the_benchmarks_cost_what_is_recorded() {
     let mut text = String::new();
     for (name, batch) in CASES {
         let model = shipped(name);
-        let options = Options { batch, puzzle_rows: 1 };
+        let options = Sizes { batch, puzzle_rows: 1 };
         for (title, program) in PROGRAMS {
             let plan = compile(&model, program, options).plan;
             let work = plan.work().into_values();
@@ -57,7 +57,7 @@ fn segments_of_the_benchmarks_cost_what_is_recorded() {
 #[test]
 fn precision_changes_no_cost() {
     let mut model = shipped("sudoku-small");
-    let options = Options { batch: 2, puzzle_rows: 1 };
+    let options = Sizes { batch: 2, puzzle_rows: 1 };
     let mut cost = |precision| {
         model.train.as_mut().expect("it trains").precision = precision;
         let plan = compile(&model, Program::Train, options).plan;

@@ -8,8 +8,8 @@ use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
-use hrmc::backend::cpu::kernels::multiplies_in_bf16;
 use hrmc::check::keys::{Group, Key, SECTIONS, STATEMENTS};
+use hrmc::device::cpu::kernels::multiplies_in_bf16;
 use hrmc::syntax::STATEMENT_KEYWORDS;
 use safetensors::SafeTensors;
 use support::Workplace;

@@ -12,7 +12,7 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hrmc::backend::{Executable, Session};
+use hrmc::device::{Executable, Session};
 use hrmc::graph::luminal_cuda::faults::avoid;
 use hrmc::graph::ops::{Add, Assign, Embed, Scale};
 use hrmc::graph::{DType, Graph, TensorType};

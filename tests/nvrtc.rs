@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::env;
 
-use hrmc::backend::cuda::kernels::{Family, Kernel, Template};
-use hrmc::backend::cuda::nvrtc::Compiler;
+use hrmc::device::cuda::kernels::{Family, Kernel, Template};
+use hrmc::device::cuda::nvrtc::Compiler;
 
 /// Architectures of A100 and H100; the last has instructions that only H100 has.
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_90a"];

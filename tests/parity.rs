@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use hrmc::backend::Device;
-use hrmc::backend::cpu::kernels::multiplies_in_bf16;
+use hrmc::device::Device;
+use hrmc::device::cpu::kernels::multiplies_in_bf16;
 use hrmc::ir::Precision;
-use hrmc::verify::{Extent, Fixture, verify};
+use hrmc::parity::{Extent, Fixture, verify};
 
 fn agrees(name: &str, device: Device, threads: usize, extent: Extent) {
     let path = Path::new("tests/fixtures").join(name).with_extension("json");
@@ -77,7 +77,7 @@ fn recorded_models_agree_in_bf16() {
 fn a_wrong_weight_is_noticed() {
     let mut fixture =
         Fixture::open(Path::new("tests/fixtures/rope-puzzle.json")).expect("the fixture is checked in");
-    let hrmc::verify::Values::F32(values) =
+    let hrmc::parity::Values::F32(values) =
         fixture.tensors.get_mut("param.inner.lm_head.weight").expect("every model has a token head")
     else {
         panic!("weights are f32");

@@ -7,19 +7,19 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use hrmc::backend::{Device, Executable, Session};
 use hrmc::check::check;
+use hrmc::device::{Device, Executable, Session};
 use hrmc::graph::{self, DType, Graph, Op, Phase, TensorType};
 use hrmc::ir::{Halt, Mixing, Model, Precision, QOutputs, gated_width};
 use hrmc::lower::names::Scope;
 use hrmc::lower::parameters::{Role, parameters};
-use hrmc::lower::{IGNORED_LABEL, Options, Program, lower};
+use hrmc::lower::{IGNORED_LABEL, Program, Sizes, lower};
+use hrmc::parity::{BF16_GRADIENTS, BF16_OUTPUTS};
 use hrmc::passes::{PASSES, Pass, simplify};
 use hrmc::pipeline::{compile, compile_for, executable};
 use hrmc::plan::{self, Demands, Plan, plan};
 use hrmc::span::Source;
 use hrmc::syntax::parse;
-use hrmc::verify::{BF16_GRADIENTS, BF16_OUTPUTS};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -33,7 +33,7 @@ const CASES: [&str; 6] = [
     "two_levels_of_the_published_model",
 ];
 
-const OPTIONS: Options = Options { batch: 2, puzzle_rows: 3 };
+const OPTIONS: Sizes = Sizes { batch: 2, puzzle_rows: 3 };
 
 /// Returns the model in f32, so that what should be equal is equal up to few roundings.
 fn model_of(text: &str) -> Model {
@@ -182,7 +182,7 @@ fn programs(model: &Model) -> Vec<Program> {
     vec![fullest(model), Program::Gradients, Program::Evaluate { averaged }]
 }
 
-fn unoptimized(model: &Model, program: Program, options: Options) -> Plan {
+fn unoptimized(model: &Model, program: Program, options: Sizes) -> Plan {
     let mut graph = lower(model, program, options);
     simplify(&mut graph);
     plan(&graph, Precision::F32)
@@ -395,7 +395,7 @@ fn step_flops(model: &Model, batch: usize, high_cycles: usize, low_cycles: usize
 #[test]
 fn a_training_segment_costs_what_the_formula_says() {
     let small = model_of(&read("specs/sudoku-small.hrm"));
-    let options = Options { batch: 32, puzzle_rows: 1 };
+    let options = Sizes { batch: 32, puzzle_rows: 1 };
     let plan = unoptimized(&small, Program::Train, options);
     assert_eq!(plan.flops(), step_flops(&small, 32, 2, 2));
     // The yardstick states 47.0 GFLOP, logits of the target pass included.
@@ -411,7 +411,7 @@ fn a_training_segment_costs_what_the_formula_says() {
 #[test]
 fn only_the_target_pass_gets_cheaper_by_narrow_reads() {
     let model = model_of(&read("specs/sudoku-small.hrm"));
-    let options = Options { batch: 32, puzzle_rows: 1 };
+    let options = Sizes { batch: 32, puzzle_rows: 1 };
     let plain = unoptimized(&model, Program::Train, options).work();
     let optimized = compile(&model, Program::Train, options).plan.work();
     for phase in [Phase::Forward, Phase::Backward, Phase::Update] {
@@ -532,7 +532,7 @@ fn training_updates_every_weight_once_and_evaluation_only_the_carry() {
 fn a_deep_model_is_compiled_whole() {
     let text = read("specs/maze.hrm").replace("let N = 2", "let N = 8").replace("let T = 2", "let T = 8");
     let model = model_of(&text);
-    let compiled = compile(&model, Program::Train, Options { batch: 2, puzzle_rows: 10 });
+    let compiled = compile(&model, Program::Train, Sizes { batch: 2, puzzle_rows: 10 });
     let updates = 8 * 8 + 8;
     let blocks = 4 * updates;
     let census = compiled.graph.census();

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use hrmc::ir::Halt;
-use hrmc::runtime::explore::NO_FLOOR;
-use hrmc::runtime::halting::{SlotOutcome, halts};
-use hrmc::runtime::metrics::{Metrics, SegmentRows};
-use hrmc::runtime::refill::refill;
+use hrmc::train::explore::NO_FLOOR;
+use hrmc::train::halting::{SlotOutcome, halts};
+use hrmc::train::metrics::{Metrics, SegmentRows};
+use hrmc::train::refill::refill;
 use safetensors::{Dtype, SafeTensors};
 
 const IGNORED: i32 = -100;

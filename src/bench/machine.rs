@@ -6,8 +6,8 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::{pattern, repeat};
-use crate::backend::cpu::kernels::{ProductShape, Store, Weight, product_nt};
-use crate::backend::{BackendError, Executable, Session};
+use crate::device::cpu::kernels::{ProductShape, Store, Weight, product_nt};
+use crate::device::{DeviceError, Executable, Session};
 use crate::graph::ops::{Linear, Scale};
 use crate::graph::{Graph, Op, TensorType};
 use crate::ir::Precision;
@@ -64,7 +64,7 @@ const LONG_ENOUGH: f64 = 1e-3;
 /// # Errors
 ///
 /// Returns an error if the device fails.
-pub(super) fn device_product_rate(precision: Precision) -> Result<f64, BackendError> {
+pub(super) fn device_product_rate(precision: Precision) -> Result<f64, DeviceError> {
     judge(&DEVICE_SIDES, |side| {
         let mut graph = Graph::new();
         let [x, w] = ["x", "w"].map(|name| graph.input(name, TensorType::f32(&[side, side])));
@@ -80,7 +80,7 @@ pub(super) fn device_product_rate(precision: Precision) -> Result<f64, BackendEr
 /// # Errors
 ///
 /// Returns an error if the device fails.
-pub(super) fn device_copy_rate() -> Result<f64, BackendError> {
+pub(super) fn device_copy_rate() -> Result<f64, DeviceError> {
     judge(&DEVICE_COPIES, |elements| {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32(&[elements]));
@@ -95,8 +95,8 @@ pub(super) fn device_copy_rate() -> Result<f64, BackendError> {
 /// seconds and the work of a size.
 fn judge(
     sizes: &[usize],
-    mut measure: impl FnMut(usize) -> Result<(f64, f64), BackendError>,
-) -> Result<f64, BackendError> {
+    mut measure: impl FnMut(usize) -> Result<(f64, f64), DeviceError>,
+) -> Result<f64, DeviceError> {
     let mut rate = 0.0;
     for &size in sizes {
         let (seconds, work) = measure(size)?;
@@ -113,7 +113,7 @@ fn seconds_of(
     mut graph: Graph,
     precision: Precision,
     wanted: impl Fn(&Op) -> bool,
-) -> Result<f64, BackendError> {
+) -> Result<f64, DeviceError> {
     if precision == Precision::Bf16 {
         round_factors(&mut graph);
     }

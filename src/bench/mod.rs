@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::backend::{BackendError, Device, Executable, Session};
+use crate::device::{Device, DeviceError, Executable, Session};
 use crate::ir::{Model, Precision};
 use crate::lower::names::{self, Scope};
-use crate::lower::{Options, Program};
+use crate::lower::{Program, Sizes};
 use crate::pipeline;
 use crate::plan::{Machine, Plan};
 
@@ -165,8 +165,8 @@ pub fn measure(
     model: &Model,
     measured: &[Measured],
     options: BenchOptions,
-) -> Result<BenchReport, BackendError> {
-    let lowering = Options { batch: options.batch, puzzle_rows: 1 };
+) -> Result<BenchReport, DeviceError> {
+    let lowering = Sizes { batch: options.batch, puzzle_rows: 1 };
     let start = Instant::now();
     let mut session = Session::new(options.threads)?;
     let mut start_s = 0.0;
@@ -250,7 +250,7 @@ pub fn measure(
 }
 
 /// Runs all segments of one row of the report.
-fn run(session: &mut Session, measured: Measured, segments: usize) -> Result<(), BackendError> {
+fn run(session: &mut Session, measured: Measured, segments: usize) -> Result<(), DeviceError> {
     let reset = measured.scope().reset();
     for segment in 0..segments {
         if session.has(&reset) {
@@ -285,7 +285,7 @@ fn pattern(len: usize, seed: u64, scale: f32) -> Vec<f32> {
 }
 
 /// Fills weights and rows with plausible values.
-fn fill(session: &mut Session, model: &Model, scope: Scope) -> Result<(), BackendError> {
+fn fill(session: &mut Session, model: &Model, scope: Scope) -> Result<(), DeviceError> {
     let memory: Vec<(String, Vec<usize>)> =
         session.names().map(|(name, ty)| (name.to_string(), ty.shape.clone())).collect();
     for (index, (name, shape)) in memory.iter().enumerate() {
@@ -322,7 +322,7 @@ fn profile_kernels(
     plan: &Plan,
     machine: &Machine,
     repeat: usize,
-) -> Result<Vec<KernelTime>, BackendError> {
+) -> Result<Vec<KernelTime>, DeviceError> {
     let mut best = vec![f64::INFINITY; plan.calls.len()];
     for _ in 0..repeat.max(1) {
         session.run_profiled(program, &mut |index, seconds| best[index] = best[index].min(seconds))?;

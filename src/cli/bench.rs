@@ -5,10 +5,10 @@ use clap::{Args, ValueEnum};
 use super::failure::{Failure, fail};
 use super::project::{DeviceName, Project};
 use super::{memory, spec, terminal};
-use crate::backend::Device;
 use crate::bench::{BenchOptions, BenchReport, Measured, measure};
+use crate::device::Device;
 use crate::ir::Model;
-use crate::lower::Options;
+use crate::lower::Sizes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = arguments.chosen.load(&project)?;
     let model = &loaded.model;
     let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
-    let lowering = Options { batch, puzzle_rows: 1 };
+    let lowering = Sizes { batch, puzzle_rows: 1 };
     let measured = measured(model, &arguments.programs)?;
     let programs: Vec<_> = measured.iter().map(|measured| (measured.program(), lowering)).collect();
     let device = project.device(arguments.device);

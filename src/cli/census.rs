@@ -12,7 +12,7 @@ use crate::ir::{Gradient, Model, Step};
 use crate::lower::parameters::{
     EMBED_POSITIONS, EMBED_TOKENS, PUZZLE_TABLE, Parameter, Q_BIAS, Q_HEAD, Role, TOKEN_HEAD, parameters,
 };
-use crate::lower::{Options, Program};
+use crate::lower::{Program, Sizes};
 use crate::passes::PassReport;
 use crate::pipeline::compile;
 use crate::plan::{Plan, Work};
@@ -112,7 +112,7 @@ struct PassCost {
 
 impl Census {
     /// Compiles `model` for training and evaluation and records what that costs.
-    pub fn take(model: &Model, options: Options, puzzle_rows_origin: Option<String>) -> Census {
+    pub fn take(model: &Model, options: Sizes, puzzle_rows_origin: Option<String>) -> Census {
         let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
         let evaluate = compile(model, Program::Evaluate { averaged }, options);
         let train = model.train.as_ref().map(|_| compile(model, Program::Train, options));
@@ -351,7 +351,7 @@ pub fn session_bytes(plans: &[&Plan]) -> u64 {
 }
 
 /// Compiles training with every loop count doubled and returns the bytes it keeps for the backward pass.
-fn kept_with_doubled_loops(model: &Model, options: Options) -> usize {
+fn kept_with_doubled_loops(model: &Model, options: Sizes) -> usize {
     let mut doubled = model.clone();
     double_loops(&mut doubled.segment);
     compile(&doubled, Program::Train, options).plan.kept_bytes

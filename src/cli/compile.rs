@@ -8,8 +8,8 @@ use super::census::Census;
 use super::failure::{Failure, fail};
 use super::project::Project;
 use super::{datasets, launches, spec, terminal};
-use crate::backend::cuda::card::Card;
-use crate::lower::{Options, Program};
+use crate::device::cuda::card::Card;
+use crate::lower::{Program, Sizes};
 use crate::pipeline::Compiled;
 use crate::plan::{Demands, Machine};
 use crate::{graph, ir, pipeline, plan, syntax};
@@ -167,7 +167,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let rows = datasets::puzzle_rows(model, &project)?;
     let options =
-        Options { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
+        Sizes { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
     let census = || Census::take(model, options, rows.origin.clone());
     let text = match arguments.emit {
         None if arguments.device == Target::Cuda => cuda_report(model, options, arguments.card()).to_text(),
@@ -205,7 +205,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     terminal::print_to(arguments.output.as_deref(), &text)
 }
 
-fn compile_for(model: &ir::Model, program: Program, options: Options, target: Target) -> Compiled {
+fn compile_for(model: &ir::Model, program: Program, options: Sizes, target: Target) -> Compiled {
     let demands = match target {
         Target::Cpu => Demands::cpu(model.precision()),
         Target::Cuda => Demands::cuda(model.precision()),
@@ -213,7 +213,7 @@ fn compile_for(model: &ir::Model, program: Program, options: Options, target: Ta
     pipeline::compile_for(model, program, options, demands)
 }
 
-fn cuda_report(model: &ir::Model, options: Options, card: Card) -> launches::Report {
+fn cuda_report(model: &ir::Model, options: Sizes, card: Card) -> launches::Report {
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     let train = model.train.as_ref().map(|_| compile_for(model, Program::Train, options, Target::Cuda));
     let evaluate = compile_for(model, Program::Evaluate { averaged }, options, Target::Cuda);

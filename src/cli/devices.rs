@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::terminal;
-use crate::backend::Device;
-use crate::backend::cpu::kernels::multiplies_in_bf16;
-use crate::backend::cuda::probe::{CudaDevice, Driver, Found, Loadable, list, probe};
+use crate::device::Device;
+use crate::device::cpu::kernels::multiplies_in_bf16;
+use crate::device::cuda::probe::{CudaDevice, Driver, Found, Loadable, list, probe};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -17,7 +17,7 @@ use super::terminal::{bytes, flops, grouped, heading};
 use super::values::{Blocks, Values, one_block};
 use super::{datasets, spec, terminal};
 use crate::ir::Model;
-use crate::lower::Options;
+use crate::lower::Sizes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let census = |model: &Model| -> Result<Census, Failure> {
         let puzzle_rows = datasets::puzzle_rows(model, &project)?.count;
         let batch = arguments.batch.unwrap_or_else(|| default_batch(model));
-        Ok(Census::take(model, Options { batch, puzzle_rows }, None))
+        Ok(Census::take(model, Sizes { batch, puzzle_rows }, None))
     };
     let blocks = if one_block(&first) && one_block(&second) { Blocks::Once } else { Blocks::PerNetwork };
     let (a, b) = (Values::of(&first, blocks), Values::of(&second, blocks));

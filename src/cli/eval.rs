@@ -15,7 +15,7 @@ use super::terminal::{duration, percent};
 use super::train::summarize;
 use super::trained::{CheckpointName, TrainedRun};
 use super::{datasets, terminal};
-use crate::runtime::{EvaluationRequest, MetricMeans};
+use crate::train::{EvaluationRequest, MetricMeans};
 
 const EXAMPLES: &str = "\
 Examples:

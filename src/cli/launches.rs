@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::terminal::{bytes, duration, flops, grouped, note};
-use crate::backend::cuda::card::Card;
-use crate::backend::cuda::kernels::{Family, source};
-use crate::backend::cuda::launch::{Argument, MOST_BLOCKS, Product, Step, Task, launches};
-use crate::backend::cuda::nvrtc::{Compiler, Usage};
-use crate::backend::cuda::probe::list;
+use crate::device::cuda::card::Card;
+use crate::device::cuda::kernels::{Family, source};
+use crate::device::cuda::launch::{Argument, MOST_BLOCKS, Product, Step, Task, launches};
+use crate::device::cuda::nvrtc::{Compiler, Usage};
+use crate::device::cuda::probe::list;
 use crate::graph::Phase;
 use crate::ir::Precision;
 use crate::plan::{Location, Machine, Plan};

@@ -5,11 +5,11 @@ use std::fs;
 use super::census::session_bytes;
 use super::failure::Failure;
 use super::terminal::{bytes, counted};
-use crate::backend::Device;
-use crate::backend::cpu::arranged_bytes;
-use crate::backend::cuda::probe::{Driver, probe};
+use crate::device::Device;
+use crate::device::cpu::arranged_bytes;
+use crate::device::cuda::probe::{Driver, probe};
 use crate::ir::Model;
-use crate::lower::{Options, Program};
+use crate::lower::{Program, Sizes};
 use crate::pipeline::compile_for;
 
 /// Refuses programs that need more memory in one session than there is.
@@ -21,7 +21,7 @@ use crate::pipeline::compile_for;
 /// Returns a failure with both figures and a batch that fits.
 pub fn check(
     model: &Model,
-    programs: &[(Program, Options)],
+    programs: &[(Program, Sizes)],
     device: Device,
     option: &str,
 ) -> Result<(), Failure> {
@@ -33,8 +33,8 @@ pub fn check(
     let Some(available) = available else { return Ok(()) };
     let largest = programs.iter().map(|(_, options)| options.batch).max().unwrap_or(1);
     let needed = |batch: usize| {
-        let plan = |&(program, options): &(Program, Options)| {
-            let options = Options { batch: options.batch.min(batch), ..options };
+        let plan = |&(program, options): &(Program, Sizes)| {
+            let options = Sizes { batch: options.batch.min(batch), ..options };
             compile_for(model, program, options, device.demands(model.precision())).plan
         };
         let plans: Vec<_> = programs.iter().map(plan).collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::terminal::{self, duration, percent, rate};
-use crate::runtime::{MetricMeans, Metrics, StepReport};
+use crate::train::{MetricMeans, Metrics, StepReport};
 
 /// Time between two lines of a log.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);

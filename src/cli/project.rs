@@ -10,8 +10,8 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::failure::Failure;
-use crate::backend::Device;
-use crate::backend::cuda::probe::probe;
+use crate::device::Device;
+use crate::device::cuda::probe::probe;
 use crate::span::Source;
 use crate::system::reason;
 

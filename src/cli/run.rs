@@ -8,7 +8,7 @@ use super::failure::{Failure, fail};
 use super::project::{DeviceName, Project};
 use super::trained::{self, CheckpointName};
 use super::{solve, spec, train};
-use crate::runtime::RunFolder;
+use crate::train::RunFolder;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -12,7 +12,7 @@ use super::terminal::{counted, percent};
 use super::trained::TrainedRun;
 use super::{picture, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
-use crate::runtime::{Question, SolvedSegment};
+use crate::train::{Question, SolvedSegment};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;

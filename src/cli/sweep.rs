@@ -14,7 +14,7 @@ use super::terminal::{counted, duration, grouped, heading, percent};
 use super::train::{Subject, Trained, train, trained_parameters};
 use super::{datasets, spec, terminal};
 use crate::diagnostic::{Code, has_errors};
-use crate::lower::Options;
+use crate::lower::Sizes;
 use crate::span::Source;
 use crate::syntax::parse_override;
 
@@ -246,7 +246,7 @@ impl Sweep<'_> {
         let outcome = match spec::load(self.source.clone(), &values) {
             Ok(loaded) => {
                 let puzzle_rows = datasets::puzzle_rows(&loaded.model, self.project)?.count;
-                Outcome::Listed(trained_parameters(&loaded.model, Options { batch: 1, puzzle_rows }))
+                Outcome::Listed(trained_parameters(&loaded.model, Sizes { batch: 1, puzzle_rows }))
             }
             Err(failure) => Outcome::Failed(why(failure)?),
         };

@@ -16,19 +16,19 @@ use super::run::{Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, percent, rate};
 use super::trained::TrainedRun;
 use super::{memory, picture, spec, terminal};
-use crate::backend::Device;
 use crate::check;
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::ir::{Data, Model, Precision, Train};
 use crate::lower::parameters::{Role, parameters};
-use crate::lower::{Options, Program};
+use crate::lower::{Program, Sizes};
 use crate::pipeline;
-use crate::runtime::run_folder::MetricsLog;
-use crate::runtime::schedule::steps_in;
-use crate::runtime::{
+use crate::span::Source;
+use crate::train::run_folder::MetricsLog;
+use crate::train::schedule::steps_in;
+use crate::train::{
     Evaluation, EvaluationRequest, MetricMeans, MetricsLine, RunFolder, RunManifest, Trainer, TrainerParts,
 };
-use crate::span::Source;
 
 /// Held-out puzzles that are drawn at the end.
 const DRAWN_PUZZLES: usize = 3;
@@ -42,7 +42,7 @@ struct Preparation {
     resumed: Option<RunFolder>,
     seed: u64,
     device: Device,
-    options: Options,
+    options: Sizes,
     total_steps: u64,
 }
 
@@ -125,7 +125,7 @@ pub fn train(
     let averaged = prepared.train.ema.is_some();
     // Evaluation does not pay for rows that it will never have.
     let examples = arguments.eval_limit.unwrap_or(usize::MAX).min(datasets.test.examples());
-    let evaluate_options = Options { batch: options.batch.min(examples).max(1), ..*options };
+    let evaluate_options = Sizes { batch: options.batch.min(examples).max(1), ..*options };
     let programs = [(Program::Train, *options), (Program::Evaluate { averaged }, evaluate_options)];
     memory::check(model, &programs, *device, "--set train.batch=")?;
     let [train, evaluate] =
@@ -271,7 +271,7 @@ fn prepare(
         Some(_) => identifiers(&datasets.train).max(identifiers(&datasets.test)).max(1),
         None => 1,
     };
-    let options = Options { batch: train.batch, puzzle_rows };
+    let options = Sizes { batch: train.batch, puzzle_rows };
     let total_steps = steps_in(train.length, datasets.train.metadata(), options.batch);
     if total_steps == 0 {
         return Err(Failure::message(format!(
@@ -291,7 +291,7 @@ fn data_path(path: &Path) -> Result<String, Failure> {
 }
 
 /// Returns the elements of the weights that are trained.
-pub fn trained_parameters(model: &Model, options: Options) -> u64 {
+pub fn trained_parameters(model: &Model, options: Sizes) -> u64 {
     parameters(model, options.puzzle_rows)
         .iter()
         .filter(|parameter| parameter.role != Role::Fixed)

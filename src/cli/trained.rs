@@ -10,17 +10,17 @@ use super::failure::{Failure, fail};
 use super::memory;
 use super::project::Project;
 use super::spec;
-use crate::backend::Device;
 use crate::data::{Metadata, PuzzleKind, Split, SudokuSize};
+use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::ir::{Data, Model};
 use crate::lower::parameters::PUZZLE_TABLE;
-use crate::lower::{Options, Program};
+use crate::lower::{Program, Sizes};
 use crate::pipeline;
-use crate::runtime::checkpoint::usable_weights;
-use crate::runtime::{Evaluator, RunFolder, RunManifest};
 use crate::span::Source;
 use crate::syntax::parse_override;
+use crate::train::checkpoint::usable_weights;
+use crate::train::{Evaluator, RunFolder, RunManifest};
 
 /// Name of the file that makes a folder the folder of a run.
 const MANIFEST: &str = "run.toml";
@@ -118,7 +118,7 @@ impl TrainedRun {
     ) -> Result<Evaluator, Failure> {
         let weights = usable_weights(&self.checkpoint(wanted)?).map_err(fail)?;
         let puzzle_rows = puzzle_rows(&weights)?;
-        let options = Options { batch, puzzle_rows };
+        let options = Sizes { batch, puzzle_rows };
         let program = Program::Evaluate { averaged: false };
         memory::check(&self.model, &[(program, options)], device, "--batch ")?;
         let executable = pipeline::executable(&self.model, program, options, device);

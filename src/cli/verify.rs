@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use super::failure::{Failure, fail};
 use super::project::{DeviceName, Project};
 use super::terminal;
-use crate::backend::Device;
+use crate::device::Device;
 use crate::ir::Precision;
-use crate::verify::{Extent, Fixture, Verdict, verify};
+use crate::parity::{Extent, Fixture, Verdict, verify};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -49,7 +49,7 @@ pub enum Program {
 
 /// Sizes that do not come from the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct Sizes {
     /// Rows in a batch, `B`.
     pub batch: usize,
     /// Puzzle identifiers of the dataset.
@@ -64,7 +64,7 @@ struct Training<'a> {
 
 struct Lowering<'a> {
     model: &'a Model,
-    options: Options,
+    options: Sizes,
     program: Program,
     scope: Scope,
     graph: Graph,
@@ -75,7 +75,7 @@ struct Lowering<'a> {
 ///
 /// A model without a `train` block evaluates with the stablemax loss; [`Program::Train`] of it has no
 /// updates, so ask for it only where there is one.
-pub fn lower(model: &Model, program: Program, options: Options) -> Graph {
+pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
     let scope = match program {
         Program::Train | Program::Gradients => Scope::Train,
         Program::Evaluate { .. } => Scope::Evaluate,

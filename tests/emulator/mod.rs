@@ -15,8 +15,8 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use half::bf16;
-use hrmc::backend::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
-use hrmc::backend::cuda::launch::{
+use hrmc::device::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
+use hrmc::device::cuda::launch::{
     Argument, Element, Launch, Launches, Product, ProductKind, Task, Word, launches,
 };
 use hrmc::graph::ops::rope_tables;

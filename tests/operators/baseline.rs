@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use hrmc::backend::Device;
+use hrmc::device::Device;
 
 use crate::emulated::{LARGE, TOLERANCE};
 use crate::fake_cuda;

@@ -1,8 +1,8 @@
 //! Every operator on the CUDA kernels, emulated or on a GPU.
 
 use half::bf16;
-use hrmc::backend::Device;
-use hrmc::backend::cuda::launch::{Task, launches};
+use hrmc::device::Device;
+use hrmc::device::cuda::launch::{Task, launches};
 use hrmc::graph::ops::{AdamAtan2, AdamW, Assign, Average, Scale};
 use hrmc::graph::{Graph, Op, TensorType};
 use hrmc::ir::Precision;

@@ -4,7 +4,7 @@
 use std::env;
 use std::ffi::c_int;
 
-use hrmc::backend::{Executable, Session};
+use hrmc::device::{Executable, Session};
 use hrmc::graph::DType;
 use hrmc::plan::Plan;
 
@@ -31,7 +31,7 @@ struct Gpu;
 
 impl Runner for Gpu {
     fn run(&self, plan: &Plan, contents: &Contents, _order: c_int) -> Result<Contents, String> {
-        let message = |error: hrmc::backend::BackendError| error.to_string();
+        let message = |error: hrmc::device::DeviceError| error.to_string();
         let mut session = Session::new(1).map_err(message)?;
         session.load("program", Executable::Cuda(plan.clone())).map_err(message)?;
         for memory in &plan.memory {

@@ -17,9 +17,9 @@ mod tensor;
 use std::collections::BTreeSet;
 
 use hrmc::autodiff::differentiate;
-use hrmc::backend::Device;
-use hrmc::backend::cuda::kernels::{Kernel, Template};
-use hrmc::backend::cuda::launch::{Element, launches};
+use hrmc::device::Device;
+use hrmc::device::cuda::kernels::{Kernel, Template};
+use hrmc::device::cuda::launch::{Element, launches};
 use hrmc::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, Attention, Detach, Linear, LinearAddRmsNorm, LinearSwiGlu, RmsNorm,
     Rotate, Scale, SignSgdRows, SwiGlu,

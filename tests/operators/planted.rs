@@ -1,6 +1,6 @@
 //! Faults that are put into kernels on purpose: the emulator and the comparison have to find every one.
 
-use hrmc::backend::Device;
+use hrmc::device::Device;
 use hrmc::graph::ops::LinearSwiGlu;
 
 use crate::emulated::{LARGE, differs};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hrmc::backend::{Device, Executable, Session};
+use hrmc::device::{Device, Executable, Session};
 use hrmc::graph::luminal::updated_inputs;
 use hrmc::graph::ops::Scale;
 use hrmc::graph::{Graph, Op, TensorType, Value, verify};

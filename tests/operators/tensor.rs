@@ -6,8 +6,8 @@
 use std::ffi::c_int;
 
 use half::bf16;
-use hrmc::backend::Device;
-use hrmc::backend::cuda::tiles::{Blocks, Heads, product_swiglu};
+use hrmc::device::Device;
+use hrmc::device::cuda::tiles::{Blocks, Heads, product_swiglu};
 use hrmc::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
 use hrmc::graph::{Op, TensorType};
 

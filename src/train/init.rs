@@ -8,8 +8,8 @@
 use std::f64::consts::{PI, SQRT_2};
 
 use super::streams::{INIT, unit};
-use crate::backend::Session;
 use crate::data::random::Stream;
+use crate::device::Session;
 use crate::ir::Normal;
 use crate::lower::names;
 use crate::lower::parameters::{Init, Parameter};

@@ -10,8 +10,8 @@ use super::init::initialize;
 use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
 use super::solve::{Question, Solving};
-use crate::backend::{Executable, Session};
 use crate::data::{Dataset, TestBatches};
+use crate::device::{Executable, Session};
 use crate::ir::Model;
 use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
@@ -252,7 +252,7 @@ impl Evaluator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::testing;
+    use crate::train::testing;
 
     fn whole(_: EvaluationProgress) -> ControlFlow<()> {
         ControlFlow::Continue(())

@@ -1,7 +1,7 @@
 //! Why something cannot be trained, evaluated or solved.
 
-use crate::backend::BackendError;
 use crate::data::{DataError, Dataset};
+use crate::device::DeviceError;
 use crate::ir::Model;
 
 /// Why something cannot be trained, evaluated or solved.
@@ -9,7 +9,7 @@ use crate::ir::Model;
 pub enum RuntimeError {
     /// The device refused.
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Backend(#[from] DeviceError),
     /// The data is not what it should be.
     #[error(transparent)]
     Data(#[from] DataError),

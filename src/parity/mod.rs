@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::backend::{BackendError, Device};
+use crate::device::{Device, DeviceError};
 use crate::ir::Precision;
 
 use calls::Runner;
@@ -101,7 +101,7 @@ pub enum Extent {
 pub enum VerifyError {
     /// The device cannot run the model.
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Backend(#[from] DeviceError),
     /// The record has a tensor that no rule explains.
     #[error("fixture `{fixture}` records `{tensor}`, which no rule of the format explains")]
     Unexplained {

@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-use super::BackendError;
+use super::DeviceError;
 use crate::plan::ALIGNMENT;
 
 /// Gives a dangling pointer the alignment of real memory.
@@ -27,8 +27,8 @@ impl Buffer {
     }
 
     /// Allocates at least `bytes` bytes for `what`.
-    pub(super) fn zeroed(bytes: usize, what: &str) -> Result<Self, BackendError> {
-        let refused = || BackendError::OutOfMemory { bytes, what: format!("`{what}`") };
+    pub(super) fn zeroed(bytes: usize, what: &str) -> Result<Self, DeviceError> {
+        let refused = || DeviceError::OutOfMemory { bytes, what: format!("`{what}`") };
         if bytes == 0 {
             return Ok(Buffer::empty());
         }

@@ -17,9 +17,9 @@ use super::schedule::{StepScalars, step_scalars};
 use super::slots::{self, SlotRow};
 use super::solve::{Question, Solving};
 use super::streams::EXPLORE;
-use crate::backend::{Executable, Session};
 use crate::data::random::Stream;
 use crate::data::{Augment, Dataset, TrainLoader};
+use crate::device::{Executable, Session};
 use crate::ir::{Model, Train};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
@@ -321,8 +321,8 @@ impl Trainer {
 mod tests {
     use super::*;
     use crate::ir::{Halt, QTarget};
-    use crate::lower::{Options, Program, lower};
-    use crate::runtime::testing;
+    use crate::lower::{Program, Sizes, lower};
+    use crate::train::testing;
 
     fn whole(_: EvaluationProgress) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -490,7 +490,7 @@ mod tests {
         let step = |target| {
             let mut model = testing::model();
             model.halt = Halt::QLearning { max_segments: 2, explore: 0.5, target };
-            let train = lower(&model, Program::Train, Options { batch: 4, puzzle_rows: 1 });
+            let train = lower(&model, Program::Train, Sizes { batch: 4, puzzle_rows: 1 });
             let mut trainer = testing::trainer_of(model, 1);
             (train.operators(), testing::step(&mut trainer).metrics)
         };
@@ -505,7 +505,7 @@ mod tests {
     fn a_model_without_training_settings_is_refused() {
         let mut model = testing::model();
         model.train = None;
-        let options = Options { batch: 1, puzzle_rows: 1 };
+        let options = Sizes { batch: 1, puzzle_rows: 1 };
         let evaluate = || testing::executable(&model, Program::Evaluate { averaged: false }, options);
         let refused = Trainer::new(TrainerParts {
             train: evaluate(),

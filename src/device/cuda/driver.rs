@@ -13,7 +13,7 @@ use cudarc::driver::{DriverError, result, sys};
 
 use super::launch::{Element, MOST_BLOCKS, Product, ProductKind};
 use super::probe::{Found, Version, probe};
-use crate::backend::BackendError;
+use crate::device::DeviceError;
 
 /// Bytes that cuBLAS gets to work with, as NVIDIA advises for its largest cards.
 const WORKSPACE: usize = 32 << 20;
@@ -39,7 +39,7 @@ unsafe impl Send for Card {}
 unsafe impl Sync for Card {}
 
 /// Turns an error of the driver into one that says what was being done.
-fn at<T>(what: impl Display, result: Result<T, DriverError>) -> Result<T, BackendError> {
+fn at<T>(what: impl Display, result: Result<T, DriverError>) -> Result<T, DeviceError> {
     result.map_err(|error| {
         let name = error.error_name().map(|name| name.to_string_lossy().into_owned());
         let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
@@ -47,20 +47,20 @@ fn at<T>(what: impl Display, result: Result<T, DriverError>) -> Result<T, Backen
             (Ok(name), Ok(text)) => format!("{name}, {text}"),
             _ => format!("error {}", error.0 as u32),
         };
-        BackendError::Device { what: what.to_string(), reason }
+        DeviceError::Device { what: what.to_string(), reason }
     })
 }
 
-fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, BackendError> {
-    result.map_err(|error| BackendError::Device { what: what.to_string(), reason: format!("{:?}", error.0) })
+fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, DeviceError> {
+    result.map_err(|error| DeviceError::Device { what: what.to_string(), reason: format!("{:?}", error.0) })
 }
 
 impl Card {
     /// Opens the first device, after it was found that there is one.
-    pub(super) fn open() -> Result<Arc<Card>, BackendError> {
+    pub(super) fn open() -> Result<Arc<Card>, DeviceError> {
         let found = probe();
         if let Some(reason) = Found::problem(&found) {
-            return Err(BackendError::NoCuda { reason });
+            return Err(DeviceError::NoCuda { reason });
         }
         at("starting the driver", result::init())?;
         let device = at("opening the device", result::device::get(FIRST))?;
@@ -81,25 +81,25 @@ impl Card {
     }
 
     /// Makes the context current in this thread.
-    pub(super) fn bind(&self) -> Result<(), BackendError> {
+    pub(super) fn bind(&self) -> Result<(), DeviceError> {
         // SAFETY: the context is retained as long as the card is there.
         at("choosing the device", unsafe { result::ctx::set_current(self.context) })
     }
 
     /// Waits until all work is done, and says what went wrong in it.
-    pub(super) fn synchronize(&self) -> Result<(), BackendError> {
+    pub(super) fn synchronize(&self) -> Result<(), DeviceError> {
         // SAFETY: the stream exists.
         at("its work", unsafe { result::stream::synchronize(self.stream) })
     }
 
     /// Allocates memory whose content is arbitrary.
-    pub(super) fn allocate(self: &Arc<Card>, bytes: usize, what: &str) -> Result<Memory, BackendError> {
+    pub(super) fn allocate(self: &Arc<Card>, bytes: usize, what: &str) -> Result<Memory, DeviceError> {
         let bytes = bytes.max(1);
         // SAFETY: the memory is given back once, when it is dropped.
         match unsafe { result::malloc_sync(bytes) } {
             Ok(start) => Ok(Memory { card: Arc::clone(self), start, bytes }),
             Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                Err(BackendError::OutOfMemory { bytes, what: format!("{what} on the GPU") })
+                Err(DeviceError::OutOfMemory { bytes, what: format!("{what} on the GPU") })
             }
             Err(error) => at(format!("allocating memory for {what}"), Err(error)),
         }
@@ -110,11 +110,11 @@ impl Card {
         self: &Arc<Card>,
         bytes: usize,
         what: &str,
-    ) -> Result<Staging, BackendError> {
+    ) -> Result<Staging, DeviceError> {
         // SAFETY: the memory is given back once, when it is dropped.
         match unsafe { result::malloc_host(bytes.max(1), 0) } {
             Ok(start) => Ok(Staging { card: Arc::clone(self), start: start.cast(), bytes }),
-            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(BackendError::OutOfMemory {
+            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(DeviceError::OutOfMemory {
                 bytes,
                 what: format!("{what} in memory that the GPU can read"),
             }),
@@ -126,14 +126,14 @@ impl Card {
     ///
     /// The copy is on our stream: the driver's synchronous one may return before the words have arrived, and our
     /// stream, which is not ordered with the one that such a copy is on, would not wait for them.
-    pub(super) fn write(&self, to: Pointer, words: &[u32]) -> Result<(), BackendError> {
+    pub(super) fn write(&self, to: Pointer, words: &[u32]) -> Result<(), DeviceError> {
         // SAFETY: callers give places inside of memory that is at least as long, and the words live until the wait.
         at("a copy to it", unsafe { result::memcpy_htod_async(to, words, self.stream) })?;
         self.synchronize()
     }
 
     /// Copies words from the device after all work that was begun, and waits.
-    pub(super) fn read(&self, words: &mut [u32], from: Pointer) -> Result<(), BackendError> {
+    pub(super) fn read(&self, words: &mut [u32], from: Pointer) -> Result<(), DeviceError> {
         // SAFETY: callers give places inside of memory that is at least as long, and the words live until the wait.
         at("a copy from it", unsafe { result::memcpy_dtoh_async(words, from, self.stream) })?;
         self.synchronize()
@@ -146,7 +146,7 @@ impl Card {
         from: &Staging,
         start: usize,
         words: usize,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), DeviceError> {
         let source = &from.words()[start..start + words];
         // SAFETY: the target is inside of memory that is long enough, and the source lives until the next wait.
         at("a copy to it", unsafe { result::memcpy_htod_async(to, source, self.stream) })
@@ -158,7 +158,7 @@ impl Card {
         to: &mut Staging,
         from: Pointer,
         words: usize,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), DeviceError> {
         // SAFETY: the source is inside of memory that is long enough, and the target lives until the next wait.
         at("a copy from it", unsafe {
             result::memcpy_dtoh_async(&mut to.words_mut()[..words], from, self.stream)
@@ -166,7 +166,7 @@ impl Card {
     }
 
     /// Loads compiled kernels: an image for this device, or portable assembly that ends with zero.
-    pub(super) fn load(self: &Arc<Card>, image: &[u8], what: &str) -> Result<Module, BackendError> {
+    pub(super) fn load(self: &Arc<Card>, image: &[u8], what: &str) -> Result<Module, DeviceError> {
         // SAFETY: the image is whole: it comes from the compiler, or from a file whose hash was checked.
         let module = unsafe { result::module::load_data(image.as_ptr().cast::<c_void>()) };
         Ok(Module { card: Arc::clone(self), module: at(format!("loading {what}"), module)? })
@@ -180,8 +180,8 @@ impl Card {
         threads: [u32; 2],
         arguments: &mut [u64],
         what: &str,
-    ) -> Result<(), BackendError> {
-        let refused = || BackendError::Device {
+    ) -> Result<(), DeviceError> {
+        let refused = || DeviceError::Device {
             what: format!("`{what}`"),
             reason: "it would take more blocks than a device accepts; use a smaller batch".to_string(),
         };
@@ -203,8 +203,8 @@ impl Card {
     /// Records what `work` begins instead of doing it.
     pub(super) fn record(
         self: &Arc<Card>,
-        work: impl FnOnce() -> Result<(), BackendError>,
-    ) -> Result<Recorded, BackendError> {
+        work: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Recorded, DeviceError> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream exists and records nothing yet.
         at("recording its work", unsafe { result::stream::begin_capture(self.stream, mode) })?;
@@ -223,19 +223,19 @@ impl Card {
     }
 
     /// Begins what was recorded.
-    pub(super) fn replay(&self, recorded: &Recorded) -> Result<(), BackendError> {
+    pub(super) fn replay(&self, recorded: &Recorded) -> Result<(), DeviceError> {
         // SAFETY: both exist; what the recorded work reads and writes is owned by whoever owns the recording.
         at("its recorded work", unsafe { result::graph::launch(recorded.graph, self.stream) })
     }
 
     /// Makes something that notes when the device comes to it.
-    pub(super) fn event(self: &Arc<Card>) -> Result<Event, BackendError> {
+    pub(super) fn event(self: &Arc<Card>) -> Result<Event, DeviceError> {
         let event = at("timing", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
         Ok(Event { card: Arc::clone(self), event })
     }
 
     /// Notes the time when the device comes here.
-    pub(super) fn note(&self, event: &Event) -> Result<(), BackendError> {
+    pub(super) fn note(&self, event: &Event) -> Result<(), DeviceError> {
         // SAFETY: both exist.
         at("timing", unsafe { result::event::record(event.event, self.stream) })
     }
@@ -330,7 +330,7 @@ unsafe impl Send for Function {}
 
 impl Module {
     /// Finds a kernel.
-    pub(super) fn function(&self, name: &str) -> Result<Function, BackendError> {
+    pub(super) fn function(&self, name: &str) -> Result<Function, DeviceError> {
         let text = CString::new(name).expect("names of kernels have no zero");
         // SAFETY: the module is loaded.
         let function = unsafe { result::module::get_function(self.module, text) };
@@ -373,12 +373,12 @@ pub(super) struct Event {
 
 impl Event {
     /// Returns the seconds between two events that the device has come to.
-    pub(super) fn seconds_to(&self, later: &Event) -> Result<f64, BackendError> {
+    pub(super) fn seconds_to(&self, later: &Event) -> Result<f64, DeviceError> {
         type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
         // `cudarc` calls a second version of it, which drivers before CUDA 12.8 do not have, and panics without it.
         // SAFETY: the driver is loaded, and the function has this type in every version.
         let elapsed = unsafe { sys::culib().get::<Elapsed>(b"cuEventElapsedTime\0") };
-        let elapsed = elapsed.map_err(|_| BackendError::Device {
+        let elapsed = elapsed.map_err(|_| DeviceError::Device {
             what: "timing".to_string(),
             reason: "the driver has no function `cuEventElapsedTime`".to_string(),
         })?;
@@ -409,7 +409,7 @@ unsafe impl Send for Blas {}
 
 impl Blas {
     /// Opens cuBLAS on the stream of a card.
-    pub(super) fn open(card: &Arc<Card>) -> Result<Blas, BackendError> {
+    pub(super) fn open(card: &Arc<Card>) -> Result<Blas, DeviceError> {
         let workspace = card.allocate(WORKSPACE, "products")?;
         let blas = Blas { handle: at_blas("opening cuBLAS", blas::create_handle())?, workspace };
         // SAFETY: the handle and the stream exist, and the workspace lives as long as the handle.
@@ -434,10 +434,10 @@ impl Blas {
         a: Pointer,
         b: Pointer,
         out: Pointer,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), DeviceError> {
         use blas_sys::cublasOperation_t::{CUBLAS_OP_N as PLAIN, CUBLAS_OP_T as TURNED};
         let Product { rows, columns, terms, .. } = *product;
-        let too_large = |_| BackendError::Device {
+        let too_large = |_| DeviceError::Device {
             what: "a product".to_string(),
             reason: "it has more rows or columns than cuBLAS counts; use a smaller batch".to_string(),
         };

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use super::cuda::nvrtc::Compiler;
 use super::cuda::probe::{Driver, list, load_cublas, probe};
 use super::memory::Buffer;
-use super::{BackendError, Executable, Named, Newest, Observe, Remote};
+use super::{DeviceError, Executable, Named, Newest, Observe, Remote};
 use crate::graph::luminal_cuda::{Fault, Program, Tensor, Transfers};
 use crate::graph::{DType, Graph, TensorType};
 
@@ -39,7 +39,7 @@ struct Loaded {
 
 impl LuminalCuda {
     /// Makes the first device ready.
-    pub(super) fn open() -> Result<Self, BackendError> {
+    pub(super) fn open() -> Result<Self, DeviceError> {
         let found = probe();
         let devices = match (found.problem(), found.driver) {
             (None, Driver::Ready { devices, .. }) => devices,
@@ -63,7 +63,7 @@ impl LuminalCuda {
         Ok(LuminalCuda { device: ManuallyDrop::new(contents), lost: false })
     }
 
-    fn with<R>(&mut self, work: impl FnOnce(&mut Contents) -> Result<R, Fault>) -> Result<R, BackendError> {
+    fn with<R>(&mut self, work: impl FnOnce(&mut Contents) -> Result<R, Fault>) -> Result<R, DeviceError> {
         let result = work(&mut self.device);
         self.lost |= matches!(result, Err(Fault::Other(_)));
         Ok(result?)
@@ -79,8 +79,8 @@ impl Drop for LuminalCuda {
     }
 }
 
-fn no_cuda(reason: String) -> BackendError {
-    BackendError::NoCuda { reason }
+fn no_cuda(reason: String) -> DeviceError {
+    DeviceError::NoCuda { reason }
 }
 
 /// Returns the first elements of a buffer, as many as the type has, as the device holds them.
@@ -136,7 +136,7 @@ fn fetch(transfers: &mut Transfers, tensor: &Tensor, buffer: &mut Buffer) -> Res
 }
 
 impl Remote for LuminalCuda {
-    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), DeviceError> {
         let Executable::LuminalCuda(graph) = executable else { unreachable!("a session has one device") };
         self.with(|device| device.load(name, &graph))
     }
@@ -146,11 +146,11 @@ impl Remote for LuminalCuda {
         name: &str,
         memory: &mut BTreeMap<String, Named>,
         _: Option<Observe<'_>>,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), DeviceError> {
         self.with(|device| device.run(name, memory))
     }
 
-    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError> {
+    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), DeviceError> {
         self.with(|device| fetch(&mut device.transfers, &device.memory[name], buffer))
     }
 

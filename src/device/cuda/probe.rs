@@ -192,7 +192,7 @@ pub(super) fn load_nvrtc() -> Result<Library, Vec<String>> {
 }
 
 /// Loads cuBLAS; returns all that was tried if it is not there.
-pub(in crate::backend) fn load_cublas() -> Result<Library, Vec<String>> {
+pub(in crate::device) fn load_cublas() -> Result<Library, Vec<String>> {
     load(CUBLAS, &toolkit_folders()).map(|(library, _)| library)
 }
 

@@ -9,8 +9,8 @@ use super::kernels::{
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
 use super::plain;
-use crate::backend::memory::Buffer;
-use crate::backend::{Named, Observe};
+use crate::device::memory::Buffer;
+use crate::device::{Named, Observe};
 use crate::graph::ops::{Slice, TokenLossKind, rope_tables};
 use crate::graph::{DType, Op, TensorType};
 use crate::ir::Precision;
@@ -86,13 +86,13 @@ impl CpuProgram {
     }
 
     /// Returns the name and the shape of each weight that the program wants to keep arranged.
-    pub(in crate::backend) fn weights(&self) -> impl Iterator<Item = (&str, WeightShape)> {
+    pub(in crate::device) fn weights(&self) -> impl Iterator<Item = (&str, WeightShape)> {
         let named = self.plan.memory.iter().zip(&self.weights);
         named.filter_map(|(memory, shape)| shape.map(|shape| (memory.name.as_str(), shape)))
     }
 
     /// Takes a weight as it is, because the session keeps it arranged in another way.
-    pub(in crate::backend) fn leave(&mut self, name: &str) {
+    pub(in crate::device) fn leave(&mut self, name: &str) {
         for (memory, shape) in self.plan.memory.iter().zip(&mut self.weights) {
             if memory.name == name {
                 *shape = None;
@@ -101,7 +101,7 @@ impl CpuProgram {
     }
 
     /// Runs every call once and reports the seconds of each to `observe`, if there is one.
-    pub(in crate::backend) fn run(
+    pub(in crate::device) fn run(
         &mut self,
         memory: &mut BTreeMap<String, Named>,
         arena: &mut Buffer,

@@ -15,7 +15,7 @@
 //! 6. [`metrics`]: what the slots that halted got right.
 //!
 //! Each of these is a pure function of its own; [`Trainer`] only connects them to the memory of a
-//! [`Session`](crate::backend::Session). Nothing here prints, reads a clock or knows where a program came from. Only
+//! [`Session`](crate::device::Session). Nothing here prints, reads a clock or knows where a program came from. Only
 //! [`checkpoint`] and [`run_folder`] touch files.
 //!
 //! The same seed gives the same bytes, whatever the number of threads and wherever a run was interrupted.

@@ -3,7 +3,7 @@
 use super::error::RuntimeError;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
-use crate::backend::{BackendError, Session};
+use crate::device::{DeviceError, Session};
 use crate::ir::Model;
 use crate::lower::IGNORED_LABEL;
 use crate::lower::names::Scope;
@@ -109,7 +109,7 @@ impl Iterator for Solving {
 }
 
 /// Seeks the answers to the questions in the slots and returns the way to each.
-fn seek(session: &mut Session, model: &Model, questions: usize) -> Result<Vec<Path>, BackendError> {
+fn seek(session: &mut Session, model: &Model, questions: usize) -> Result<Vec<Path>, DeviceError> {
     let mut best = vec![Path::default(); questions];
     let mut current = best.clone();
     infer(session, model, 0, questions, &mut |pass| {
@@ -160,7 +160,7 @@ fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::testing;
+    use crate::train::testing;
 
     #[test]
     fn a_puzzle_is_refined_segment_by_segment() {

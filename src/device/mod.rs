@@ -74,7 +74,7 @@ impl Device {
 
 /// Why a session cannot do what is asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BackendError {
+pub enum DeviceError {
     /// The system refused memory.
     #[error("cannot allocate {bytes} bytes for {what}; use a smaller batch or model")]
     OutOfMemory {
@@ -182,7 +182,7 @@ enum Newest {
 /// A device with memory of its own. What it has of named memory is a copy, and [`Named::newest`] says which is newer.
 trait Remote {
     /// Loads a program, whose named memory is allocated here.
-    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError>;
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), DeviceError>;
 
     /// Takes over what is newer here, runs a program once, and says what is newer there.
     fn run(
@@ -190,10 +190,10 @@ trait Remote {
         name: &str,
         memory: &mut BTreeMap<String, Named>,
         observe: Option<Observe<'_>>,
-    ) -> Result<(), BackendError>;
+    ) -> Result<(), DeviceError>;
 
     /// Copies the content of memory to `buffer`.
-    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError>;
+    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), DeviceError>;
 
     /// Returns the bytes of its memory.
     fn bytes(&self) -> usize;
@@ -224,12 +224,12 @@ impl Session {
     /// # Errors
     ///
     /// Returns an error if the threads cannot be started.
-    pub fn new(threads: usize) -> Result<Self, BackendError> {
+    pub fn new(threads: usize) -> Result<Self, DeviceError> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|index| format!("hrmc-{index}"))
             .build()
-            .map_err(|error| BackendError::Threads { threads, reason: error.to_string() })?;
+            .map_err(|error| DeviceError::Threads { threads, reason: error.to_string() })?;
         Ok(Session {
             pool,
             memory: BTreeMap::new(),
@@ -245,7 +245,7 @@ impl Session {
     /// # Errors
     ///
     /// Returns an error if the memory cannot be had.
-    pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+    pub fn load(&mut self, name: &str, executable: Executable) -> Result<(), DeviceError> {
         let loaded = match executable {
             Executable::Cuda(ref plan) => {
                 for memory in &plan.memory {
@@ -282,20 +282,20 @@ impl Session {
     /// Returns the device, which the first program opens.
     fn remote<R: Remote + 'static>(
         &mut self,
-        open: impl FnOnce() -> Result<R, BackendError>,
-    ) -> Result<&mut dyn Remote, BackendError> {
+        open: impl FnOnce() -> Result<R, DeviceError>,
+    ) -> Result<&mut dyn Remote, DeviceError> {
         if self.remote.is_none() {
             self.remote = Some(Box::new(open()?));
         }
         Ok(self.remote.as_mut().expect("it was opened").as_mut())
     }
 
-    fn allocate_named(&mut self, graph: &Graph) -> Result<(), BackendError> {
+    fn allocate_named(&mut self, graph: &Graph) -> Result<(), DeviceError> {
         let mut named = graph.inputs().iter().chain(graph.outputs());
         named.try_for_each(|(name, &value)| self.allocate(name, graph.ty(value)))
     }
 
-    fn allocate(&mut self, name: &str, ty: &TensorType) -> Result<(), BackendError> {
+    fn allocate(&mut self, name: &str, ty: &TensorType) -> Result<(), DeviceError> {
         if let Some(named) = self.memory.get(name) {
             assert_eq!(&named.ty, ty, "programs agree on the type of `{name}`");
             return Ok(());
@@ -308,7 +308,7 @@ impl Session {
 
     /// Allocates the arranged weights of a program; one that another program has arranged in another way is left to
     /// that program.
-    fn allocate_arranged(&mut self, program: &mut CpuProgram) -> Result<(), BackendError> {
+    fn allocate_arranged(&mut self, program: &mut CpuProgram) -> Result<(), DeviceError> {
         let mut other = Vec::new();
         for (name, shape) in program.weights() {
             let named = self.memory.get_mut(name).expect("the memory of the plan is allocated");
@@ -335,7 +335,7 @@ impl Session {
     /// # Panics
     ///
     /// Panics if no program of this name is loaded.
-    pub fn run(&mut self, name: &str) -> Result<(), BackendError> {
+    pub fn run(&mut self, name: &str) -> Result<(), DeviceError> {
         self.runs += 1;
         self.execute(name, None)
     }
@@ -347,11 +347,11 @@ impl Session {
     /// # Errors
     ///
     /// Returns an error if a device fails.
-    pub fn run_profiled(&mut self, name: &str, observe: Observe<'_>) -> Result<(), BackendError> {
+    pub fn run_profiled(&mut self, name: &str, observe: Observe<'_>) -> Result<(), DeviceError> {
         self.execute(name, Some(observe))
     }
 
-    fn execute(&mut self, name: &str, observe: Option<Observe<'_>>) -> Result<(), BackendError> {
+    fn execute(&mut self, name: &str, observe: Option<Observe<'_>>) -> Result<(), DeviceError> {
         if let Some(remote) = &mut self.remote {
             return remote.run(name, &mut self.memory, observe);
         }
@@ -405,7 +405,7 @@ impl Session {
     /// # Panics
     ///
     /// Panics if no program uses memory of this name.
-    pub fn fetch(&mut self, name: &str) -> Result<(), BackendError> {
+    pub fn fetch(&mut self, name: &str) -> Result<(), DeviceError> {
         let named = self.memory.get_mut(name).unwrap_or_else(|| panic!("no program uses memory `{name}`"));
         if named.newest == Newest::There {
             let remote = self.remote.as_mut().expect("a device wrote to it");
@@ -491,7 +491,7 @@ fn interpret(program: &mut ReferenceProgram, memory: &mut BTreeMap<String, Named
 #[cfg(test)]
 mod tests {
     use super::memory::Buffer;
-    use super::{BackendError, Executable, Session};
+    use super::{DeviceError, Executable, Session};
     use crate::graph::ops::{Add, Assign, Linear, Scale};
     use crate::graph::{Graph, TensorType};
     use crate::ir::Precision;
@@ -635,7 +635,7 @@ mod tests {
         assert!(buffer.as_f32().iter().all(|&value| value == 0.0));
         for bytes in [usize::MAX, isize::MAX as usize] {
             let refused = Buffer::zeroed(bytes, "a tensor").err();
-            assert_eq!(refused, Some(BackendError::OutOfMemory { bytes, what: "`a tensor`".to_string() }));
+            assert_eq!(refused, Some(DeviceError::OutOfMemory { bytes, what: "`a tensor`".to_string() }));
         }
     }
 }

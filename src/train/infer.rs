@@ -14,8 +14,8 @@ use super::init::standard_normal;
 use super::refill::mask;
 use super::slots;
 use super::streams::ROLLOUT;
-use crate::backend::{BackendError, Session};
 use crate::data::random::Stream;
+use crate::device::{DeviceError, Session};
 use crate::ir::{Halt, Model, Rollouts};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::state_init;
@@ -49,7 +49,7 @@ pub(super) fn infer(
     first: usize,
     rows: usize,
     visit: &mut dyn FnMut(&Pass<'_>),
-) -> Result<(), BackendError> {
+) -> Result<(), DeviceError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
     for rollout in 0..inference.rollouts.map_or(1, |rollouts| rollouts.count) {
@@ -100,7 +100,7 @@ fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
 }
 
 /// Runs one segment; the first one of a rollout without noise begins from the initial states.
-fn run_segment(session: &mut Session, reset: bool) -> Result<(), BackendError> {
+fn run_segment(session: &mut Session, reset: bool) -> Result<(), DeviceError> {
     let reset = mask(vec![reset; slots::slots(session, SCOPE)]);
     slots::set_reset(session, SCOPE, &reset);
     session.run(PROGRAM)?;
@@ -115,7 +115,7 @@ fn write_noisy_states(
     rollout: usize,
     first: usize,
     rows: usize,
-) -> Result<(), BackendError> {
+) -> Result<(), DeviceError> {
     let seed = model.train.as_ref().map_or(0, |train| train.seed);
     let width = model.hidden;
     let elements = model.total_positions() * width;
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::ir::{Halt, Infer};
     use crate::lower::parameters::{Q_BIAS, Q_HEAD};
-    use crate::runtime::{Evaluation, EvaluationRequest, Evaluator, SolvedSegment, testing};
+    use crate::train::{Evaluation, EvaluationRequest, Evaluator, SolvedSegment, testing};
 
     const EXAMPLES: usize = 10;
 

@@ -15,8 +15,8 @@ use super::kernels::{Family, Kernel, Parameter, source};
 use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
 use super::nvrtc::{Compiler, architecture_for};
 use super::probe::{Version, list};
-use crate::backend::memory::Buffer;
-use crate::backend::{BackendError, Executable, Named, Newest, Observe, Remote};
+use crate::device::memory::Buffer;
+use crate::device::{DeviceError, Executable, Named, Newest, Observe, Remote};
 use crate::graph::ops::rope_tables;
 use crate::ir::Precision;
 use crate::plan::{ALIGNMENT, Location, Plan};
@@ -31,7 +31,7 @@ const MOST_STAGED: usize = 4 << 20;
 const MOST_BETWEEN: usize = 64 << 10;
 
 /// A GPU with memory and programs.
-pub(in crate::backend) struct Gpu {
+pub(in crate::device) struct Gpu {
     card: Arc<Card>,
     /// What was recorded goes before what it refers to.
     programs: BTreeMap<String, Program>,
@@ -107,9 +107,9 @@ impl Gpu {
     /// # Errors
     ///
     /// Returns an error that says what is missing, or what the device says.
-    pub(in crate::backend) fn open() -> Result<Gpu, BackendError> {
+    pub(in crate::device) fn open() -> Result<Gpu, DeviceError> {
         let card = Card::open()?;
-        let compiler = Compiler::load().map_err(|looked| BackendError::NoCuda {
+        let compiler = Compiler::load().map_err(|looked| DeviceError::NoCuda {
             reason: format!("no NVRTC: there is none of {}", list(&looked)),
         })?;
         Ok(Gpu {
@@ -127,7 +127,7 @@ impl Gpu {
     }
 
     /// Makes kernels ready to run.
-    fn functions(&mut self, kernels: &[Kernel]) -> Result<BTreeMap<Kernel, Function>, BackendError> {
+    fn functions(&mut self, kernels: &[Kernel]) -> Result<BTreeMap<Kernel, Function>, DeviceError> {
         let mut functions = BTreeMap::new();
         for &family in Family::ALL {
             let of_family: Vec<&Kernel> = kernels.iter().filter(|kernel| kernel.family() == family).collect();
@@ -146,7 +146,7 @@ impl Gpu {
         Ok(functions)
     }
 
-    fn make_module(&self, file: &str, text: &str) -> Result<Module, BackendError> {
+    fn make_module(&self, file: &str, text: &str) -> Result<Module, DeviceError> {
         let architecture = &self.architecture;
         let slot = Slot::of(text, architecture, &self.compiler.version());
         // An image that another driver does not accept is compiled again.
@@ -154,7 +154,7 @@ impl Gpu {
             return Ok(module);
         }
         let compiled = self.compiler.compile_text(file, text, architecture).map_err(|reason| {
-            BackendError::Kernel { file: file.to_string(), architecture: architecture.clone(), reason }
+            DeviceError::Kernel { file: file.to_string(), architecture: architecture.clone(), reason }
         })?;
         let module = self.card.load(&compiled.image, file)?;
         slot.write(&compiled.image);
@@ -162,7 +162,7 @@ impl Gpu {
     }
 
     /// Allocates memory with a content.
-    fn upload(&self, values: &[f32]) -> Result<Memory, BackendError> {
+    fn upload(&self, values: &[f32]) -> Result<Memory, DeviceError> {
         let memory = self.card.allocate(4 * values.len(), "rotations")?;
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
         self.card.write(memory.start(), &words)?;
@@ -170,10 +170,10 @@ impl Gpu {
     }
 
     /// Refuses products in bf16 where the device has no instructions for them.
-    fn check_precision(&self, precision: Precision) -> Result<(), BackendError> {
+    fn check_precision(&self, precision: Precision) -> Result<(), DeviceError> {
         let capability = self.card.capability;
         if precision == Precision::Bf16 && capability < BF16_FROM {
-            return Err(BackendError::NoCuda {
+            return Err(DeviceError::NoCuda {
                 reason: format!(
                     "the device has compute capability {capability}, and `precision = bf16` needs {BF16_FROM}; \
                      set `train.precision = f32`"
@@ -184,7 +184,7 @@ impl Gpu {
     }
 
     /// Gives the names of a plan that are new a place.
-    fn place(&mut self, plan: &Plan, uses: &[Use]) -> Result<(), BackendError> {
+    fn place(&mut self, plan: &Plan, uses: &[Use]) -> Result<(), DeviceError> {
         let mut new: BTreeMap<Role, Vec<(&str, usize)>> = BTreeMap::new();
         for (memory, used) in plan.memory.iter().zip(uses) {
             let bytes = memory.ty.bytes();
@@ -208,7 +208,7 @@ impl Gpu {
     }
 
     /// Allocates a block for names side by side.
-    fn add_block(&mut self, names: &[(&str, usize)], staged: bool) -> Result<(), BackendError> {
+    fn add_block(&mut self, names: &[(&str, usize)], staged: bool) -> Result<(), DeviceError> {
         let mut bytes = 0;
         let mut places = Vec::new();
         for (name, size) in names {
@@ -232,7 +232,7 @@ impl Gpu {
     }
 
     /// Makes sure of memory that programs share while they run. Recordings that know the old memory are given up.
-    fn grow(&mut self, arena_bytes: usize, scratch_bytes: usize) -> Result<(), BackendError> {
+    fn grow(&mut self, arena_bytes: usize, scratch_bytes: usize) -> Result<(), DeviceError> {
         let wanted =
             [(&mut self.arena, arena_bytes, "activations"), (&mut self.scratch, scratch_bytes, "scratch")];
         for (memory, bytes, what) in wanted {
@@ -251,7 +251,7 @@ impl Gpu {
     }
 
     /// Begins the copies of what is newer on the host and read by a program.
-    fn send(&mut self, program: &Program, memory: &mut BTreeMap<String, Named>) -> Result<(), BackendError> {
+    fn send(&mut self, program: &Program, memory: &mut BTreeMap<String, Named>) -> Result<(), DeviceError> {
         let mut staged: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for (name, used) in &program.names {
             let named = memory.get_mut(name).expect("a session has the memory of its programs");
@@ -287,8 +287,8 @@ impl Gpu {
     fn begin(
         &self,
         program: &Program,
-        mut before: impl FnMut(&Step) -> Result<(), BackendError>,
-    ) -> Result<(), BackendError> {
+        mut before: impl FnMut(&Step) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
         for step in &program.launches.steps {
             before(step)?;
             match &step.task {
@@ -310,7 +310,7 @@ impl Gpu {
     }
 
     /// Writes the lists of chunks where they are not what they should be.
-    fn write_chunks(&self, program: &mut Program) -> Result<(), BackendError> {
+    fn write_chunks(&self, program: &mut Program) -> Result<(), DeviceError> {
         if !program.chunks_valid {
             for (memory, list) in program.chunks.iter().zip(&program.launches.chunks) {
                 let words = list.iter().map(|word| match *word {
@@ -354,10 +354,10 @@ impl Gpu {
     }
 
     /// Begins all work of a program and tells the seconds of each call.
-    fn begin_timed(&self, program: &Program, observe: Observe<'_>) -> Result<(), BackendError> {
+    fn begin_timed(&self, program: &Program, observe: Observe<'_>) -> Result<(), DeviceError> {
         let mut calls = Vec::new();
         let mut events: Vec<Event> = Vec::new();
-        let note = |events: &mut Vec<Event>| -> Result<(), BackendError> {
+        let note = |events: &mut Vec<Event>| -> Result<(), DeviceError> {
             let event = self.card.event()?;
             self.card.note(&event)?;
             events.push(event);
@@ -384,7 +384,7 @@ impl Gpu {
         program: &mut Program,
         memory: &mut BTreeMap<String, Named>,
         observe: Option<Observe<'_>>,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), DeviceError> {
         self.send(program, memory)?;
         self.write_chunks(program)?;
         match (observe, &program.recorded) {
@@ -421,7 +421,7 @@ impl Gpu {
 }
 
 impl Remote for Gpu {
-    fn load(&mut self, name: &str, executable: Executable) -> Result<(), BackendError> {
+    fn load(&mut self, name: &str, executable: Executable) -> Result<(), DeviceError> {
         let Executable::Cuda(plan) = executable else { unreachable!("a session has one device") };
         self.card.bind()?;
         self.check_precision(plan.precision)?;
@@ -435,9 +435,9 @@ impl Remote for Gpu {
             let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
             Ok([self.upload(&cos)?, self.upload(&sin)?])
         });
-        let tables = tables.collect::<Result<Vec<_>, BackendError>>()?;
+        let tables = tables.collect::<Result<Vec<_>, DeviceError>>()?;
         let chunks = launches.chunks.iter().map(|list| self.card.allocate(8 * list.len(), "updates"));
-        let chunks = chunks.collect::<Result<Vec<_>, BackendError>>()?;
+        let chunks = chunks.collect::<Result<Vec<_>, DeviceError>>()?;
         let names: Vec<(String, Use)> = plan.memory.into_iter().map(|memory| memory.name).zip(uses).collect();
         let results: BTreeSet<usize> = names
             .iter()
@@ -468,7 +468,7 @@ impl Remote for Gpu {
         name: &str,
         memory: &mut BTreeMap<String, Named>,
         observe: Option<Observe<'_>>,
-    ) -> Result<(), BackendError> {
+    ) -> Result<(), DeviceError> {
         self.card.bind()?;
         let (name, mut program) = self.programs.remove_entry(name).expect("the program is loaded");
         let run = self.run_program(&mut program, memory, observe);
@@ -476,7 +476,7 @@ impl Remote for Gpu {
         run
     }
 
-    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), BackendError> {
+    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), DeviceError> {
         self.card.bind()?;
         let place = &self.named[name];
         let from = self.blocks[place.block].memory.start() + place.start as u64;

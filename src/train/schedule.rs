@@ -75,7 +75,7 @@ pub fn steps_in(length: Length, metadata: &Metadata, batch: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::testing;
+    use crate::train::testing;
 
     fn schedule(shape: ScheduleShape) -> Schedule {
         Schedule { shape, warmup_steps: 4, min_ratio: 0.25 }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use super::fixture::Fixture;
 use super::{Extent, VerifyError};
-use crate::backend::{BackendError, Device, Session};
+use crate::device::{Device, DeviceError, Session};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, Role, parameters};
-use crate::lower::{LOCAL_PUZZLE_ROWS, Options, Program};
+use crate::lower::{LOCAL_PUZZLE_ROWS, Program, Sizes};
 use crate::pipeline::executable;
-use crate::runtime::halting::{SlotOutcome, halts, is_last};
-use crate::runtime::metrics::{Metrics, SegmentRows};
-use crate::runtime::refill::{mask, refill};
-use crate::runtime::schedule::step_scalars;
+use crate::train::halting::{SlotOutcome, halts, is_last};
+use crate::train::metrics::{Metrics, SegmentRows};
+use crate::train::refill::{mask, refill};
+use crate::train::schedule::step_scalars;
 
 /// Values by name, without `expect.`.
 pub(super) type Computed = BTreeMap<String, Vec<f64>>;
@@ -47,7 +47,7 @@ impl<'a> Runner<'a> {
         threads: usize,
         extent: Extent,
     ) -> Result<Self, VerifyError> {
-        let options = Options { batch: fixture.batch, puzzle_rows: fixture.puzzle_rows };
+        let options = Sizes { batch: fixture.batch, puzzle_rows: fixture.puzzle_rows };
         let mut session = Session::new(threads)?;
         let mut load = |name: &str, program: Program| {
             session.load(name, executable(&fixture.model, program, options, device))
@@ -65,7 +65,7 @@ impl<'a> Runner<'a> {
         Ok(Runner { fixture, session, parameters, slots, computed: Computed::new() })
     }
 
-    pub(super) fn run(mut self, extent: Extent) -> Result<Computed, BackendError> {
+    pub(super) fn run(mut self, extent: Extent) -> Result<Computed, DeviceError> {
         self.begin()?;
         let segments = if extent == Extent::Whole { self.fixture.segments } else { 1 };
         for segment in 0..segments {
@@ -85,7 +85,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Sets weights, carry and slots to what is recorded, moments to zero and averages to the weights.
-    fn begin(&mut self) -> Result<(), BackendError> {
+    fn begin(&mut self) -> Result<(), DeviceError> {
         let names: Vec<String> = self.session.names().map(|(name, _)| name.to_string()).collect();
         // Content that is only on a device cannot be written over in part.
         names.iter().try_for_each(|name| self.session.fetch(name))?;
@@ -149,7 +149,7 @@ impl<'a> Runner<'a> {
         self.computed.insert(name, values.iter().map(|&value| f64::from(value)).collect());
     }
 
-    fn record_memory(&mut self, name: String, memory: &str) -> Result<(), BackendError> {
+    fn record_memory(&mut self, name: String, memory: &str) -> Result<(), DeviceError> {
         self.session.fetch(memory)?;
         let values: Vec<f64> = self.session.f32(memory).iter().map(|&value| f64::from(value)).collect();
         self.computed.insert(name, values);
@@ -189,7 +189,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn outputs(&mut self, prefix: &str, scope: Scope) -> Result<(), BackendError> {
+    fn outputs(&mut self, prefix: &str, scope: Scope) -> Result<(), DeviceError> {
         self.record_memory(format!("{prefix}.logits"), &scope.logits())?;
         self.record_memory(format!("{prefix}.q_halt_logits"), &scope.q_halt())?;
         self.record_memory(format!("{prefix}.q_continue_logits"), &scope.q_continue())?;
@@ -197,7 +197,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    fn fixed_segment(&mut self, segment: usize) -> Result<(), BackendError> {
+    fn fixed_segment(&mut self, segment: usize) -> Result<(), DeviceError> {
         let scope = Scope::Train;
         self.feed(segment, scope);
         self.session.run(FIXED)?;
@@ -234,7 +234,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs the first batch from an empty carry until every slot halts.
-    fn evaluation(&mut self, program: &str, prefix: &str) -> Result<(), BackendError> {
+    fn evaluation(&mut self, program: &str, prefix: &str) -> Result<(), DeviceError> {
         self.slots.halted.fill(true);
         for _ in 0..self.fixture.model.max_segments() {
             self.feed(0, Scope::Evaluate);
@@ -244,7 +244,7 @@ impl<'a> Runner<'a> {
         self.outputs(prefix, Scope::Evaluate)
     }
 
-    fn training_step(&mut self, step: usize) -> Result<(), BackendError> {
+    fn training_step(&mut self, step: usize) -> Result<(), DeviceError> {
         let scope = Scope::Train;
         self.feed(step - 1, scope);
         let train = self.fixture.model.train.as_ref().expect("a fixture's model has training settings");

@@ -24,8 +24,8 @@ use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendError, Session};
 use crate::data::LoaderState;
+use crate::device::{DeviceError, Session};
 use crate::graph::{DType, TensorType};
 use crate::hash::sha256;
 use crate::ir::{self, Model};
@@ -96,7 +96,7 @@ pub enum CheckpointError {
     },
     /// The device failed; an earlier checkpoint is still there, unchanged.
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Backend(#[from] DeviceError),
     /// A checkpoint of something else.
     #[error("cannot go on from `{folder}`: {reason}")]
     Unfit {
@@ -565,7 +565,7 @@ mod tests {
 
     use super::*;
     use crate::ir::Halt;
-    use crate::runtime::{Trainer, testing};
+    use crate::train::{Trainer, testing};
 
     /// Type, shape and bytes of each tensor of a file.
     type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;

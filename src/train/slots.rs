@@ -3,7 +3,7 @@
 use super::explore::NO_FLOOR;
 use super::halting::SlotOutcome;
 use super::metrics::SegmentRows;
-use crate::backend::Session;
+use crate::device::Session;
 use crate::lower::names::Scope;
 
 /// One row to put into a slot.

@@ -20,8 +20,8 @@ use super::checkpoint::{self, CheckpointError};
 use super::evaluate::Evaluation;
 use super::metrics::MetricMeans;
 use super::trainer::StepReport;
-use crate::backend::Device;
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::hash::sha256;
 use crate::system;
 
@@ -404,8 +404,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::runtime::metrics::Metrics;
-    use crate::runtime::testing;
+    use crate::train::metrics::Metrics;
+    use crate::train::testing;
 
     const SPEC: &str = "model tiny {\n  # \"quoted\"\n}\n";
 

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::{Evaluator, Question, StepReport, Trainer, TrainerParts};
-use crate::backend::Executable;
 use crate::data::{
     Augment, BuiltDataset, Copies, PuzzleKind, SudokuRequest, SudokuSize, generate_sudoku_splits,
 };
+use crate::device::Executable;
 use crate::ir::{
     Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
     Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
     ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
-use crate::lower::{Options, Program, lower};
+use crate::lower::{Program, Sizes, lower};
 use crate::passes::optimize;
 use crate::plan::plan;
 
@@ -107,7 +107,7 @@ pub fn wide_model() -> Model {
 }
 
 /// Compiles a program for the CPU; `pipeline` does the same, but lies beside this module.
-pub fn executable(model: &Model, program: Program, options: Options) -> Executable {
+pub fn executable(model: &Model, program: Program, options: Sizes) -> Executable {
     let mut graph = lower(model, program, options);
     optimize(&mut graph);
     Executable::Planned(plan(&graph, Precision::F32))
@@ -116,7 +116,7 @@ pub fn executable(model: &Model, program: Program, options: Options) -> Executab
 /// Returns a trainer of `model` on [`data`].
 pub fn trainer_of(model: Model, threads: usize) -> Trainer {
     let batch = model.train.as_ref().expect("the model is trained").batch;
-    let options = Options { batch, puzzle_rows: PUZZLE_ROWS };
+    let options = Sizes { batch, puzzle_rows: PUZZLE_ROWS };
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     let BuiltDataset { train, test, .. } = data();
     let parts = TrainerParts {
@@ -150,7 +150,7 @@ pub fn evaluator() -> Evaluator {
 
 /// Returns a model with weights freshly drawn, for use without training on batches of `batch` rows.
 pub fn evaluator_of(model: Model, batch: usize) -> Evaluator {
-    let options = Options { batch, puzzle_rows: PUZZLE_ROWS };
+    let options = Sizes { batch, puzzle_rows: PUZZLE_ROWS };
     let program = executable(&model, Program::Evaluate { averaged: false }, options);
     let mut evaluator = Evaluator::new(model, program, PUZZLE_ROWS, 1).expect("the model is tiny");
     evaluator.draw_weights(1);
