@@ -1,6 +1,6 @@
 //! The one place where the stages meet.
 
-use crate::device::{Device, Executable};
+use crate::device::{Device, Executable, Form};
 use crate::graph::Graph;
 use crate::ir::{Model, Precision};
 use crate::lower::{Program, Sizes, lower};
@@ -34,14 +34,13 @@ pub fn compile_for(model: &Model, program: Program, options: Sizes, demands: Dem
 }
 
 /// Compiles one program of `model` to what `device` runs.
-pub fn executable(model: &Model, program: Program, options: Sizes, device: Device) -> Executable {
-    match device {
-        Device::Cpu | Device::Cuda => {
+pub fn executable(model: &Model, program: Program, options: Sizes, device: &dyn Device) -> Executable {
+    match device.form() {
+        Form::Plan => {
             let demands = device.demands(model.precision());
-            Executable::of(compile_for(model, program, options, demands).plan, device)
+            Executable::Plan(compile_for(model, program, options, demands).plan)
         }
-        Device::Reference => Executable::Decomposed(simplified(model, program, options)),
-        Device::LuminalCuda => Executable::LuminalCuda(simplified(model, program, options)),
+        Form::Graph => Executable::Graph(simplified(model, program, options)),
     }
 }
 

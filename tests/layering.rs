@@ -9,6 +9,7 @@ const ORDER: &[(&str, u32)] = &[
     ("hash", 0),
     ("span", 0),
     ("system", 0),
+    ("units", 0),
     ("diagnostic", 1),
     ("data", 1),
     ("syntax", 2),
@@ -21,13 +22,15 @@ const ORDER: &[(&str, u32)] = &[
     ("plan", 3),
     ("lower", 4),
     ("device", 4),
+    ("spec", 4),
     ("pipeline", 5),
-    ("train", 5),
+    ("store", 5),
+    ("train", 6),
     // Whole programs besides training, which the command line starts: parity, timing, an editor's server.
-    ("parity", 6),
-    ("bench", 6),
-    ("lsp", 6),
-    ("cli", 7),
+    ("parity", 7),
+    ("bench", 7),
+    ("lsp", 7),
+    ("cli", 8),
 ];
 
 /// Crates that only the named modules may use.
@@ -35,8 +38,6 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("pest", &["syntax"]),
     ("pest_derive", &["syntax"]),
     ("luminal", &["graph"]),
-    ("luminal_cuda", &["graph"]),
-    ("luminal_cudarc", &["device"]),
     ("codespan_reporting", &["diagnostic"]),
     ("libloading", &["device"]),
     ("cudarc", &["device"]),

@@ -5,13 +5,13 @@
 //! pass proves unnecessary and skips counts as done, so that the figure compares with any other
 //! implementation of the same model.
 
-mod machine;
-
+use std::fs;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::device::{Device, DeviceError, Executable, Session};
+use crate::device::{Device, DeviceError, EngineOptions, Executable, Form, Session};
 use crate::ir::{Model, Precision};
 use crate::lower::names::{self, Scope};
 use crate::lower::{Program, Sizes};
@@ -66,10 +66,10 @@ impl Measured {
 }
 
 /// How to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BenchOptions {
-    /// What runs the programs, if it runs plans.
-    pub device: Device,
+    /// What runs the programs.
+    pub device: Arc<dyn Device>,
     /// Rows in a batch.
     pub batch: usize,
     /// Threads.
@@ -78,8 +78,6 @@ pub struct BenchOptions {
     pub repeat: usize,
     /// Whether the kernels of the first program are timed too.
     pub profile: bool,
-    /// Returns the largest resident memory of the process so far in bytes, where the system tells.
-    pub resident: fn() -> Option<u64>,
 }
 
 /// Times of one program.
@@ -168,16 +166,18 @@ pub fn measure(
 ) -> Result<BenchReport, DeviceError> {
     let lowering = Sizes { batch: options.batch, puzzle_rows: 1 };
     let start = Instant::now();
-    let mut session = Session::new(options.threads)?;
+    let device = &*options.device;
+    let engine = EngineOptions { threads: options.threads };
+    let mut session = Session::open(device, &engine)?;
     let mut start_s = 0.0;
     let mut plans: Vec<Plan> = Vec::new();
     for (index, measured) in measured.iter().enumerate() {
-        let demands = options.device.demands(model.precision());
+        let demands = device.demands(model.precision());
         let plan = pipeline::compile_for(model, measured.program(), lowering, demands).plan;
         plans.push(plan.clone());
-        let executable = match options.device {
-            Device::LuminalCuda => pipeline::executable(model, measured.program(), lowering, options.device),
-            device => Executable::of(plan, device),
+        let executable = match device.form() {
+            Form::Plan => Executable::Plan(plan),
+            Form::Graph => pipeline::executable(model, measured.program(), lowering, device),
         };
         session.load(measured.name(), executable)?;
         fill(&mut session, model, measured.scope())?;
@@ -203,28 +203,21 @@ pub fn measure(
             gflop,
             gflop_per_s: gflop / best_s,
             share_of_peak: 0.0,
-            calls: (options.device != Device::LuminalCuda).then(|| segments * plan.calls.len()),
+            calls: (device.form() == Form::Plan).then(|| segments * plan.calls.len()),
         });
     }
     // What follows takes memory of its own.
-    let resident_bytes = (options.resident)();
-    let product_rate = |precision| match options.device {
-        Device::Cuda | Device::LuminalCuda => machine::device_product_rate(precision),
-        Device::Cpu | Device::Reference => Ok(machine::product_rate(&session, precision)),
-    };
-    let peak_f32_gflop_per_s = product_rate(Precision::F32)?;
-    let precision = if options.device.multiplies_in_bf16() { model.precision() } else { Precision::F32 };
+    let resident_bytes = resident_bytes();
+    let peak_f32_gflop_per_s = device.product_rate(Precision::F32, &engine)?;
+    let precision = if device.multiplies_in_bf16() { model.precision() } else { Precision::F32 };
     let (precision, peak_gflop_per_s) = match precision {
         Precision::F32 => ("f32", peak_f32_gflop_per_s),
-        Precision::Bf16 => ("bf16", product_rate(Precision::Bf16)?),
+        Precision::Bf16 => ("bf16", device.product_rate(Precision::Bf16, &engine)?),
     };
     for row in &mut times {
         row.share_of_peak = row.gflop_per_s / peak_gflop_per_s;
     }
-    let copy_gigabytes_per_s = match options.device {
-        Device::Cuda | Device::LuminalCuda => machine::device_copy_rate()?,
-        Device::Cpu | Device::Reference => machine::copy_rate(&session),
-    };
+    let copy_gigabytes_per_s = device.copy_rate(&engine)?;
     let kernels = match (measured.first(), plans.first()) {
         (Some(first), Some(plan)) if options.profile => {
             let machine = Machine { gflop_per_s: peak_gflop_per_s, gigabytes_per_s: copy_gigabytes_per_s };
@@ -234,7 +227,7 @@ pub fn measure(
     };
     Ok(BenchReport {
         model: model.name.clone(),
-        device: options.device.name(),
+        device: device.name(),
         batch: options.batch,
         threads: options.threads,
         precision,
@@ -249,12 +242,20 @@ pub fn measure(
     })
 }
 
+/// Returns the largest resident memory of this process so far, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// Runs all segments of one row of the report.
 fn run(session: &mut Session, measured: Measured, segments: usize) -> Result<(), DeviceError> {
     let reset = measured.scope().reset();
     for segment in 0..segments {
         if session.has(&reset) {
-            session.f32_mut(&reset).fill(if segment == 0 { 1.0 } else { 0.0 });
+            session.f32_mut(&reset)?.fill(if segment == 0 { 1.0 } else { 0.0 });
         }
         session.run(measured.name())?;
     }
@@ -292,26 +293,25 @@ fn fill(session: &mut Session, model: &Model, scope: Scope) -> Result<(), Device
         if name.starts_with("param.") || name.starts_with("average.") {
             let width = shape.last().copied().unwrap_or(1) as f32;
             let values = pattern(shape.iter().product(), index as u64 + 1, 1.7 / width.sqrt());
-            session.fetch(name)?;
-            session.f32_mut(name).copy_from_slice(&values);
+            session.f32_mut(name)?.copy_from_slice(&values);
         }
     }
     for name in [names::STEP_LR, names::STEP_SCALE, names::STEP_PUZZLE_LR] {
         if session.has(name) {
-            session.f32_mut(name)[0] = 1e-5;
+            session.f32_mut(name)?[0] = 1e-5;
         }
     }
     if session.has(names::STEP_ROOT_SCALE) {
-        session.f32_mut(names::STEP_ROOT_SCALE)[0] = 1.0;
+        session.f32_mut(names::STEP_ROOT_SCALE)?[0] = 1.0;
     }
     let vocab = model.tokens.vocab as i32;
     for name in [scope.tokens(), scope.labels()] {
-        for (index, value) in session.i32_mut(&name).iter_mut().enumerate() {
+        for (index, value) in session.i32_mut(&name)?.iter_mut().enumerate() {
             *value = (index as i32 * 7 + 3) % vocab;
         }
     }
     if session.has(&scope.reset()) {
-        session.f32_mut(&scope.reset()).fill(1.0);
+        session.f32_mut(&scope.reset())?.fill(1.0);
     }
     Ok(())
 }

@@ -46,6 +46,52 @@ pub(super) fn compare(
     tokens: Option<&Entries>,
     data: Span,
 ) -> Vec<Diagnostic> {
+    misfits(model, dataset)
+        .into_iter()
+        .map(|misfit| {
+            let written = tokens.map(|tokens| {
+                let entry = tokens
+                    .entries
+                    .iter()
+                    .find(|entry| entry.key.as_ref().is_some_and(|name| name.text == misfit.key));
+                entry.map_or(tokens.span, |entry| entry.value.span)
+            });
+            disagree(&misfit, written.unwrap_or(data), data)
+        })
+        .collect()
+}
+
+/// A size in which a dataset differs from what a model takes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}; {}", self.message(), self.help())]
+pub struct Misfit {
+    /// How messages call the dataset; a plural.
+    what: String,
+    /// The key of `tokens`.
+    key: &'static str,
+    /// Size in the model.
+    model: usize,
+    /// Size in the dataset.
+    data: usize,
+}
+
+impl Misfit {
+    fn message(&self) -> String {
+        let Misfit { what, key, model, data } = self;
+        format!("{what} have {key} = {data}, the model has {key} = {model}")
+    }
+
+    fn help(&self) -> String {
+        format!("write `{} = {}` in `tokens`, or use other data", self.key, self.data)
+    }
+}
+
+/// Returns the sizes in which a dataset differs from what a model takes: the one rule that says whether data fits a
+/// model.
+///
+/// Both must be equal. A smaller vocabulary could be computed with, but tokens of different meaning would go
+/// unnoticed.
+pub fn misfits(model: &ir::Model, dataset: &DatasetShape) -> Vec<Misfit> {
     let sizes = [
         ("vocab", model.tokens.vocab, dataset.vocab),
         ("positions", model.tokens.positions, dataset.positions),
@@ -56,26 +102,17 @@ pub(super) fn compare(
     );
     sizes
         .into_iter()
-        .filter(|(_, found, expected)| found != expected)
-        .map(|(key, found, expected)| {
-            let written = tokens.map(|tokens| {
-                let entry = tokens
-                    .entries
-                    .iter()
-                    .find(|entry| entry.key.as_ref().is_some_and(|name| name.text == key));
-                entry.map_or(tokens.span, |entry| entry.value.span)
-            });
-            disagree(&dataset.what, key, found, expected, written.unwrap_or(data), data)
-        })
+        .filter(|(_, model, data)| model != data)
+        .map(|(key, model, data)| Misfit { what: dataset.what.clone(), key, model, data })
         .collect()
 }
 
-fn disagree(what: &str, key: &str, found: usize, expected: usize, written: Span, data: Span) -> Diagnostic {
-    let message = format!("{what} have {key} = {expected}, the model has {key} = {found}");
-    Diagnostic::error(Code::DataMismatch, written, message)
+fn disagree(misfit: &Misfit, written: Span, data: Span) -> Diagnostic {
+    let Misfit { key, data: expected, .. } = misfit;
+    Diagnostic::error(Code::DataMismatch, written, misfit.message())
         .label(format!("expected {expected}"))
         .secondary(data, format!("{key} = {expected} here"))
-        .help(format!("write `{key} = {expected}` in `tokens`, or use other data"))
+        .help(misfit.help())
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use clap::{Args, ValueEnum};
 
-use super::failure::{Failure, fail};
+use super::failure::{Failure, fail, fail_too_large};
 use super::project::{DeviceName, Project};
 use super::{memory, spec, terminal};
 use crate::bench::{BenchOptions, BenchReport, Measured, measure};
 use crate::device::Device;
 use crate::ir::Model;
 use crate::lower::Sizes;
+use crate::train::check_memory;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,9 +39,9 @@ pub struct Arguments {
     /// Measured runs of each program, after one that is not
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
     repeat: usize,
-    /// What runs the programs: cpu, cuda or luminal-cuda [default: that of hrmc.toml, else cpu]
+    /// What runs the programs [default: that of hrmc.toml, else cpu]
     #[arg(long)]
-    device: Option<DeviceName>,
+    device: Option<String>,
     /// Threads [default: that of hrmc.toml, else one for each core]
     #[arg(long, value_name = "COUNT", value_parser = super::positive)]
     threads: Option<usize>,
@@ -79,35 +80,34 @@ impl From<ProgramName> for Measured {
 /// # Errors
 ///
 /// Returns a failure if the spec has an error or the memory cannot be had.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
     let loaded = arguments.chosen.load(&project)?;
     let model = &loaded.model;
     let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
     let lowering = Sizes { batch, puzzle_rows: 1 };
     let measured = measured(model, &arguments.programs)?;
     let programs: Vec<_> = measured.iter().map(|measured| (measured.program(), lowering)).collect();
-    let device = project.device(arguments.device);
-    if device == Device::Reference {
+    let device = project.device(arguments.device.as_deref());
+    if !device.is_fast() {
         let name = device.name();
         return Err(Failure::message(format!(
             "the device `{name}` is not made for speed; time `cpu` or `cuda`"
         )));
     }
-    if device == Device::LuminalCuda && arguments.profile {
+    if device.form() == Form::Graph && arguments.profile {
         let name = device.name();
         return Err(Failure::message(format!(
             "`--profile` shows the kernels of a plan, and `{name}` runs none; profile `cpu` or `cuda`"
         )));
     }
-    memory::check(model, &programs, device, "--batch ")?;
+    check_memory(model, &programs, &*device).map_err(|error| fail_too_large(&error, "--batch "))?;
     let options = BenchOptions {
         device,
         batch,
         threads: project.threads(arguments.threads),
         repeat: arguments.repeat,
         profile: arguments.profile,
-        resident: memory::peak_resident_bytes,
     };
     let report = measure(model, &measured, options).map_err(fail)?;
     if arguments.json {

@@ -15,7 +15,7 @@ use crate::lower::parameters::{
 use crate::lower::{Program, Sizes};
 use crate::passes::PassReport;
 use crate::pipeline::compile;
-use crate::plan::{Plan, Work};
+use crate::plan::{Plan, Work, session_bytes};
 
 /// Cost of a model at one batch size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -336,18 +336,6 @@ impl MemoryCost {
         }
         cost
     }
-}
-
-/// Returns the bytes of a session that has loaded all of `plans`: memory of one name is shared, and so is the
-/// arena.
-pub fn session_bytes(plans: &[&Plan]) -> u64 {
-    let named: BTreeMap<&str, usize> = plans
-        .iter()
-        .flat_map(|plan| &plan.memory)
-        .map(|memory| (memory.name.as_str(), memory.ty.bytes()))
-        .collect();
-    let arena = plans.iter().map(|plan| plan.arena_bytes).max().unwrap_or(0);
-    named.values().fold(arena, |sum, &bytes| sum.saturating_add(bytes)) as u64
 }
 
 /// Compiles training with every loop count doubled and returns the bytes it keeps for the backward pass.

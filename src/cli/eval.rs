@@ -7,15 +7,15 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::failure::{Failure, fail};
+use super::failure::{Failure, fail_with_batch};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::project::{DeviceName, Project};
+use super::project::{Devices, Project};
 use super::terminal::{duration, percent};
 use super::train::summarize;
-use super::trained::{CheckpointName, TrainedRun};
-use super::{datasets, terminal};
-use crate::train::{EvaluationRequest, MetricMeans};
+use super::{run as run_command, terminal};
+use crate::store::MetricMeans;
+use crate::train::{Data, EvaluationRequest, SolveOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +42,7 @@ pub struct Arguments {
     limit: Option<usize>,
     /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
     #[arg(long)]
-    checkpoint: Option<CheckpointName>,
+    checkpoint: Option<run_command::CheckpointName>,
     /// Seek the answers in another way than the spec says, as in `--set model.infer.segments=16`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Arguments {
     threads: Option<usize>,
     /// What runs the programs [default: that of hrmc.toml, else cpu]
     #[arg(long)]
-    device: Option<DeviceName>,
+    device: Option<String>,
     /// Write the result as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -65,35 +65,34 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if there is a problem with the run, its data or the memory.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
-    let trained = TrainedRun::open(&arguments.run, &arguments.overrides)?;
-    let train = trained.model.train.as_ref().expect("a run has a spec with a `train` block");
-    let datasets = datasets::open(
-        &trained.model,
-        &train.data,
-        arguments.data.as_deref(),
-        trained.manifest.seed,
-        &project,
-    )?;
-    datasets::check_fit(&trained.model, &datasets, None)?;
-    let examples = arguments.limit.unwrap_or(usize::MAX).min(datasets.test.examples());
-    let batch = arguments.batch.unwrap_or(train.batch).min(examples.max(1));
-    let device = project.device(arguments.device);
-    let threads = project.threads(arguments.threads);
-    let mut evaluator = trained.evaluator(arguments.checkpoint, batch, device, threads)?;
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
+    let run = run_command::open(&arguments.run, &arguments.overrides)?;
+    let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
+    let data = match &arguments.data {
+        Some(folder) => Data::open(run.spec(), folder)?,
+        None => run.data(project.root())?,
+    };
+    data.check_fit(run.spec())?;
+    let examples = arguments.limit.unwrap_or(usize::MAX).min(data.test().examples());
+    let options = SolveOptions {
+        device: project.device(arguments.device.as_deref()),
+        threads: project.threads(arguments.threads),
+        batch: arguments.batch.unwrap_or(train.batch).min(examples.max(1)),
+    };
+    let checkpoint = run_command::checkpoint(arguments.checkpoint);
+    let mut solver =
+        run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     let interrupt = Interrupt::listen()?;
     let begun = Instant::now();
     let request = EvaluationRequest { limit: arguments.limit, keep_predictions: false };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
-    let evaluation = evaluator
-        .evaluate(&datasets.test, request, &mut |done| {
-            if done.examples < done.total {
-                progress.show(done.examples as u64, String::new);
-            }
-            if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-        .map_err(fail)?;
+    let evaluation = solver.evaluate_watched(data.test(), request, &mut |done| {
+        if done.examples < done.total {
+            progress.show(done.examples as u64, String::new);
+        }
+        if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     progress.clear();
     let Some(evaluation) = evaluation else {
         return Err(Failure::message("stopped before the end; there is no result"));
@@ -102,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return terminal::print_json(&json!({
             "run": arguments.run,
-            "data": datasets.name.trim_matches(|c| c == '`'),
+            "data": data.name().trim_matches(|c| c == '`'),
             "examples": evaluation.examples,
             "metrics": means,
         }));

@@ -4,7 +4,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use super::spec;
+use crate::spec::SpecError;
 use crate::system::reason;
+use crate::train::{Error, TooLarge};
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -32,6 +35,40 @@ impl Failure {
     pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
         Failure::Message(format!("cannot write `{}`: {}", path.display(), reason(error)))
     }
+}
+
+impl From<SpecError> for Failure {
+    /// Reports the problems of a spec in the colours of the terminal.
+    fn from(error: SpecError) -> Failure {
+        if error.problems().is_empty() {
+            return fail(error);
+        }
+        spec::report(error.problems());
+        Failure::Reported
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Spec(error) => error.into(),
+            other => fail(other),
+        }
+    }
+}
+
+/// Turns an error of training or of use into a failure; `option` is how the user says the size of the batch, as in
+/// `--batch `.
+pub fn fail_with_batch(error: Error, option: &str) -> Failure {
+    match error {
+        Error::Memory(too_large) => fail_too_large(&too_large, option),
+        other => other.into(),
+    }
+}
+
+/// Turns programs that are too large into a failure; `option` is how the user says the size of the batch.
+pub fn fail_too_large(too_large: &TooLarge, option: &str) -> Failure {
+    Failure::Message(too_large.message(&|rows| format!("`{option}{rows}`")))
 }
 
 /// Turns the error of a stage, which displays as one message, into a failure.

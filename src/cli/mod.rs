@@ -10,7 +10,6 @@ mod check;
 mod compile;
 mod completions;
 mod data;
-mod datasets;
 mod devices;
 mod diff;
 mod eval;
@@ -20,7 +19,6 @@ mod help;
 mod interrupt;
 mod launches;
 mod lsp;
-mod memory;
 mod picture;
 mod progress;
 mod project;
@@ -31,17 +29,20 @@ mod spec;
 mod sweep;
 mod terminal;
 mod train;
-mod trained;
 mod values;
 mod verify;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
+use project::{Devices, device_names, places};
 
 use crate::check::MOST_ROWS;
+use crate::device::{Device, Form, Places, devices};
 
 /// A compiler and runner for hierarchical reasoning models.
 ///
@@ -88,24 +89,30 @@ enum Command {
     Help(help::Arguments),
 }
 
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Compile(arguments) => compile::run(&arguments),
-        Command::Show(arguments) => show::run(&arguments),
-        Command::Diff(arguments) => diff::run(&arguments),
+/// Runs the command line of this process, with devices of the caller's besides those of hrmc.
+pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
+    let places = places();
+    let mut all = devices(&places);
+    all.append(&mut others(&places));
+    let devices = &all[..];
+    let matches = command_with(devices).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match arguments.command {
+        Command::Check(arguments) => check::run(&arguments, devices),
+        Command::Compile(arguments) => compile::run(&arguments, devices),
+        Command::Show(arguments) => show::run(&arguments, devices),
+        Command::Diff(arguments) => diff::run(&arguments, devices),
         Command::Fmt(arguments) => fmt::run(&arguments),
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Sweep(arguments) => sweep::run(&arguments),
-        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, devices),
+        Command::Sweep(arguments) => sweep::run(&arguments, devices),
+        Command::Eval(arguments) => eval::run(&arguments, devices),
         Command::Data(arguments) => data::run(&arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments, devices),
+        Command::Bench(arguments) => bench::run(&arguments, devices),
+        Command::Devices(arguments) => self::devices::run(&arguments, devices),
         Command::Lsp(arguments) => lsp::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::Help(arguments) => help::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, devices),
+        Command::Help(arguments) => help::run(&arguments, devices),
     };
     match result {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
@@ -132,16 +139,42 @@ fn rows(text: &str) -> Result<usize, String> {
         .and_then(|rows| if rows <= most { Ok(rows) } else { Err(format!("expected at most {most} rows")) })
 }
 
-/// Returns the command line as data, for completions.
-fn command() -> clap::Command {
-    <Arguments as clap::CommandFactory>::command()
+/// Returns the command line as data, with the names of devices.
+fn command_with(devices: &Devices) -> clap::Command {
+    fn name_devices(command: clap::Command, names: &[PossibleValue]) -> clap::Command {
+        let has = command.get_arguments().any(|argument| argument.get_id() == "device");
+        let named = command.mut_subcommands(|command| name_devices(command, names));
+        if !has {
+            return named;
+        }
+        let names = names.to_vec();
+        named.mut_arg("device", |argument| argument.value_parser(PossibleValuesParser::new(names)))
+    }
+    let possible = |(name, about): &(&'static str, &'static str)| PossibleValue::new(*name).help(*about);
+    let names: Vec<PossibleValue> = device_names(devices).iter().map(possible).collect();
+    let plans: Vec<PossibleValue> = devices
+        .iter()
+        .filter(|device| device.form() == Form::Plan)
+        .map(|device| possible(&(device.name(), device.about())))
+        .collect();
+    <Arguments as CommandFactory>::command().mut_subcommands(|command| {
+        // What is compiled without running is a plan, and nothing is looked for on the machine.
+        let names = if command.get_name() == "compile" { &plans } else { &names };
+        name_devices(command, names)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::device::{Places, devices};
+
+    fn command() -> clap::Command {
+        super::command_with(&devices(&Places::default()))
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        super::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -154,6 +187,6 @@ mod tests {
             }
             command.get_subcommands().for_each(visit);
         }
-        visit(&super::command());
+        visit(&command());
     }
 }

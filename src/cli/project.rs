@@ -4,47 +4,42 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::Arc;
 
-use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::failure::Failure;
-use crate::device::Device;
-use crate::device::cuda::probe::probe;
+use crate::device::{Device, EngineOptions, Places};
 use crate::span::Source;
 use crate::system::reason;
 
 /// Name of the file, in the current folder or one above it.
 const FILE: &str = "hrmc.toml";
 
-/// What runs the programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeviceName {
-    /// CUDA where a GPU, its driver and libraries are there, else the CPU.
-    Auto,
-    /// Fused kernels on the CPU.
-    Cpu,
-    /// Fused kernels and cuBLAS on an NVIDIA GPU.
-    Cuda,
-    /// luminal's primitives, interpreted: slow, and only for tiny models.
-    Reference,
-    /// luminal's primitives, compiled by luminal_cuda for an NVIDIA GPU: to compare with.
-    LuminalCuda,
+/// The device that stands for the best one that can run here.
+pub const AUTO: &str = "auto";
+
+/// Where nobody says another one.
+const DEFAULT_DEVICE: &str = "cpu";
+
+/// What can run programs.
+pub type Devices = [Arc<dyn Device>];
+
+/// Returns what the environment says about where things are: toolkits of CUDA, and the folder for compiled kernels.
+pub fn places() -> Places {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    Places {
+        toolkits: ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os).map(PathBuf::from).collect(),
+        kernel_cache: caches.map(|caches| caches.join("hrmc").join("kernels")),
+    }
 }
 
-impl DeviceName {
-    /// Returns the device; for [`DeviceName::Auto`] after a look at what is there.
-    pub fn device(self) -> Device {
-        match self {
-            DeviceName::Auto if probe().problem().is_none() => Device::Cuda,
-            DeviceName::Auto | DeviceName::Cpu => Device::Cpu,
-            DeviceName::Cuda => Device::Cuda,
-            DeviceName::Reference => Device::Reference,
-            DeviceName::LuminalCuda => Device::LuminalCuda,
-        }
-    }
+/// Returns the names that `--device` takes, each with what it is.
+pub fn device_names(devices: &Devices) -> Vec<(&'static str, &'static str)> {
+    let auto = (AUTO, "CUDA where a GPU, its driver and libraries are there, else the CPU");
+    let named = devices.iter().map(|device| (device.name(), device.about()));
+    std::iter::once(auto).chain(named).collect()
 }
 
 /// The content of `hrmc.toml`.
@@ -52,26 +47,27 @@ impl DeviceName {
 #[serde(deny_unknown_fields)]
 struct Defaults {
     spec: Option<PathBuf>,
-    device: Option<DeviceName>,
+    device: Option<String>,
     threads: Option<usize>,
     runs: Option<PathBuf>,
 }
 
 /// The defaults of the project around the current folder. A flag beats them.
 #[derive(Debug)]
-pub struct Project {
+pub struct Project<'a> {
+    devices: &'a Devices,
     /// Folder that relative paths in `hrmc.toml` and in specs start from; empty for the current folder.
     root: PathBuf,
     defaults: Defaults,
 }
 
-impl Project {
+impl<'a> Project<'a> {
     /// Finds and reads `hrmc.toml` in the current folder or the nearest one above it that has one.
     ///
     /// # Errors
     ///
     /// Returns a failure if the file cannot be read or says something that is not known.
-    pub fn find() -> Result<Project, Failure> {
+    pub fn find(devices: &'a Devices) -> Result<Project<'a>, Failure> {
         let current = env::current_dir().map_err(|error| {
             Failure::message(format!("cannot tell the current folder: {}", reason(&error)))
         })?;
@@ -81,13 +77,13 @@ impl Project {
                 Ok(text) => {
                     // Paths stay relative where they can: they are shown to the user.
                     let root = if folder == current { PathBuf::new() } else { folder.to_path_buf() };
-                    return Ok(Project { root, defaults: parse(&path, &text)? });
+                    return Ok(Project { devices, root, defaults: parse(&path, &text, devices)? });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Failure::cannot_read(&path, &error)),
             }
         }
-        Ok(Project { root: PathBuf::new(), defaults: Defaults::default() })
+        Ok(Project { devices, root: PathBuf::new(), defaults: Defaults::default() })
     }
 
     /// Returns where a path of `hrmc.toml` or of a spec leads.
@@ -100,15 +96,31 @@ impl Project {
         self.defaults.spec.as_ref().map(|spec| self.resolve(spec))
     }
 
+    /// Returns the folder that relative paths in specs start from.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Returns the device: the flag, else that of the project, else the CPU.
-    pub fn device(&self, flag: Option<DeviceName>) -> Device {
-        flag.or(self.defaults.device).unwrap_or(DeviceName::Cpu).device()
+    pub fn device(&self, flag: Option<&str>) -> Arc<dyn Device> {
+        let name = flag.or(self.defaults.device.as_deref()).unwrap_or(DEFAULT_DEVICE);
+        self.device_named(name).expect("names of devices are checked when they are read")
+    }
+
+    /// Returns the device of a name, for [`AUTO`] after a look at what is there.
+    pub fn device_named(&self, name: &str) -> Option<Arc<dyn Device>> {
+        let find = |name: &str| self.devices.iter().find(|device| device.name() == name);
+        let mut preferred = self.devices.iter().filter(|device| device.is_preferred());
+        let found = match name {
+            AUTO => preferred.find(|device| device.status().problem.is_none()).or_else(|| find(DEFAULT_DEVICE)),
+            name => find(name),
+        };
+        found.map(Arc::clone)
     }
 
     /// Returns the number of threads: the flag, else that of the project, else one for each core.
     pub fn threads(&self, flag: Option<usize>) -> usize {
-        flag.or(self.defaults.threads)
-            .unwrap_or_else(|| thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        flag.or(self.defaults.threads).unwrap_or_else(|| EngineOptions::default().threads)
     }
 
     /// Returns the folder of runs: the flag, else that of the project, else `runs`.
@@ -121,7 +133,7 @@ impl Project {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Defaults, Failure> {
+fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Failure> {
     let defaults: Defaults = toml::from_str(text).map_err(|error| {
         let source = Source::new(path.display().to_string(), text);
         let place = error.span().map_or(String::new(), |span| {
@@ -135,6 +147,14 @@ fn parse(path: &Path, text: &str) -> Result<Defaults, Failure> {
         let message = format!("`{}`: `threads` must be at least 1", path.display());
         return Err(Failure::Message(message));
     }
+    let names = device_names(devices);
+    if let Some(device) = &defaults.device
+        && !names.iter().any(|(name, _)| name == device)
+    {
+        let names: Vec<String> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let (path, names) = (path.display(), names.join(", "));
+        return Err(Failure::message(format!("`{path}`: there is no device `{device}`; there are {names}")));
+    }
     Ok(defaults)
 }
 
@@ -142,11 +162,12 @@ fn parse(path: &Path, text: &str) -> Result<Defaults, Failure> {
 mod tests {
     use std::path::Path;
 
-    use super::{Defaults, DeviceName, parse};
+    use super::{Defaults, parse};
     use crate::cli::failure::Failure;
+    use crate::device::{Places, devices};
 
     fn read(text: &str) -> Result<Defaults, String> {
-        parse(Path::new("hrmc.toml"), text).map_err(|failure| match failure {
+        parse(Path::new("hrmc.toml"), text, &devices(&Places::default())).map_err(|failure| match failure {
             Failure::Message(message) => message,
             other => format!("{other:?}"),
         })
@@ -157,7 +178,7 @@ mod tests {
         let defaults = read("spec = \"a.hrm\"\ndevice = \"reference\"\nthreads = 3\nruns = \"r\"\n")
             .expect("it is right");
         assert_eq!(defaults.spec.as_deref(), Some(Path::new("a.hrm")));
-        assert_eq!(defaults.device, Some(DeviceName::Reference));
+        assert_eq!(defaults.device.as_deref(), Some("reference"));
         assert_eq!(defaults.threads, Some(3));
         assert_eq!(defaults.runs.as_deref(), Some(Path::new("r")));
     }
@@ -166,6 +187,15 @@ mod tests {
     fn an_unknown_key_is_named_with_its_place() {
         let message = read("threads = 2\nsped = \"a.hrm\"\n").unwrap_err();
         assert!(message.starts_with("`hrmc.toml`, line 2, column 1: unknown field `sped`"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_device_is_named_with_those_that_there_are() {
+        let message = read("device = \"gpu\"").unwrap_err();
+        assert_eq!(
+            message,
+            "`hrmc.toml`: there is no device `gpu`; there are `auto`, `cpu`, `reference`, `cuda`"
+        );
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 
-use super::failure::{Failure, fail};
-use super::project::{DeviceName, Project};
-use super::trained::{self, CheckpointName};
+use super::failure::Failure;
+use super::project::{Devices, Project};
 use super::{solve, spec, train};
-use crate::train::RunFolder;
+use crate::train::{Checkpoint, Run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +89,7 @@ pub struct Common {
     pub threads: Option<usize>,
     /// What runs the programs [default: that of the run to go on with or of hrmc.toml, else cpu]
     #[arg(long)]
-    pub device: Option<DeviceName>,
+    pub device: Option<String>,
     /// Folder of the runs [default: runs]
     #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
@@ -99,13 +98,50 @@ pub struct Common {
     pub json: bool,
 }
 
+/// One of the checkpoints of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckpointName {
+    /// The one with the best exact accuracy
+    Best,
+    /// The newest one
+    Last,
+}
+
+/// Returns the checkpoint asked for, else the one to use the model with.
+pub fn checkpoint(name: Option<CheckpointName>) -> Checkpoint {
+    match name {
+        Some(CheckpointName::Best) => Checkpoint::Best,
+        Some(CheckpointName::Last) => Checkpoint::Last,
+        None => Checkpoint::Usable,
+    }
+}
+
+/// Opens the folder of a run, and reports what is to be said about its spec.
+///
+/// # Errors
+///
+/// Returns a failure if it is not one, its description is damaged, or an override cannot be used.
+pub fn open(path: &Path, overrides: &[String]) -> Result<Run, Failure> {
+    if !path.exists() {
+        return Err(Failure::message(format!(
+            "there is no run `{}`; train one with `hrmc run SPEC --train`",
+            path.display()
+        )));
+    }
+    let run = Run::open_with(path, overrides)?;
+    if !overrides.is_empty() {
+        spec::report(run.spec().warnings());
+    }
+    Ok(run)
+}
+
 /// Runs `hrmc run`.
 ///
 /// # Errors
 ///
 /// Returns a failure if there is a problem with the spec, the data, the run or the puzzle.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
     let subject = arguments.subject.as_deref();
     match &arguments.puzzle {
         Some(puzzle) => {
@@ -114,7 +150,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             solve::run(&run, overrides, puzzle, &arguments.solving, &arguments.common, &project)
         }
         None => {
-            if let Some(subject) = subject.filter(|subject| trained::is_run(subject)) {
+            if let Some(subject) = subject.filter(|subject| Run::is_run(subject)) {
                 return Err(Failure::message(format!(
                     "`{0}` is the folder of a run; go on with it by `hrmc run --train --resume {0}`",
                     subject.display()
@@ -129,7 +165,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn run_to_solve_with(
     subject: Option<&Path>,
     arguments: &Arguments,
-    project: &Project,
+    project: &Project<'_>,
 ) -> Result<PathBuf, Failure> {
     match subject {
         Some(subject) if subject.is_file() => Err(Failure::message(format!(
@@ -138,13 +174,13 @@ fn run_to_solve_with(
         ))),
         Some(subject) => Ok(subject.to_path_buf()),
         None => {
-            let model = spec::load(spec::read(None, project)?, &[])?.model;
+            let spec = spec::load(spec::read(None, project)?, &[])?;
+            let name = &spec.model().name;
             let runs = project.runs(arguments.common.runs.as_deref());
-            match RunFolder::newest(&runs, &model.name).map_err(fail)? {
-                Some(folder) => Ok(folder.path().to_path_buf()),
+            match Run::newest(&runs, name)? {
+                Some(folder) => Ok(folder),
                 None => Err(Failure::message(format!(
-                    "there is no run of `{}` in `{}`; train one with `hrmc run --train`",
-                    model.name,
+                    "there is no run of `{name}` in `{}`; train one with `hrmc run --train`",
                     runs.display()
                 ))),
             }

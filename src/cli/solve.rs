@@ -5,14 +5,13 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::failure::{Failure, fail};
+use super::failure::{Failure, fail_with_batch};
 use super::project::Project;
 use super::run::{Common, SolveArguments};
 use super::terminal::{counted, percent};
-use super::trained::TrainedRun;
-use super::{picture, spec, terminal};
+use super::{picture, run as run_command, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
-use crate::train::{Question, SolvedSegment};
+use crate::train::{Question, SolveOptions};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
@@ -35,18 +34,18 @@ struct SegmentLine {
 ///
 /// Returns a failure if there is a problem with the run or the puzzle.
 pub fn run(
-    run: &Path,
+    path: &Path,
     overrides: &[String],
     file: &Path,
     arguments: &SolveArguments,
     common: &Common,
-    project: &Project,
+    project: &Project<'_>,
 ) -> Result<(), Failure> {
-    let trained = TrainedRun::open(run, overrides)?;
-    let Some(kind) = trained.kind(project) else {
+    let run = run_command::open(path, overrides)?;
+    let Some(kind) = run.kind(project.root()) else {
         return Err(Failure::message(format!(
             "`{}` was trained on puzzles that hrmc cannot read or draw; it knows Sudoku and mazes",
-            run.display()
+            path.display()
         )));
     };
     let text = spec::read_text(file)?;
@@ -54,24 +53,28 @@ pub fn run(
     let question = parse_puzzle(kind, &text).map_err(|error| {
         Failure::message(format!("`{name}` is not a {0}x{0} {1}: {error}", kind.side(), kind.family()))
     })?;
-    let device = project.device(common.device);
-    let mut evaluator =
-        trained.evaluator(arguments.checkpoint, 1, device, project.threads(common.threads))?;
+    let options = SolveOptions {
+        device: project.device(common.device.as_deref()),
+        threads: project.threads(common.threads),
+        batch: 1,
+    };
+    let mut solver = run
+        .solver(run_command::checkpoint(arguments.checkpoint), options)
+        .map_err(|error| fail_with_batch(error, "--batch "))?;
     let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
+    let found = solver.solve(&[asked])?.remove(0);
+    let rollout = found.rollout + 1;
+    let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
     let mut lines: Vec<SegmentLine> = Vec::new();
     let mut answer = question.clone();
-    let solving = evaluator.solve(&[asked]).map_err(fail)?;
-    let rollout = solving.rollouts()[0] + 1;
-    let rollouts = trained.model.inference().rollouts.map(|rollouts| rollouts.count);
-    for SolvedSegment { segment, predictions, q_halt } in solving {
-        let next = &predictions[0];
+    for (index, thought) in found.thoughts.into_iter().enumerate() {
         lines.push(SegmentLine {
-            segment,
-            changed: answer.iter().zip(next).filter(|(before, after)| before != after).count(),
-            confidence: q_halt.map(|q| sigmoid(f64::from(q[0]))),
-            valid: is_valid_solution(kind, &question, next),
+            segment: index + 1,
+            changed: answer.iter().zip(&thought.tokens).filter(|(before, after)| before != after).count(),
+            confidence: thought.confidence(),
+            valid: is_valid_solution(kind, &question, &thought.tokens),
         });
-        answer.clone_from(next);
+        answer = thought.tokens;
     }
     let settled = lines.iter().rfind(|line| line.changed > 0).map_or(1, |line| line.segment);
     let expected = expected_answer(kind, &question);
@@ -103,7 +106,7 @@ pub fn run(
         ));
     }
     if let Some(rollouts) = rollouts {
-        let best = if trained.model.q_head.is_some() { "is the surest" } else { "has settled best" };
+        let best = if solver.model().q_head.is_some() { "is the surest" } else { "has settled best" };
         text.push_str(&format!("rollout {rollout} of {rollouts} {best}\n"));
     }
     text.push_str(picture::verdict(kind, &question, &answer, None));
@@ -112,8 +115,4 @@ pub fn run(
         text.push_str("note: the puzzle does not have exactly one solution\n");
     }
     terminal::print(text)
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }

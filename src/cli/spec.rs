@@ -38,7 +38,7 @@ impl Chosen {
     /// # Errors
     ///
     /// Returns a failure if it cannot be read or has an error.
-    pub fn load(&self, project: &Project) -> Result<Spec, Failure> {
+    pub fn load(&self, project: &Project<'_>) -> Result<Spec, Failure> {
         load(read(self.spec.as_deref(), project)?, &self.overrides)
     }
 }
@@ -90,7 +90,7 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 /// # Errors
 ///
 /// Returns a failure if the file cannot be read.
-pub fn read(path: Option<&Path>, project: &Project) -> Result<Source, Failure> {
+pub fn read(path: Option<&Path>, project: &Project<'_>) -> Result<Source, Failure> {
     let path: PathBuf = match (path, project.spec()) {
         (Some(path), _) => path.to_path_buf(),
         (None, Some(path)) => path,

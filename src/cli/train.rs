@@ -3,48 +3,26 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
-use super::datasets::{self, Datasets};
-use super::failure::{Failure, fail};
+use super::failure::{Failure, fail_with_batch};
 use super::interrupt::Interrupt;
 use super::progress::{Progress, Window};
 use super::project::Project;
-use super::run::{Common, TrainArguments};
+use super::run::{self as run_command, Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, percent, rate};
-use super::trained::TrainedRun;
-use super::{memory, picture, spec, terminal};
-use crate::check;
+use super::{picture, spec, terminal};
+use crate::census::trained_parameters;
 use crate::data::Dataset;
-use crate::device::Device;
-use crate::ir::{Data, Model, Precision, Train};
-use crate::lower::parameters::{Role, parameters};
-use crate::lower::{Program, Sizes};
-use crate::pipeline;
+use crate::ir::Precision;
 use crate::span::Source;
-use crate::train::run_folder::MetricsLog;
-use crate::train::schedule::steps_in;
-use crate::train::{
-    Evaluation, EvaluationRequest, MetricMeans, MetricsLine, RunFolder, RunManifest, Trainer, TrainerParts,
-};
+use crate::store::MetricMeans;
+use crate::train::{Data, Evaluation, Event, Outcome, Run, TrainOptions, Training};
 
 /// Held-out puzzles that are drawn at the end.
 const DRAWN_PUZZLES: usize = 3;
-
-/// What is to be trained, before anything is allocated.
-struct Preparation {
-    model: Model,
-    train: Train,
-    datasets: Datasets,
-    /// The run to go on with.
-    resumed: Option<RunFolder>,
-    seed: u64,
-    device: Device,
-    options: Sizes,
-    total_steps: u64,
-}
 
 /// Trains, and says how it went.
 ///
@@ -55,7 +33,7 @@ pub fn run(
     subject: Option<&Path>,
     arguments: &TrainArguments,
     common: &Common,
-    project: &Project,
+    project: &Project<'_>,
 ) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
     let subject = match &arguments.resume {
@@ -80,14 +58,8 @@ pub struct Trained {
     pub folder: PathBuf,
     /// Elements of the weights that are trained.
     pub parameters: u64,
-    /// Optimizer steps done, those of earlier parts of the run included.
-    pub step: u64,
-    /// Whether Ctrl-C ended it.
-    pub interrupted: bool,
-    /// The last evaluation, if there was one.
-    pub evaluation: Option<Evaluation>,
-    /// Best exact accuracy of any evaluation.
-    pub best: Option<f64>,
+    /// How it ended.
+    pub outcome: Outcome,
     /// Time of this process.
     pub elapsed_s: f64,
     /// Step to stop at.
@@ -101,7 +73,7 @@ pub struct Trained {
 impl Trained {
     /// Returns whether Ctrl-C came before the last step.
     pub fn is_stopped(&self) -> bool {
-        self.interrupted && self.step < self.stop
+        self.outcome.interrupted && self.outcome.step < self.stop
     }
 }
 
@@ -114,325 +86,174 @@ pub fn train(
     subject: Subject,
     arguments: &TrainArguments,
     common: &Common,
-    project: &Project,
+    project: &Project<'_>,
     interrupt: &Interrupt,
 ) -> Result<Trained, Failure> {
-    let prepared = match subject {
-        Subject::Run(run) => resume(&run, arguments, common, project)?,
+    let (mut training, run) = match subject {
+        Subject::Run(path) => resume(&path, arguments, common, project)?,
         Subject::Spec(source) => begin(source, arguments, common, project)?,
     };
-    let Preparation { model, datasets, device, options, .. } = &prepared;
-    let averaged = prepared.train.ema.is_some();
-    // Evaluation does not pay for rows that it will never have.
-    let examples = arguments.eval_limit.unwrap_or(usize::MAX).min(datasets.test.examples());
-    let evaluate_options = Sizes { batch: options.batch.min(examples).max(1), ..*options };
-    let programs = [(Program::Train, *options), (Program::Evaluate { averaged }, evaluate_options)];
-    memory::check(model, &programs, *device, "--set train.batch=")?;
-    let [train, evaluate] =
-        programs.map(|(program, options)| pipeline::executable(model, program, options, *device));
-    let mut trainer = Trainer::new(TrainerParts {
-        model: model.clone(),
-        train,
-        evaluate,
-        puzzle_rows: options.puzzle_rows,
-        threads: project.threads(common.threads),
-        data: datasets.train.clone(),
-        augment: datasets.augment.clone(),
-        seed: prepared.seed,
-        total_steps: prepared.total_steps,
-    })
-    .map_err(fail)?;
-    let folder = match &prepared.resumed {
-        Some(folder) => {
-            trainer.restore(&folder.last()).map_err(fail)?;
-            folder.clone()
-        }
-        None => {
-            let manifest = RunManifest::new(
-                &model.name,
-                &check::show(model),
-                prepared.seed,
-                *device,
-                &datasets.train,
-                &datasets.test,
-            )
-            .with_overrides(&arguments.overrides);
-            RunFolder::create(&project.runs(common.runs.as_deref()), &manifest).map_err(fail)?
-        }
+    introduce(&training, &run);
+    let begun = Instant::now();
+    let batch = training.sizes().batch;
+    let mut watcher = Watcher {
+        progress: Progress::new("training", training.steps_done(), training.last_step()),
+        window: Window::new(),
+        batch,
+        stepped: begun,
     };
-    let stop = arguments.steps.map_or(prepared.total_steps, |steps| steps as u64);
-    if trainer.steps_done() >= stop {
-        return Err(Failure::message(format!(
-            "`{}` has done {} already; ask for more with `--steps N`, counted from the beginning of the run",
-            folder.path().display(),
-            counted(trainer.steps_done() as usize, "step"),
-        )));
-    }
-    introduce(&prepared, &folder, &trainer, stop);
-    let mut training = Training {
-        log: folder.metrics_log(trainer.steps_done()).map_err(fail)?,
-        best: folder.best_accuracy().map_err(fail)?,
-        eval_every: prepared
-            .train
-            .eval_every
-            .map(|length| steps_in(length, prepared.datasets.train.metadata(), options.batch).max(1)),
-        eval_limit: arguments.eval_limit,
-        stop,
-        test: &prepared.datasets.test,
-        interrupt: interrupt.clone(),
-        folder,
-        trainer,
-    };
-    let outcome = training.run()?;
+    let outcome = training.run(&run, |event| {
+        watcher.see(event);
+        if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    watcher.progress.clear();
     Ok(Trained {
-        folder: training.folder.path().to_path_buf(),
-        parameters: trained_parameters(model, *options),
-        step: training.trainer.steps_done(),
-        interrupted: outcome.interrupted,
-        evaluation: outcome.evaluation,
-        best: training.best,
-        elapsed_s: outcome.elapsed_s,
-        stop,
-        total_steps: training.trainer.total_steps(),
-        sequences_per_s: outcome.sequences_per_s,
-        test: Arc::clone(&datasets.test),
+        folder: run.path().to_path_buf(),
+        parameters: trained_parameters(training.spec().model(), training.sizes()),
+        outcome,
+        elapsed_s: begun.elapsed().as_secs_f64(),
+        stop: training.last_step(),
+        total_steps: training.total_steps(),
+        sequences_per_s: watcher.window.sequences_per_second(),
+        test: Arc::clone(training.data().test()),
     })
 }
 
-/// Reads the spec of a new run and its data.
+fn options(arguments: &TrainArguments, common: &Common, project: &Project<'_>) -> TrainOptions {
+    TrainOptions {
+        device: project.device(common.device.as_deref()),
+        threads: project.threads(common.threads),
+        steps: arguments.steps.map(|steps| steps as u64),
+        eval_limit: arguments.eval_limit,
+        ..TrainOptions::default()
+    }
+}
+
+fn too_large(error: crate::train::Error) -> Failure {
+    fail_with_batch(error, "--set train.batch=")
+}
+
+/// Makes everything ready for a new run.
 fn begin(
     source: Source,
     arguments: &TrainArguments,
     common: &Common,
-    project: &Project,
-) -> Result<Preparation, Failure> {
-    let spec = spec::load(source, &arguments.overrides)?;
-    let mut model = spec.model.clone();
-    let Some(train) = &mut model.train else {
-        return Err(Failure::message(format!(
-            "`{}` has no `train` block, so there is nothing that says how to train it; add one, as in \
-             `specs/quickstart.hrm`",
-            model.name
-        )));
-    };
-    // The run keeps the spec with what the command line says, so that it can go on without it.
+    project: &Project<'_>,
+) -> Result<(Training, Run), Failure> {
+    let mut spec = spec::load(source, &arguments.overrides)?;
     if let Some(seed) = arguments.seed {
-        train.seed = seed;
+        spec.change_training(|train| train.seed = seed);
     }
-    if let Some(data) = &arguments.data {
-        train.data = Data::Folder(data_path(data)?);
-    }
-    let seed = train.seed;
-    let device = project.device(common.device);
-    let prepared = prepare(model, None, seed, device, arguments, project)?;
-    let blamed = if arguments.data.is_none() { Some(&spec) } else { None };
-    datasets::check_fit(&prepared.model, &prepared.datasets, blamed)?;
-    Ok(prepared)
+    let data = match &arguments.data {
+        Some(folder) => Data::open(&spec, folder)?,
+        None => Data::of(&spec, project.root())?,
+    };
+    let options = options(arguments, common, project);
+    let training = Training::new(&spec, data, options).map_err(too_large)?;
+    let run = Run::create(project.runs(common.runs.as_deref()), &training)?;
+    Ok((training, run))
 }
 
-/// Opens the run to go on with and its data.
+/// Makes everything ready to go on with a run.
 fn resume(
-    run: &Path,
+    path: &Path,
     arguments: &TrainArguments,
     common: &Common,
-    project: &Project,
-) -> Result<Preparation, Failure> {
-    let TrainedRun { folder, manifest, model } = TrainedRun::open(run, &[])?;
-    let device = match common.device {
-        Some(name) => name.device(),
-        None => {
-            Device::ALL.iter().copied().find(|device| device.name() == manifest.device).ok_or_else(|| {
-                Failure::message(format!(
-                    "`{}` was begun on the device `{}`, which this hrmc does not have; choose one with \
-                     `--device`",
-                    run.display(),
-                    manifest.device
-                ))
-            })?
-        }
-    };
-    let prepared = prepare(model, Some(folder), manifest.seed, device, arguments, project)?;
-    datasets::check_fit(&prepared.model, &prepared.datasets, None)?;
-    Ok(prepared)
-}
-
-fn prepare(
-    model: Model,
-    resumed: Option<RunFolder>,
-    seed: u64,
-    device: Device,
-    arguments: &TrainArguments,
-    project: &Project,
-) -> Result<Preparation, Failure> {
-    let train = model.train.clone().expect("a run has a spec with a `train` block");
-    let datasets = datasets::open(&model, &train.data, arguments.data.as_deref(), seed, project)?;
-    let identifiers = |dataset: &Dataset| dataset.metadata().num_puzzle_identifiers;
-    let puzzle_rows = match model.puzzles {
-        Some(_) => identifiers(&datasets.train).max(identifiers(&datasets.test)).max(1),
-        None => 1,
-    };
-    let options = Sizes { batch: train.batch, puzzle_rows };
-    let total_steps = steps_in(train.length, datasets.train.metadata(), options.batch);
-    if total_steps == 0 {
-        return Err(Failure::message(format!(
-            "`{}` is to be trained for less than one step; raise `train.epochs` or lower `train.batch`",
-            model.name
-        )));
+    project: &Project<'_>,
+) -> Result<(Training, Run), Failure> {
+    let run = run_command::open(path, &[])?;
+    let mut options = options(arguments, common, project);
+    if common.device.is_none() {
+        let name = &run.manifest().device;
+        options.device = project.device_named(name).ok_or_else(|| {
+            Failure::message(format!(
+                "`{}` was begun on the device `{name}`, which this hrmc does not have; choose one with `--device`",
+                path.display(),
+            ))
+        })?;
     }
-    Ok(Preparation { model, train, datasets, resumed, seed, device, options, total_steps })
-}
-
-/// Returns a path that leads to the same folder from wherever the run is continued.
-fn data_path(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|error| Failure::cannot_read(path, &error))?;
-    absolute.into_os_string().into_string().map_err(|path| {
-        Failure::message(format!("the path `{}` is not UTF-8 text, which a spec needs", path.display()))
-    })
-}
-
-/// Returns the elements of the weights that are trained.
-pub fn trained_parameters(model: &Model, options: Sizes) -> u64 {
-    parameters(model, options.puzzle_rows)
-        .iter()
-        .filter(|parameter| parameter.role != Role::Fixed)
-        .map(|parameter| parameter.elements() as u64)
-        .sum()
+    let data = match &arguments.data {
+        Some(folder) => Data::open(run.spec(), folder)?,
+        None => run.data(project.root())?,
+    };
+    let training = Training::resume(&run, data, options).map_err(too_large)?;
+    Ok((training, run))
 }
 
 /// Says what is about to be trained.
-fn introduce(prepared: &Preparation, folder: &RunFolder, trainer: &Trainer, stop: u64) {
-    let Preparation { model, datasets, options, .. } = prepared;
+fn introduce(training: &Training, run: &Run) {
+    let (model, data, device) = (training.spec().model(), training.data(), &training.options().device);
+    let train = model.train.as_ref().expect("a training has a spec with a `train` block");
     terminal::note(format_args!(
         "training `{}`: {} parameters on {}, {} and {}, batch {}, seed {}, device {}",
         model.name,
-        grouped(trained_parameters(model, *options)),
-        datasets.name,
-        counted(datasets.train.examples(), "training example"),
-        counted(datasets.test.examples(), "test example"),
-        options.batch,
-        prepared.seed,
-        prepared.device.name(),
+        grouped(trained_parameters(model, training.sizes())),
+        data.name(),
+        counted(data.train().examples(), "training example"),
+        counted(data.test().examples(), "test example"),
+        training.sizes().batch,
+        training.seed(),
+        device.name(),
     ));
-    if prepared.train.precision == Precision::Bf16 && !prepared.device.multiplies_in_bf16() {
+    if train.precision == Precision::Bf16 && !device.multiplies_in_bf16() {
         terminal::note(format_args!(
             "`precision = bf16`: no products in bf16 here; everything is computed in f32"
         ));
     }
-    let steps = if trainer.steps_done() == 0 {
+    let (done, stop) = (training.steps_done(), training.last_step());
+    let steps = if done == 0 {
         format!("steps 1 to {}", grouped(stop))
     } else {
-        format!("going on with steps {} to {}", grouped(trainer.steps_done() + 1), grouped(stop))
+        format!("going on with steps {} to {}", grouped(done + 1), grouped(stop))
     };
-    let schedule = if stop == trainer.total_steps() {
+    let schedule = if stop == training.total_steps() {
         String::new()
     } else {
-        format!(" of {}", grouped(trainer.total_steps()))
+        format!(" of {}", grouped(training.total_steps()))
     };
-    terminal::note(format_args!("{steps}{schedule}; run folder `{}`", folder.path().display()));
+    terminal::note(format_args!("{steps}{schedule}; run folder `{}`", run.path().display()));
 }
 
-/// A training that is under way.
-struct Training<'a> {
-    trainer: Trainer,
-    folder: RunFolder,
-    log: MetricsLog,
-    /// Best exact accuracy so far.
-    best: Option<f64>,
-    /// Steps between two evaluations.
-    eval_every: Option<u64>,
-    /// Examples to evaluate; `None` for all.
-    eval_limit: Option<usize>,
-    /// Step to stop at.
-    stop: u64,
-    test: &'a Dataset,
-    interrupt: Interrupt,
+/// Shows what happens.
+struct Watcher {
+    progress: Progress,
+    window: Window,
+    /// Rows in a batch.
+    batch: usize,
+    /// When the last step, or what was done after it, ended.
+    stepped: Instant,
 }
 
-/// How a training ended.
-struct Outcome {
-    interrupted: bool,
-    /// The last evaluation, if there was one.
-    evaluation: Option<Evaluation>,
-    elapsed_s: f64,
-    sequences_per_s: f64,
-}
-
-/// Longest time that a crash of the machine can take away.
-const SAVE_EVERY: Duration = Duration::from_secs(300);
-
-impl Training<'_> {
-    fn run(&mut self) -> Result<Outcome, Failure> {
-        let begun = Instant::now();
-        let mut progress = Progress::new("training", self.trainer.steps_done(), self.stop);
-        let mut window = Window::new();
-        let mut latest = None;
-        let mut saved = begun;
-        while self.trainer.steps_done() < self.stop && !self.interrupt.is_requested() {
-            let report = self.trainer.step().map_err(fail)?;
-            self.log.append(&MetricsLine::train(&report)).map_err(fail)?;
-            window.add(&report, self.trainer.batch());
-            progress.show(report.step, || window.message());
-            let is_due = self.eval_every.is_some_and(|every| report.step.is_multiple_of(every));
-            if is_due || report.step == self.stop {
-                let before = Instant::now();
-                // Evaluation leaves the state of training alone and may take long, so the state is safe first.
-                self.save_last()?;
-                saved = Instant::now();
-                if let Some(evaluation) = self.evaluate(&mut progress)? {
-                    latest = Some(evaluation);
-                }
-                window.pause(before.elapsed());
-            } else if saved.elapsed() > SAVE_EVERY {
-                self.save_last()?;
-                saved = Instant::now();
+impl Watcher {
+    fn see(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Begin => {}
+            Event::Step(report) => {
+                self.window.add(report, self.batch);
+                self.progress.show(report.step, || self.window.message());
+                self.stepped = Instant::now();
             }
+            Event::Evaluating(done) => {
+                self.progress.aside(|| format!("evaluating {}/{}", done.examples, done.total));
+                self.pause();
+            }
+            Event::Evaluated { step, evaluation, best } => {
+                self.progress.note(&format!(
+                    "step {}: {}{}",
+                    grouped(*step),
+                    summarize(&evaluation.metrics.means(), evaluation.examples),
+                    if *best { ", best so far" } else { "" },
+                ));
+                self.pause();
+            }
+            Event::Saved { .. } => self.pause(),
         }
-        progress.clear();
-        let interrupted = self.interrupt.is_requested();
-        if interrupted {
-            self.save_last()?;
-        }
-        Ok(Outcome {
-            interrupted,
-            evaluation: latest,
-            elapsed_s: begun.elapsed().as_secs_f64(),
-            sequences_per_s: window.sequences_per_second(),
-        })
     }
 
-    fn save_last(&mut self) -> Result<(), Failure> {
-        self.trainer.save(&self.folder.last(), None).map_err(fail)
-    }
-
-    /// Evaluates, logs the result and keeps the checkpoint if it is the best so far.
-    fn evaluate(&mut self, progress: &mut Progress) -> Result<Option<Evaluation>, Failure> {
-        if self.eval_limit == Some(0) {
-            return Ok(None);
-        }
-        let step = self.trainer.steps_done();
-        // The answers are drawn at the end.
-        let request = EvaluationRequest { limit: self.eval_limit, keep_predictions: step == self.stop };
-        let interrupt = self.interrupt.clone();
-        let evaluation = self.trainer.evaluate(self.test, request, &mut |done| {
-            progress.aside(|| format!("evaluating {}/{}", done.examples, done.total));
-            if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        let Some(evaluation) = evaluation.map_err(fail)? else { return Ok(None) };
-        self.log.append(&MetricsLine::evaluation(step, &evaluation)).map_err(fail)?;
-        let means = evaluation.metrics.means();
-        let accuracy = means.exact_accuracy.unwrap_or(0.0);
-        let is_best = self.best.is_none_or(|best| accuracy >= best);
-        if is_best {
-            self.trainer.save(&self.folder.best(), Some(accuracy)).map_err(fail)?;
-            self.best = Some(accuracy);
-        }
-        progress.note(&format!(
-            "step {}: {}{}",
-            grouped(step),
-            summarize(&means, evaluation.examples),
-            if is_best { ", best so far" } else { "" },
-        ));
-        Ok(Some(evaluation))
+    /// Takes the time since the last step out of the account.
+    fn pause(&mut self) {
+        self.window.pause(self.stepped.elapsed());
+        self.stepped = Instant::now();
     }
 }
 
@@ -459,7 +280,7 @@ struct Report<'a> {
 impl Report<'_> {
     fn print(&self) -> Result<(), Failure> {
         let trained = self.trained;
-        let (path, step) = (&trained.folder, trained.step);
+        let (path, step) = (&trained.folder, trained.outcome.step);
         let go_on = self.how_to_go_on(path);
         let finished = step >= trained.total_steps;
         if self.common.json {
@@ -467,12 +288,12 @@ impl Report<'_> {
                 "run": path,
                 "step": step,
                 "total_steps": trained.total_steps,
-                "interrupted": trained.interrupted,
+                "interrupted": trained.outcome.interrupted,
                 "seconds": trained.elapsed_s,
                 "sequences_per_second": trained.sequences_per_s,
-                "examples": trained.evaluation.as_ref().map(|evaluation| evaluation.examples),
-                "evaluation": trained.evaluation.as_ref().map(|evaluation| evaluation.metrics.means()),
-                "best_exact_accuracy": trained.best,
+                "examples": trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.examples),
+                "evaluation": trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means()),
+                "best_exact_accuracy": trained.outcome.best,
             }));
         }
         if trained.is_stopped() {
@@ -484,6 +305,7 @@ impl Report<'_> {
             return terminal::print(format!("go on with `{go_on}`\n"));
         }
         let mut text = trained
+            .outcome
             .evaluation
             .as_ref()
             .map_or(String::new(), |evaluation| draw_solved(&trained.test, evaluation));
@@ -493,11 +315,11 @@ impl Report<'_> {
             duration(trained.elapsed_s),
             rate(trained.sequences_per_s),
         ));
-        if let Some(evaluation) = &trained.evaluation {
+        if let Some(evaluation) = &trained.outcome.evaluation {
             let means = evaluation.metrics.means();
             text.push_str(&format!("accuracy: {}\n", summarize(&means, evaluation.examples)));
         }
-        if trained.interrupted {
+        if trained.outcome.interrupted {
             text.push_str(&format!(
                 "the last evaluation was stopped; run it with `hrmc eval {}`\n",
                 path.display()
@@ -521,7 +343,7 @@ impl Report<'_> {
                 command.push_str(&format!(" {name} {value}"));
             }
         };
-        if self.trained.interrupted {
+        if self.trained.outcome.interrupted {
             option("--steps", self.arguments.steps.map(|steps| steps.to_string()));
         }
         option("--data", self.arguments.data.as_ref().map(|data: &PathBuf| data.display().to_string()));

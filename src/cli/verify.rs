@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, fail};
-use super::project::{DeviceName, Project};
+use super::project::{Devices, Project};
 use super::terminal;
-use crate::device::Device;
+use crate::device::Form;
 use crate::ir::Precision;
 use crate::parity::{Extent, Fixture, Verdict, verify};
 
@@ -32,7 +32,7 @@ pub struct Arguments {
     fixtures: Vec<PathBuf>,
     /// What runs the model [default: that of hrmc.toml, else cpu]
     #[arg(long)]
-    device: Option<DeviceName>,
+    device: Option<String>,
     /// Threads [default: that of hrmc.toml, else one for each core]
     #[arg(long, value_name = "COUNT", value_parser = super::positive)]
     threads: Option<usize>,
@@ -70,12 +70,11 @@ impl PrecisionName {
 /// # Errors
 ///
 /// Returns a failure if a fixture cannot be read or does not agree.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
-    let device = project.device(arguments.device);
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
+    let device = project.device(arguments.device.as_deref());
     let threads = project.threads(arguments.threads);
-    // Optimizer steps and evaluation of an interpreted graph take minutes, so the reference stops earlier, and what is
-    // compared with it too; in bf16 only the first segment can be compared.
+    // Optimizer steps and evaluation of an interpreted graph take minutes, so devices that run graphs stop earlier; in bf16 only the first segment can be compared.
     let rounded = arguments.precision == PrecisionName::Bf16;
     if rounded && !device.multiplies_in_bf16() {
         return Err(Failure::message(format!(
@@ -83,13 +82,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             device.name()
         )));
     }
-    let primitives = matches!(device, Device::Reference | Device::LuminalCuda);
+    let primitives = device.form() == Form::Graph;
     let extent =
         if arguments.first_segment || rounded || primitives { Extent::FirstSegment } else { Extent::Whole };
     let mut verdicts = Vec::new();
     for path in &arguments.fixtures {
         let fixture = Fixture::open(path).map_err(fail)?.with_precision(arguments.precision.precision());
-        let verdict = verify(&fixture, device, threads, extent).map_err(fail)?;
+        let verdict = verify(&fixture, &*device, threads, extent).map_err(fail)?;
         if !arguments.json {
             terminal::print(table(&verdict, extent))?;
         }

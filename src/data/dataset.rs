@@ -119,6 +119,27 @@ impl Metadata {
         metadata
     }
 
+    /// Reads the metadata of a split of a dataset folder; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is there and cannot be read.
+    pub fn read(folder: &Path, split: Split) -> Result<Option<Metadata>, DataError> {
+        let file = Metadata::file(folder, split);
+        if file.exists() { Metadata::read_file(&file).map(Some) } else { Ok(None) }
+    }
+
+    fn file(folder: &Path, split: Split) -> PathBuf {
+        folder.join(split.name()).join("dataset.json")
+    }
+
+    fn read_file(file: &Path) -> Result<Metadata, DataError> {
+        let json = fs::read_to_string(file)
+            .map_err(|reason| DataError::Read { file: file.to_path_buf(), reason })?;
+        serde_json::from_str(&json)
+            .map_err(|reason| DataError::file(file, format!("is not dataset metadata: {reason}")))
+    }
+
     /// Returns the text of `dataset.json`: one line, the keys in their usual order, no final newline.
     pub fn to_json(&self) -> String {
         let text = |value: &String| serde_json::to_string(value).expect("text is always valid JSON");
@@ -281,13 +302,9 @@ impl Dataset {
     ///
     /// If a file is missing, is not what the format says, or does not agree with another one.
     pub fn open(folder: impl AsRef<Path>, split: Split) -> Result<Dataset, DataError> {
+        let metadata_file = Metadata::file(folder.as_ref(), split);
+        let metadata = Metadata::read_file(&metadata_file)?;
         let folder = folder.as_ref().join(split.name());
-        let metadata_file = folder.join("dataset.json");
-        let json = fs::read_to_string(&metadata_file)
-            .map_err(|reason| DataError::Read { file: metadata_file.clone(), reason })?;
-        let metadata: Metadata = serde_json::from_str(&json).map_err(|reason| {
-            DataError::file(&metadata_file, format!("is not dataset metadata: {reason}"))
-        })?;
         metadata.check().map_err(|reason| DataError::file(&metadata_file, reason))?;
 
         let mut dataset = Dataset::empty(metadata.clone());

@@ -476,6 +476,10 @@ pub struct Decomposed {
     input_shapes: BTreeMap<String, Vec<usize>>,
 }
 
+// SAFETY: everything in it is its own: tensors are vectors, operators are luminal's and functions of ours over vectors,
+// and the pointers that luminal's constants hold lead into the boxed graph, which goes along. Nothing belongs to a thread.
+unsafe impl Send for Decomposed {}
+
 impl Decomposed {
     /// Decomposes every operator of `graph`.
     ///

@@ -17,7 +17,6 @@
 //! text. luminal reports errors by panicking; every call that could is behind a shape check here.
 
 pub mod luminal;
-pub mod luminal_cuda;
 pub mod ops;
 mod text;
 mod types;

@@ -11,6 +11,16 @@ pub enum DType {
     I32,
 }
 
+impl DType {
+    /// Returns the name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::I32 => "i32",
+        }
+    }
+}
+
 /// Element type and shape of a tensor; row-major and contiguous.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TensorType {

@@ -45,6 +45,8 @@ pub enum Program {
         /// Whether the moving averages stand in for the weights.
         averaged: bool,
     },
+    /// One evaluation segment whose states are outputs, before the first update and after each.
+    Trace,
 }
 
 /// Sizes that do not come from the model.
@@ -78,7 +80,7 @@ struct Lowering<'a> {
 pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
     let scope = match program {
         Program::Train | Program::Gradients => Scope::Train,
-        Program::Evaluate { .. } => Scope::Evaluate,
+        Program::Evaluate { .. } | Program::Trace => Scope::Evaluate,
     };
     let mut lowering = Lowering {
         model,
@@ -101,6 +103,11 @@ impl Lowering<'_> {
         let scope = self.scope;
         let carry = self.carry();
         let before = self.begin(&carry);
+        if self.program == Program::Trace {
+            for (state, &value) in self.model.states.iter().zip(&before) {
+                self.graph.set_output(&scope.begun(&state.name), value);
+            }
+        }
         let embedded = self.embed();
         let states = self.segment(embedded.x, before.clone(), Flow::Policy);
         let logits = self.token_head(&states);
@@ -123,7 +130,7 @@ impl Lowering<'_> {
         let target = if trains { self.target(embedded.x, &detached) } else { None };
         let loss = self.losses(logits, q, target, training.loss);
         match self.program {
-            Program::Evaluate { .. } => {}
+            Program::Evaluate { .. } | Program::Trace => {}
             Program::Gradients => {
                 for (name, gradient) in self.gradients(loss, embedded.puzzle_rows) {
                     self.graph.set_output(&scope.gradient(&name), gradient);

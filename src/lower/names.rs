@@ -85,6 +85,17 @@ impl Scope {
         self.of(&format!("carry.{state}"))
     }
 
+    /// State before the first update of a segment, `f32 [B, P + S, D]`; only where states are traced.
+    pub fn begun(self, state: &str) -> String {
+        self.of(&format!("begun.{state}"))
+    }
+
+    /// State that an update of the unrolled loop nest made, counted from 0, `f32 [B, P + S, D]`; only where states are
+    /// traced.
+    pub fn updated(self, update: usize) -> String {
+        self.of(&format!("updated.{update}"))
+    }
+
     /// Logits of the tokens, `f32 [B, S, V]`.
     pub fn logits(self) -> String {
         self.of("logits")

@@ -1,6 +1,6 @@
 //! One segment: the loop nest, unrolled.
 
-use super::Lowering;
+use super::{Lowering, Program};
 use crate::graph::Value;
 use crate::graph::ops::{Add, Detach};
 use crate::ir::{Operand, unroll};
@@ -20,7 +20,7 @@ impl Lowering<'_> {
     /// The result of an update that is not differentiated passes through a detach marker.
     pub(super) fn segment(&mut self, x: Value, mut states: Vec<Value>, flow: Flow) -> Vec<Value> {
         let model = self.model;
-        for unrolled in unroll(model) {
+        for (index, unrolled) in unroll(model).into_iter().enumerate() {
             let update = unrolled.update;
             let mut sum = None;
             for operand in &update.operands {
@@ -37,6 +37,9 @@ impl Lowering<'_> {
             let mut result = self.network(&model.networks[update.network.0], input);
             if flow == Flow::Detached || !unrolled.differentiated {
                 result = self.graph.add1(Detach.into(), &[result]);
+            }
+            if self.program == Program::Trace {
+                self.graph.set_output(&self.scope.updated(index), result);
             }
             states[update.state.0] = result;
         }

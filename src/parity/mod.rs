@@ -1,4 +1,4 @@
-//! Parity: runs a recorded model through the same lowering as a spec and compares every recorded value.
+//! Parity: trains and evaluates a recorded model as any other and compares every recorded value.
 //!
 //! Three things are run: training-mode calls with fixed weights (outputs, carry, losses, metrics, and the
 //! gradients of the first), evaluation from an empty carry, and optimizer steps. A value may differ from
@@ -27,10 +27,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::device::{Device, DeviceError};
+use crate::data::DataError;
+use crate::device::{Device, DeviceError, EngineOptions};
 use crate::ir::Precision;
-
-use calls::Runner;
+use crate::train::Error;
 
 pub use fixture::{Fixture, FixtureError, Noise, Values};
 
@@ -101,7 +101,13 @@ pub enum Extent {
 pub enum VerifyError {
     /// The device cannot run the model.
     #[error(transparent)]
-    Backend(#[from] DeviceError),
+    Device(#[from] DeviceError),
+    /// The recorded rows are none of the model.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model cannot be trained or evaluated.
+    #[error(transparent)]
+    Train(#[from] Error),
     /// The record has a tensor that no rule explains.
     #[error("fixture `{fixture}` records `{tensor}`, which no rule of the format explains")]
     Unexplained {
@@ -131,12 +137,12 @@ pub enum VerifyError {
 /// Returns an error if the device cannot run the model or the record cannot be matched with it.
 pub fn verify(
     fixture: &Fixture,
-    device: Device,
+    device: &dyn Device,
     threads: usize,
     extent: Extent,
 ) -> Result<Verdict, VerifyError> {
     let rounded = fixture.model.precision() == Precision::Bf16;
-    let computed = Runner::new(fixture, device, threads, extent)?.run(extent)?;
+    let computed = calls::run(fixture, device, EngineOptions { threads }, extent)?;
     let same_answers =
         !rounded || computed[EXACT][0] == fixture.tensors[&format!("expect.{EXACT}")].wide()[0];
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();

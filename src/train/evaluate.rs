@@ -3,18 +3,22 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::checkpoint::{self, CheckpointError};
-use super::error::{RuntimeError, check_fits};
+use super::error::Error;
+use super::fit::check_fit;
 use super::infer::{self, Pass};
 use super::init::initialize;
 use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
-use super::solve::{Question, Solving};
+use super::solve::{self, Answer, Question};
 use crate::data::{Dataset, TestBatches};
-use crate::device::{Executable, Session};
+use crate::device::{Device, DeviceError, EngineOptions, Session};
 use crate::ir::Model;
 use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
+use crate::lower::{Program, Sizes};
+use crate::pipeline::executable;
+use crate::store::CheckpointError;
+use crate::store::checkpoint;
 
 const SCOPE: Scope = Scope::Evaluate;
 
@@ -62,8 +66,8 @@ pub(super) fn evaluate(
     dataset: &Dataset,
     request: EvaluationRequest,
     observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
-) -> Result<Option<Evaluation>, RuntimeError> {
-    check_fits(model, puzzle_rows, dataset)?;
+) -> Result<Option<Evaluation>, Error> {
+    check_fit(model, puzzle_rows, dataset, "the puzzles")?;
     let total = request.limit.unwrap_or(usize::MAX).min(dataset.examples());
     let mut evaluation = Evaluation { examples: 0, metrics: Metrics::default(), predictions: Vec::new() };
     let batch_size = slots::slots(session, SCOPE);
@@ -80,7 +84,7 @@ pub(super) fn evaluate(
                 labels: &batch.labels[tokens],
                 puzzle: batch.puzzles[slot],
             };
-            slots::put(session, SCOPE, slot, row);
+            slots::put(session, SCOPE, slot, row)?;
         }
         let mut answers = Answers::new(session, rows, request.keep_predictions);
         infer::infer(session, model, evaluation.examples, rows, &mut |pass| answers.keep(pass))?;
@@ -124,22 +128,23 @@ impl Answers {
     }
 
     /// Takes over the rows that count by this segment.
-    fn keep(&mut self, pass: &Pass<'_>) {
+    fn keep(&mut self, pass: &Pass<'_>) -> Result<(), DeviceError> {
         let session = pass.session;
         for (row, _) in pass.surest.iter().enumerate().filter(|(_, surest)| **surest) {
-            self.token_loss[row] = session.f32(&SCOPE.token_loss())[row];
-            self.right[row] = session.f32(&SCOPE.right())[row];
-            self.counted[row] = session.f32(&SCOPE.counted())[row];
+            self.token_loss[row] = session.f32(&SCOPE.token_loss())?[row];
+            self.right[row] = session.f32(&SCOPE.right())?[row];
+            self.counted[row] = session.f32(&SCOPE.counted())?[row];
             if let (Some(halt_loss), Some(q_halt)) = (&mut self.halt_loss, &mut self.q_halt) {
-                halt_loss[row] = session.f32(&SCOPE.halt_loss())[row];
-                q_halt[row] = session.f32(&SCOPE.q_halt())[row];
+                halt_loss[row] = session.f32(&SCOPE.halt_loss())?[row];
+                q_halt[row] = session.f32(&SCOPE.q_halt())?[row];
             }
             self.steps[row] = pass.segment;
             self.halted[row] = true;
             if let Some(prediction) = self.predictions.get_mut(row) {
-                *prediction = slots::prediction(session, SCOPE, row);
+                *prediction = slots::prediction(session, SCOPE, row)?;
             }
         }
+        Ok(())
     }
 
     fn rows(&self) -> SegmentRows<'_> {
@@ -166,28 +171,32 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Loads the program [`Evaluate`](crate::lower::Program::Evaluate) of `model`, compiled for a table of
-    /// `puzzle_rows` rows. Its weights are zero until [`Evaluator::load_weights`] or
-    /// [`Evaluator::draw_weights`] brings some.
+    /// Compiles the program [`Evaluate`](Program::Evaluate) of `model` and loads it. Its weights are zero until
+    /// [`Evaluator::load_weights`] or [`Evaluator::draw_weights`] brings some.
     ///
     /// # Errors
     ///
     /// Returns an error if threads or memory cannot be had.
     pub fn new(
         model: Model,
-        executable: Executable,
-        puzzle_rows: usize,
-        threads: usize,
-    ) -> Result<Self, RuntimeError> {
-        let mut session = Session::new(threads)?;
-        session.load(infer::PROGRAM, executable)?;
-        let parameters = parameters(&model, puzzle_rows);
-        Ok(Evaluator { model, session, puzzle_rows, parameters })
+        sizes: Sizes,
+        device: &dyn Device,
+        options: &EngineOptions,
+    ) -> Result<Self, Error> {
+        let mut session = Session::open(device, options)?;
+        let program = Program::Evaluate { averaged: false };
+        session.load(infer::PROGRAM, executable(&model, program, sizes, device))?;
+        let parameters = parameters(&model, sizes.puzzle_rows);
+        Ok(Evaluator { model, session, puzzle_rows: sizes.puzzle_rows, parameters })
     }
 
     /// Draws the weights of a new model, for use without training or weights from elsewhere.
-    pub fn draw_weights(&mut self, seed: u64) {
-        initialize(&mut self.session, &self.parameters, seed);
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the device fails.
+    pub fn draw_weights(&mut self, seed: u64) -> Result<(), Error> {
+        Ok(initialize(&mut self.session, &self.parameters, seed)?)
     }
 
     /// Reads weights from a safetensors file with the names of the published state dict.
@@ -214,17 +223,17 @@ impl Evaluator {
         dataset: &Dataset,
         request: EvaluationRequest,
         observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
-    ) -> Result<Option<Evaluation>, RuntimeError> {
+    ) -> Result<Option<Evaluation>, Error> {
         evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
     }
 
-    /// Solves questions, at most as many as the program has rows.
+    /// Answers questions.
     ///
     /// # Errors
     ///
-    /// Returns an error if a question does not fit the model, or there are too many.
-    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving, RuntimeError> {
-        Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
+    /// Returns an error if a question does not fit the model, or a device fails.
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
+        solve::solve(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
     /// Returns the model.
@@ -237,9 +246,8 @@ impl Evaluator {
         slots::slots(&self.session, SCOPE)
     }
 
-    /// Returns the memory for tests that choose the weights themselves.
-    #[cfg(test)]
-    pub(super) fn session_mut(&mut self) -> &mut Session {
+    /// Returns the memory for a caller that chooses the weights itself.
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
         &mut self.session
     }
 
@@ -294,8 +302,9 @@ mod tests {
         let request = EvaluationRequest { limit: Some(2), keep_predictions: true };
         let evaluation = run(&mut evaluator, request);
         let questions = [testing::question(0), testing::question(1)];
-        let last = evaluator.solve(&questions).expect("fits").last().expect("there are segments");
-        assert_eq!(evaluation.predictions, last.predictions);
+        let answers = evaluator.solve(&questions).expect("fits");
+        let tokens: Vec<Vec<i32>> = answers.iter().map(|answer| answer.tokens().to_vec()).collect();
+        assert_eq!(evaluation.predictions, tokens);
     }
 
     #[test]
@@ -335,7 +344,7 @@ mod tests {
         let message = refused.expect_err("it does not fit").to_string();
         assert_eq!(
             message,
-            "the model `tiny` takes rows of 16 tokens, but the data has rows of 9; set `positions = 9`"
+            "the puzzles have positions = 9, the model has positions = 16; write `positions = 9` in `tokens`, or use other data"
         );
     }
 }

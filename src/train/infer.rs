@@ -48,7 +48,7 @@ pub(super) fn infer(
     model: &Model,
     first: usize,
     rows: usize,
-    visit: &mut dyn FnMut(&Pass<'_>),
+    visit: &mut dyn FnMut(&Pass<'_>) -> Result<(), DeviceError>,
 ) -> Result<(), DeviceError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
@@ -65,7 +65,7 @@ pub(super) fn infer(
             };
             run_segment(session, steps == 0 && !noisy)?;
             steps += 1;
-            let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows]);
+            let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows])?;
             let ended: Vec<bool> =
                 (0..rows).map(|row| active[row] && stops(&model.halt, &inference, outcomes[row])).collect();
             let surest: Vec<bool> = (0..rows)
@@ -73,7 +73,7 @@ pub(super) fn infer(
                     ended[row] && (rollout == 0 || is_surer(merit(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&Pass { session, rollout, segment: steps, active: &active, surest: &surest });
+            visit(&Pass { session, rollout, segment: steps, active: &active, surest: &surest })?;
             for row in 0..rows {
                 if surest[row] {
                     best[row] = merit(&model.halt, outcomes[row]);
@@ -102,9 +102,8 @@ fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
 /// Runs one segment; the first one of a rollout without noise begins from the initial states.
 fn run_segment(session: &mut Session, reset: bool) -> Result<(), DeviceError> {
     let reset = mask(vec![reset; slots::slots(session, SCOPE)]);
-    slots::set_reset(session, SCOPE, &reset);
-    session.run(PROGRAM)?;
-    session.fetch(&SCOPE.logits())
+    slots::set_reset(session, SCOPE, &reset)?;
+    session.run(PROGRAM)
 }
 
 /// Puts initial states with noise into the carry of the first `rows` rows.
@@ -119,13 +118,6 @@ fn write_noisy_states(
     let seed = model.train.as_ref().map_or(0, |train| train.seed);
     let width = model.hidden;
     let elements = model.total_positions() * width;
-    for state in &model.states {
-        for name in [names::parameter(&state_init(&state.stored_as)), SCOPE.carry(&state.name)] {
-            if session.has(&name) {
-                session.fetch(&name)?;
-            }
-        }
-    }
     for row in 0..rows {
         let part = (first + row) as u64 * rollouts.count as u64 + rollout as u64;
         let mut stream = Stream::new(seed, ROLLOUT, part);
@@ -135,9 +127,10 @@ fn write_noisy_states(
             if !session.has(&init) {
                 continue;
             }
-            let init = session.f32(&init).to_vec();
+            let init = session.f32(&init)?.to_vec();
             let noise = standard_normal(elements, &mut stream);
-            let carry = &mut session.f32_mut(&SCOPE.carry(&state.name))[row * elements..(row + 1) * elements];
+            let carry = session.f32_mut(&SCOPE.carry(&state.name))?;
+            let carry = &mut carry[row * elements..(row + 1) * elements];
             for (index, (z, noise)) in carry.iter_mut().zip(noise).enumerate() {
                 *z = init[index % width] + rollouts.noise * noise as f32;
             }
@@ -153,7 +146,8 @@ mod tests {
     use super::*;
     use crate::ir::{Halt, Infer};
     use crate::lower::parameters::{Q_BIAS, Q_HEAD};
-    use crate::train::{Evaluation, EvaluationRequest, Evaluator, SolvedSegment, testing};
+    use crate::train::solve::{SolvedSegment, by_segment};
+    use crate::train::{Evaluation, EvaluationRequest, Evaluator, testing};
 
     const EXAMPLES: usize = 10;
 
@@ -165,9 +159,9 @@ mod tests {
         // Token positions differ from row to row, unlike those of the blank puzzle before them.
         model.q_head.as_mut().expect("the tiny model has a Q head").position = 5;
         let mut evaluator = testing::evaluator_of(model, batch);
-        let weights = evaluator.session_mut().f32_mut(&names::parameter(Q_HEAD));
+        let weights = evaluator.session_mut().f32_mut(&names::parameter(Q_HEAD)).expect("it is on the host");
         weights.iter_mut().enumerate().for_each(|(index, weight)| *weight = (1.7 * index as f32).sin());
-        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).fill(0.0);
+        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(0.0);
         evaluator
     }
 
@@ -181,9 +175,8 @@ mod tests {
     /// Returns the way to the answer of every test example.
     fn solve(evaluator: &mut Evaluator) -> (Vec<SolvedSegment>, Vec<usize>) {
         let questions: Vec<_> = (0..EXAMPLES).map(testing::question).collect();
-        let solving = evaluator.solve(&questions).expect("fits");
-        let rollouts = solving.rollouts().to_vec();
-        (solving.collect(), rollouts)
+        let answers = evaluator.solve(&questions).expect("fits");
+        (by_segment(&answers), answers.iter().map(|answer| answer.rollout).collect())
     }
 
     fn q_halt(segment: &SolvedSegment) -> &[f32] {
@@ -212,7 +205,7 @@ mod tests {
         let bias = -sorted[sorted.len() * 2 / 3];
         let evaluator = |infer, batch| {
             let mut evaluator = evaluator(Some(infer), batch);
-            evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).fill(bias);
+            evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(bias);
             evaluator
         };
         let (thoughts, _) = solve(&mut evaluator(plain, EXAMPLES));
@@ -251,7 +244,7 @@ mod tests {
     fn no_segment_is_run_for_a_batch_that_has_stopped() {
         let infer = Infer { segments: 100, halt: true, rollouts: None };
         let mut evaluator = evaluator(Some(infer), 4);
-        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).fill(1e3);
+        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(1e3);
         assert_eq!(evaluate(&mut evaluator).metrics.means().mean_segments, Some(1.0));
         assert_eq!(evaluator.session().runs(), 3);
     }
@@ -289,7 +282,7 @@ mod tests {
             let mut evaluator = evaluator(rollouts);
             let (way, chosen) = solve(&mut evaluator);
             // The session holds what the last rollout came to.
-            (way, chosen, evaluator.session().f32(&SCOPE.residual()).to_vec())
+            (way, chosen, evaluator.session().f32(&SCOPE.residual()).expect("it is on the host").to_vec())
         };
         let (plain, _, without_noise) = residuals(None);
         let (way, chosen, last) = residuals(Some(2.0));
@@ -310,14 +303,14 @@ mod tests {
             model.train.as_mut().expect("the tiny model is trained").seed = seed;
             let rollouts = Rollouts { count: 2, noise };
             write_noisy_states(evaluator.session_mut(), &model, rollouts, 1, 0, 1).expect("it is here");
-            evaluator.session().f32(&SCOPE.carry("z_high")).to_vec()
+            evaluator.session().f32(&SCOPE.carry("z_high")).expect("it is on the host").to_vec()
         };
         let [wide, again, narrow, other] =
             [(1.0, 1), (1.0, 1), (0.25, 1), (1.0, 2)].map(|(s, seed)| states(s, seed));
         assert_eq!(wide, again);
         assert_ne!(wide, other);
         let evaluator = evaluator(None, 1);
-        let init = evaluator.session().f32(&names::parameter("inner.H_init"));
+        let init = evaluator.session().f32(&names::parameter("inner.H_init")).expect("it is on the host");
         let deviation = |states: &[f32]| {
             let squares =
                 states.iter().enumerate().map(|(at, z)| f64::from(z - init[at % init.len()]).powi(2));

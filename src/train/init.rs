@@ -9,27 +9,32 @@ use std::f64::consts::{PI, SQRT_2};
 
 use super::streams::{INIT, unit};
 use crate::data::random::Stream;
-use crate::device::Session;
+use crate::device::{DeviceError, Session};
 use crate::ir::Normal;
 use crate::lower::names;
 use crate::lower::parameters::{Init, Parameter};
 
 /// Draws every weight of a model into a session; averages begin equal to the weights, moments at zero.
-pub fn initialize(session: &mut Session, parameters: &[Parameter], seed: u64) {
+///
+/// # Errors
+///
+/// Returns an error if the device fails.
+pub fn initialize(session: &mut Session, parameters: &[Parameter], seed: u64) -> Result<(), DeviceError> {
     for (index, parameter) in parameters.iter().enumerate() {
         let mut stream = Stream::new(seed, INIT, index as u64);
         let values = draw(parameter, &mut stream);
         for name in [names::parameter(&parameter.name), names::average(&parameter.name)] {
             if session.has(&name) {
-                session.f32_mut(&name).copy_from_slice(&values);
+                session.f32_mut(&name)?.copy_from_slice(&values);
             }
         }
         for name in [names::moment1(&parameter.name), names::moment2(&parameter.name)] {
             if session.has(&name) {
-                session.f32_mut(&name).fill(0.0);
+                session.f32_mut(&name)?.fill(0.0);
             }
         }
     }
+    Ok(())
 }
 
 /// Draws the first value of one weight.

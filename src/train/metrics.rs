@@ -4,9 +4,8 @@
 //! that halted in this call and have at least one label. Means divide losses by the rows and the rest by
 //! the counted rows.
 
-use serde::{Deserialize, Deserializer, Serialize};
-
 use crate::lower::Q_LOSS_SCALE;
+use crate::store::MetricMeans;
 
 /// Results of one segment, one entry per row.
 #[derive(Debug, Clone, Copy)]
@@ -50,39 +49,6 @@ pub struct Metrics {
     pub halt_loss: Option<f64>,
     /// Loss of `q_continue`; `None` without a target.
     pub continue_loss: Option<f64>,
-}
-
-/// Means over rows; those over counted rows are `None` when there were none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MetricMeans {
-    /// Rows that halted and have labels.
-    pub count: usize,
-    /// `token_loss + 0.5 (halt_loss + continue_loss)`.
-    #[serde(deserialize_with = "number_or_null")]
-    pub loss: f64,
-    /// Loss of the tokens.
-    #[serde(deserialize_with = "number_or_null")]
-    pub token_loss: f64,
-    /// Loss of `q_halt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub halt_loss: Option<f64>,
-    /// Loss of `q_continue`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub continue_loss: Option<f64>,
-    /// Share of the labels that are right, averaged over rows.
-    pub accuracy: Option<f64>,
-    /// Share of the rows with all labels right.
-    pub exact_accuracy: Option<f64>,
-    /// Share of the rows where `q_halt >= 0` is correct.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub q_halt_accuracy: Option<f64>,
-    /// Segments per row.
-    pub mean_segments: Option<f64>,
-}
-
-/// JSON writes `null` for what is not a number, as a loss may be when training diverges.
-fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Metrics {

@@ -15,34 +15,50 @@
 //! 6. [`metrics`]: what the slots that halted got right.
 //!
 //! Each of these is a pure function of its own; [`Trainer`] only connects them to the memory of a
-//! [`Session`](crate::device::Session). Nothing here prints, reads a clock or knows where a program came from. Only
-//! [`checkpoint`] and [`run_folder`] touch files.
+//! [`Session`](crate::device::Session). Nothing here prints or touches a file: files are written by [`store`](crate::store).
+//!
+//! Around it are the pieces that a program uses: [`Data`] of a spec, [`Training`] from the first step to the last,
+//! [`Run`] for what is kept, [`Solver`] for asking and measuring a trained model.
 //!
 //! The same seed gives the same bytes, whatever the number of threads and wherever a run was interrupted.
 
-pub mod checkpoint;
+mod data;
 mod error;
 mod evaluate;
 pub mod explore;
+mod fit;
 pub mod halting;
 mod infer;
 pub mod init;
+mod memory;
 pub mod metrics;
 pub mod refill;
-pub mod run_folder;
+mod run;
 pub mod schedule;
 mod slots;
 mod solve;
+mod solver;
 pub mod streams;
+mod trace;
 mod trainer;
+mod training;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests {
+    mod checkpoints;
+    mod runs;
+}
 
-pub use checkpoint::CheckpointError;
-pub use error::RuntimeError;
+pub use data::{Data, PuzzleRows, kind_of};
+pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
-pub use metrics::{MetricMeans, Metrics};
-pub use run_folder::{MetricsLine, RunFolder, RunFolderError, RunManifest};
-pub use solve::{Question, SolvedSegment, Solving};
+pub use memory::{TooLarge, check_memory};
+pub use metrics::Metrics;
+pub use run::{Checkpoint, Run};
+pub use solve::{Answer, Question, Thought};
+pub use solver::{SolveOptions, Solver};
+pub use trace::StateUpdate;
 pub use trainer::{StepReport, Trainer, TrainerParts};
+pub use training::{Event, Outcome, TrainOptions, Training};

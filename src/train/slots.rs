@@ -3,7 +3,7 @@
 use super::explore::NO_FLOOR;
 use super::halting::SlotOutcome;
 use super::metrics::SegmentRows;
-use crate::device::Session;
+use crate::device::{DeviceError, Session};
 use crate::lower::names::Scope;
 
 /// One row to put into a slot.
@@ -18,28 +18,40 @@ pub(super) struct SlotRow<'a> {
 }
 
 /// Returns the slots `B` of the program with this scope.
-pub(super) fn slots(session: &Session, scope: Scope) -> usize {
-    session.f32(&scope.token_loss()).len()
+pub(crate) fn slots(session: &Session, scope: Scope) -> usize {
+    session.ty(&scope.counted()).expect("every program of a model counts labels").elements()
 }
 
 /// Puts a row into a slot.
-pub(super) fn put(session: &mut Session, scope: Scope, slot: usize, row: SlotRow<'_>) {
+pub(super) fn put(
+    session: &mut Session,
+    scope: Scope,
+    slot: usize,
+    row: SlotRow<'_>,
+) -> Result<(), DeviceError> {
     for (name, values) in [(scope.tokens(), row.tokens), (scope.labels(), row.labels)] {
         let start = slot * values.len();
-        session.i32_mut(&name)[start..start + values.len()].copy_from_slice(values);
+        session.i32_mut(&name)?[start..start + values.len()].copy_from_slice(values);
     }
     // A model without a puzzle table has no use for the identifier.
     if session.has(&scope.puzzles()) {
-        session.i32_mut(&scope.puzzles())[slot] = row.puzzle;
+        session.i32_mut(&scope.puzzles())?[slot] = row.puzzle;
     }
+    Ok(())
 }
 
 /// Says which slots begin a row, as ones and zeros `[B]`.
-pub(super) fn set_reset(session: &mut Session, scope: Scope, mask: &[f32]) {
+pub(super) fn set_reset(session: &mut Session, scope: Scope, mask: &[f32]) -> Result<(), DeviceError> {
     // A model that never reads a state before it updates it has nothing to reset.
     if session.has(&scope.reset()) {
-        session.f32_mut(&scope.reset()).copy_from_slice(mask);
+        session.f32_mut(&scope.reset())?.copy_from_slice(mask);
     }
+    Ok(())
+}
+
+/// Returns f32 memory that not every model has.
+fn optional<'a>(session: &'a Session, name: &str) -> Result<Option<&'a [f32]>, DeviceError> {
+    session.has(name).then(|| session.f32(name)).transpose()
 }
 
 /// Returns the results of the segment that just ran.
@@ -48,25 +60,28 @@ pub(super) fn results<'a>(
     scope: Scope,
     steps: &'a [u32],
     halted: &'a [bool],
-) -> SegmentRows<'a> {
-    let optional = |name: String| session.has(&name).then(|| session.f32(&name));
-    SegmentRows {
-        token_loss: session.f32(&scope.token_loss()),
-        halt_loss: optional(scope.halt_loss()),
-        continue_loss: optional(scope.continue_loss()),
-        right: session.f32(&scope.right()),
-        counted: session.f32(&scope.counted()),
-        q_halt: optional(scope.q_halt()),
+) -> Result<SegmentRows<'a>, DeviceError> {
+    Ok(SegmentRows {
+        token_loss: session.f32(&scope.token_loss())?,
+        halt_loss: optional(session, &scope.halt_loss())?,
+        continue_loss: optional(session, &scope.continue_loss())?,
+        right: session.f32(&scope.right())?,
+        counted: session.f32(&scope.counted())?,
+        q_halt: optional(session, &scope.q_halt())?,
         steps,
         halted,
-    }
+    })
 }
 
 /// Returns what decides whether the first slots halt, without exploration; `steps` are the segments they did.
-pub(super) fn outcomes(session: &Session, scope: Scope, steps: &[u32]) -> Vec<SlotOutcome> {
-    let optional = |name: String| session.has(&name).then(|| session.f32(&name));
-    let (q_halt, q_continue) = (optional(scope.q_halt()), optional(scope.q_continue()));
-    let residual = optional(scope.residual());
+pub(super) fn outcomes(
+    session: &Session,
+    scope: Scope,
+    steps: &[u32],
+) -> Result<Vec<SlotOutcome>, DeviceError> {
+    let q_halt = optional(session, &scope.q_halt())?;
+    let q_continue = optional(session, &scope.q_continue())?;
+    let residual = optional(session, &scope.residual())?;
     let outcome = |(slot, &steps): (usize, &u32)| SlotOutcome {
         steps,
         floor: NO_FLOOR,
@@ -74,16 +89,16 @@ pub(super) fn outcomes(session: &Session, scope: Scope, steps: &[u32]) -> Vec<Sl
         q_continue: q_continue.map(|q| q[slot]),
         residual: residual.map(|residual| residual[slot]),
     };
-    steps.iter().enumerate().map(outcome).collect()
+    Ok(steps.iter().enumerate().map(outcome).collect())
 }
 
 /// Returns the predicted tokens of a row: the first of the largest logits.
-pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Vec<i32> {
-    let logits = session.f32(&scope.logits());
-    let tokens = session.i32(&scope.tokens()).len();
+pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Result<Vec<i32>, DeviceError> {
+    let logits = session.f32(&scope.logits())?;
+    let tokens = session.i32(&scope.tokens())?.len();
     let (row_logits, vocab) = (logits.len() / slots(session, scope), logits.len() / tokens);
     let logits = &logits[row * row_logits..(row + 1) * row_logits];
-    logits.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect()
+    Ok(logits.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect())
 }
 
 fn first_largest(values: &[f32]) -> usize {

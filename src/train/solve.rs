@@ -1,6 +1,8 @@
-//! Solving puzzles segment by segment, so that the way to the answer can be shown.
+//! Answers to questions, with the way to each, segment by segment.
 
-use super::error::RuntimeError;
+use serde::Serialize;
+
+use super::error::Error;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
 use crate::device::{DeviceError, Session};
@@ -19,121 +21,104 @@ pub struct Question {
     pub puzzle: i32,
 }
 
-/// What a model thinks after a segment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SolvedSegment {
-    /// Segments done, counted from 1.
-    pub segment: usize,
-    /// Predicted tokens `[S]` of each question; those of one that stopped stay as they are.
-    pub predictions: Vec<Vec<i32>>,
-    /// Q value of halting of each question, before the sigmoid; `None` for a model without a Q head.
-    pub q_halt: Option<Vec<f32>>,
-}
-
-/// The way to the answers, segment by segment, as an iterator that ends when the last question has stopped.
-///
-/// Of several rollouts, only the one that counts is shown.
-#[derive(Debug, Clone)]
-pub struct Solving {
-    segments: std::vec::IntoIter<SolvedSegment>,
-    rollouts: Vec<usize>,
-}
-
-/// The way to one answer.
-#[derive(Debug, Clone, Default)]
-struct Path {
-    rollout: usize,
-    thoughts: Vec<Thought>,
-}
-
 /// What a model thinks of one question after a segment.
-#[derive(Debug, Clone)]
-struct Thought {
-    prediction: Vec<i32>,
-    q_halt: Option<f32>,
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Thought {
+    /// Predicted tokens, `[S]`.
+    pub tokens: Vec<i32>,
+    /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
+    pub q_halt: Option<f32>,
 }
 
-impl Solving {
-    pub(super) fn new(
-        session: &mut Session,
-        model: &Model,
-        puzzle_rows: usize,
-        questions: &[Question],
-    ) -> Result<Self, RuntimeError> {
-        let batch = slots::slots(session, SCOPE);
-        if questions.len() > batch {
-            return Err(RuntimeError::unsuitable(format!(
-                "cannot solve {} puzzles at once; the program was compiled for {batch}",
-                questions.len()
-            )));
-        }
-        for question in questions {
-            check(model, puzzle_rows, question)?;
-        }
-        let labels = vec![IGNORED_LABEL; model.tokens.positions];
-        // Slots without a question get the first token everywhere; nobody looks at their answer.
-        let filler = Question { tokens: vec![0; model.tokens.positions], puzzle: 0 };
-        for slot in 0..batch {
-            let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
-            slots::put(session, SCOPE, slot, SlotRow { tokens, labels: &labels, puzzle: *puzzle });
-        }
-        let paths = seek(session, model, questions.len())?;
-        let most = paths.iter().map(|path| path.thoughts.len()).max().unwrap_or(0);
-        let segments: Vec<SolvedSegment> = (0..most)
-            .map(|segment| {
-                let thoughts: Vec<&Thought> =
-                    paths.iter().map(|path| &path.thoughts[segment.min(path.thoughts.len() - 1)]).collect();
-                SolvedSegment {
-                    segment: segment + 1,
-                    predictions: thoughts.iter().map(|thought| thought.prediction.clone()).collect(),
-                    q_halt: thoughts.iter().map(|thought| thought.q_halt).collect(),
-                }
-            })
-            .collect();
-        let rollouts = paths.iter().map(|path| path.rollout).collect();
-        Ok(Solving { segments: segments.into_iter(), rollouts })
+/// The answer to a question, with the way to it.
+///
+/// Of several rollouts, only the one that counts is here.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Answer {
+    /// Which rollout counts, from 0; always the first where there is one.
+    pub rollout: usize,
+    /// What the model thought after each segment, the last of which counts.
+    pub thoughts: Vec<Thought>,
+}
+
+impl Answer {
+    /// Returns the answer: the predicted tokens `[S]` after the last segment.
+    pub fn tokens(&self) -> &[i32] {
+        self.thoughts.last().map_or(&[], |thought| &thought.tokens)
     }
 
-    /// Returns which rollout counts for each question, from 0; always the first where there is one.
-    pub fn rollouts(&self) -> &[usize] {
-        &self.rollouts
+    /// Returns the probability that the model gives to being right, the sigmoid of its Q value of halting; `None` for a
+    /// model without a Q head.
+    pub fn confidence(&self) -> Option<f64> {
+        self.thoughts.last().and_then(Thought::confidence)
     }
 }
 
-impl Iterator for Solving {
-    type Item = SolvedSegment;
-
-    fn next(&mut self) -> Option<SolvedSegment> {
-        self.segments.next()
+impl Thought {
+    /// Returns the probability that the model gives to being right, the sigmoid of its Q value of halting; `None` for a
+    /// model without a Q head.
+    pub fn confidence(&self) -> Option<f64> {
+        self.q_halt.map(|q| 1.0 / (1.0 + (-f64::from(q)).exp()))
     }
 }
 
-/// Seeks the answers to the questions in the slots and returns the way to each.
-fn seek(session: &mut Session, model: &Model, questions: usize) -> Result<Vec<Path>, DeviceError> {
-    let mut best = vec![Path::default(); questions];
+/// Answers questions with the program [`Evaluate`](crate::lower::Program::Evaluate), as many at once as it has rows.
+pub(super) fn solve(
+    session: &mut Session,
+    model: &Model,
+    puzzle_rows: usize,
+    questions: &[Question],
+) -> Result<Vec<Answer>, Error> {
+    for question in questions {
+        check(model, puzzle_rows, question)?;
+    }
+    let batch = slots::slots(session, SCOPE);
+    let mut answers = Vec::with_capacity(questions.len());
+    for (index, questions) in questions.chunks(batch).enumerate() {
+        put(session, model, questions)?;
+        answers.append(&mut seek(session, model, index * batch, questions.len())?);
+    }
+    Ok(answers)
+}
+
+/// Puts questions into the slots.
+pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) -> Result<(), DeviceError> {
+    let labels = vec![IGNORED_LABEL; model.tokens.positions];
+    // Slots without a question get the first token everywhere; nobody looks at their answer.
+    let filler = Question { tokens: vec![0; model.tokens.positions], puzzle: 0 };
+    for slot in 0..slots::slots(session, SCOPE) {
+        let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
+        slots::put(session, SCOPE, slot, SlotRow { tokens, labels: &labels, puzzle: *puzzle })?;
+    }
+    Ok(())
+}
+
+/// Seeks the answers to the questions in the slots, the first of which is number `first`.
+fn seek(session: &mut Session, model: &Model, first: usize, questions: usize) -> Result<Vec<Answer>, DeviceError> {
+    let mut best = vec![Answer::default(); questions];
     let mut current = best.clone();
-    infer(session, model, 0, questions, &mut |pass| {
+    infer(session, model, first, questions, &mut |pass| {
         let q_halt = SCOPE.q_halt();
-        for (row, path) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
+        for (row, answer) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
             if pass.segment == 1 {
-                *path = Path { rollout: pass.rollout, thoughts: Vec::new() };
+                *answer = Answer { rollout: pass.rollout, thoughts: Vec::new() };
             }
-            path.thoughts.push(Thought {
-                prediction: slots::prediction(pass.session, SCOPE, row),
-                q_halt: pass.session.has(&q_halt).then(|| pass.session.f32(&q_halt)[row]),
-            });
+            let q = if pass.session.has(&q_halt) { Some(pass.session.f32(&q_halt)?[row]) } else { None };
+            answer.thoughts.push(Thought { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
             if pass.surest[row] {
-                best[row].clone_from(path);
+                best[row].clone_from(answer);
             }
         }
+        Ok(())
     })?;
     Ok(best)
 }
 
-fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), RuntimeError> {
+/// Checks that a question is one of those that the model takes.
+pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), Error> {
     let tokens = &model.tokens;
     if question.tokens.len() != tokens.positions {
-        return Err(RuntimeError::unsuitable(format!(
+        return Err(Error::unsuitable(format!(
             "the puzzle has {} tokens, but the model `{}` takes {}",
             question.tokens.len(),
             model.name,
@@ -142,19 +127,44 @@ fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), R
     }
     let known = |&token: &i32| usize::try_from(token).is_ok_and(|token| token < tokens.vocab);
     if let Some(position) = question.tokens.iter().position(|token| !known(token)) {
-        return Err(RuntimeError::unsuitable(format!(
+        return Err(Error::unsuitable(format!(
             "token {} at position {position} of the puzzle is outside the vocabulary of {}",
             question.tokens[position], tokens.vocab
         )));
     }
     let in_table = usize::try_from(question.puzzle).is_ok_and(|puzzle| puzzle < puzzle_rows);
     if model.puzzles.is_some() && !in_table {
-        return Err(RuntimeError::unsuitable(format!(
+        return Err(Error::unsuitable(format!(
             "puzzle identifier {} is not one of the {puzzle_rows} of the model `{}`",
             question.puzzle, model.name
         )));
     }
     Ok(())
+}
+
+/// What a model thinks of all questions after a segment.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SolvedSegment {
+    pub segment: usize,
+    pub predictions: Vec<Vec<i32>>,
+    pub q_halt: Option<Vec<f32>>,
+}
+
+/// Returns answers segment by segment; a question that stopped stays as it is.
+#[cfg(test)]
+pub(super) fn by_segment(answers: &[Answer]) -> Vec<SolvedSegment> {
+    let most = answers.iter().map(|answer| answer.thoughts.len()).max().unwrap_or(0);
+    let after = |segment: usize| {
+        let thoughts: Vec<&Thought> =
+            answers.iter().map(|answer| &answer.thoughts[segment.min(answer.thoughts.len() - 1)]).collect();
+        SolvedSegment {
+            segment: segment + 1,
+            predictions: thoughts.iter().map(|thought| thought.tokens.clone()).collect(),
+            q_halt: thoughts.iter().map(|thought| thought.q_halt).collect(),
+        }
+    };
+    (0..most).map(after).collect()
 }
 
 #[cfg(test)]
@@ -166,7 +176,7 @@ mod tests {
     fn a_puzzle_is_refined_segment_by_segment() {
         let mut evaluator = testing::evaluator();
         let questions = [testing::question(0), testing::question(1)];
-        let segments: Vec<SolvedSegment> = evaluator.solve(&questions).expect("fits").collect();
+        let segments = by_segment(&evaluator.solve(&questions).expect("fits"));
         let numbers: Vec<usize> = segments.iter().map(|segment| segment.segment).collect();
         assert_eq!(numbers, (1..=evaluator.model().max_segments()).collect::<Vec<_>>());
         for segment in &segments {
@@ -181,8 +191,8 @@ mod tests {
     fn solving_again_begins_from_the_initial_states() {
         let mut evaluator = testing::evaluator();
         let questions = [testing::question(0)];
-        let first: Vec<SolvedSegment> = evaluator.solve(&questions).expect("fits").collect();
-        let second: Vec<SolvedSegment> = evaluator.solve(&questions).expect("fits").collect();
+        let first = evaluator.solve(&questions).expect("fits");
+        let second = evaluator.solve(&questions).expect("fits");
         assert_eq!(first, second);
     }
 
@@ -201,7 +211,15 @@ mod tests {
         assert_eq!(refusal(&[strange]), "token 6 at position 5 of the puzzle is outside the vocabulary of 6");
         let foreign = Question { puzzle: 9, ..good.clone() };
         assert_eq!(refusal(&[foreign]), "puzzle identifier 9 is not one of the 1 of the model `tiny`");
-        let many = vec![good; testing::BATCH + 1];
-        assert_eq!(refusal(&many), "cannot solve 5 puzzles at once; the program was compiled for 4");
+    }
+
+    #[test]
+    fn more_questions_than_rows_are_answered_in_turn() {
+        let mut evaluator = testing::evaluator();
+        let questions: Vec<Question> = (0..testing::BATCH + 1).map(testing::question).collect();
+        let answers = evaluator.solve(&questions).expect("fits");
+        assert_eq!(answers.len(), questions.len());
+        let last = evaluator.solve(&questions[testing::BATCH..]).expect("fits");
+        assert_eq!(answers[testing::BATCH..], last);
     }
 }

@@ -6,15 +6,14 @@ use super::{Evaluator, Question, StepReport, Trainer, TrainerParts};
 use crate::data::{
     Augment, BuiltDataset, Copies, PuzzleKind, SudokuRequest, SudokuSize, generate_sudoku_splits,
 };
-use crate::device::Executable;
+use crate::device::EngineOptions;
+use crate::device::cpu::Cpu;
 use crate::ir::{
     Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
     Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
     ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
-use crate::lower::{Program, Sizes, lower};
-use crate::passes::optimize;
-use crate::plan::plan;
+use crate::lower::Sizes;
 
 /// Rows in a batch of the tiny model.
 pub const BATCH: usize = 4;
@@ -106,31 +105,31 @@ pub fn wide_model() -> Model {
     model
 }
 
-/// Compiles a program for the CPU; `pipeline` does the same, but lies beside this module.
-pub fn executable(model: &Model, program: Program, options: Sizes) -> Executable {
-    let mut graph = lower(model, program, options);
-    optimize(&mut graph);
-    Executable::Planned(plan(&graph, Precision::F32))
+/// Returns what a trainer of the tiny model on [`data`] is made of.
+pub fn parts(threads: usize) -> TrainerParts<'static> {
+    parts_of(model(), threads)
 }
 
-/// Returns a trainer of `model` on [`data`].
-pub fn trainer_of(model: Model, threads: usize) -> Trainer {
+/// Returns what a trainer of `model` on [`data`] is made of.
+pub fn parts_of(model: Model, threads: usize) -> TrainerParts<'static> {
     let batch = model.train.as_ref().expect("the model is trained").batch;
-    let options = Sizes { batch, puzzle_rows: PUZZLE_ROWS };
-    let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     let BuiltDataset { train, test, .. } = data();
-    let parts = TrainerParts {
-        train: executable(&model, Program::Train, options),
-        evaluate: executable(&model, Program::Evaluate { averaged }, options),
+    TrainerParts {
         model,
-        puzzle_rows: PUZZLE_ROWS,
-        threads,
+        device: &Cpu,
+        engine: EngineOptions { threads },
+        sizes: Sizes { batch, puzzle_rows: PUZZLE_ROWS },
+        evaluate_batch: batch,
         data: Arc::new(train),
         augment: Some(Augment::new(SudokuSize::Four).with_held_out(&test)),
         seed: 1,
         total_steps: 200,
-    };
-    Trainer::new(parts).expect("the parts fit")
+    }
+}
+
+/// Returns a trainer of `model` on [`data`].
+pub fn trainer_of(model: Model, threads: usize) -> Trainer {
+    Trainer::new(parts_of(model, threads)).expect("the parts fit")
 }
 
 /// Returns a trainer of the tiny model.
@@ -150,10 +149,10 @@ pub fn evaluator() -> Evaluator {
 
 /// Returns a model with weights freshly drawn, for use without training on batches of `batch` rows.
 pub fn evaluator_of(model: Model, batch: usize) -> Evaluator {
-    let options = Sizes { batch, puzzle_rows: PUZZLE_ROWS };
-    let program = executable(&model, Program::Evaluate { averaged: false }, options);
-    let mut evaluator = Evaluator::new(model, program, PUZZLE_ROWS, 1).expect("the model is tiny");
-    evaluator.draw_weights(1);
+    let sizes = Sizes { batch, puzzle_rows: PUZZLE_ROWS };
+    let engine = EngineOptions { threads: 1 };
+    let mut evaluator = Evaluator::new(model, sizes, &Cpu, &engine).expect("the model is tiny");
+    evaluator.draw_weights(1).expect("the processor does not fail");
     evaluator
 }
 

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::checkpoint::{self, CheckpointError, TrainerState};
-use super::error::{RuntimeError, check_fits};
+use super::error::Error;
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
 use super::explore::draw_floors;
+use super::fit::check_fit;
 use super::halting::{SlotOutcome, halts, is_last};
 use super::infer;
 use super::init::initialize;
@@ -15,14 +15,18 @@ use super::metrics::Metrics;
 use super::refill::{mask, refill};
 use super::schedule::{StepScalars, step_scalars};
 use super::slots::{self, SlotRow};
-use super::solve::{Question, Solving};
+use super::solve::{self, Answer, Question};
 use super::streams::EXPLORE;
 use crate::data::random::Stream;
-use crate::data::{Augment, Dataset, TrainLoader};
-use crate::device::{Executable, Session};
+use crate::data::{Augment, Dataset, Row, TrainLoader};
+use crate::device::{Device, DeviceError, EngineOptions, Session};
 use crate::ir::{Model, Train};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
+use crate::lower::{Program, Sizes};
+use crate::pipeline::executable;
+use crate::store::{CheckpointError, MetricsLine};
+use crate::store::checkpoint::{self, TrainerState};
 
 /// Name the training program is loaded under.
 const PROGRAM: &str = "train";
@@ -30,17 +34,17 @@ const PROGRAM: &str = "train";
 const SCOPE: Scope = Scope::Train;
 
 /// What a [`Trainer`] is made of.
-pub struct TrainerParts {
+pub struct TrainerParts<'a> {
     /// The model; needs a `train` block.
     pub model: Model,
-    /// Its program [`Train`](crate::lower::Program::Train).
-    pub train: Executable,
-    /// Its program [`Evaluate`](crate::lower::Program::Evaluate), averaged if the model has `ema`.
-    pub evaluate: Executable,
-    /// Rows of the puzzle table both programs were compiled for.
-    pub puzzle_rows: usize,
-    /// Threads to compute with; they do not change any result.
-    pub threads: usize,
+    /// What runs its programs.
+    pub device: &'a dyn Device,
+    /// What that may take of the machine.
+    pub engine: EngineOptions,
+    /// Rows of the training batch, and of the puzzle table.
+    pub sizes: Sizes,
+    /// Rows of the evaluation batch.
+    pub evaluate_batch: usize,
     /// Training data.
     pub data: Arc<Dataset>,
     /// Symmetries under which training rows are drawn.
@@ -49,6 +53,15 @@ pub struct TrainerParts {
     pub seed: u64,
     /// Steps the schedule is laid out for; see [`steps_in`](super::schedule::steps_in).
     pub total_steps: u64,
+}
+
+impl TrainerParts<'_> {
+    /// Returns the programs of a trainer, with their sizes.
+    pub fn programs(model: &Model, sizes: Sizes, evaluate_batch: usize) -> [(Program, Sizes); 2] {
+        let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
+        let evaluate = Sizes { batch: evaluate_batch, ..sizes };
+        [(Program::Train, sizes), (Program::Evaluate { averaged }, evaluate)]
+    }
 }
 
 /// What one step did.
@@ -66,6 +79,18 @@ pub struct StepReport {
     pub scalars: StepScalars,
     /// Losses of all rows, and what the rows that halted got right.
     pub metrics: Metrics,
+}
+
+impl StepReport {
+    /// Returns the line of `metrics.jsonl` about the step.
+    pub fn line(&self) -> MetricsLine {
+        MetricsLine::Train {
+            step: self.step,
+            epochs: self.epochs,
+            lr: self.scalars.lr,
+            means: self.metrics.means(),
+        }
+    }
 }
 
 /// A model in training.
@@ -89,34 +114,40 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Draws the weights and makes everything ready for the first step.
+    /// Compiles the programs, draws the weights and makes everything ready for the first step.
     ///
     /// # Errors
     ///
     /// Returns an error if threads or memory cannot be had, the model has no `train` block, or the data does
     /// not fit it.
-    pub fn new(parts: TrainerParts) -> Result<Self, RuntimeError> {
-        let TrainerParts { model, puzzle_rows, data, augment, seed, total_steps, .. } = parts;
+    pub fn new(parts: TrainerParts<'_>) -> Result<Self, Error> {
+        Trainer::with_program(parts, Program::Train)
+    }
+
+    /// Does the same with another program than [`Program::Train`] for a step, one of the same inputs and results.
+    pub(crate) fn with_program(parts: TrainerParts<'_>, program: Program) -> Result<Self, Error> {
+        let TrainerParts { model, device, sizes, evaluate_batch, data, augment, seed, total_steps, .. } = parts;
         if model.train.is_none() {
-            return Err(RuntimeError::unsuitable(format!(
+            return Err(Error::unsuitable(format!(
                 "the model `{}` cannot be trained: its spec has no `train` block",
                 model.name
             )));
         }
-        check_fits(&model, puzzle_rows, &data)?;
+        check_fit(&model, sizes.puzzle_rows, &data, "the training puzzles")?;
         let data_hash = data.fingerprint();
         let loader = TrainLoader::new(data, augment.clone(), seed)?;
-        let mut session = Session::new(parts.threads)?;
-        session.load(PROGRAM, parts.train)?;
-        session.load(infer::PROGRAM, parts.evaluate)?;
-        let parameters = parameters(&model, puzzle_rows);
-        initialize(&mut session, &parameters, seed);
-        let batch = slots::slots(&session, SCOPE);
+        let mut session = Session::open(device, &parts.engine)?;
+        let [_, (evaluate, evaluate_sizes)] = TrainerParts::programs(&model, sizes, evaluate_batch);
+        session.load(PROGRAM, executable(&model, program, sizes, device))?;
+        session.load(infer::PROGRAM, executable(&model, evaluate, evaluate_sizes, device))?;
+        let parameters = parameters(&model, sizes.puzzle_rows);
+        initialize(&mut session, &parameters, seed)?;
+        let batch = sizes.batch;
         Ok(Trainer {
             model,
             session,
             parameters,
-            puzzle_rows,
+            puzzle_rows: sizes.puzzle_rows,
             loader,
             augment,
             explore: Stream::new(seed, EXPLORE, 0),
@@ -129,30 +160,36 @@ impl Trainer {
         })
     }
 
-    /// Runs one segment of every slot and updates the weights.
+    /// Runs one segment of every slot and updates the weights; slots that halted take the next rows of the data.
     ///
     /// # Errors
     ///
     /// Returns an error if a device fails; what was saved before is not touched.
-    pub fn step(&mut self) -> Result<StepReport, RuntimeError> {
+    pub fn step(&mut self) -> Result<StepReport, Error> {
+        let waiting = self.halted.iter().filter(|&&halted| halted).count();
+        let rows = self.loader.next_rows(waiting);
+        self.step_on(&rows)
+    }
+
+    /// Does the same with rows of the caller's, one for each slot that halted, in the order of the slots.
+    pub(crate) fn step_on(&mut self, rows: &[Row]) -> Result<StepReport, Error> {
         let refill = refill(&self.halted, &self.steps);
-        let rows = self.loader.next_rows(refill.slots.len());
-        for (&slot, row) in refill.slots.iter().zip(&rows) {
-            let row = SlotRow { tokens: &row.inputs, labels: &row.labels, puzzle: row.puzzle };
-            slots::put(&mut self.session, SCOPE, slot, row);
+        assert_eq!(rows.len(), refill.slots.len(), "every slot that halted takes a row");
+        for (&slot, row) in refill.slots.iter().zip(rows) {
+            self.put(slot, row)?;
         }
-        slots::set_reset(&mut self.session, SCOPE, &mask(self.halted.iter().copied()));
+        slots::set_reset(&mut self.session, SCOPE, &mask(self.halted.iter().copied()))?;
 
         self.steps = refill.steps.iter().map(|steps| steps + 1).collect();
-        self.set_at_limit();
+        self.set_at_limit()?;
         self.step += 1;
         let scalars = step_scalars(self.train(), self.step, self.total_steps);
-        self.set_scalars(&scalars);
+        self.set_scalars(&scalars)?;
         self.session.run(PROGRAM)?;
 
         let floors = draw_floors(&self.model.halt, self.steps.len(), &mut self.explore);
-        self.halted = self.decide_halting(&floors);
-        let segment = slots::results(&self.session, SCOPE, &self.steps, &self.halted);
+        self.halted = self.decide_halting(&floors)?;
+        let segment = slots::results(&self.session, SCOPE, &self.steps, &self.halted)?;
         Ok(StepReport {
             step: self.step,
             epochs: self.loader.epochs_done(),
@@ -163,15 +200,38 @@ impl Trainer {
         })
     }
 
-    fn set_at_limit(&mut self) {
+    fn put(&mut self, slot: usize, row: &Row) -> Result<(), DeviceError> {
+        let row = SlotRow { tokens: &row.inputs, labels: &row.labels, puzzle: row.puzzle };
+        slots::put(&mut self.session, SCOPE, slot, row)
+    }
+
+    /// Puts a row into every slot, with the segments done on it and whether it halted, as if steps had been done.
+    pub(crate) fn set_slots(
+        &mut self,
+        rows: &[Row],
+        steps: Vec<u32>,
+        halted: Vec<bool>,
+    ) -> Result<(), DeviceError> {
+        rows.iter().enumerate().try_for_each(|(slot, row)| self.put(slot, row))?;
+        (self.steps, self.halted) = (steps, halted);
+        Ok(())
+    }
+
+    /// Returns, for each slot, the segments done on its row and whether it takes a new one before the next.
+    pub(crate) fn slots(&self) -> (&[u32], &[bool]) {
+        (&self.steps, &self.halted)
+    }
+
+    fn set_at_limit(&mut self) -> Result<(), DeviceError> {
         // Only the target of `q_continue` asks for it.
         if self.session.has(&SCOPE.at_limit()) {
             let at_limit = mask(self.steps.iter().map(|&steps| is_last(&self.model.halt, steps)));
-            self.session.f32_mut(&SCOPE.at_limit()).copy_from_slice(&at_limit);
+            self.session.f32_mut(&SCOPE.at_limit())?.copy_from_slice(&at_limit);
         }
+        Ok(())
     }
 
-    fn set_scalars(&mut self, scalars: &StepScalars) {
+    fn set_scalars(&mut self, scalars: &StepScalars) -> Result<(), DeviceError> {
         let values = [
             (names::STEP_LR, Some(scalars.lr)),
             (names::STEP_SCALE, Some(scalars.step_scale)),
@@ -179,18 +239,19 @@ impl Trainer {
             (names::STEP_PUZZLE_LR, scalars.puzzle_lr),
         ];
         for (name, value) in values {
-            if let Some(value) = value {
-                self.session.f32_mut(name)[0] = value;
+            if let Some(value) = value
+                && self.session.has(name)
+            {
+                self.session.f32_mut(name)?[0] = value;
             }
         }
+        Ok(())
     }
 
-    fn decide_halting(&self, floors: &[u32]) -> Vec<bool> {
-        slots::outcomes(&self.session, SCOPE, &self.steps)
-            .into_iter()
-            .zip(floors)
-            .map(|(outcome, &floor)| halts(&self.model.halt, SlotOutcome { floor, ..outcome }))
-            .collect()
+    fn decide_halting(&self, floors: &[u32]) -> Result<Vec<bool>, DeviceError> {
+        let outcomes = slots::outcomes(&self.session, SCOPE, &self.steps)?;
+        let decide = |(outcome, &floor)| halts(&self.model.halt, SlotOutcome { floor, ..outcome });
+        Ok(outcomes.into_iter().zip(floors).map(decide).collect())
     }
 
     fn train(&self) -> &Train {
@@ -204,23 +265,23 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Returns an error if the dataset does not fit the model.
+    /// Returns an error if the dataset does not fit the model, or a device fails.
     pub fn evaluate(
         &mut self,
         dataset: &Dataset,
         request: EvaluationRequest,
         observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
-    ) -> Result<Option<Evaluation>, RuntimeError> {
+    ) -> Result<Option<Evaluation>, Error> {
         evaluate::evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
     }
 
-    /// Solves questions with the evaluation program, at most as many as it has rows.
+    /// Answers questions with the evaluation program.
     ///
     /// # Errors
     ///
-    /// Returns an error if a question does not fit the model, or there are too many.
-    pub fn solve(&mut self, questions: &[Question]) -> Result<Solving, RuntimeError> {
-        Solving::new(&mut self.session, &self.model, self.puzzle_rows, questions)
+    /// Returns an error if a question does not fit the model, or a device fails.
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
+        solve::solve(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
     /// Reads the weights to begin with from a safetensors file with the names of the published state dict;
@@ -240,7 +301,7 @@ impl Trainer {
     /// # Errors
     ///
     /// Returns an error if something cannot be written; the checkpoint that was there is then still there.
-    pub fn save(&mut self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
+    pub fn save(&self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
         let state = TrainerState {
             step: self.step,
             seed: self.seed,
@@ -251,7 +312,7 @@ impl Trainer {
             data: self.data_hash.clone(),
             exact_accuracy,
         };
-        checkpoint::save(folder, &mut self.session, &self.model, &self.parameters, &state)
+        checkpoint::save(folder, &self.session, &self.model, &self.parameters, &state)
     }
 
     /// Goes on from the checkpoint in `folder`: the next step is the one that would have followed it.
@@ -282,7 +343,7 @@ impl Trainer {
         self.step = state.step;
         self.steps.clone_from(&state.steps);
         self.halted.clone_from(&state.halted);
-        checkpoint.write_into(&mut self.session);
+        checkpoint.write_into(&mut self.session)?;
         Ok(())
     }
 
@@ -314,6 +375,16 @@ impl Trainer {
     /// Returns the memory and the programs.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Returns the memory for a caller that chooses the weights itself.
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Returns the weights.
+    pub(crate) fn parameters(&self) -> &[Parameter] {
+        &self.parameters
     }
 }
 
@@ -353,14 +424,14 @@ mod tests {
         let mut trainer = testing::trainer(1);
         let positions = trainer.model().tokens.positions;
         let rows = |trainer: &Trainer| -> Vec<Vec<i32>> {
-            trainer.session.i32("train.labels").chunks(positions).map(<[i32]>::to_vec).collect()
+            trainer.session.i32("train.labels").expect("it is on the host").chunks(positions).map(<[i32]>::to_vec).collect()
         };
         let mut kept = 0;
         for _ in 0..12 {
             testing::step(&mut trainer);
             let before = (trainer.halted.clone(), rows(&trainer));
             testing::step(&mut trainer);
-            let reset = trainer.session.f32("train.reset").to_vec();
+            let reset = trainer.session.f32("train.reset").expect("it is on the host").to_vec();
             let after = rows(&trainer);
             for slot in 0..trainer.batch() {
                 assert_eq!(reset[slot] == 1.0, before.0[slot]);
@@ -390,7 +461,7 @@ mod tests {
         let pair = |trainer: &Trainer| {
             let name = "inner.lm_head.weight";
             let [weights, averages] = [names::parameter(name), names::average(name)];
-            (trainer.session.f32(&weights)[0], trainer.session.f32(&averages)[0])
+            (trainer.session.f32(&weights).expect("it is on the host")[0], trainer.session.f32(&averages).expect("it is on the host")[0])
         };
         let (start, average) = pair(&trainer);
         assert_eq!(start, average);
@@ -448,7 +519,7 @@ mod tests {
             let mut halted_at = Vec::new();
             for _ in 0..24 {
                 testing::step(&mut trainer);
-                let residual = trainer.session.f32(&SCOPE.residual());
+                let residual = trainer.session.f32(&SCOPE.residual()).expect("it is on the host");
                 for (slot, &residual) in residual.iter().enumerate() {
                     let settled = trainer.steps[slot] >= 2 && residual < eps;
                     assert_eq!(trainer.halted[slot], settled || trainer.steps[slot] == 6);
@@ -468,7 +539,7 @@ mod tests {
         model.q_head = None;
         let mut trainer = testing::trainer_of(model, 1);
         testing::step(&mut trainer);
-        let state = |trainer: &Trainer| trainer.session.f32(&SCOPE.carry("z_high")).to_vec();
+        let state = |trainer: &Trainer| trainer.session.f32(&SCOPE.carry("z_high")).expect("it is on the host").to_vec();
         let before = state(&trainer);
         testing::step(&mut trainer);
         let after = state(&trainer);
@@ -479,7 +550,7 @@ mod tests {
             let moved: f64 =
                 after[range.clone()].iter().zip(&before[range.clone()]).map(|(a, b)| square(a - b)).sum();
             let size: f64 = before[range].iter().map(|&z| square(z)).sum();
-            let found = f64::from(trainer.session.f32(&SCOPE.residual())[slot]);
+            let found = f64::from(trainer.session.f32(&SCOPE.residual()).expect("it is on the host")[slot]);
             // Relative; rounding of f32 elements is far below.
             assert!((found / (moved / size).sqrt() - 1.0).abs() < 1e-5, "{found}");
         }
@@ -505,19 +576,7 @@ mod tests {
     fn a_model_without_training_settings_is_refused() {
         let mut model = testing::model();
         model.train = None;
-        let options = Sizes { batch: 1, puzzle_rows: 1 };
-        let evaluate = || testing::executable(&model, Program::Evaluate { averaged: false }, options);
-        let refused = Trainer::new(TrainerParts {
-            train: evaluate(),
-            evaluate: evaluate(),
-            model: model.clone(),
-            puzzle_rows: 1,
-            threads: 1,
-            data: Arc::new(testing::data().train),
-            augment: None,
-            seed: 0,
-            total_steps: 1,
-        });
+        let refused = Trainer::new(TrainerParts { model, ..testing::parts(1) });
         let message = refused.err().map(|error| error.to_string());
         let expected = "the model `tiny` cannot be trained: its spec has no `train` block";
         assert_eq!(message.as_deref(), Some(expected));

@@ -8,17 +8,21 @@ use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
+use super::engine::Arranged;
 use super::plain;
-use crate::device::memory::Buffer;
-use crate::device::{Named, Observe};
+use crate::device::{Buffer, Memory, MemoryId, Observe};
 use crate::graph::ops::{Slice, TokenLossKind, rope_tables};
 use crate::graph::{DType, Op, TensorType};
 use crate::ir::Precision;
 use crate::plan::{Call, Location, Place, Plan};
 
 /// A plan with the tables its kernels need.
-pub struct CpuProgram {
+pub(super) struct CpuProgram {
     plan: Plan,
+    /// The memory that the plan names, in its order.
+    memory: Vec<MemoryId>,
+    /// Whether the plan writes to each of it.
+    written: Vec<bool>,
     /// Rotation tables of each call that rotates, by index in [`CpuProgram::tables`].
     rotations: Vec<Option<usize>>,
     tables: Vec<Table>,
@@ -55,8 +59,8 @@ unsafe impl Send for Pointers {}
 unsafe impl Sync for Pointers {}
 
 impl CpuProgram {
-    /// Prepares a plan.
-    pub fn new(plan: Plan) -> Self {
+    /// Prepares a plan, whose memory is allocated.
+    pub(super) fn new(plan: Plan, memory: &Memory) -> Self {
         let mut tables: Vec<Table> = Vec::new();
         let rotations = plan
             .calls
@@ -82,32 +86,41 @@ impl CpuProgram {
             .collect();
         let weights = shared_weights(&plan);
         let pointers = Pointers { named: Vec::new(), arranged: Vec::new(), arena: ptr::null_mut() };
-        CpuProgram { plan, rotations, tables, weights, pointers }
+        let find = |name: &str| memory.id(name).expect("a session has the memory of its programs");
+        let memory = plan.memory.iter().map(|memory| find(&memory.name)).collect();
+        let mut written = vec![false; plan.memory.len()];
+        for place in plan.calls.iter().flat_map(|call| &call.outputs) {
+            if let Location::Named(index) = place.location {
+                written[index] = true;
+            }
+        }
+        CpuProgram { plan, memory, written, rotations, tables, weights, pointers }
     }
 
     /// Returns the name and the shape of each weight that the program wants to keep arranged.
-    pub(in crate::device) fn weights(&self) -> impl Iterator<Item = (&str, WeightShape)> {
-        let named = self.plan.memory.iter().zip(&self.weights);
-        named.filter_map(|(memory, shape)| shape.map(|shape| (memory.name.as_str(), shape)))
+    pub(super) fn weights(&self) -> impl Iterator<Item = (&str, MemoryId, WeightShape)> {
+        let named = self.plan.memory.iter().zip(&self.memory).zip(&self.weights);
+        named.filter_map(|((memory, &id), shape)| shape.map(|shape| (memory.name.as_str(), id, shape)))
     }
 
-    /// Takes a weight as it is, because the session keeps it arranged in another way.
-    pub(in crate::device) fn leave(&mut self, name: &str) {
-        for (memory, shape) in self.plan.memory.iter().zip(&mut self.weights) {
-            if memory.name == name {
+    /// Takes a weight as it is, because the engine keeps it arranged in another way.
+    pub(super) fn leave(&mut self, weight: MemoryId) {
+        for (id, shape) in self.memory.iter().zip(&mut self.weights) {
+            if *id == weight {
                 *shape = None;
             }
         }
     }
 
     /// Runs every call once and reports the seconds of each to `observe`, if there is one.
-    pub(in crate::device) fn run(
+    pub(super) fn run(
         &mut self,
-        memory: &mut BTreeMap<String, Named>,
+        memory: &mut Memory,
         arena: &mut Buffer,
+        arranged: &mut Arranged,
         mut observe: Option<Observe<'_>>,
     ) {
-        self.point(memory, arena);
+        self.point(memory, arena, arranged);
         for index in 0..self.plan.calls.len() {
             let start = observe.as_ref().map(|_| Instant::now());
             self.call(index);
@@ -115,36 +128,36 @@ impl CpuProgram {
                 observe(index, start.elapsed().as_secs_f64());
             }
         }
-        for (wanted, arrangement) in self.plan.memory.iter().zip(&self.pointers.arranged) {
-            if let Some(arranged) = memory.get_mut(&wanted.name).and_then(|named| named.arranged.as_mut()) {
-                arranged.valid = arrangement.valid;
+        for (index, &id) in self.memory.iter().enumerate() {
+            if self.written[index] {
+                memory.written_here(id);
+            }
+            if self.weights[index].is_some()
+                && let Some(copy) = arranged.get_mut(&id)
+            {
+                copy.version = self.pointers.arranged[index].valid.then(|| memory.version(id));
             }
         }
     }
 
     /// Finds the memory of a run.
-    fn point(&mut self, memory: &mut BTreeMap<String, Named>, arena: &mut Buffer) {
+    fn point(&mut self, memory: &Memory, arena: &mut Buffer, arranged: &mut Arranged) {
         assert!(arena.bytes() >= self.plan.arena_bytes, "the arena holds the plan");
-        let Pointers { named: starts, arranged, arena: arena_start } = &mut self.pointers;
+        let Pointers { named: starts, arranged: arrangements, arena: arena_start } = &mut self.pointers;
         *arena_start = arena.start();
         starts.clear();
-        arranged.clear();
-        for (wanted, weight) in self.plan.memory.iter().zip(&self.weights) {
-            let named = &memory[&wanted.name];
-            assert!(named.buffer.bytes() >= wanted.ty.bytes(), "`{}` is allocated", wanted.name);
-            starts.push(named.buffer.start());
-            arranged.push(match (&named.arranged, weight) {
-                (Some(arranged), Some(shape)) => {
-                    assert_eq!(
-                        arranged.shape, *shape,
-                        "`{}` is arranged as the program wants it",
-                        wanted.name
-                    );
-                    Arrangement { start: arranged.buffer.start().cast(), valid: arranged.valid }
+        arrangements.clear();
+        for ((wanted, &id), weight) in self.plan.memory.iter().zip(&self.memory).zip(&self.weights) {
+            let buffer = memory.content(id);
+            assert!(buffer.bytes() >= wanted.ty.bytes(), "`{}` is allocated", wanted.name);
+            starts.push(buffer.start());
+            arrangements.push(match (weight, arranged.get_mut(&id)) {
+                (Some(shape), Some(copy)) => {
+                    assert_eq!(copy.shape, *shape, "`{}` is arranged as the program wants it", wanted.name);
+                    let valid = copy.version == Some(memory.version(id));
+                    Arrangement { start: copy.buffer.start().cast(), valid }
                 }
-                // Somebody else's arrangement: it stays valid unless this program writes.
-                (Some(arranged), None) => Arrangement { start: ptr::null_mut(), valid: arranged.valid },
-                (None, _) => Arrangement { start: ptr::null_mut(), valid: false },
+                _ => Arrangement { start: ptr::null_mut(), valid: false },
             });
         }
     }
@@ -157,7 +170,7 @@ impl CpuProgram {
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
             let w = Operands { call, pointers: &self.pointers }.f32(1);
-            // SAFETY: the session has allocated this many elements for the arranged weight, and nothing else uses them
+            // SAFETY: the engine has allocated this many elements for the arranged weight, and nothing else uses them
             // while this call is prepared.
             let target = unsafe { std::slice::from_raw_parts_mut(self.pointers.arranged[memory].start, len) };
             kernels::arrange_weight(target, w, shape);
@@ -207,7 +220,7 @@ fn shared_weights(plan: &Plan) -> Vec<Option<WeightShape>> {
 }
 
 /// Returns the bytes of the arranged weights of a session that has loaded all of `plans`.
-pub fn arranged_bytes(plans: &[&Plan]) -> u64 {
+pub(super) fn arranged_bytes(plans: &[&Plan]) -> u64 {
     let arranged: BTreeMap<&str, usize> = plans
         .iter()
         .flat_map(|plan| plan.memory.iter().zip(shared_weights(plan)))
@@ -255,13 +268,13 @@ impl<'a> Operands<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.start(place).cast(), place.ty.elements()) }
     }
 
-    /// Returns a weight, arranged if the session keeps it so.
+    /// Returns a weight, arranged if the engine keeps it so.
     fn weight(&self, precision: Precision) -> Weight<'a> {
         if let Some((memory, shape)) = weight_of(self.call, precision)
             && !self.pointers.arranged[memory].start.is_null()
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
-            // SAFETY: the session has allocated this many elements, and `CpuProgram::call` has filled them.
+            // SAFETY: the engine has allocated this many elements, and `CpuProgram::call` has filled them.
             return Weight::Arranged(unsafe {
                 std::slice::from_raw_parts(self.pointers.arranged[memory].start, len)
             });

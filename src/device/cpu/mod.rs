@@ -1,7 +1,111 @@
-//! The CPU backend: kernels, and the executor of a plan.
+//! The CPU: kernels, and the engine that executes plans with them.
 
+mod engine;
 mod execute;
 pub mod kernels;
+mod peak;
 mod plain;
 
-pub use execute::{CpuProgram, arranged_bytes};
+use std::fs;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::json;
+
+use super::{Device, DeviceError, Engine, EngineOptions, Form, Status};
+use crate::ir::Precision;
+use crate::plan::{Plan, session_bytes};
+use crate::units::counted;
+use engine::CpuEngine;
+
+const NAME: &str = "cpu";
+
+/// Fused kernels on the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu;
+
+impl Device for Cpu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "Fused kernels on the CPU"
+    }
+
+    fn form(&self) -> Form {
+        Form::Plan
+    }
+
+    fn multiplies_in_bf16(&self) -> bool {
+        kernels::multiplies_in_bf16()
+    }
+
+    fn status(&self) -> Status {
+        #[cfg(target_arch = "x86_64")]
+        let (avx2, avx512) = (is_x86_feature_detected!("avx2"), is_x86_feature_detected!("avx512f"));
+        #[cfg(not(target_arch = "x86_64"))]
+        let (avx2, avx512) = (false, false);
+        let bf16 = kernels::multiplies_in_bf16();
+        let EngineOptions { threads } = EngineOptions::default();
+        let all = [("AVX2", avx2), ("AVX-512", avx512), ("products in bf16", bf16)];
+        let found: Vec<&str> = all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+        let instructions =
+            if found.is_empty() { "no vector instructions that are used".to_string() } else { found.join(", ") };
+        let facts = json!({ "threads": threads, "avx2": avx2, "avx512": avx512, "bf16": bf16 });
+        Status {
+            problem: None,
+            summary: format!("{}; {instructions}", counted(threads, "thread")),
+            details: Vec::new(),
+            facts: facts.as_object().expect("it is an object").clone(),
+        }
+    }
+
+    /// Returns the memory that the system can still give, where it tells.
+    fn available_bytes(&self) -> Option<u64> {
+        available_bytes(&fs::read_to_string("/proc/meminfo").ok()?)
+    }
+
+    fn session_bytes(&self, plans: &[&Plan]) -> u64 {
+        session_bytes(plans) + execute::arranged_bytes(plans)
+    }
+
+    fn product_rate(&self, precision: Precision, options: &EngineOptions) -> Result<f64, DeviceError> {
+        Ok(peak::product_rate(&pool(options)?, precision))
+    }
+
+    fn copy_rate(&self, options: &EngineOptions) -> Result<f64, DeviceError> {
+        Ok(peak::copy_rate(&pool(options)?))
+    }
+
+    fn open(&self, options: &EngineOptions) -> Result<Box<dyn Engine>, DeviceError> {
+        Ok(Box::new(CpuEngine::new(pool(options)?)))
+    }
+}
+
+/// Starts threads.
+fn pool(options: &EngineOptions) -> Result<ThreadPool, DeviceError> {
+    let threads = options.threads.max(1);
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("hrmc-{index}"))
+        .build()
+        .map_err(|error| DeviceError::Threads { threads, reason: error.to_string() })
+}
+
+/// Returns the bytes of the line `MemAvailable` of `/proc/meminfo`.
+fn available_bytes(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::available_bytes;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(available_bytes("MemTotal: 9 kB\nMemAvailable:   24 kB\n"), Some(24 * 1024));
+        assert_eq!(available_bytes("MemTotal: 9 kB\n"), None);
+    }
+}

@@ -2,20 +2,12 @@
 //!
 //! The file is named after the hash of everything it depends on: text, architecture and the compiler's version. Its
 //! first line is the hash of the rest, so that a damaged file is compiled again. The cache only saves time: where it cannot be read
-//! or written, kernels are compiled each time.
+//! or written, kernels are compiled each time. Its folder is the caller's choice.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256;
-
-/// Returns the folder of the cache: `hrmc/kernels` where the system keeps caches.
-fn folder() -> Option<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-    Some(caches.join("hrmc").join("kernels"))
-}
 
 /// A place for one image.
 pub(super) struct Slot {
@@ -23,10 +15,10 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Returns the place for what a compiler makes of a text.
-    pub(super) fn of(text: &str, architecture: &str, compiler: &str) -> Slot {
+    /// Returns the place in `folder` for what a compiler makes of a text.
+    pub(super) fn of(folder: Option<&Path>, text: &str, architecture: &str, compiler: &str) -> Slot {
         let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
-        Slot { file: folder().map(|folder| folder.join(format!("{key}.cubin"))) }
+        Slot { file: folder.map(|folder| folder.join(format!("{key}.cubin"))) }
     }
 
     /// Returns the image, if it is there and whole.

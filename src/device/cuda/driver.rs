@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, c_void};
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cudarc::cublas::{result as blas, sys as blas_sys};
@@ -57,8 +58,8 @@ fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, Dev
 
 impl Card {
     /// Opens the first device, after it was found that there is one.
-    pub(super) fn open() -> Result<Arc<Card>, DeviceError> {
-        let found = probe();
+    pub(super) fn open(toolkits: &[PathBuf]) -> Result<Arc<Card>, DeviceError> {
+        let found = probe(toolkits);
         if let Some(reason) = Found::problem(&found) {
             return Err(DeviceError::NoCuda { reason });
         }

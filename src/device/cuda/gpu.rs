@@ -7,16 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::NAME;
 use super::cache::Slot;
 use super::driver::{Blas, Card, Event, Function, Memory, Module, Pointer, Recorded, Staging};
 use super::kernels::{Family, Kernel, Parameter, source};
 use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
 use super::nvrtc::{Compiler, architecture_for};
 use super::probe::{Version, list};
-use crate::device::memory::Buffer;
-use crate::device::{DeviceError, Executable, Named, Newest, Observe, Remote};
+use crate::device::{Buffer, DeviceError, Engine, Executable, Memory as HostMemory, MemoryId, Observe, Places};
 use crate::graph::ops::rope_tables;
 use crate::ir::Precision;
 use crate::plan::{ALIGNMENT, Location, Plan};
@@ -31,7 +32,7 @@ const MOST_STAGED: usize = 4 << 20;
 const MOST_BETWEEN: usize = 64 << 10;
 
 /// A GPU with memory and programs.
-pub(in crate::device) struct Gpu {
+pub(super) struct Gpu {
     card: Arc<Card>,
     /// What was recorded goes before what it refers to.
     programs: BTreeMap<String, Program>,
@@ -41,8 +42,10 @@ pub(in crate::device) struct Gpu {
     architecture: String,
     /// Kernels by the text they come from.
     modules: BTreeMap<String, Module>,
+    /// Folder for compiled kernels.
+    kernel_cache: Option<PathBuf>,
     blocks: Vec<Block>,
-    named: BTreeMap<String, Place>,
+    named: BTreeMap<MemoryId, Place>,
     arena: Option<Memory>,
     scratch: Option<Memory>,
 }
@@ -63,6 +66,8 @@ struct Place {
     bytes: usize,
     /// Whether a program writes to it.
     written: bool,
+    /// Version of what is there; absent before the first copy.
+    version: Option<u64>,
 }
 
 /// What a program does with named memory.
@@ -76,8 +81,8 @@ struct Use {
 /// A plan with what it needs on the device.
 struct Program {
     launches: Launches,
-    /// The names of the plan, in its order, and what it does with them.
-    names: Vec<(String, Use)>,
+    /// The memory that the plan names, in its order, and what it does with it.
+    memory: Vec<(MemoryId, Use)>,
     functions: BTreeMap<Kernel, Function>,
     /// Cosines and sines of each table.
     tables: Vec<[Memory; 2]>,
@@ -107,15 +112,16 @@ impl Gpu {
     /// # Errors
     ///
     /// Returns an error that says what is missing, or what the device says.
-    pub(in crate::device) fn open() -> Result<Gpu, DeviceError> {
-        let card = Card::open()?;
-        let compiler = Compiler::load().map_err(|looked| DeviceError::NoCuda {
+    pub(super) fn open(places: &Places) -> Result<Gpu, DeviceError> {
+        let card = Card::open(&places.toolkits)?;
+        let compiler = Compiler::load(&places.toolkits).map_err(|looked| DeviceError::NoCuda {
             reason: format!("no NVRTC: there is none of {}", list(&looked)),
         })?;
         Ok(Gpu {
             blas: Blas::open(&card)?,
             architecture: architecture_for(card.capability, &compiler.architectures()),
             compiler,
+            kernel_cache: places.kernel_cache.clone(),
             modules: BTreeMap::new(),
             blocks: Vec::new(),
             named: BTreeMap::new(),
@@ -148,7 +154,7 @@ impl Gpu {
 
     fn make_module(&self, file: &str, text: &str) -> Result<Module, DeviceError> {
         let architecture = &self.architecture;
-        let slot = Slot::of(text, architecture, &self.compiler.version());
+        let slot = Slot::of(self.kernel_cache.as_deref(), text, architecture, &self.compiler.version());
         // An image that another driver does not accept is compiled again.
         if let Some(module) = slot.read().and_then(|image| self.card.load(&image, file).ok()) {
             return Ok(module);
@@ -183,10 +189,10 @@ impl Gpu {
         Ok(())
     }
 
-    /// Gives the names of a plan that are new a place.
-    fn place(&mut self, plan: &Plan, uses: &[Use]) -> Result<(), DeviceError> {
-        let mut new: BTreeMap<Role, Vec<(&str, usize)>> = BTreeMap::new();
-        for (memory, used) in plan.memory.iter().zip(uses) {
+    /// Gives the memory of a plan that is new a place.
+    fn place(&mut self, plan: &Plan, named: &[(MemoryId, Use)]) -> Result<(), DeviceError> {
+        let mut new: BTreeMap<Role, Vec<(MemoryId, &str, usize)>> = BTreeMap::new();
+        for (memory, (id, used)) in plan.memory.iter().zip(named) {
             let bytes = memory.ty.bytes();
             let role = match (used.reads, used.writes) {
                 _ if bytes > MOST_STAGED => Role::Alone,
@@ -194,8 +200,8 @@ impl Gpu {
                 (false, true) => Role::Out,
                 (true, true) => Role::Alone,
             };
-            if !self.named.contains_key(&memory.name) {
-                new.entry(role).or_default().push((&memory.name, bytes));
+            if !self.named.contains_key(id) {
+                new.entry(role).or_default().push((*id, &memory.name, bytes));
             }
         }
         for (role, names) in new {
@@ -208,16 +214,16 @@ impl Gpu {
     }
 
     /// Allocates a block for names side by side.
-    fn add_block(&mut self, names: &[(&str, usize)], staged: bool) -> Result<(), DeviceError> {
+    fn add_block(&mut self, names: &[(MemoryId, &str, usize)], staged: bool) -> Result<(), DeviceError> {
         let mut bytes = 0;
         let mut places = Vec::new();
-        for (name, size) in names {
-            let place = Place { block: self.blocks.len(), start: bytes, bytes: *size, written: false };
-            places.push((name.to_string(), place));
+        for (id, _, size) in names {
+            let block = self.blocks.len();
+            places.push((*id, Place { block, start: bytes, bytes: *size, written: false, version: None }));
             bytes += size.next_multiple_of(ALIGNMENT);
         }
         let what = match names {
-            [(name, _)] => format!("`{name}`"),
+            [(_, name, _)] => format!("`{name}`"),
             _ => "rows and results".to_string(),
         };
         let memory = self.card.allocate(bytes, &what)?;
@@ -251,16 +257,16 @@ impl Gpu {
     }
 
     /// Begins the copies of what is newer on the host and read by a program.
-    fn send(&mut self, program: &Program, memory: &mut BTreeMap<String, Named>) -> Result<(), DeviceError> {
+    fn send(&mut self, program: &Program, memory: &HostMemory) -> Result<(), DeviceError> {
         let mut staged: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for (name, used) in &program.names {
-            let named = memory.get_mut(name).expect("a session has the memory of its programs");
-            if !used.reads || named.newest != Newest::Here {
+        for (id, used) in &program.memory {
+            let place = self.named.get_mut(id).expect("it was given a place");
+            let version = Some(memory.version(*id));
+            if !used.reads || place.version == version {
                 continue;
             }
-            named.newest = Newest::Everywhere;
-            let place = &self.named[name];
-            let words = &named.buffer.words()[..place.bytes / 4];
+            place.version = version;
+            let words = &memory.content(*id).words()[..place.bytes / 4];
             let block = &mut self.blocks[place.block];
             match &mut block.staging {
                 None => self.card.write(block.memory.start() + place.start as u64, words)?,
@@ -333,7 +339,7 @@ impl Gpu {
                 self.arena.as_ref().expect("a program was loaded").start() + offset as u64
             }
             Location::Named(index) => {
-                let place = &self.named[&program.names[index].0];
+                let place = &self.named[&program.memory[index].0];
                 self.blocks[place.block].memory.start() + place.start as u64
             }
         }
@@ -382,7 +388,7 @@ impl Gpu {
     fn run_program(
         &mut self,
         program: &mut Program,
-        memory: &mut BTreeMap<String, Named>,
+        memory: &mut HostMemory,
         observe: Option<Observe<'_>>,
     ) -> Result<(), DeviceError> {
         self.send(program, memory)?;
@@ -405,29 +411,36 @@ impl Gpu {
             self.card.begin_read(staging, block.memory.start(), count)?;
         }
         self.card.synchronize()?;
-        for (name, _) in program.names.iter().filter(|(_, used)| used.writes) {
-            let named = memory.get_mut(name).expect("a session has the memory of its programs");
-            let place = &self.named[name];
-            named.newest = Newest::There;
+        for (id, _) in program.memory.iter().filter(|(_, used)| used.writes) {
+            let place = self.named.get_mut(id).expect("it was given a place");
             if program.results.contains(&place.block) {
                 let staging = self.blocks[place.block].staging.as_ref().expect("results have staging memory");
                 let words = &staging.words()[place.start / 4..][..place.bytes / 4];
-                named.buffer.words_mut()[..words.len()].copy_from_slice(words);
-                named.newest = Newest::Everywhere;
+                memory.write(*id).words_mut()[..words.len()].copy_from_slice(words);
+                place.version = Some(memory.version(*id));
+            } else {
+                place.version = Some(memory.written_elsewhere(*id));
             }
         }
         Ok(())
     }
 }
 
-impl Remote for Gpu {
-    fn load(&mut self, name: &str, executable: Executable) -> Result<(), DeviceError> {
-        let Executable::Cuda(plan) = executable else { unreachable!("a session has one device") };
+impl Engine for Gpu {
+    fn load(
+        &mut self,
+        name: &str,
+        program: Executable,
+        memory: &mut HostMemory,
+    ) -> Result<(), DeviceError> {
+        let plan = program.into_plan(NAME)?;
         self.card.bind()?;
         self.check_precision(plan.precision)?;
         let launches = launches(&plan);
-        let uses = uses(&plan);
-        self.place(&plan, &uses)?;
+        let find = |name: &str| memory.id(name).expect("a session has the memory of its programs");
+        let ids = plan.memory.iter().map(|memory| find(&memory.name));
+        let memory: Vec<(MemoryId, Use)> = ids.zip(uses(&plan)).collect();
+        self.place(&plan, &memory)?;
         self.grow(plan.arena_bytes, launches.scratch_bytes as usize)?;
         launches.steps.iter().filter_map(Step::launch).for_each(check_arguments);
         let functions = self.functions(&launches.kernels())?;
@@ -438,19 +451,18 @@ impl Remote for Gpu {
         let tables = tables.collect::<Result<Vec<_>, DeviceError>>()?;
         let chunks = launches.chunks.iter().map(|list| self.card.allocate(8 * list.len(), "updates"));
         let chunks = chunks.collect::<Result<Vec<_>, DeviceError>>()?;
-        let names: Vec<(String, Use)> = plan.memory.into_iter().map(|memory| memory.name).zip(uses).collect();
-        let results: BTreeSet<usize> = names
+        let results: BTreeSet<usize> = memory
             .iter()
             .filter(|(_, used)| used.writes && !used.reads)
-            .map(|(name, _)| self.named[name].block)
+            .map(|(id, _)| self.named[id].block)
             .filter(|&block| self.blocks[block].staging.is_some())
             .collect();
-        for (name, _) in names.iter().filter(|(_, used)| used.writes) {
-            self.named.get_mut(name).expect("it was given a place").written = true;
+        for (id, _) in memory.iter().filter(|(_, used)| used.writes) {
+            self.named.get_mut(id).expect("it was given a place").written = true;
         }
         let program = Program {
             launches,
-            names,
+            memory,
             functions,
             tables,
             chunks,
@@ -466,7 +478,7 @@ impl Remote for Gpu {
     fn run(
         &mut self,
         name: &str,
-        memory: &mut BTreeMap<String, Named>,
+        memory: &mut HostMemory,
         observe: Option<Observe<'_>>,
     ) -> Result<(), DeviceError> {
         self.card.bind()?;
@@ -476,14 +488,14 @@ impl Remote for Gpu {
         run
     }
 
-    fn fetch(&mut self, name: &str, buffer: &mut Buffer) -> Result<(), DeviceError> {
+    fn fetch(&mut self, id: MemoryId, buffer: &mut Buffer) -> Result<(), DeviceError> {
         self.card.bind()?;
-        let place = &self.named[name];
+        let place = &self.named[&id];
         let from = self.blocks[place.block].memory.start() + place.start as u64;
         self.card.read(&mut buffer.words_mut()[..place.bytes / 4], from)
     }
 
-    fn bytes(&self) -> usize {
+    fn bytes(&self, _: &HostMemory) -> usize {
         let blocks = self.blocks.iter().map(|block| block.memory.bytes()).sum::<usize>();
         let shared = [&self.arena, &self.scratch].into_iter().flatten().map(Memory::bytes).sum::<usize>();
         let own =
@@ -546,7 +558,7 @@ mod tests {
 
     #[test]
     fn what_lies_close_together_is_copied_together() {
-        let place = |start: usize, bytes: usize, written: bool| Place { block: 0, start, bytes, written };
+        let place = |start: usize, bytes: usize, written: bool| Place { block: 0, start, bytes, written, version: None };
         let far = 128 + 16 + MOST_BETWEEN;
         let places = [
             place(0, 8, false),

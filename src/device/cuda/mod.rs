@@ -1,10 +1,10 @@
-//! What hrmc has for CUDA so far: it finds what a machine offers, and knows the kernels that a plan needs.
+//! CUDA: plans on an NVIDIA GPU, with kernels of our own and the products of cuBLAS.
 //!
 //! Nothing of CUDA is needed to build hrmc or to start it. Libraries are loaded when somebody asks, by their
 //! names, and what is missing is said with where it was looked for ([`probe`]).
 //!
-//! The kernels are text ([`kernels`]), [`launch`] says which of them make the calls of a plan, and [`nvrtc`] compiles
-//! them where its library is. No driver is given any of it yet: an emulator on the CPU runs them in the tests of all operators.
+//! The kernels are text ([`kernels`]), [`launch`] says which of them make the calls of a plan, [`nvrtc`] compiles
+//! them, and the engine in `gpu.rs` runs them through the driver. In the tests an emulator runs all of it on the CPU.
 
 mod cache;
 pub mod card;
@@ -16,4 +16,131 @@ pub mod nvrtc;
 pub mod probe;
 pub mod tiles;
 
-pub(super) use gpu::Gpu;
+use serde_json::{Map, Value, json};
+
+use super::{Device, DeviceError, Engine, EngineOptions, Form, Places, Status};
+use crate::ir::Precision;
+use crate::plan::Demands;
+use crate::units::bytes;
+use gpu::Gpu;
+use probe::{CudaDevice, Driver, Found, Loadable, list, probe};
+
+const NAME: &str = "cuda";
+
+/// The first NVIDIA GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cuda {
+    places: Places,
+}
+
+impl Cuda {
+    /// Returns the device, which looks for its libraries, and keeps compiled kernels, in `places`.
+    pub fn new(places: Places) -> Cuda {
+        Cuda { places }
+    }
+}
+
+impl Device for Cuda {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "Fused kernels and cuBLAS on an NVIDIA GPU"
+    }
+
+    fn form(&self) -> Form {
+        Form::Plan
+    }
+
+    fn demands(&self, precision: Precision) -> Demands {
+        Demands::cuda(precision)
+    }
+
+    fn multiplies_in_bf16(&self) -> bool {
+        true
+    }
+
+    fn is_preferred(&self) -> bool {
+        true
+    }
+
+    fn status(&self) -> Status {
+        status(&probe(&self.places.toolkits))
+    }
+
+    /// Returns the memory of the first GPU, if there is one.
+    fn available_bytes(&self) -> Option<u64> {
+        match probe(&self.places.toolkits).driver {
+            Driver::Ready { devices, .. } => devices.first().map(|device| device.memory_bytes),
+            _ => None,
+        }
+    }
+
+    fn open(&self, _: &EngineOptions) -> Result<Box<dyn Engine>, DeviceError> {
+        Ok(Box::new(Gpu::open(&self.places)?))
+    }
+}
+
+/// Says what was found.
+fn status(found: &Found) -> Status {
+    let problem = found.problem();
+    let summary = match problem {
+        None => "kernels and cuBLAS on the first device",
+        Some(_) => "cannot run here; see below",
+    };
+    Status { summary: summary.to_string(), details: details(found), facts: facts(found), problem }
+}
+
+fn details(found: &Found) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &found.driver {
+        Driver::Ready { version, devices } => {
+            lines.push(format!("driver: for CUDA {version}"));
+            for (index, device) in devices.iter().enumerate() {
+                let CudaDevice { name, memory_bytes, capability } = device;
+                let memory = bytes(*memory_bytes);
+                lines.push(format!("device {index}: {name}, {memory}, compute capability {capability}"));
+            }
+        }
+        driver => lines.push(driver.problem().expect("a driver that is not ready has a problem")),
+    }
+    for (name, library) in [("NVRTC", &found.nvrtc), ("cuBLAS", &found.cublas)] {
+        lines.push(match library {
+            Loadable::Found { from, version } => format!("{name}: {version}, `{from}`"),
+            Loadable::Broken { from, reason } => format!("{name}: `{from}` does not work: {reason}"),
+            Loadable::Missing { looked } => format!("{name}: not found; looked for {}", list(looked)),
+        });
+    }
+    lines
+}
+
+fn facts(found: &Found) -> Map<String, Value> {
+    let library = |library: &Loadable| match library {
+        Loadable::Found { from, version } => json!({ "from": from, "version": version.to_string() }),
+        Loadable::Broken { from, reason } => json!({ "from": from, "problem": reason }),
+        Loadable::Missing { looked } => json!({ "problem": "not found", "looked_for": looked }),
+    };
+    let (version, devices) = match &found.driver {
+        Driver::Missing { .. } | Driver::Broken { .. } => (None, Vec::new()),
+        Driver::TooOld { version } | Driver::NoDevice { version } => (Some(version.to_string()), Vec::new()),
+        Driver::Ready { version, devices } => {
+            let device = |device: &CudaDevice| {
+                json!({
+                    "name": device.name,
+                    "memory_bytes": device.memory_bytes,
+                    "compute_capability": device.capability.to_string(),
+                })
+            };
+            (Some(version.to_string()), devices.iter().map(device).collect())
+        }
+    };
+    let facts = json!({
+        "problem": found.problem(),
+        "driver": { "version": version, "problem": found.driver.problem() },
+        "devices": devices,
+        "nvrtc": library(&found.nvrtc),
+        "cublas": library(&found.cublas),
+    });
+    facts.as_object().expect("it is an object").clone()
+}

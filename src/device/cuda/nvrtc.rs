@@ -4,6 +4,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
+use std::path::PathBuf;
 use std::ptr;
 
 use libloading::Library;
@@ -56,14 +57,14 @@ pub fn architecture_for(capability: Version, known: &[c_int]) -> String {
 }
 
 impl Compiler {
-    /// Loads NVRTC.
+    /// Loads NVRTC, which may be in a folder of `toolkits`.
     ///
     /// # Errors
     ///
     /// Returns the names and paths that were tried if it is not there.
-    pub fn load() -> Result<Compiler, Vec<String>> {
+    pub fn load(toolkits: &[PathBuf]) -> Result<Compiler, Vec<String>> {
         // A library of CUDA is never unloaded.
-        load_nvrtc().map(|library| Compiler { nvrtc: ManuallyDrop::new(library) })
+        load_nvrtc(toolkits).map(|library| Compiler { nvrtc: ManuallyDrop::new(library) })
     }
 
     /// Returns the version of the compiler.

@@ -5,8 +5,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::fmt;
+use std::mem;
 use std::path::PathBuf;
-use std::{env, mem};
 
 use libloading::Library;
 
@@ -19,8 +19,6 @@ const DRIVER: &[&str] = &["libcuda.so.1", "libcuda.so"];
 const NVRTC: &[&str] = &["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
 /// Names of the library of products.
 const CUBLAS: &[&str] = &["libcublas.so.13", "libcublas.so.12", "libcublas.so"];
-/// Variables that name the folder of a toolkit.
-const TOOLKIT_VARIABLES: &[&str] = &["CUDA_HOME", "CUDA_PATH"];
 /// Where a toolkit usually is.
 const TOOLKIT: &str = "/usr/local/cuda";
 
@@ -158,9 +156,9 @@ pub fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Asks the machine what it has.
-pub fn probe() -> Found {
-    let folders = toolkit_folders();
+/// Asks the machine what it has, with the folders of toolkits that are known besides the usual one.
+pub fn probe(toolkits: &[PathBuf]) -> Found {
+    let folders = toolkit_folders(toolkits);
     let library =
         |names: &[&str], version: fn(&Library) -> Result<Version, String>| match load(names, &folders) {
             Err(looked) => Loadable::Missing { looked },
@@ -181,19 +179,23 @@ pub fn probe() -> Found {
 }
 
 /// Returns the folders with the libraries of toolkits.
-fn toolkit_folders() -> Vec<PathBuf> {
-    let toolkits = TOOLKIT_VARIABLES.iter().filter_map(env::var_os).map(PathBuf::from);
-    toolkits.chain([PathBuf::from(TOOLKIT)]).map(|toolkit| toolkit.join("lib64")).collect()
+fn toolkit_folders(toolkits: &[PathBuf]) -> Vec<PathBuf> {
+    let usual = PathBuf::from(TOOLKIT);
+    toolkits.iter().chain([&usual]).map(|toolkit| toolkit.join("lib64")).collect()
 }
 
 /// Loads NVRTC; returns all that was tried if it is not there.
-pub(super) fn load_nvrtc() -> Result<Library, Vec<String>> {
-    load(NVRTC, &toolkit_folders()).map(|(library, _)| library)
+pub(super) fn load_nvrtc(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
+    load(NVRTC, &toolkit_folders(toolkits)).map(|(library, _)| library)
 }
 
-/// Loads cuBLAS; returns all that was tried if it is not there.
-pub(in crate::device) fn load_cublas() -> Result<Library, Vec<String>> {
-    load(CUBLAS, &toolkit_folders()).map(|(library, _)| library)
+/// Loads cuBLAS.
+///
+/// # Errors
+///
+/// Returns the names and paths that were tried if it is not there.
+pub fn load_cublas(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
+    load(CUBLAS, &toolkit_folders(toolkits)).map(|(library, _)| library)
 }
 
 /// Loads the first library there is: by the system's rules under each name, then from each folder. Returns all that

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -30,7 +30,7 @@ use crate::graph::{DType, TensorType};
 use crate::hash::sha256;
 use crate::ir::{self, Model};
 use crate::lower::names::{self, Scope};
-use crate::lower::parameters::{Parameter, Role};
+use crate::lower::parameters::{PUZZLE_TABLE, Parameter, Role};
 use crate::system;
 
 /// File of the weights in training.
@@ -96,7 +96,7 @@ pub enum CheckpointError {
     },
     /// The device failed; an earlier checkpoint is still there, unchanged.
     #[error(transparent)]
-    Backend(#[from] DeviceError),
+    Device(#[from] DeviceError),
     /// A checkpoint of something else.
     #[error("cannot go on from `{folder}`: {reason}")]
     Unfit {
@@ -108,7 +108,8 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    pub(super) fn unfit(folder: &Path, reason: String) -> Self {
+    /// Returns an error that says how the checkpoint in `folder` differs from what is asked for.
+    pub fn unfit(folder: &Path, reason: String) -> Self {
         CheckpointError::Unfit { folder: folder.to_owned(), reason }
     }
 
@@ -219,18 +220,22 @@ fn tensor_files(
 }
 
 /// Saves a checkpoint in `folder`, in place of the one that is there.
-pub(super) fn save(
+///
+/// # Errors
+///
+/// Returns an error if something cannot be written; the checkpoint that was there is then still there.
+pub fn save(
     folder: &Path,
-    session: &mut Session,
+    session: &Session,
     model: &Model,
     parameters: &[Parameter],
     state: &TrainerState,
 ) -> Result<(), CheckpointError> {
+    // Whatever a device has is read before anything on the disk changes.
     for (_, tensors) in tensor_files(session, model, parameters) {
-        tensors
-            .iter()
-            .filter_map(|stored| stored.memory.as_ref())
-            .try_for_each(|name| session.fetch(name))?;
+        for stored in &tensors {
+            values_of(session, stored)?;
+        }
     }
     let [new, old] = [beside(folder, ".new"), beside(folder, ".old")];
     settle(folder, &old)?;
@@ -304,19 +309,12 @@ fn write_tensors(file: &Path, session: &Session, tensors: &[Stored]) -> io::Resu
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
         writer.write_all(header.as_bytes())?;
         for stored in tensors {
-            let memory = stored.memory.as_ref().expect("saved tensors have memory");
-            match stored.ty.dtype {
-                DType::F32 => {
-                    session
-                        .f32(memory)
-                        .iter()
-                        .try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
+            match values_of(session, stored).map_err(io::Error::other)? {
+                Values::F32(values) => {
+                    values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
                 }
-                DType::I32 => {
-                    session
-                        .i32(memory)
-                        .iter()
-                        .try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
+                Values::I32(values) => {
+                    values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
                 }
             }
         }
@@ -332,6 +330,21 @@ fn write_synced(file: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Res
     write(&mut writer)?;
     writer.flush()?;
     writer.get_ref().sync_all()
+}
+
+/// Content of memory.
+enum Values<'a> {
+    F32(&'a [f32]),
+    I32(&'a [i32]),
+}
+
+/// Returns the content of a tensor that is saved.
+fn values_of<'a>(session: &'a Session, stored: &Stored) -> Result<Values<'a>, DeviceError> {
+    let memory = stored.memory.as_ref().expect("saved tensors have memory");
+    Ok(match stored.ty.dtype {
+        DType::F32 => Values::F32(session.f32(memory)?),
+        DType::I32 => Values::I32(session.i32(memory)?),
+    })
 }
 
 fn stored_dtype(dtype: DType) -> Dtype {
@@ -378,26 +391,33 @@ fn present(folder: &Path) -> Result<PathBuf, CheckpointError> {
 }
 
 /// A checkpoint that was read and found to fit.
-pub(super) struct Checkpoint {
+pub struct Checkpoint {
     state: TrainerState,
     files: Vec<(TensorFile, Vec<Stored>)>,
 }
 
 impl Checkpoint {
-    pub(super) fn state(&self) -> &TrainerState {
+    /// Returns everything that is not a tensor.
+    pub fn state(&self) -> &TrainerState {
         &self.state
     }
 
     /// Writes every tensor into the session.
-    pub(super) fn write_into(&self, session: &mut Session) {
-        for (file, tensors) in &self.files {
-            file.write_into(session, tensors);
-        }
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the device fails.
+    pub fn write_into(&self, session: &mut Session) -> Result<(), DeviceError> {
+        self.files.iter().try_for_each(|(file, tensors)| file.write_into(session, tensors))
     }
 }
 
 /// Reads a checkpoint and checks that it fits the session and the model.
-pub(super) fn read(
+///
+/// # Errors
+///
+/// Returns an error if there is none, it is damaged, or belongs to another model.
+pub fn read(
     folder: &Path,
     session: &Session,
     model: &Model,
@@ -478,9 +498,44 @@ pub fn load_weights(
         parameters.iter().map(|parameter| memory(parameter, names::average)).collect();
     let file = TensorFile::read(file.to_owned())?;
     file.check(&weights, &[Dtype::F16, Dtype::BF16])?;
-    file.write_into(session, &weights);
-    file.write_into(session, &averages);
+    file.write_into(session, &weights)?;
+    file.write_into(session, &averages)?;
     Ok(())
+}
+
+/// Bytes before the header of a safetensors file: its length.
+const LENGTH_BYTES: u64 = 8;
+
+/// Longest header of a safetensors file that the format allows, in bytes.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
+///
+/// Only the header is read; the weights themselves, and all that may be wrong with them, are read with the
+/// model.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read, or its header is damaged.
+pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
+    let header = read_header(weights)
+        .map_err(|reason| CheckpointError::Read { file: weights.to_owned(), reason })?;
+    let header: serde_json::Value = serde_json::from_slice(&header)
+        .map_err(|_| CheckpointError::damaged(weights, "its header cannot be read"))?;
+    let rows = header[PUZZLE_TABLE]["shape"][0].as_u64();
+    Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1).max(1))
+}
+
+/// Reads what says where the tensors of a safetensors file are: a length in eight bytes, then JSON.
+fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(weights)?;
+    let mut length = Vec::new();
+    Read::by_ref(&mut file).take(LENGTH_BYTES).read_to_end(&mut length)?;
+    let mut header = Vec::new();
+    if let Ok(length) = length.try_into().map(u64::from_le_bytes) {
+        file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header)?;
+    }
+    Ok(header)
 }
 
 /// A safetensors file in memory.
@@ -529,16 +584,17 @@ impl TensorFile {
     }
 
     /// Copies the tensors of a file that was checked into the session.
-    fn write_into(&self, session: &mut Session, tensors: &[Stored]) {
+    fn write_into(&self, session: &mut Session, tensors: &[Stored]) -> Result<(), DeviceError> {
         let views = self.tensors().expect("the file was checked");
         for stored in tensors {
             let Some(memory) = &stored.memory else { continue };
             let view = views.tensor(&stored.name).expect("the file was checked");
             match stored.ty.dtype {
-                DType::F32 => fill_f32(session.f32_mut(memory), &view),
-                DType::I32 => fill(session.i32_mut(memory), view.data(), i32::from_le_bytes),
+                DType::F32 => fill_f32(session.f32_mut(memory)?, &view),
+                DType::I32 => fill(session.i32_mut(memory)?, view.data(), i32::from_le_bytes),
             }
         }
+        Ok(())
     }
 }
 
@@ -554,309 +610,5 @@ fn fill_f32(target: &mut [f32], view: &TensorView<'_>) {
 fn fill<T, const N: usize>(target: &mut [T], bytes: &[u8], convert: impl Fn([u8; N]) -> T) {
     for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(N)) {
         *value = convert(bytes.try_into().expect("the chunks have this size"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::ir::Halt;
-    use crate::train::{Trainer, testing};
-
-    /// Type, shape and bytes of each tensor of a file.
-    type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
-
-    /// Returns every file of a folder by name.
-    fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-        fs::read_dir(folder)
-            .expect("the folder exists")
-            .map(|entry| {
-                let path = entry.expect("the folder can be read").path();
-                let name = path.file_name().expect("entries have names").to_string_lossy().into_owned();
-                (name, fs::read(&path).expect("checkpoints hold files only"))
-            })
-            .collect()
-    }
-
-    fn train(trainer: &mut Trainer, steps: usize) {
-        (0..steps).for_each(|_| {
-            testing::step(trainer);
-        });
-    }
-
-    fn save(trainer: &mut Trainer, folder: &Path) {
-        trainer.save(folder, None).expect("the disk has room");
-    }
-
-    /// Saves a checkpoint of a trainer after a few steps.
-    fn saved() -> (TempDir, PathBuf) {
-        let directory = TempDir::new().expect("a temporary folder");
-        let folder = directory.path().join("last");
-        let mut trainer = testing::trainer(1);
-        train(&mut trainer, 3);
-        save(&mut trainer, &folder);
-        (directory, folder)
-    }
-
-    fn refusal(folder: &Path) -> String {
-        let mut trainer = testing::trainer(1);
-        trainer.restore(folder).expect_err("the checkpoint is not usable").to_string()
-    }
-
-    /// Writes a safetensors file with the tensors of another one, changed by `change`.
-    fn rewrite(file: &Path, change: impl Fn(&mut Tensors)) {
-        let bytes = fs::read(file).expect("the file exists");
-        let tensors = SafeTensors::deserialize(&bytes).expect("the file is whole");
-        let mut all: Tensors = tensors
-            .iter()
-            .map(|(name, view)| {
-                (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
-            })
-            .collect();
-        change(&mut all);
-        let views = all.iter().map(|(name, (dtype, shape, data))| {
-            (name, TensorView::new(*dtype, shape.clone(), data).expect("the sizes agree"))
-        });
-        let bytes = safetensors::serialize(views, None).expect("the tensors are plain");
-        fs::write(file, bytes).expect("the disk has room");
-    }
-
-    #[test]
-    fn two_hundred_steps_and_twice_a_hundred_give_the_same_bytes() {
-        let directory = TempDir::new().expect("a temporary folder");
-        let [whole, half, resumed] = ["whole", "half", "resumed"].map(|name| directory.path().join(name));
-        let mut trainer = testing::trainer(1);
-        train(&mut trainer, 100);
-        save(&mut trainer, &half);
-        train(&mut trainer, 100);
-        save(&mut trainer, &whole);
-        let mut second = testing::trainer(1);
-        second.restore(&half).expect("it fits");
-        train(&mut second, 100);
-        save(&mut second, &resumed);
-        assert_eq!(second.steps_done(), 200);
-        let names: Vec<String> = files(&whole).into_keys().collect();
-        assert_eq!(names, [AVERAGE, STATE, STATE_TENSORS, WEIGHTS]);
-        assert_ne!(files(&half), files(&whole));
-        assert!(files(&resumed) == files(&whole), "the files differ");
-    }
-
-    #[test]
-    fn one_thread_and_two_give_the_same_bytes() {
-        let directory = TempDir::new().expect("a temporary folder");
-        let checkpoint = |threads: usize| {
-            let folder = directory.path().join(threads.to_string());
-            let mut trainer = testing::trainer_of(testing::wide_model(), threads);
-            train(&mut trainer, 6);
-            save(&mut trainer, &folder);
-            files(&folder)
-        };
-        assert!(checkpoint(1) == checkpoint(2), "the files differ");
-    }
-
-    #[test]
-    fn tensors_have_their_published_names() {
-        let (_directory, folder) = saved();
-        let trainer = testing::trainer(1);
-        let expected: BTreeSet<String> =
-            crate::lower::parameters::parameters(trainer.model(), testing::PUZZLE_ROWS)
-                .into_iter()
-                .map(|parameter| parameter.name)
-                .collect();
-        for name in [WEIGHTS, AVERAGE] {
-            let bytes = fs::read(folder.join(name)).expect("the file exists");
-            let tensors = SafeTensors::deserialize(&bytes).expect("the file is whole");
-            let found: BTreeSet<String> = tensors.names().into_iter().map(str::to_owned).collect();
-            assert_eq!(found, expected);
-        }
-        assert!(expected.contains("inner.H_level.layers.0.self_attn.qkv_proj.weight"));
-    }
-
-    #[test]
-    fn averages_are_what_evaluation_uses() {
-        let (_directory, folder) = saved();
-        let mut trainer = testing::trainer(1);
-        trainer.restore(&folder).expect("it fits");
-        let mut evaluator = testing::evaluator();
-        let file = usable_weights(&folder).expect("it is there");
-        assert_eq!(file, folder.join(AVERAGE));
-        evaluator.load_weights(&file).expect("it fits");
-        let questions = [testing::question(0)];
-        let trained: Vec<_> = trainer.solve(&questions).expect("fits").collect();
-        let used: Vec<_> = evaluator.solve(&questions).expect("fits").collect();
-        assert_eq!(trained, used);
-    }
-
-    #[test]
-    fn a_save_replaces_the_checkpoint_before() {
-        let (directory, folder) = saved();
-        let before = files(&folder);
-        let mut trainer = testing::trainer(1);
-        trainer.restore(&folder).expect("it fits");
-        train(&mut trainer, 1);
-        trainer.save(&folder, Some(0.5)).expect("the disk has room");
-        assert_ne!(files(&folder), before);
-        let state = trainer_state(&folder).expect("it is there");
-        assert_eq!((state.step, state.exact_accuracy), (4, Some(0.5)));
-        let left: Vec<_> = fs::read_dir(directory.path()).expect("it exists").collect();
-        assert_eq!(left.len(), 1, "nothing is left beside it: {left:?}");
-    }
-
-    #[test]
-    fn an_interrupted_save_keeps_the_checkpoint_before() {
-        let (_directory, folder) = saved();
-        let before = files(&folder);
-        // Killed while it wrote: half a file beside the checkpoint.
-        let new = beside(&folder, ".new");
-        fs::create_dir(&new).expect("the disk has room");
-        fs::write(new.join(WEIGHTS), b"half a fi").expect("the disk has room");
-        let mut trainer = testing::trainer(1);
-        trainer.restore(&folder).expect("it fits");
-        save(&mut trainer, &folder);
-        assert!(files(&folder) == before, "a restored trainer saves what it read");
-
-        // Killed between the two renames: the old checkpoint waits beside its place.
-        fs::rename(&folder, beside(&folder, ".old")).expect("it exists");
-        trainer.restore(&folder).expect("the old one is found");
-        train(&mut trainer, 1);
-        save(&mut trainer, &folder);
-        assert_eq!(trainer_state(&folder).expect("it is there").step, 4);
-        assert!(!beside(&folder, ".old").exists());
-    }
-
-    #[test]
-    fn a_failed_save_says_why_and_keeps_the_checkpoint_before() {
-        let (_directory, folder) = saved();
-        let before = files(&folder);
-        // A file where the new checkpoint is to be written cannot be removed as a folder.
-        fs::write(beside(&folder, ".new"), b"").expect("the disk has room");
-        let message = testing::trainer(1).save(&folder, None).expect_err("it is in the way").to_string();
-        assert!(message.contains("last.new") && message.ends_with("still there, unchanged"), "{message}");
-        assert!(files(&folder) == before, "the files differ");
-    }
-
-    #[test]
-    fn a_missing_checkpoint_is_named() {
-        let folder = Path::new("nowhere/last");
-        assert_eq!(refusal(folder), "there is no checkpoint in `nowhere/last`");
-    }
-
-    #[test]
-    fn a_truncated_file_is_named() {
-        let (_directory, folder) = saved();
-        let file = folder.join(STATE_TENSORS);
-        let bytes = fs::read(&file).expect("it exists");
-        fs::write(&file, &bytes[..bytes.len() - 7]).expect("the disk has room");
-        let message = refusal(&folder);
-        let start = format!("`{}` is damaged: it is not a whole safetensors file", file.display());
-        assert!(message.starts_with(&start), "{message}");
-    }
-
-    #[test]
-    fn a_damaged_state_is_named() {
-        let (_directory, folder) = saved();
-        let file = folder.join(STATE);
-        fs::write(&file, "{\"format\": 1").expect("the disk has room");
-        assert!(refusal(&folder).starts_with(&format!("`{}` is damaged: ", file.display())));
-        fs::write(&file, "{\"format\": 2, \"news\": []}").expect("the disk has room");
-        assert!(refusal(&folder).ends_with("it has format 2, but this hrmc reads format 1"));
-    }
-
-    #[test]
-    fn tensors_that_do_not_fit_are_named() {
-        let (_directory, folder) = saved();
-        let file = folder.join(WEIGHTS);
-        let whole = fs::read(&file).expect("it exists");
-        let name = "inner.q_head.bias";
-        let mut cases = 0;
-        let mut refuses = |reason: &str, change: &dyn Fn(&mut Tensors)| {
-            fs::write(&file, &whole).expect("the disk has room");
-            rewrite(&file, change);
-            assert_eq!(refusal(&folder), format!("`{}`: tensor {reason}", file.display()));
-            cases += 1;
-        };
-        refuses("`inner.q_head.bias` is missing", &|tensors| {
-            tensors.remove(name);
-        });
-        refuses("`inner.extra` does not belong to the model", &|tensors| {
-            tensors.insert("inner.extra".into(), (Dtype::F32, vec![1], vec![0; 4]));
-        });
-        refuses("`inner.q_head.bias` has shape [3]; expected [2]", &|tensors| {
-            tensors.insert(name.into(), (Dtype::F32, vec![3], vec![0; 12]));
-        });
-        refuses("`inner.q_head.bias` has type BF16; expected F32", &|tensors| {
-            tensors.insert(name.into(), (Dtype::BF16, vec![2], vec![0; 4]));
-        });
-        assert_eq!(cases, 4);
-    }
-
-    #[test]
-    fn a_refused_checkpoint_changes_nothing() {
-        let (directory, folder) = saved();
-        rewrite(&folder.join(STATE_TENSORS), |tensors| {
-            tensors.remove("train.tokens");
-        });
-        let mut trainer = testing::trainer(1);
-        let [before, after] = ["before", "after"].map(|name| directory.path().join(name));
-        save(&mut trainer, &before);
-        assert!(trainer.restore(&folder).is_err());
-        save(&mut trainer, &after);
-        assert!(files(&before) == files(&after), "the files differ");
-    }
-
-    #[test]
-    fn another_model_is_refused() {
-        let (_directory, folder) = saved();
-        let mut model = testing::model();
-        model.halt = Halt::QLearning { max_segments: 4, explore: 0.3, target: ir::QTarget::Bootstrap };
-        let refused = testing::trainer_of(model, 1).restore(&folder).map_err(|error| error.to_string());
-        let message = refused.expect_err("it is another model");
-        let reason = "it belongs to another model or other training settings than `tiny`";
-        assert_eq!(message, format!("cannot go on from `{}`: {reason}", folder.display()));
-    }
-
-    #[test]
-    fn a_model_without_averages_saves_none() {
-        let directory = TempDir::new().expect("a temporary folder");
-        let mut model = testing::model();
-        model.train.as_mut().expect("the tiny model is trained").ema = None;
-        let mut trainer = testing::trainer_of(model, 1);
-        save(&mut trainer, directory.path());
-        assert!(!directory.path().join(AVERAGE).exists());
-        let file = usable_weights(directory.path()).expect("it is there");
-        assert_eq!(file, directory.path().join(WEIGHTS));
-    }
-
-    #[test]
-    fn half_precision_weights_are_widened() {
-        let (_directory, folder) = saved();
-        let file = folder.join(WEIGHTS);
-        let name = "inner.q_head.bias";
-        for (dtype, one, minus_two) in
-            [(Dtype::F16, [0x00, 0x3c], [0x00, 0xc0]), (Dtype::BF16, [0x80, 0x3f], [0x00, 0xc0])]
-        {
-            rewrite(&file, |tensors| {
-                tensors.insert(name.into(), (dtype, vec![2], [one, minus_two].concat()));
-            });
-            let mut trainer = testing::trainer(1);
-            trainer.load_weights(&file).expect("halves are fine here");
-            assert_eq!(trainer.session().f32(&names::parameter(name)), [1.0, -2.0]);
-            assert_eq!(trainer.session().f32(&names::average(name)), [1.0, -2.0]);
-        }
-    }
-
-    #[test]
-    fn weights_of_another_shape_are_refused() {
-        let (_directory, folder) = saved();
-        let file = folder.join(WEIGHTS);
-        rewrite(&file, |tensors| {
-            tensors.insert("inner.H_init".into(), (Dtype::F32, vec![4, 4], vec![0; 64]));
-        });
-        let message = testing::evaluator().load_weights(&file).expect_err("the shape differs").to_string();
-        assert!(message.ends_with("tensor `inner.H_init` has shape [4, 4]; expected [16]"), "{message}");
     }
 }

@@ -1,0 +1,280 @@
+//! The data of a spec: opened, or generated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::Error;
+use super::fit::{check_fit, shape};
+use crate::check::check_dataset;
+use crate::data::{
+    Augment, BuiltDataset, Copies, Dataset, MazeRequest, Metadata, PuzzleKind, Split, SudokuRequest,
+    SudokuSize, generate_maze_splits, generate_sudoku_splits,
+};
+use crate::ir::{self, GeneratedMaze, GeneratedSudoku, Model};
+use crate::spec::{Spec, SpecError};
+
+/// Both splits of the data that a model is trained and judged on.
+#[derive(Debug, Clone)]
+pub struct Data {
+    name: String,
+    train: Arc<Dataset>,
+    test: Arc<Dataset>,
+    augment: Option<Augment>,
+    origin: Origin,
+}
+
+/// Who chose the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// The spec names or describes it.
+    Spec,
+    /// A folder that stands in for what the spec says.
+    Folder(String),
+    /// A program made it.
+    Given,
+}
+
+impl Data {
+    /// Opens or generates what the `train` block of a spec says; a folder with a relative path is looked for below
+    /// `root`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the spec has no `train` block, there is no such dataset, or it is broken.
+    pub fn of(spec: &Spec, root: &Path) -> Result<Data, Error> {
+        Data::of_model(spec.model(), spec.model().train.as_ref().map_or(0, |train| train.seed), root)
+    }
+
+    /// Does the same for a model; `seed` decides what is generated.
+    pub(crate) fn of_model(model: &Model, seed: u64, root: &Path) -> Result<Data, Error> {
+        let Some(train) = &model.train else { return Err(untrained(model)) };
+        match &train.data {
+            ir::Data::Folder(folder) => open_folder(model, root.join(folder), Origin::Spec),
+            ir::Data::Sudoku(wanted) => generate_sudoku(wanted, seed),
+            ir::Data::Maze(wanted) => generate_mazes(wanted, seed),
+        }
+    }
+
+    /// Opens a dataset folder for a spec, in place of what that says.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such dataset, or it is broken.
+    pub fn open(spec: &Spec, folder: impl AsRef<Path>) -> Result<Data, Error> {
+        Data::open_for(spec.model(), folder.as_ref())
+    }
+
+    /// Does the same for a model.
+    pub(crate) fn open_for(model: &Model, folder: &Path) -> Result<Data, Error> {
+        // A path that leads to the same folder from wherever a run is continued.
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        let text = absolute.into_os_string().into_string().map_err(|path| {
+            Error::unsuitable(format!(
+                "the path `{}` is not UTF-8 text, which a spec needs",
+                Path::new(&path).display()
+            ))
+        })?;
+        open_folder(model, folder.to_path_buf(), Origin::Folder(text))
+    }
+
+    /// Returns data that a program made, with a training and a test split.
+    pub fn given(train: Dataset, test: Dataset) -> Data {
+        Data {
+            name: "the program's data".to_string(),
+            train: Arc::new(train),
+            test: Arc::new(test),
+            augment: None,
+            origin: Origin::Given,
+        }
+    }
+
+    /// Returns where the data comes from, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the training split.
+    pub fn train(&self) -> &Arc<Dataset> {
+        &self.train
+    }
+
+    /// Returns the test split.
+    pub fn test(&self) -> &Arc<Dataset> {
+        &self.test
+    }
+
+    /// Returns what happens to every training row that is drawn.
+    pub(crate) fn augment(&self) -> Option<&Augment> {
+        self.augment.as_ref()
+    }
+
+    /// Returns what a spec says of this data, where it is not the spec's own: the path of the folder.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Folder(path) => Some(path),
+            Origin::Spec | Origin::Given => None,
+        }
+    }
+
+    /// Returns the rows of the puzzle table of a model that is trained on the data, at least 1.
+    pub fn puzzle_rows(&self, model: &Model) -> usize {
+        let identifiers = |dataset: &Dataset| dataset.metadata().num_puzzle_identifiers;
+        match model.puzzles {
+            Some(_) => identifiers(&self.train).max(identifiers(&self.test)).max(1),
+            None => 1,
+        }
+    }
+
+    /// Checks that rows and vocabulary of both splits are those of the model of `spec`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names both sides if they are not. Where the data is that of the spec, it points at the
+    /// places in its text.
+    pub fn check_fit(&self, spec: &Spec) -> Result<(), Error> {
+        if self.origin == Origin::Spec {
+            for dataset in [&self.train, &self.test] {
+                let found = check_dataset(spec.file(), spec.model(), &shape(dataset, &self.what()));
+                if !found.is_empty() {
+                    return Err(SpecError::Faulty(vec![(spec.source().clone(), found)]).into());
+                }
+            }
+        }
+        self.check_fit_of(spec.model())
+    }
+
+    /// Does the same for a model without a text to point at.
+    pub(crate) fn check_fit_of(&self, model: &Model) -> Result<(), Error> {
+        let rows = self.puzzle_rows(model);
+        [&self.train, &self.test].into_iter().try_for_each(|dataset| check_fit(model, rows, dataset, &self.what()))
+    }
+
+    fn what(&self) -> String {
+        format!("the puzzles in {}", self.name)
+    }
+}
+
+/// Returns the error for a model that says nothing about training.
+pub(crate) fn untrained(model: &Model) -> Error {
+    Error::unsuitable(format!(
+        "`{}` has no `train` block, so there is nothing that says how to train it; add one, as in \
+         `specs/quickstart.hrm`",
+        model.name
+    ))
+}
+
+/// Number of rows of the puzzle table and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PuzzleRows {
+    /// The number; at least 1.
+    pub count: usize,
+    /// Where it comes from, for reports; absent if the model has no puzzle table.
+    pub origin: Option<String>,
+}
+
+impl PuzzleRows {
+    /// Returns the number of puzzle identifiers of the dataset that `model` names, or 1 where it is not there.
+    ///
+    /// Only the metadata is read.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the dataset is there but its metadata cannot be read.
+    pub fn of(model: &Model, root: &Path) -> Result<PuzzleRows, Error> {
+        if model.puzzles.is_none() {
+            return Ok(PuzzleRows { count: 1, origin: None });
+        }
+        let assumed = |why: String| Ok(PuzzleRows { count: 1, origin: Some(why) });
+        match model.train.as_ref().map(|train| &train.data) {
+            None => assumed("assumed, since the spec names no data".to_string()),
+            Some(ir::Data::Sudoku(_) | ir::Data::Maze(_)) => {
+                assumed("since generated puzzles share one identifier".to_string())
+            }
+            Some(ir::Data::Folder(folder)) => {
+                let folder = root.join(folder);
+                match Metadata::read(&folder, Split::Train)? {
+                    None => {
+                        assumed(format!("assumed, since there is no dataset `{}`", folder.display()))
+                    }
+                    Some(metadata) => {
+                        let origin = Some(format!("from `{}`", folder.display()));
+                        Ok(PuzzleRows { count: metadata.num_puzzle_identifiers.max(1), origin })
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the kind of puzzle that `model` is trained on, where hrmc knows it.
+pub fn kind_of(model: &Model, root: &Path) -> Option<PuzzleKind> {
+    let sizes = || PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions));
+    match &model.train.as_ref()?.data {
+        ir::Data::Sudoku(sudoku) => SudokuSize::from_side(sudoku.size).map(PuzzleKind::Sudoku),
+        ir::Data::Maze(maze) => Some(PuzzleKind::Maze { side: maze.size }),
+        // The dataset may have gone since; then the sizes have to do.
+        ir::Data::Folder(folder) => match Metadata::read(&root.join(folder), Split::Test) {
+            Ok(Some(metadata)) => PuzzleKind::of(&metadata),
+            Ok(None) | Err(_) => sizes(),
+        },
+    }
+}
+
+fn open_folder(model: &Model, folder: PathBuf, origin: Origin) -> Result<Data, Error> {
+    if !fs::metadata(&folder).is_ok_and(|found| found.is_dir()) {
+        return Err(Error::unsuitable(format!(
+            "there is no dataset `{}`; {}",
+            folder.display(),
+            how_to_build(model, &folder)
+        )));
+    }
+    let open = |split| Dataset::open(&folder, split).map(Arc::new);
+    Ok(Data {
+        name: format!("`{}`", folder.display()),
+        train: open(Split::Train)?,
+        test: open(Split::Test)?,
+        augment: None,
+        origin,
+    })
+}
+
+/// Says which command builds a dataset that `model` fits.
+fn how_to_build(model: &Model, folder: &Path) -> String {
+    let folder = folder.display();
+    match PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions)) {
+        Some(PuzzleKind::Sudoku(size)) => format!(
+            "build it with `hrmc data sudoku --from CSVDIR --size {0} -o {folder}`, or make one with `hrmc \
+             data sudoku --generate --size {0} -o {folder}`",
+            size.side()
+        ),
+        Some(PuzzleKind::Maze { side }) => format!(
+            "build it with `hrmc data maze --from CSVDIR -o {folder}`, or make one with `hrmc data maze \
+             --generate --size {side} -o {folder}`"
+        ),
+        None => "put one there, or name another one with `--data DIR`".to_string(),
+    }
+}
+
+fn generate_sudoku(wanted: &GeneratedSudoku, seed: u64) -> Result<Data, Error> {
+    let size = SudokuSize::from_side(wanted.size).ok_or_else(|| {
+        Error::unsuitable(format!("cannot generate Sudoku of size {}; use 4, 6 or 9", wanted.size))
+    })?;
+    let GeneratedSudoku { givens, train, test, .. } = *wanted;
+    let splits = generate_sudoku_splits(&SudokuRequest { size, givens, train, test, seed })?;
+    let built = BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, Copies::None, seed)?;
+    let augment = wanted.augment.then(|| Augment::new(size).with_held_out(&built.test));
+    Ok(generated(format!("generated {size} Sudoku"), built, augment))
+}
+
+fn generate_mazes(wanted: &GeneratedMaze, seed: u64) -> Result<Data, Error> {
+    let GeneratedMaze { size: side, min_path, train, test } = *wanted;
+    let splits = generate_maze_splits(&MazeRequest { side, min_path, train, test, seed })?;
+    let built = BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, Copies::None, seed)?;
+    Ok(generated(format!("generated {side}x{side} mazes"), built, None))
+}
+
+fn generated(name: String, built: BuiltDataset, augment: Option<Augment>) -> Data {
+    let (train, test) = (Arc::new(built.train), Arc::new(built.test));
+    Data { name, train, test, augment, origin: Origin::Spec }
+}

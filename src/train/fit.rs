@@ -1,0 +1,34 @@
+//! Whether data fits a model.
+
+use super::error::Error;
+use crate::check::{DatasetShape, misfits};
+use crate::data::Dataset;
+use crate::ir::Model;
+
+/// Checks that every row of `dataset` can be given to `model`, whose puzzle table has `puzzle_rows` rows; `what` is how
+/// messages call the dataset, a plural.
+pub(crate) fn check_fit(
+    model: &Model,
+    puzzle_rows: usize,
+    dataset: &Dataset,
+    what: &str,
+) -> Result<(), Error> {
+    if let Some(misfit) = misfits(model, &shape(dataset, what)).into_iter().next() {
+        return Err(misfit.into());
+    }
+    let identifiers = dataset.metadata().num_puzzle_identifiers;
+    if model.puzzles.is_some() && identifiers > puzzle_rows {
+        return Err(Error::unsuitable(format!(
+            "the puzzle table of the model `{}` has {puzzle_rows} rows, but {what} have {identifiers} puzzle \
+             identifiers; use the data it was trained on",
+            model.name
+        )));
+    }
+    Ok(())
+}
+
+/// Returns what the checker has to know about a dataset.
+pub(crate) fn shape(dataset: &Dataset, what: &str) -> DatasetShape {
+    let metadata = dataset.metadata();
+    DatasetShape { what: what.to_string(), vocab: metadata.vocab_size, positions: metadata.seq_len }
+}

@@ -1,0 +1,191 @@
+//! Runs: folders with what was trained, which can go on, be measured and be asked.
+
+use std::path::{Path, PathBuf};
+
+use super::data::{Data, kind_of};
+use super::error::Error;
+use super::evaluate::Evaluator;
+use super::memory::check_memory;
+use super::solver::{SolveOptions, Solver};
+use super::training::Training;
+use crate::data::PuzzleKind;
+use crate::device::EngineOptions;
+use crate::diagnostic::Severity;
+use crate::lower::{Program, Sizes};
+use crate::spec::Spec;
+use crate::span::Source;
+use crate::store::checkpoint::{puzzle_rows, usable_weights};
+use crate::store::{MetricsLine, RunFolder, RunManifest};
+use crate::syntax::parse_override;
+
+/// One of the checkpoints of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checkpoint {
+    /// The one with the best exact accuracy, or the newest one where there was no evaluation yet.
+    #[default]
+    Usable,
+    /// The one with the best exact accuracy.
+    Best,
+    /// The newest one.
+    Last,
+}
+
+/// A run that was begun: its folder, what it trains, and its checkpoints.
+#[derive(Debug, Clone)]
+pub struct Run {
+    folder: RunFolder,
+    manifest: RunManifest,
+    spec: Spec,
+}
+
+impl Run {
+    /// Makes a folder for a training in `runs`, `NAME-NNN` with the next free number.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder cannot be made or written.
+    pub fn create(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
+        let manifest = training.manifest();
+        let folder = RunFolder::create(runs.as_ref(), &manifest)?;
+        Ok(Run { folder, manifest, spec: training.spec().clone() })
+    }
+
+    /// Opens the folder of a run.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is not one, or its description is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Run, Error> {
+        Run::open_with(path, &[])
+    }
+
+    /// Does the same with overrides of how its model is used, as in `model.infer.segments=16`; the rest is fixed by
+    /// the training.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Run::open`], or if an override cannot be used.
+    pub fn open_with(path: impl AsRef<Path>, overrides: &[String]) -> Result<Run, Error> {
+        let path = path.as_ref();
+        let folder = RunFolder::open(path)?;
+        let manifest = folder.manifest()?;
+        refuse_what_is_fixed(path, overrides)?;
+        let name = format!("{} (its spec)", folder.manifest_path().display());
+        let source = Source::new(name, manifest.spec.clone());
+        let mut spec = Spec::read(source.clone(), overrides)?;
+        if !overrides.is_empty() {
+            // What a warning would say about the rest was said when the run began.
+            let said = Spec::read::<&str>(source, &[])?;
+            spec.retain_warnings(|one| {
+                let mut old = said.warnings().iter().flat_map(|(_, found)| found);
+                let is_old = old.any(|old| (old.code, &old.message) == (one.code, &one.message));
+                one.severity == Severity::Error || !is_old
+            });
+        }
+        Ok(Run { folder, manifest, spec })
+    }
+
+    /// Returns whether `path` is the folder of a run.
+    pub fn is_run(path: impl AsRef<Path>) -> bool {
+        RunFolder::open(path.as_ref()).is_ok()
+    }
+
+    /// Returns the run with the highest number in `runs` of the model `name`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `runs` cannot be read, or that run is damaged.
+    pub fn newest(runs: impl AsRef<Path>, name: &str) -> Result<Option<PathBuf>, Error> {
+        Ok(RunFolder::newest(runs.as_ref(), name)?.map(|folder| folder.path().to_path_buf()))
+    }
+
+    /// Returns the path of the folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns what the run is: what `run.toml` says.
+    pub fn manifest(&self) -> &RunManifest {
+        &self.manifest
+    }
+
+    /// Returns the spec, with the overrides it was opened with.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Returns what training and evaluation measured.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `metrics.jsonl` cannot be read or is damaged.
+    pub fn metrics(&self) -> Result<Vec<MetricsLine>, Error> {
+        Ok(self.folder.metrics()?)
+    }
+
+    /// Opens or generates the data that it was trained on; a relative path is looked for below `root`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such dataset, or it is broken.
+    pub fn data(&self, root: impl AsRef<Path>) -> Result<Data, Error> {
+        Data::of_model(self.spec.model(), self.manifest.seed, root.as_ref())
+    }
+
+    /// Returns the kind of puzzle it was trained on, where hrmc knows it; a relative path of a dataset is looked
+    /// for below `root`.
+    pub fn kind(&self, root: impl AsRef<Path>) -> Option<PuzzleKind> {
+        kind_of(self.spec.model(), root.as_ref())
+    }
+
+    /// Loads the model with the weights of a checkpoint, averaged if the spec asks for averages.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such checkpoint, it is damaged, or memory cannot be had.
+    pub fn solver(&self, checkpoint: Checkpoint, options: SolveOptions) -> Result<Solver, Error> {
+        let folder = match checkpoint {
+            Checkpoint::Usable => self.folder.usable_checkpoint()?,
+            Checkpoint::Best => self.best(),
+            Checkpoint::Last => self.last(),
+        };
+        let weights = usable_weights(&folder)?;
+        let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: puzzle_rows(&weights)? };
+        let model = self.spec.model();
+        check_memory(model, &[(Program::Evaluate { averaged: false }, sizes)], &*options.device)?;
+        let engine = EngineOptions { threads: options.threads };
+        let mut evaluator = Evaluator::new(model.clone(), sizes, &*options.device, &engine)?;
+        evaluator.load_weights(&weights)?;
+        Ok(Solver::new(evaluator, options, sizes, weights))
+    }
+
+    pub(super) fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    pub(super) fn last(&self) -> PathBuf {
+        self.folder.last()
+    }
+
+    pub(super) fn best(&self) -> PathBuf {
+        self.folder.best()
+    }
+}
+
+/// Refuses overrides of anything but `infer`: the weights were trained under the rest.
+fn refuse_what_is_fixed(run: &Path, overrides: &[String]) -> Result<(), Error> {
+    for text in overrides {
+        // What does not follow the grammar is reported with all else that is wrong.
+        let Ok(given) = parse_override(text) else { continue };
+        let names: Vec<&str> = given.path.iter().map(|name| name.text.as_str()).collect();
+        if !matches!(names[..], ["model", "infer", ..]) {
+            return Err(Error::unsuitable(format!(
+                "`{}` is fixed by the run `{}`; `--set model.infer.…` alone can change, as in \
+                 `--set model.infer.segments=16`",
+                names.join("."),
+                run.display()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! A trained model that is asked, measured and watched.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
+use super::solve::{Answer, Question};
+use super::trace::{StateUpdate, Tracer};
+use crate::data::Dataset;
+use crate::device::{Device, EngineOptions};
+use crate::ir::Model;
+use crate::lower::Sizes;
+
+/// How a trained model is used. Nothing here changes an answer.
+#[derive(Debug, Clone)]
+pub struct SolveOptions {
+    /// What runs the programs.
+    pub device: Arc<dyn Device>,
+    /// Threads to compute with.
+    pub threads: usize,
+    /// Rows that are answered at once.
+    pub batch: usize,
+}
+
+impl Default for SolveOptions {
+    /// The CPU with a thread for each core, one row at once.
+    fn default() -> Self {
+        SolveOptions {
+            device: Arc::new(crate::device::cpu::Cpu),
+            threads: EngineOptions::default().threads,
+            batch: 1,
+        }
+    }
+}
+
+/// A trained model.
+pub struct Solver {
+    evaluator: Evaluator,
+    options: SolveOptions,
+    sizes: Sizes,
+    weights: PathBuf,
+    /// The program that keeps every state, made when it is first asked for.
+    tracer: Option<Tracer>,
+}
+
+impl Solver {
+    pub(super) fn new(
+        evaluator: Evaluator,
+        options: SolveOptions,
+        sizes: Sizes,
+        weights: PathBuf,
+    ) -> Solver {
+        Solver { evaluator, options, sizes, weights, tracer: None }
+    }
+
+    /// Answers questions, each with the way to its answer.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a question does not fit the model, or a device fails.
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
+        self.evaluator.solve(questions)
+    }
+
+    /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the dataset does not fit the model, or a device fails.
+    pub fn evaluate(&mut self, dataset: &Dataset, request: EvaluationRequest) -> Result<Evaluation, Error> {
+        let evaluation = self.evaluate_watched(dataset, request, &mut |_| ControlFlow::Continue(()))?;
+        Ok(evaluation.expect("nothing stops it"))
+    }
+
+    /// Does the same and calls `watch` after every batch, which may stop the evaluation; it then gives `None`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Solver::evaluate`].
+    pub fn evaluate_watched(
+        &mut self,
+        dataset: &Dataset,
+        request: EvaluationRequest,
+        watch: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+    ) -> Result<Option<Evaluation>, Error> {
+        self.evaluator.evaluate(dataset, request, watch)
+    }
+
+    /// Answers one question segment by segment, as training does, and returns what every update made of its state.
+    ///
+    /// `segments` is how many segments are run; halting is not asked for.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the question does not fit the model, memory cannot be had, or a device fails.
+    pub fn trace(&mut self, question: &Question, segments: usize) -> Result<Vec<StateUpdate>, Error> {
+        if self.tracer.is_none() {
+            let sizes = Sizes { batch: 1, ..self.sizes };
+            let engine = EngineOptions { threads: self.options.threads };
+            let model = self.evaluator.model().clone();
+            let mut tracer = Tracer::new(model, sizes, &*self.options.device, &engine)?;
+            tracer.load_weights(&self.weights)?;
+            self.tracer = Some(tracer);
+        }
+        self.tracer.as_mut().expect("it was made").trace(question, segments)
+    }
+
+    /// Returns the model.
+    pub fn model(&self) -> &Model {
+        self.evaluator.model()
+    }
+}

@@ -1,0 +1,358 @@
+//! The training of a spec, from the first step to the last: when to evaluate, when to save, which checkpoint is best.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::data::{Data, untrained};
+use super::error::Error;
+use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest};
+use super::memory::check_memory;
+use super::run::Run;
+use super::schedule::steps_in;
+use super::solve::{Answer, Question};
+use super::trainer::{StepReport, Trainer, TrainerParts};
+use crate::data::Dataset;
+use crate::device::{Device, EngineOptions};
+use crate::ir::{self, Model, Train};
+use crate::lower::Sizes;
+use crate::spec::Spec;
+use crate::store::{MetricsLine, RunManifest};
+use crate::units::counted;
+
+/// How a spec is trained, beyond what it says itself. Nothing here changes the result of a step.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    /// What runs the programs.
+    pub device: Arc<dyn Device>,
+    /// Threads to compute with.
+    pub threads: usize,
+    /// Step to stop at, counted from the beginning of the run; `None` for the last of the schedule.
+    pub steps: Option<u64>,
+    /// Test examples of each evaluation, from the first; 0 for no evaluation, `None` for all.
+    pub eval_limit: Option<usize>,
+    /// Longest time that a crash of the machine can take away.
+    pub save_every: Duration,
+}
+
+impl Default for TrainOptions {
+    /// The CPU with a thread for each core, all steps, all test examples, a checkpoint every five minutes.
+    fn default() -> Self {
+        TrainOptions {
+            device: Arc::new(crate::device::cpu::Cpu),
+            threads: EngineOptions::default().threads,
+            steps: None,
+            eval_limit: None,
+            save_every: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What happens while a spec is trained.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The training begins, or goes on.
+    Begin,
+    /// A step was done.
+    Step(&'a StepReport),
+    /// An evaluation has come so far.
+    Evaluating(EvaluationProgress),
+    /// An evaluation was done after a step.
+    Evaluated {
+        /// Optimizer steps done.
+        step: u64,
+        /// What it found.
+        evaluation: &'a Evaluation,
+        /// Whether its exact accuracy is the best so far.
+        best: bool,
+    },
+    /// The checkpoint `last` was written after a step.
+    Saved {
+        /// Optimizer steps done.
+        step: u64,
+    },
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Optimizer steps done, those of earlier parts of the run included.
+    pub step: u64,
+    /// Whether the caller stopped it.
+    pub interrupted: bool,
+    /// The last evaluation, if there was one.
+    pub evaluation: Option<Evaluation>,
+    /// Best exact accuracy of any evaluation of the run.
+    pub best: Option<f64>,
+}
+
+/// A spec in training.
+pub struct Training {
+    spec: Spec,
+    data: Data,
+    options: TrainOptions,
+    trainer: Trainer,
+    sizes: Sizes,
+    seed: u64,
+    /// Step to stop at.
+    stop: u64,
+}
+
+impl Training {
+    /// Compiles the programs of a spec, checks that they fit in memory and the data fits them, and draws the weights.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the spec has no `train` block, the data does not fit it, or memory or threads cannot be had.
+    pub fn new(spec: &Spec, data: Data, options: TrainOptions) -> Result<Training, Error> {
+        let mut spec = spec.clone();
+        if spec.model().train.is_none() {
+            return Err(untrained(spec.model()));
+        }
+        data.check_fit(&spec)?;
+        // The run keeps the spec with what was chosen besides, so that it can go on without it.
+        if let Some(folder) = data.folder() {
+            let folder = ir::Data::Folder(folder.to_string());
+            spec.change_training(|train| train.data = folder);
+        }
+        let seed = train_of(spec.model()).seed;
+        Training::prepare(spec, data, seed, options)
+    }
+
+    /// Goes on with a run from its checkpoint `last`: the next step is the one that would have followed it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no checkpoint, it is damaged, or belongs to other data; else as [`Training::new`].
+    pub fn resume(run: &Run, data: Data, options: TrainOptions) -> Result<Training, Error> {
+        data.check_fit_of(run.spec().model())?;
+        let mut training = Training::prepare(run.spec().clone(), data, run.manifest().seed, options)?;
+        training.trainer.restore(&run.last())?;
+        if training.trainer.steps_done() >= training.stop {
+            return Err(Error::unsuitable(format!(
+                "`{}` has done {} already; ask for more with `--steps N`, counted from the beginning of the run",
+                run.path().display(),
+                counted(training.trainer.steps_done() as usize, "step"),
+            )));
+        }
+        Ok(training)
+    }
+
+    fn prepare(spec: Spec, data: Data, seed: u64, options: TrainOptions) -> Result<Training, Error> {
+        let model = spec.model();
+        let train = train_of(model);
+        let sizes = Sizes { batch: train.batch, puzzle_rows: data.puzzle_rows(model) };
+        let total_steps = steps_in(train.length, data.train().metadata(), sizes.batch);
+        if total_steps == 0 {
+            return Err(Error::unsuitable(format!(
+                "`{}` is to be trained for less than one step; raise `train.epochs` or lower `train.batch`",
+                model.name
+            )));
+        }
+        // Evaluation does not pay for rows that it will never have.
+        let examples = options.eval_limit.unwrap_or(usize::MAX).min(data.test().examples());
+        let evaluate_batch = sizes.batch.min(examples).max(1);
+        let programs = TrainerParts::programs(model, sizes, evaluate_batch);
+        check_memory(model, &programs, &*options.device)?;
+        let trainer = Trainer::new(TrainerParts {
+            model: model.clone(),
+            device: &*options.device,
+            engine: EngineOptions { threads: options.threads },
+            sizes,
+            evaluate_batch,
+            data: Arc::clone(data.train()),
+            augment: data.augment().cloned(),
+            seed,
+            total_steps,
+        })?;
+        let stop = options.steps.unwrap_or(total_steps);
+        Ok(Training { spec, data, options, trainer, sizes, seed, stop })
+    }
+
+    /// Does one step: one segment of every row of the batch, and one update of the weights.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a device fails.
+    pub fn step(&mut self) -> Result<StepReport, Error> {
+        self.trainer.step()
+    }
+
+    /// Trains to the last step, and keeps metrics and checkpoints in the folder of a run.
+    ///
+    /// `watch` is told what happens, and may stop the training after any event; everything is saved then.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a device fails or something cannot be written; what was saved before is not touched.
+    pub fn run(
+        &mut self,
+        run: &Run,
+        watch: impl FnMut(&Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, Error> {
+        let mut watch = Watch { watch, stopped: false };
+        let mut log = run.folder().metrics_log(self.trainer.steps_done())?;
+        let mut best = run.folder().best_accuracy()?;
+        let mut latest = None;
+        let mut saved = Instant::now();
+        let eval_every = self.eval_every();
+        watch.tell(&Event::Begin);
+        while self.trainer.steps_done() < self.stop && !watch.stopped {
+            let report = self.trainer.step()?;
+            log.append(&report.line())?;
+            watch.tell(&Event::Step(&report));
+            let is_due = eval_every.is_some_and(|every| report.step.is_multiple_of(every));
+            if is_due || report.step == self.stop {
+                // Evaluation leaves the state of training alone and may take long, so the state is safe first.
+                self.save(run, &mut watch)?;
+                saved = Instant::now();
+                if let Some(evaluation) = self.evaluate_on_the_way(&mut watch)? {
+                    log.append(&MetricsLine::Evaluation {
+                        step: report.step,
+                        examples: evaluation.examples,
+                        means: evaluation.metrics.means(),
+                    })?;
+                    let accuracy = evaluation.metrics.means().exact_accuracy.unwrap_or(0.0);
+                    let is_best = best.is_none_or(|best| accuracy >= best);
+                    if is_best {
+                        self.trainer.save(&run.best(), Some(accuracy))?;
+                        best = Some(accuracy);
+                    }
+                    watch.tell(&Event::Evaluated { step: report.step, evaluation: &evaluation, best: is_best });
+                    latest = Some(evaluation);
+                }
+            } else if saved.elapsed() > self.options.save_every {
+                self.save(run, &mut watch)?;
+                saved = Instant::now();
+            }
+        }
+        if watch.stopped {
+            self.trainer.save(&run.last(), None)?;
+        }
+        let step = self.trainer.steps_done();
+        Ok(Outcome { step, interrupted: watch.stopped, evaluation: latest, best })
+    }
+
+    fn save<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
+        &mut self,
+        run: &Run,
+        watch: &mut Watch<W>,
+    ) -> Result<(), Error> {
+        self.trainer.save(&run.last(), None)?;
+        watch.tell(&Event::Saved { step: self.trainer.steps_done() });
+        Ok(())
+    }
+
+    /// Evaluates as the options say; `None` if they ask for no evaluation or the caller stops it.
+    fn evaluate_on_the_way<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
+        &mut self,
+        watch: &mut Watch<W>,
+    ) -> Result<Option<Evaluation>, Error> {
+        let limit = self.options.eval_limit;
+        if limit == Some(0) {
+            return Ok(None);
+        }
+        // The answers of the last evaluation are worth showing.
+        let request = EvaluationRequest { limit, keep_predictions: self.trainer.steps_done() == self.stop };
+        let test = Arc::clone(self.data.test());
+        self.trainer.evaluate(&test, request, &mut |done| {
+            watch.tell(&Event::Evaluating(done));
+            if watch.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Evaluates all rows of a dataset with the weights of this moment, averaged if the spec asks for averages.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the dataset does not fit the model, or a device fails.
+    pub fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
+        let whole = &mut |_| ControlFlow::Continue(());
+        let evaluation = self.trainer.evaluate(dataset, EvaluationRequest::default(), whole)?;
+        Ok(evaluation.expect("nothing stops it"))
+    }
+
+    /// Answers questions with the weights of this moment.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a question does not fit the model, or a device fails.
+    pub fn solve(&mut self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
+        self.trainer.solve(questions)
+    }
+
+    /// Returns what the run of this training is: its manifest.
+    pub(super) fn manifest(&self) -> RunManifest {
+        RunManifest::new(
+            &self.spec.model().name,
+            &self.spec.resolved(),
+            self.seed,
+            self.options.device.name(),
+            self.data.train(),
+            self.data.test(),
+        )
+        .with_overrides(self.spec.overrides())
+    }
+
+    /// Returns the spec, with what was chosen besides.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Returns the data.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Returns the options.
+    pub fn options(&self) -> &TrainOptions {
+        &self.options
+    }
+
+    /// Returns the rows of a training batch, and of the puzzle table.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Returns the seed of every random stream.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Returns the optimizer steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.trainer.steps_done()
+    }
+
+    /// Returns the step at which [`Training::run`] stops.
+    pub fn last_step(&self) -> u64 {
+        self.stop
+    }
+
+    /// Returns the steps of the whole schedule.
+    pub fn total_steps(&self) -> u64 {
+        self.trainer.total_steps()
+    }
+
+    /// Returns the steps between two evaluations; `None` if there is only one, at the end.
+    pub fn eval_every(&self) -> Option<u64> {
+        let every = train_of(self.spec.model()).eval_every?;
+        Some(steps_in(every, self.data.train().metadata(), self.sizes.batch).max(1))
+    }
+}
+
+fn train_of(model: &Model) -> &Train {
+    model.train.as_ref().expect("a training has a spec with a `train` block")
+}
+
+/// Tells the caller what happens, and remembers whether it wants to stop.
+struct Watch<W> {
+    watch: W,
+    stopped: bool,
+}
+
+impl<W: FnMut(&Event<'_>) -> ControlFlow<()>> Watch<W> {
+    fn tell(&mut self, event: &Event<'_>) {
+        self.stopped |= (self.watch)(event).is_break();
+    }
+}
