@@ -2,6 +2,7 @@
 
 pub mod autodiff;
 pub mod bench;
+pub mod census;
 pub mod check;
 pub mod cli;
 pub mod data;
@@ -18,6 +19,7 @@ pub mod passes;
 pub mod pipeline;
 pub mod plan;
 pub mod span;
+pub mod spec;
 pub mod syntax;
 pub mod system;
 pub mod train;

@@ -19,11 +19,13 @@ const ORDER: &[(&str, u32)] = &[
     ("optim", 3),
     ("passes", 3),
     ("plan", 3),
+    ("spec", 4),
     ("lower", 4),
     ("device", 4),
     ("pipeline", 5),
     ("train", 5),
-    // Whole programs besides training, which the command line starts: parity, timing, an editor's server.
+    // Whole programs besides training, which the command line starts: what they cost, parity, timing, an editor's server.
+    ("census", 6),
     ("parity", 6),
     ("bench", 6),
     ("lsp", 6),

@@ -3,9 +3,10 @@
 use clap::Args;
 
 use super::failure::Failure;
-use super::{spec, terminal};
+use super::terminal;
 use crate::diagnostic::{Appearance, CODES, Code, Example, render};
 use crate::span::Source;
+use crate::spec;
 use crate::syntax::{self, nearest};
 
 const EXAMPLES: &str = "\

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use super::census::session_bytes;
 use super::failure::Failure;
 use super::terminal::{bytes, counted};
 use crate::device::Device;
@@ -11,6 +10,7 @@ use crate::device::cuda::probe::{Driver, probe};
 use crate::ir::Model;
 use crate::lower::{Program, Sizes};
 use crate::pipeline::compile_for;
+use crate::plan::session_bytes;
 
 /// Refuses programs that need more memory in one session than there is.
 ///

@@ -32,7 +32,6 @@ mod sweep;
 mod terminal;
 mod train;
 mod trained;
-mod values;
 mod verify;
 
 use std::process::ExitCode;

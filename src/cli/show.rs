@@ -5,7 +5,6 @@ use clap::Args;
 use super::failure::Failure;
 use super::project::Project;
 use super::{spec, terminal};
-use crate::check;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,5 +30,5 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find()?;
     let loaded = arguments.chosen.load(&project)?;
-    terminal::print(check::show(&loaded.model))
+    terminal::print(loaded.resolved())
 }

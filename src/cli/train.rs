@@ -20,7 +20,7 @@ use crate::check;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::ir::{Data, Model, Precision, Train};
-use crate::lower::parameters::{Role, parameters};
+use crate::lower::parameters::trained_parameters;
 use crate::lower::{Program, Sizes};
 use crate::pipeline;
 use crate::span::Source;
@@ -288,15 +288,6 @@ fn data_path(path: &Path) -> Result<String, Failure> {
     absolute.into_os_string().into_string().map_err(|path| {
         Failure::message(format!("the path `{}` is not UTF-8 text, which a spec needs", path.display()))
     })
-}
-
-/// Returns the elements of the weights that are trained.
-pub fn trained_parameters(model: &Model, options: Sizes) -> u64 {
-    parameters(model, options.puzzle_rows)
-        .iter()
-        .filter(|parameter| parameter.role != Role::Fixed)
-        .map(|parameter| parameter.elements() as u64)
-        .sum()
 }
 
 /// Says what is about to be trained.

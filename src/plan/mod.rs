@@ -370,6 +370,18 @@ fn assign_offsets(intervals: &[Interval]) -> (BTreeMap<Value, usize>, usize) {
     (offsets, arena_bytes)
 }
 
+/// Returns the bytes of a session that has loaded all of `plans`: memory of one name is shared, and so is the
+/// arena.
+pub fn session_bytes(plans: &[&Plan]) -> u64 {
+    let named: BTreeMap<&str, usize> = plans
+        .iter()
+        .flat_map(|plan| &plan.memory)
+        .map(|memory| (memory.name.as_str(), memory.ty.bytes()))
+        .collect();
+    let arena = plans.iter().map(|plan| plan.arena_bytes).max().unwrap_or(0);
+    named.values().fold(arena, |sum, &bytes| sum.saturating_add(bytes)) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

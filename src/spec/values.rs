@@ -195,14 +195,13 @@ fn unindented(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{Blocks, Values, one_block};
-    use crate::cli::spec;
     use crate::ir::Model;
     use crate::span::Source;
+    use crate::spec::Spec;
 
     fn model(overrides: &[&str]) -> Model {
         let text = include_str!("../../specs/sudoku.hrm");
-        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-        spec::load(Source::new("sudoku.hrm", text), &overrides).map(|spec| spec.model).expect("it is right")
+        Spec::read(Source::new("sudoku.hrm", text), overrides).map(|spec| spec.model).expect("it is right")
     }
 
     #[test]

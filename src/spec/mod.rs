@@ -1,0 +1,325 @@
+//! Specs: a text, put over its base, with values replaced, read and checked.
+//!
+//! [`Spec::open`] and [`Spec::parse`] are the way from text to a checked model; [`examine`] is the same for those who
+//! want every problem and what can be read in spite of them, too. A spec that has an error comes back as a
+//! [`SpecError`], which displays as the rendered diagnostics. [`Spec::diff`] says how two specs differ in what they
+//! mean, and [`Axis`] with [`combinations`] makes the specs of a sweep.
+
+mod diff;
+mod sweep;
+mod values;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+pub use diff::{LineChange, Side, SpecDiff, ValueChange};
+pub use sweep::{Axis, MOST_COMBINATIONS, SweepError, check_paths, combinations};
+
+use crate::check::{self, check};
+use crate::diagnostic::{self, Appearance, Diagnostic, render};
+use crate::ir;
+use crate::span::Source;
+use crate::syntax::{self, BaseFile, Parsed, Whole, ast, over_base, parse};
+use crate::system::reason;
+
+/// Name of the built-in spec.
+const QUICKSTART_NAME: &str = "quickstart.hrm (built in)";
+
+/// The built-in spec; part of the binary, so that it works in any folder.
+const QUICKSTART: &str = include_str!("../../specs/quickstart.hrm");
+
+/// A spec without errors.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Its text over its base, overrides applied.
+    pub(crate) source: Source,
+    /// Its syntax tree.
+    pub(crate) file: ast::File,
+    /// What it means.
+    pub(crate) model: ir::Model,
+    /// Warnings, each with the text it points into.
+    pub(crate) warnings: Vec<(Source, Vec<Diagnostic>)>,
+}
+
+/// Why there is no spec.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The file cannot be read.
+    #[error("cannot read `{path}`: {reason}")]
+    Unreadable {
+        /// The path as it was given.
+        path: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// The path leads to a folder.
+    #[error("`{path}` is a folder, expected a spec: a file like `model.hrm`")]
+    Folder {
+        /// The path as it was given.
+        path: String,
+    },
+    /// There are errors in the spec, and perhaps warnings.
+    #[error("{}", rendered(.0))]
+    Faulty(Vec<(Source, Vec<Diagnostic>)>),
+}
+
+/// A spec with everything that is to be said about it.
+pub struct Examined {
+    /// Its text, overrides applied where they could be.
+    pub source: Source,
+    /// Its syntax tree, as far as it could be read.
+    pub file: ast::File,
+    /// What it means, if there is no error.
+    pub model: Option<ir::Model>,
+    /// Errors and warnings, each with the text it points into.
+    pub diagnostics: Vec<(Source, Vec<Diagnostic>)>,
+}
+
+impl Spec {
+    /// Reads the spec in a file, puts it over its base, replaces values as `--set` does, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the file cannot be read, or what is wrong with the spec or an override.
+    pub fn open(path: impl AsRef<Path>, overrides: &[&str]) -> Result<Spec, SpecError> {
+        Spec::read(read_source(path.as_ref())?, overrides)
+    }
+
+    /// Reads and checks a spec from its text; messages call it `name`.
+    ///
+    /// The path of a base counts from the folder of `name`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the spec.
+    pub fn parse(name: &str, text: &str) -> Result<Spec, SpecError> {
+        Spec::read::<&str>(Source::new(name, text), &[])
+    }
+
+    /// Returns the built-in spec: a small model that trains in a minute.
+    pub fn quickstart() -> Spec {
+        Spec::read::<&str>(quickstart_source(), &[]).expect("tests check the built-in spec")
+    }
+
+    /// Reads and checks a spec with values replaced, each as in `train.batch=64`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the spec or an override.
+    pub fn read<S: AsRef<str>>(source: Source, overrides: &[S]) -> Result<Spec, SpecError> {
+        let Examined { source, file, model, diagnostics } = examine(source, overrides);
+        match model {
+            Some(model) => Ok(Spec { source, file, model, warnings: diagnostics }),
+            None => Err(SpecError::Faulty(diagnostics)),
+        }
+    }
+
+    /// Returns what the spec means.
+    pub fn model(&self) -> &ir::Model {
+        &self.model
+    }
+
+    /// Returns its text over its base, overrides applied.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Returns its syntax tree.
+    pub fn file(&self) -> &ast::File {
+        &self.file
+    }
+
+    /// Returns the warnings, each list with the text that it points into.
+    pub fn warnings(&self) -> &[(Source, Vec<Diagnostic>)] {
+        &self.warnings
+    }
+
+    /// Returns a spec that means the same, with every default written out and no base.
+    pub fn resolved(&self) -> String {
+        check::show(&self.model)
+    }
+
+    /// Returns how `other` differs from this spec in what it means.
+    pub fn diff(&self, other: &Spec) -> SpecDiff {
+        SpecDiff::of(&self.model, &other.model)
+    }
+}
+
+impl SpecError {
+    /// Returns the errors and warnings in order; none where the file could not be read.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.problems().iter().flat_map(|(_, found)| found)
+    }
+
+    /// Returns the errors and warnings, each list with the text that it points into.
+    pub fn problems(&self) -> &[(Source, Vec<Diagnostic>)] {
+        match self {
+            SpecError::Unreadable { .. } | SpecError::Folder { .. } => &[],
+            SpecError::Faulty(problems) => problems,
+        }
+    }
+
+    pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> SpecError {
+        SpecError::Unreadable { path: path.display().to_string(), reason: reason(error) }
+    }
+}
+
+/// Returns problems as text without colours.
+fn rendered(problems: &[(Source, Vec<Diagnostic>)]) -> String {
+    let text: String =
+        problems.iter().map(|(source, found)| render(source, found, Appearance::Plain)).collect();
+    text.trim_end().to_string()
+}
+
+/// Returns the text of the built-in spec.
+pub fn quickstart_source() -> Source {
+    Source::new(QUICKSTART_NAME, QUICKSTART)
+}
+
+/// Reads the text of a spec.
+///
+/// # Errors
+///
+/// Returns why it cannot be read: it is not there, a folder, or not text.
+pub fn read_source(path: &Path) -> Result<Source, SpecError> {
+    if path.is_dir() {
+        return Err(SpecError::Folder { path: path.display().to_string() });
+    }
+    Ok(Source::new(path.display().to_string(), read_text(path)?))
+}
+
+/// Reads a file of text.
+///
+/// # Errors
+///
+/// Returns why it cannot be read, and for what is not text, in which line.
+pub fn read_text(path: &Path) -> Result<String, SpecError> {
+    text(path, fs::read(path).map_err(|error| SpecError::cannot_read(path, &error))?)
+}
+
+/// Returns the text that some bytes are; `path` is what messages call them.
+///
+/// # Errors
+///
+/// Returns in which line they are not UTF-8.
+pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String, SpecError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = sound.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let reason = format!("line {line} is not UTF-8 text");
+        SpecError::Unreadable { path: path.display().to_string(), reason }
+    })
+}
+
+/// Reads the base of a spec.
+fn read_base(path: &Path) -> Result<BaseFile, String> {
+    let text = fs::read_to_string(path).map_err(|error| reason(&error))?;
+    // A name can be spelled in many ways; what the system calls the file cannot.
+    let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    Ok(BaseFile { text, identity })
+}
+
+/// Puts a spec over its base, applies overrides to it, reads it and checks it.
+pub fn examine<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined {
+    let identity = fs::canonicalize(&source.name).ok();
+    match over_base(source.clone(), identity, &read_base) {
+        Ok(Whole { source, refused: None }) => examine_whole(source, overrides),
+        Ok(whole) => {
+            // What can be read is worth checking, though values from the command line may have lost their place.
+            let Parsed { file, .. } = whole.parse();
+            let checked = check(&file);
+            let diagnostics =
+                whole.refused.into_iter().chain([(whole.source, checked.diagnostics)]).collect();
+            Examined { file: parse(&source).file, source, model: None, diagnostics }
+        }
+        Err(faulty) => {
+            let file = parse(&source).file;
+            Examined { source, file, model: None, diagnostics: vec![faulty] }
+        }
+    }
+}
+
+/// Applies overrides to a spec that has no base any more, reads it and checks it.
+pub fn examine_whole<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined {
+    let mut diagnostics = Vec::new();
+    let mut parsed_overrides = Vec::new();
+    for text in overrides {
+        match syntax::parse_override(text.as_ref()) {
+            Ok(parsed) => parsed_overrides.push(parsed),
+            Err(rejected) => diagnostics.push((rejected.source, rejected.diagnostics)),
+        }
+    }
+    let source = match check::apply_overrides(&source, &parsed_overrides) {
+        Ok(source) => source,
+        Err(rejected) => {
+            diagnostics.extend(rejected.into_iter().map(|rejected| (rejected.source, rejected.diagnostics)));
+            source
+        }
+    };
+    let parsed = parse(&source);
+    let checked = check(&parsed.file);
+    let mut found = parsed.diagnostics;
+    found.extend(checked.diagnostics);
+    diagnostic::sort(&mut found);
+    diagnostics.push((source.clone(), found));
+    let refused = diagnostics.iter().any(|(_, found)| diagnostic::has_errors(found));
+    let model = checked.model.filter(|_| !refused);
+    Examined { source, file: parsed.file, model, diagnostics }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Spec, SpecError, text};
+    use crate::diagnostic::Code;
+
+    #[test]
+    fn a_spec_over_a_base_is_opened_with_values_replaced() {
+        let spec = Spec::open("specs/sudoku-small.hrm", &["train.batch=7"]).expect("it is right");
+        assert_eq!(spec.model().train.as_ref().map(|train| train.batch), Some(7));
+        assert!(spec.resolved().contains("batch = 7") || spec.resolved().contains("batch        = 7"));
+        let again = Spec::parse("resolved.hrm", &spec.resolved()).expect("what is shown is a spec");
+        assert_eq!(again.model(), spec.model());
+        assert!(spec.diff(&again).is_empty());
+    }
+
+    #[test]
+    fn the_built_in_spec_is_right_and_says_nothing() {
+        let spec = Spec::quickstart();
+        assert!(spec.warnings().iter().all(|(_, found)| found.is_empty()));
+        assert_eq!(spec.source().name, "quickstart.hrm (built in)");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_the_reason() {
+        let said = |path: &str| Spec::open(path, &[]).expect_err("it is no spec").to_string();
+        assert_eq!(said("nothing.hrm"), "cannot read `nothing.hrm`: there is no such file or folder");
+        assert_eq!(said("specs"), "`specs` is a folder, expected a spec: a file like `model.hrm`");
+        let error = text(Path::new("a.hrm"), b"model\n\n\xff".to_vec()).expect_err("it is not UTF-8");
+        assert_eq!(error.to_string(), "cannot read `a.hrm`: line 3 is not UTF-8 text");
+        assert_eq!(error.diagnostics().count(), 0);
+    }
+
+    #[test]
+    fn the_error_of_a_faulty_spec_displays_as_its_diagnostics() {
+        let overrides = ["model.N=0", "model.nothing=1"];
+        let error = Spec::open("specs/sudoku.hrm", &overrides).expect_err("there is no such path");
+        let codes: Vec<Code> = error.diagnostics().map(|one| one.code).collect();
+        assert!(codes.contains(&Code::UnknownPath), "{codes:?}");
+        let said = error.to_string();
+        assert!(said.contains("error[unknown-path]: the spec has no `model.nothing`"), "{said}");
+        assert!(!said.contains('\u{1b}') && !said.ends_with('\n'), "{said}");
+        assert!(matches!(error, SpecError::Faulty(_)));
+    }
+
+    #[test]
+    fn a_warning_is_kept_with_the_text_it_points_into() {
+        let text = Spec::quickstart().source().text.replacen("let N", "let unread = 1\n  let N", 1);
+        let spec = Spec::parse("mine.hrm", &text).expect("a warning refuses nothing");
+        let (source, found) = &spec.warnings()[0];
+        assert_eq!((source.name.as_str(), found[0].code), ("mine.hrm", Code::UnusedLet));
+        assert_eq!(source.slice(found[0].primary.span), "unread");
+    }
+}
