@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use hrmc::device::cpu::kernels::{
+use hrmc::internals::device::cpu::kernels::{
     AdamAtan2Step, AttentionShape, LossShape, ProductShape, Rope, Store, SwigluShape, TokenLoss, Weight,
     adam_atan2, add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt,
     product_tn, rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,
 };
-use hrmc::ir::Precision;
+use hrmc::internals::ir::Precision;
 
 /// Prints measurements.
 struct Bench {

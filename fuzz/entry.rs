@@ -1,10 +1,10 @@
 //! What is done with arbitrary bytes, by the fuzz target and by `tests/fuzz_corpus.rs` alike.
 
-use hrmc::check::{apply_overrides, check, show};
-use hrmc::diagnostic::{self, Appearance, render, to_json};
-use hrmc::ir;
-use hrmc::span::Source;
-use hrmc::syntax::{BaseFile, format, over_base, parse, parse_override, to_text};
+use hrmc::internals::check::{apply_overrides, check, show};
+use hrmc::internals::diagnostic::{self, Appearance, render, to_json};
+use hrmc::internals::ir;
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::{BaseFile, format, over_base, parse, parse_override, to_text};
 
 /// A spec that takes away, replaces and adds.
 const OVER: &str = "base \"base.hrm\"\nmodel over {\n  let N = T, let T = 2\n  block encoder { without heads\n    mixing = mlp }\n  \

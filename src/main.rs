@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hrmc::cli::main(|_| Vec::new())
+    hrmc::internals::cli::main(|_| Vec::new())
 }

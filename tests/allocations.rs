@@ -6,15 +6,16 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hrmc::check::check;
-use hrmc::device::cpu::kernels::multiplies_in_bf16;
-use hrmc::device::{Device, Session};
-use hrmc::ir::Precision;
-use hrmc::lower::names::Scope;
-use hrmc::lower::{Program, Sizes};
-use hrmc::pipeline::executable;
-use hrmc::span::Source;
-use hrmc::syntax::parse;
+use hrmc::internals::check::check;
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::device::cpu::kernels::multiplies_in_bf16;
+use hrmc::internals::device::{EngineOptions, Session};
+use hrmc::internals::ir::Precision;
+use hrmc::internals::lower::names::Scope;
+use hrmc::internals::lower::{Program, Sizes};
+use hrmc::internals::pipeline::executable;
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::parse;
 
 struct Counting;
 
@@ -60,14 +61,14 @@ fn allocations(threads: usize, precision: Precision) -> Vec<u64> {
     let mut model = check(&parsed.file).model.expect("the spec has no problem");
     model.train.as_mut().expect("it trains").precision = precision;
     let options = Sizes { batch: 8, puzzle_rows: 1 };
-    let mut session = Session::new(threads).expect("threads start");
+    let mut session = Session::open(&Cpu, &EngineOptions { threads }).expect("threads start");
     let programs = [
         ("train", Program::Train, Scope::Train),
         ("evaluate", Program::Evaluate { averaged: false }, Scope::Evaluate),
     ];
     for (name, program, scope) in programs {
-        session.load(name, executable(&model, program, options, Device::Cpu)).expect("it fits");
-        session.f32_mut(&scope.reset()).fill(1.0);
+        session.load(name, executable(&model, program, options, &Cpu)).expect("it fits");
+        session.f32_mut(&scope.reset()).expect("the device gives it").fill(1.0);
     }
     programs
         .iter()

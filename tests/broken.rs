@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hrmc::check::check;
-use hrmc::diagnostic::{self, Appearance, Severity, render};
-use hrmc::span::Source;
-use hrmc::syntax::{format, parse};
+use hrmc::internals::check::check;
+use hrmc::internals::diagnostic::{self, Appearance, Severity, render};
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::{format, parse};
 
 const FOLDER: &str = "tests/fixtures/broken";
 

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use hrmc::ir::gated_width;
+use hrmc::internals::ir::gated_width;
 use support::{Workplace, shipped};
 
 const SHIPPED: [&str; 16] = [

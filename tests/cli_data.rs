@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use hrmc::data::{Dataset, Split};
+use hrmc::internals::data::{Dataset, Split};
 use support::Workplace;
 
 /// A 4x4 Sudoku and its answer.

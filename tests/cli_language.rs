@@ -212,7 +212,7 @@ fn a_reader_that_leaves_early_is_no_problem() {
 fn help_explains_every_code() {
     let place = Workplace::new();
     let listed = place.succeed("help --codes");
-    for code in hrmc::diagnostic::CODES {
+    for code in hrmc::internals::diagnostic::CODES {
         let text = code.as_str();
         assert!(listed.contains(&format!("{text} ")), "{text} is not listed");
         let page = place.succeed(&format!("help {text}"));

@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use hrmc::check::check;
-use hrmc::ir::{Model, Precision};
-use hrmc::lower::{Program, Sizes};
-use hrmc::pipeline::{compile, lowered_flops};
-use hrmc::span::Source;
-use hrmc::syntax::parse;
+use hrmc::internals::check::check;
+use hrmc::internals::ir::{Model, Precision};
+use hrmc::internals::lower::{Program, Sizes};
+use hrmc::internals::pipeline::{compile, lowered_flops};
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::parse;
 
 /// The specs of the benchmarks with the rows of a batch.
 const CASES: [(&str, usize); 3] = [("sudoku-small", 32), ("sudoku", 16), ("maze", 2)];

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::BufWriter;
 use std::path::Path;
 
-use hrmc::data::{
+use hrmc::internals::data::{
     BuiltDataset, Copies, DataError, Dataset, DatasetBuilder, Existing, IGNORED_LABEL, Metadata, Pair,
     PuzzleKind, PuzzleSplits, Split, SplitToWrite, SudokuSize, TestBatches, TokenType, generate_sudoku,
     write_dataset,

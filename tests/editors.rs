@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use hrmc::check::keys::{self, Group, Key};
+use hrmc::internals::check::keys::{self, Group, Key};
 use regex::Regex;
 use serde_json::Value;
 

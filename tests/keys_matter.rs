@@ -8,9 +8,9 @@ use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
-use hrmc::check::keys::{Group, Key, SECTIONS, STATEMENTS};
-use hrmc::device::cpu::kernels::multiplies_in_bf16;
-use hrmc::syntax::STATEMENT_KEYWORDS;
+use hrmc::internals::check::keys::{Group, Key, SECTIONS, STATEMENTS};
+use hrmc::internals::device::cpu::kernels::multiplies_in_bf16;
+use hrmc::internals::syntax::STATEMENT_KEYWORDS;
 use safetensors::SafeTensors;
 use support::Workplace;
 

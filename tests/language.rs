@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hrmc::check::keys::{self, Group, Key};
-use hrmc::check::{apply_overrides, check, show};
-use hrmc::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
-use hrmc::ir;
-use hrmc::span::Source;
-use hrmc::syntax::{format, merge_base, parse, parse_override, to_text};
+use hrmc::internals::check::keys::{self, Group, Key};
+use hrmc::internals::check::{apply_overrides, check, show};
+use hrmc::internals::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
+use hrmc::internals::ir;
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::{format, merge_base, parse, parse_override, to_text};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 /// A spec of `tests/fixtures`.
@@ -278,7 +278,7 @@ fn the_reference_names_every_key_word_and_code() {
     }
     assert!(words.len() > 60, "the tables are walked to the end");
     words.extend(CODES.iter().map(|code| code.as_str()));
-    words.extend(hrmc::syntax::STATEMENT_KEYWORDS);
+    words.extend(hrmc::internals::syntax::STATEMENT_KEYWORDS);
     // Examples name keys too, but explain nothing.
     let explained: String = reference.split("```").step_by(2).collect();
     let quoted: BTreeSet<&str> = explained.split('`').skip(1).step_by(2).collect();

@@ -3,10 +3,10 @@
 //! A seed decides how a spec is written. It is written twice, by one choice of words and numbers and by another of
 //! white space, separators, line ends and comments, wherever the grammar lets them stand.
 
-use hrmc::check::{check, show};
-use hrmc::ir;
-use hrmc::span::Source;
-use hrmc::syntax::{BaseFile, Whole, format, over_base, parse, to_text};
+use hrmc::internals::check::{check, show};
+use hrmc::internals::ir;
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::{BaseFile, Whole, format, over_base, parse, to_text};
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};

@@ -25,6 +25,7 @@ const ORDER: &[(&str, u32)] = &[
     ("spec", 4),
     ("pipeline", 5),
     ("store", 5),
+    ("census", 6),
     ("train", 6),
     // Whole programs besides training, which the command line starts: parity, timing, an editor's server.
     ("parity", 7),

@@ -390,7 +390,7 @@ fn completion_offers_what_may_stand_there() {
         assert_eq!(found, expected, "{text}");
     }
     let statements = editor.offered(40, &format!("{head}  "));
-    for keyword in hrmc::syntax::STATEMENT_KEYWORDS {
+    for keyword in hrmc::internals::syntax::STATEMENT_KEYWORDS {
         assert!(statements.iter().any(|label| label == keyword), "`{keyword}` is missing: {statements:?}");
     }
 }
@@ -431,7 +431,8 @@ fn formatting_yields_the_canonical_layout() {
     let params = json!({ "textDocument": { "uri": URI }, "options": options });
     let edits = editor.ask("textDocument/formatting", params.clone());
     let formatted = edits[0]["newText"].as_str().expect("there is an edit");
-    let expected = hrmc::syntax::format(&hrmc::span::Source::new("two.hrm", messy.as_str()));
+    let expected =
+        hrmc::internals::syntax::format(&hrmc::internals::span::Source::new("two.hrm", messy.as_str()));
     assert_eq!(Ok(formatted.to_string()), expected);
     let end = json!({ "line": messy.matches('\n').count(), "character": 0 });
     assert_eq!(edits[0]["range"], json!({ "start": { "line": 0, "character": 0 }, "end": end }));

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::env;
 
-use hrmc::device::cuda::kernels::{Family, Kernel, Template};
-use hrmc::device::cuda::nvrtc::Compiler;
+use hrmc::internals::device::cuda::kernels::{Family, Kernel, Template};
+use hrmc::internals::device::cuda::nvrtc::Compiler;
 
 /// Architectures of A100 and H100; the last has instructions that only H100 has.
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_90a"];
@@ -71,7 +71,7 @@ fn limit(table: &[(Template, u32)], kernel: Template, usual: u32) -> u32 {
 
 #[test]
 fn kernels_compile_without_spills_within_their_budgets() {
-    let compiler = match Compiler::load() {
+    let compiler = match Compiler::load(&[]) {
         Ok(compiler) => compiler,
         Err(looked) => {
             let required = env::var_os("HRMC_T1").is_some_and(|value| value == "required");

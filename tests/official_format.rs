@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hrmc::data::{
+use hrmc::internals::data::{
     Dataset, Existing, IGNORED_LABEL, Split, SplitToWrite, TestBatches, TokenType, TrainLoader, write_dataset,
 };
 use serde::Deserialize;

@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
-use hrmc::device::Device;
-use hrmc::device::cpu::kernels::multiplies_in_bf16;
-use hrmc::ir::Precision;
-use hrmc::parity::{Extent, Fixture, verify};
+use hrmc::internals::device::Device;
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::device::cpu::kernels::multiplies_in_bf16;
+use hrmc::internals::device::reference::Reference;
+use hrmc::internals::ir::Precision;
+use hrmc::internals::parity::{Extent, Fixture, verify};
 
-fn agrees(name: &str, device: Device, threads: usize, extent: Extent) {
+fn agrees(name: &str, device: &dyn Device, threads: usize, extent: Extent) {
     let path = Path::new("tests/fixtures").join(name).with_extension("json");
     let fixture = Fixture::open(&path).expect("the fixture is checked in");
     let verdict = verify(&fixture, device, threads, extent).expect("the model fits in memory");
@@ -23,17 +25,17 @@ fn agrees(name: &str, device: Device, threads: usize, extent: Extent) {
 macro_rules! recorded_models {
     ($($module:ident: $name:literal),+ $(,)?) => {
         $(mod $module {
-            use super::{Device, Extent, agrees};
+            use super::{Cpu, Extent, Reference, agrees};
 
             #[test]
             fn agrees_on_cpu_with_one_thread_and_with_two() {
-                agrees($name, Device::Cpu, 1, Extent::Whole);
-                agrees($name, Device::Cpu, 2, Extent::Whole);
+                agrees($name, &Cpu, 1, Extent::Whole);
+                agrees($name, &Cpu, 2, Extent::Whole);
             }
 
             #[test]
             fn agrees_on_reference_in_the_first_segment() {
-                agrees($name, Device::Reference, 1, Extent::FirstSegment);
+                agrees($name, &Reference, 1, Extent::FirstSegment);
             }
         })+
     };
@@ -60,8 +62,7 @@ fn recorded_models_agree_in_bf16() {
         let path = Path::new("tests/fixtures").join(name).with_extension("json");
         let fixture =
             Fixture::open(&path).expect("the fixture is checked in").with_precision(Precision::Bf16);
-        let verdict =
-            verify(&fixture, Device::Cpu, 2, Extent::FirstSegment).expect("the model fits in memory");
+        let verdict = verify(&fixture, &Cpu, 2, Extent::FirstSegment).expect("the model fits in memory");
         assert!(verdict.pass && verdict.tensors >= 5, "{name}: {:#?}", verdict.rows);
         assert!(
             verdict.rows.iter().all(|row| row.largest > 1e-4),
@@ -77,12 +78,12 @@ fn recorded_models_agree_in_bf16() {
 fn a_wrong_weight_is_noticed() {
     let mut fixture =
         Fixture::open(Path::new("tests/fixtures/rope-puzzle.json")).expect("the fixture is checked in");
-    let hrmc::parity::Values::F32(values) =
+    let hrmc::internals::parity::Values::F32(values) =
         fixture.tensors.get_mut("param.inner.lm_head.weight").expect("every model has a token head")
     else {
         panic!("weights are f32");
     };
     values[0] += 1e-2;
-    let verdict = verify(&fixture, Device::Cpu, 1, Extent::FirstSegment).expect("the model fits in memory");
+    let verdict = verify(&fixture, &Cpu, 1, Extent::FirstSegment).expect("the model fits in memory");
     assert!(!verdict.pass);
 }

@@ -7,19 +7,21 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use hrmc::check::check;
-use hrmc::device::{Device, Executable, Session};
-use hrmc::graph::{self, DType, Graph, Op, Phase, TensorType};
-use hrmc::ir::{Halt, Mixing, Model, Precision, QOutputs, gated_width};
-use hrmc::lower::names::Scope;
-use hrmc::lower::parameters::{Role, parameters};
-use hrmc::lower::{IGNORED_LABEL, Program, Sizes, lower};
-use hrmc::parity::{BF16_GRADIENTS, BF16_OUTPUTS};
-use hrmc::passes::{PASSES, Pass, simplify};
-use hrmc::pipeline::{compile, compile_for, executable};
-use hrmc::plan::{self, Demands, Plan, plan};
-use hrmc::span::Source;
-use hrmc::syntax::parse;
+use hrmc::internals::check::check;
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::device::reference::Reference;
+use hrmc::internals::device::{Device, EngineOptions, Executable, Session};
+use hrmc::internals::graph::{self, DType, Graph, Op, Phase, TensorType};
+use hrmc::internals::ir::{Halt, Mixing, Model, Precision, QOutputs, gated_width};
+use hrmc::internals::lower::names::Scope;
+use hrmc::internals::lower::parameters::{Role, parameters};
+use hrmc::internals::lower::{IGNORED_LABEL, Program, Sizes, lower};
+use hrmc::internals::parity::{BF16_GRADIENTS, BF16_OUTPUTS};
+use hrmc::internals::passes::{PASSES, Pass, simplify};
+use hrmc::internals::pipeline::{compile, compile_for, executable};
+use hrmc::internals::plan::{self, Demands, Plan, plan};
+use hrmc::internals::span::Source;
+use hrmc::internals::syntax::parse;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -127,7 +129,7 @@ fn fill(session: &mut Session, model: &Model) {
         match ty.dtype {
             DType::I32 => {
                 let bound = if name.ends_with(".puzzles") { OPTIONS.puzzle_rows } else { model.tokens.vocab };
-                for value in session.i32_mut(&name) {
+                for value in session.i32_mut(&name).expect("the device gives it") {
                     let ignored = name.ends_with(".labels") && unit() < 0.2;
                     *value = if ignored { IGNORED_LABEL } else { (unit() * bound as f32) as i32 };
                 }
@@ -147,22 +149,33 @@ fn fill(session: &mut Session, model: &Model) {
                     _ => unit() - 0.5,
                 };
                 let values: Vec<f32> = (0..ty.elements()).map(&mut element).collect();
-                session.f32_mut(&name).copy_from_slice(&values);
+                session.f32_mut(&name).expect("the device gives it").copy_from_slice(&values);
             }
         }
     }
 }
 
+fn session(device: &dyn Device, threads: usize) -> Session {
+    Session::open(device, &EngineOptions { threads }).expect("threads can start")
+}
+
 /// Returns all f32 memory after two runs.
 fn results(model: &Model, executable: Executable) -> BTreeMap<String, Vec<f32>> {
-    let mut session = Session::new(2).expect("two threads can start");
+    let device: &dyn Device = match executable {
+        Executable::Plan(_) => &Cpu,
+        Executable::Graph(_) => &Reference,
+    };
+    let mut session = session(device, 2);
     session.load("program", executable).expect("small programs fit");
     fill(&mut session, model);
     session.run("program").expect("the processor does not fail");
     session.run("program").expect("the processor does not fail");
     let names: Vec<String> =
         session.names().filter(|(_, ty)| ty.dtype == DType::F32).map(|(name, _)| name.to_string()).collect();
-    names.into_iter().map(|name| (name.clone(), session.f32(&name).to_vec())).collect()
+    names
+        .into_iter()
+        .map(|name| (name.clone(), session.f32(&name).expect("the device gives it").to_vec()))
+        .collect()
 }
 
 /// Panics unless both agree: a segment is some hundred dependent operators, each rounding by about 1e-7, and the
@@ -193,8 +206,8 @@ fn passes_keep_what_every_program_computes() {
     for case in CASES {
         let model = model_of(&text_of(case));
         for program in programs(&model) {
-            let plain = Executable::Planned(unoptimized(&model, program, OPTIONS));
-            let optimized = executable(&model, program, OPTIONS, Device::Cpu);
+            let plain = Executable::Plan(unoptimized(&model, program, OPTIONS));
+            let optimized = executable(&model, program, OPTIONS, &Cpu);
             assert_agree(case, &results(&model, optimized), &results(&model, plain));
         }
     }
@@ -210,7 +223,7 @@ fn computing_the_gated_unit_again_changes_no_bit() {
             passes.iter().for_each(|pass| (pass.run)(&mut graph));
             let plan = plan(&graph, Precision::F32);
             let kept = plan.kept_bytes;
-            let results = results(&model, Executable::Planned(plan));
+            let results = results(&model, Executable::Plan(plan));
             let to_bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
             let bits: BTreeMap<String, Vec<u32>> =
                 results.into_iter().map(|(name, values)| (name, to_bits(values))).collect();
@@ -228,7 +241,7 @@ fn computing_the_gated_unit_again_changes_no_bit() {
 fn the_cpu_and_luminal_compute_the_same() {
     for case in CASES {
         let model = model_of(&text_of(case));
-        let [cpu, reference] = [Device::Cpu, Device::Reference]
+        let [cpu, reference] = [&Cpu as &dyn Device, &Reference]
             .map(|device| results(&model, executable(&model, fullest(&model), OPTIONS, device)));
         assert_agree(case, &cpu, &reference);
     }
@@ -237,9 +250,13 @@ fn the_cpu_and_luminal_compute_the_same() {
 /// Returns the bits of all memory of a session.
 fn contents(session: &Session) -> BTreeMap<String, Vec<f32>> {
     let bits = |(name, ty): (&str, &TensorType)| match ty.dtype {
-        DType::F32 => (name.to_string(), session.f32(name).to_vec()),
+        DType::F32 => (name.to_string(), session.f32(name).expect("the device gives it").to_vec()),
         DType::I32 => {
-            let words = session.i32(name).iter().map(|&value| f32::from_bits(value.cast_unsigned()));
+            let words = session
+                .i32(name)
+                .expect("the device gives it")
+                .iter()
+                .map(|&value| f32::from_bits(value.cast_unsigned()));
             (name.to_string(), words.collect())
         }
     };
@@ -253,9 +270,9 @@ fn the_cpu_and_the_emulated_cuda_kernels_compute_the_same() {
         let model = model_of(&text_of(case));
         for program in programs(&model) {
             let plan = compile_for(&model, program, OPTIONS, Demands::cuda(Precision::F32)).plan;
-            let on_cpu = || executable(&model, program, OPTIONS, Device::Cpu);
+            let on_cpu = || executable(&model, program, OPTIONS, &Cpu);
             let expected = results(&model, on_cpu());
-            let mut session = Session::new(1).expect("a thread can start");
+            let mut session = session(&Cpu, 1);
             session.load("program", on_cpu()).expect("small programs fit");
             fill(&mut session, &model);
             let mut found = contents(&session);
@@ -283,8 +300,8 @@ fn emulated_cuda_in_bf16_stays_as_close_to_f32_as_verification_asks() {
         let model = model_of(&text_of(case));
         for program in programs(&model) {
             let plan = compile_for(&model, program, OPTIONS, Demands::cuda(Precision::Bf16)).plan;
-            let mut session = Session::new(1).expect("a thread can start");
-            let on_cpu = executable(&model, program, OPTIONS, Device::Cpu);
+            let mut session = session(&Cpu, 1);
+            let on_cpu = executable(&model, program, OPTIONS, &Cpu);
             session.load("program", on_cpu).expect("small programs fit");
             fill(&mut session, &model);
             let before = contents(&session);

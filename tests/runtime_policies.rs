@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::Path;
 
-use hrmc::ir::Halt;
-use hrmc::train::explore::NO_FLOOR;
-use hrmc::train::halting::{SlotOutcome, halts};
-use hrmc::train::metrics::{Metrics, SegmentRows};
-use hrmc::train::refill::refill;
+use hrmc::internals::ir::Halt;
+use hrmc::internals::train::explore::NO_FLOOR;
+use hrmc::internals::train::halting::{SlotOutcome, halts};
+use hrmc::internals::train::metrics::{Metrics, SegmentRows};
+use hrmc::internals::train::refill::refill;
 use safetensors::{Dtype, SafeTensors};
 
 const IGNORED: i32 = -100;
@@ -61,7 +61,7 @@ impl Fixture {
         if model["no_ACT_continue"].as_bool() == Some(true) {
             Halt::Bce { max_segments, explore: 0.0 }
         } else {
-            Halt::QLearning { max_segments, explore: 0.0, target: hrmc::ir::QTarget::Bootstrap }
+            Halt::QLearning { max_segments, explore: 0.0, target: hrmc::internals::ir::QTarget::Bootstrap }
         }
     }
 }

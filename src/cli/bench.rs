@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, fail, fail_too_large};
-use super::project::{DeviceName, Project};
-use super::{memory, spec, terminal};
+use super::project::{Devices, Project};
+use super::{spec, terminal};
 use crate::bench::{BenchOptions, BenchReport, Measured, measure};
-use crate::device::Device;
+use crate::device::Form;
 use crate::ir::Model;
 use crate::lower::Sizes;
 use crate::train::check_memory;

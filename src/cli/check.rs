@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::project::Project;
+use super::project::{Devices, Project};
 use super::{spec, terminal};
 use crate::diagnostic::{Severity, to_json};
 
@@ -38,8 +38,8 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if a spec cannot be read or has an error.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
     let paths: Vec<Option<&PathBuf>> =
         if arguments.specs.is_empty() { vec![None] } else { arguments.specs.iter().map(Some).collect() };
     let mut found = Vec::new();

@@ -2,16 +2,21 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
-use super::census::Census;
+use super::census::to_text;
 use super::failure::{Failure, fail};
-use super::project::Project;
-use super::{datasets, launches, spec, terminal};
+use super::project::{Devices, Project};
+use super::{launches, spec, terminal};
+use crate::census::{self, Census};
 use crate::device::cuda::card::Card;
+use crate::device::cuda::launch_text::plan_text;
 use crate::lower::{Program, Sizes};
 use crate::pipeline::Compiled;
 use crate::plan::{Demands, Machine};
+use crate::train::PuzzleRows;
 use crate::{graph, ir, pipeline, plan, syntax};
 
 const EXAMPLES: &str = "\
@@ -45,8 +50,8 @@ pub struct Arguments {
     #[arg(long, default_value = "cpu")]
     device: Target,
     /// Card that times are predicted for, and that kernels are compiled for [default: h100]
-    #[arg(long)]
-    card: Option<CardName>,
+    #[arg(long, value_parser = card_parser())]
+    card: Option<Card>,
     /// Write a stage instead of the report
     #[arg(long, value_name = "STAGE")]
     emit: Option<Stage>,
@@ -73,33 +78,6 @@ enum Target {
     Cpu,
     /// A GPU of NVIDIA
     Cuda,
-}
-
-/// Cards by their data sheets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CardName {
-    /// A100 SXM4 80 GB: 312 TFLOP/s in bf16, 19.5 in f32, 2.039 TB/s
-    A100,
-    /// H100 SXM5: 989 TFLOP/s in bf16, 67 in f32, 3.35 TB/s
-    H100,
-    /// H200 SXM: 989 TFLOP/s in bf16, 67 in f32, 4.8 TB/s
-    H200,
-    /// L40S: 362 TFLOP/s in bf16, 91.6 in f32, 0.864 TB/s
-    L40s,
-    /// GeForce RTX 4090: 165 TFLOP/s in bf16, 82.6 in f32, 1.008 TB/s
-    Rtx4090,
-}
-
-impl From<CardName> for Card {
-    fn from(name: CardName) -> Card {
-        match name {
-            CardName::A100 => Card::A100,
-            CardName::H100 => Card::H100,
-            CardName::H200 => Card::H200,
-            CardName::L40s => Card::L40s,
-            CardName::Rtx4090 => Card::Rtx4090,
-        }
-    }
 }
 
 /// What `--emit` writes.
@@ -132,7 +110,7 @@ enum ProgramName {
 
 impl Arguments {
     fn card(&self) -> Card {
-        self.card.unwrap_or(CardName::H100).into()
+        self.card.unwrap_or(Card::H100)
     }
 }
 
@@ -141,8 +119,8 @@ impl Arguments {
 /// # Errors
 ///
 /// Returns a failure if the spec has an error, or the result cannot be written.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
     let loaded = arguments.chosen.load(&project)?;
     let model = &loaded.model;
     if (arguments.gflops.is_some() || arguments.gbs.is_some()) && arguments.emit != Some(Stage::Plan) {
@@ -165,18 +143,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.card.is_some() && arguments.device != Target::Cuda {
         return Err(Failure::message("`--card` is for `--device cuda`"));
     }
-    let rows = datasets::puzzle_rows(model, &project)?;
+    let rows = PuzzleRows::of(model, project.root())?;
     let options =
         Sizes { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
-    let census = || Census::take(model, options, rows.origin.clone());
+    let census = || Census::of(model, options, rows.origin.clone());
     let text = match arguments.emit {
-        None if arguments.device == Target::Cuda => cuda_report(model, options, arguments.card()).to_text(),
-        None => census().to_text(),
+        None if arguments.device == Target::Cuda => {
+            launches::to_text(&census::launches(model, options, arguments.card()))
+        }
+        None => to_text(&census()),
         Some(Stage::Json) if arguments.device == Target::Cuda => {
-            let report = cuda_report(model, options, arguments.card());
+            let report = census::launches(model, options, arguments.card());
             format!("{:#}\n", serde_json::to_value(&report).map_err(fail)?)
         }
-        Some(Stage::Json) => format!("{:#}\n", census().to_json()),
+        Some(Stage::Json) => format!("{:#}\n", json!(census())),
         Some(Stage::Ast) => syntax::to_text(&loaded.file),
         Some(Stage::Model) => ir::to_text(model),
         Some(Stage::Kernels) => {
@@ -192,7 +172,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let compiled = compile_for(model, program(model, arguments.program)?, options, arguments.device);
             match stage {
                 Stage::Plan if arguments.device == Target::Cuda => {
-                    launches::plan_text(&compiled.plan, &machine(model, arguments))
+                    plan_text(&compiled.plan, &machine(model, arguments))
                 }
                 Stage::Plan => plan::to_text(&compiled.plan, &machine(model, arguments)),
                 Stage::Dot => graph::to_dot(&compiled.graph),
@@ -213,15 +193,6 @@ fn compile_for(model: &ir::Model, program: Program, options: Sizes, target: Targ
     pipeline::compile_for(model, program, options, demands)
 }
 
-fn cuda_report(model: &ir::Model, options: Sizes, card: Card) -> launches::Report {
-    let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
-    let train = model.train.as_ref().map(|_| compile_for(model, Program::Train, options, Target::Cuda));
-    let evaluate = compile_for(model, Program::Evaluate { averaged }, options, Target::Cuda);
-    let training = train.iter().map(|compiled| ("a training segment", &compiled.plan));
-    let programs: Vec<_> = training.chain([("an evaluation segment", &evaluate.plan)]).collect();
-    launches::Report::of(&programs, card)
-}
-
 /// Returns the rows in a batch where the command line does not say.
 pub fn default_batch(model: &ir::Model) -> usize {
     model.train.as_ref().map_or(1, |train| train.batch)
@@ -236,6 +207,22 @@ fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),
         gigabytes_per_s: arguments.gbs.unwrap_or(reference.gigabytes_per_s),
     }
+}
+
+/// Returns what reads the name of a card. The help of each name is its data sheet.
+fn card_parser() -> impl TypedValueParser<Value = Card> {
+    let names = Card::ALL.map(|card| {
+        let sheet = card.data_sheet();
+        PossibleValue::new(sheet.id).help(format!(
+            "{}: {} TFLOP/s in bf16, {} in f32, {} TB/s",
+            sheet.full_name,
+            sheet.bf16_tflop_per_s,
+            sheet.f32_tflop_per_s,
+            sheet.gigabytes_per_s / 1000.0,
+        ))
+    });
+    PossibleValuesParser::new(names)
+        .map(|id| Card::from_id(&id).expect("the possible values are the ids of the cards"))
 }
 
 /// Reads a rate, which is above zero.

@@ -4,6 +4,7 @@ use clap::Args;
 use clap_complete::Shell;
 
 use super::failure::Failure;
+use super::project::Devices;
 use super::terminal;
 
 const EXAMPLES: &str = "\
@@ -25,9 +26,9 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if standard output cannot be written.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     // The generator panics when its writer fails, so it writes to memory.
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::command(), "hrmc", &mut script);
+    clap_complete::generate(arguments.shell, &mut super::command_with(devices), "hrmc", &mut script);
     terminal::print(String::from_utf8_lossy(&script))
 }

@@ -34,8 +34,7 @@ pub struct Arguments {
 ///
 /// Returns a failure if the list cannot be written.
 pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
-    let found: Vec<(&str, Status)> =
-        devices.iter().map(|device| (device.name(), device.status())).collect();
+    let found: Vec<(&str, Status)> = devices.iter().map(|device| (device.name(), device.status())).collect();
     if arguments.json { terminal::print_json(&to_json(found)) } else { terminal::print(to_text(&found)) }
 }
 

@@ -1,23 +1,21 @@
 //! `hrmc diff`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use serde::Serialize;
 use serde_json::json;
 
-use super::census::Census;
 use super::compile::default_batch;
 use super::failure::Failure;
-use super::project::Project;
+use super::project::{Devices, Project};
 use super::terminal::{bytes, flops, grouped, heading};
-use super::values::{Blocks, Values, one_block};
-use super::{datasets, spec, terminal};
-use crate::ir::Model;
+use super::{spec, terminal};
+use crate::census::{Census, CostChange, Unit};
 use crate::lower::Sizes;
+use crate::spec::{LineChange, Side, Spec, SpecDiff, ValueChange};
+use crate::train::PuzzleRows;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,207 +65,47 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if a spec cannot be read or has an error, or if `--exit-code` finds a difference.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
-    let load = |path: &PathBuf, overrides: &[String]| {
-        spec::load(spec::read(Some(path), &project)?, overrides).map(|loaded| loaded.model)
-    };
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
+    let load =
+        |path: &PathBuf, overrides: &[String]| spec::load(spec::read(Some(path), &project)?, overrides);
     let second_overrides = [arguments.overrides.as_slice(), &arguments.second_overrides].concat();
     let (first, second) =
         (load(&arguments.first, &arguments.overrides)?, load(&arguments.second, &second_overrides)?);
-    let census = |model: &Model| -> Result<Census, Failure> {
-        let puzzle_rows = datasets::puzzle_rows(model, &project)?.count;
+    let census = |spec: &Spec| -> Result<Census, Failure> {
+        let model = spec.model();
+        let puzzle_rows = PuzzleRows::of(model, project.root())?.count;
         let batch = arguments.batch.unwrap_or_else(|| default_batch(model));
-        Ok(Census::take(model, Sizes { batch, puzzle_rows }, None))
+        Ok(Census::of(model, Sizes { batch, puzzle_rows }, None))
     };
-    let blocks = if one_block(&first) && one_block(&second) { Blocks::Once } else { Blocks::PerNetwork };
-    let (a, b) = (Values::of(&first, blocks), Values::of(&second, blocks));
-    let difference = Difference {
-        values: value_changes(&a, &b),
-        loop_nest: line_changes(&a.segment, &b.segment),
-        cost: cost_changes(&census(&first)?, &census(&second)?),
-    };
+    let difference =
+        Difference { spec: first.diff(&second), cost: census(&first)?.changes(&census(&second)?) };
     if arguments.json {
         let (first, second) = (&arguments.first, &arguments.second);
         terminal::print_json(&json!({
             "a": first,
             "b": second,
-            "equal": difference.is_empty(),
-            "values": difference.values,
-            "loop_nest": difference.loop_nest,
+            "equal": difference.spec.is_empty(),
+            "values": difference.spec.values,
+            "loop_nest": difference.spec.loop_nest,
             "cost": difference.cost,
         }))?;
     } else {
         terminal::print(difference.to_text())?;
     }
-    if arguments.exit_code && !difference.is_empty() { Err(Failure::Reported) } else { Ok(()) }
+    if arguments.exit_code && !difference.spec.is_empty() { Err(Failure::Reported) } else { Ok(()) }
 }
 
 /// How two specs differ.
 struct Difference {
-    values: Vec<ValueChange>,
-    /// Every line of both loop nests.
-    loop_nest: Vec<LineChange>,
+    spec: SpecDiff,
     /// Every figure of both, equal ones too.
     cost: Vec<CostChange>,
 }
 
-/// A path whose value differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ValueChange {
-    path: String,
-    /// Absent where only the second spec has the path.
-    old: Option<String>,
-    /// Absent where only the first spec has the path.
-    new: Option<String>,
-}
-
-/// Which of two texts a line belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Side {
-    Both,
-    Old,
-    New,
-}
-
-/// A line of a loop nest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct LineChange {
-    side: Side,
-    line: String,
-}
-
-/// What a figure counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Unit {
-    Elements,
-    Flops,
-    Bytes,
-    Rows,
-}
-
-/// A figure of both specs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct CostChange {
-    name: String,
-    unit: Unit,
-    /// Absent where the first spec has no such thing.
-    old: Option<u64>,
-    /// Absent where the second spec has no such thing.
-    new: Option<u64>,
-}
-
-fn value_changes(a: &Values, b: &Values) -> Vec<ValueChange> {
-    let value = |values: &Values, path: &str| {
-        values.values.iter().find(|entry| entry.path == path).map(|entry| entry.value.clone())
-    };
-    let mut seen = BTreeSet::new();
-    let paths = a.values.iter().chain(&b.values).map(|entry| &entry.path);
-    paths
-        .filter(|path| seen.insert(path.as_str()))
-        .map(|path| ValueChange { path: path.clone(), old: value(a, path), new: value(b, path) })
-        .filter(|change| change.old != change.new)
-        .collect()
-}
-
-/// Compares two texts by their longest common subsequence of lines.
-fn line_changes(a: &[String], b: &[String]) -> Vec<LineChange> {
-    // `common[i][j]` is the length of the longest common subsequence of `a[i..]` and `b[j..]`.
-    let mut common = vec![vec![0usize; b.len() + 1]; a.len() + 1];
-    for i in (0..a.len()).rev() {
-        for j in (0..b.len()).rev() {
-            common[i][j] =
-                if a[i] == b[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
-        }
-    }
-    let mut changes = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() || j < b.len() {
-        let (side, line) = if i < a.len() && j < b.len() && a[i] == b[j] {
-            i += 1;
-            j += 1;
-            (Side::Both, &a[i - 1])
-        } else if j == b.len() || (i < a.len() && common[i + 1][j] >= common[i][j + 1]) {
-            i += 1;
-            (Side::Old, &a[i - 1])
-        } else {
-            j += 1;
-            (Side::New, &b[j - 1])
-        };
-        changes.push(LineChange { side, line: line.clone() });
-    }
-    changes
-}
-
-fn cost_changes(a: &Census, b: &Census) -> Vec<CostChange> {
-    let mut changes = Vec::new();
-    let mut add = |name: String, unit: Unit, old: Option<u64>, new: Option<u64>| {
-        // Zero stands for an absent part, as in the census.
-        if old.is_some_and(|count| count > 0) || new.is_some_and(|count| count > 0) {
-            changes.push(CostChange { name, unit, old, new });
-        }
-    };
-    let network = |census: &Census, name: &str| {
-        census.parameters.networks.iter().find(|network| network.name == name).map(|it| it.parameters)
-    };
-    let mut seen = BTreeSet::new();
-    for one in a.parameters.networks.iter().chain(&b.parameters.networks) {
-        if seen.insert(&one.name) {
-            let name = format!("parameters of network {}", one.name);
-            add(name, Unit::Elements, network(a, &one.name), network(b, &one.name));
-        }
-    }
-    let parts = |census: &Census| {
-        let parameters = &census.parameters;
-        [
-            ("token embedding", Unit::Elements, parameters.token_embedding),
-            ("position embedding", Unit::Elements, parameters.position_embedding),
-            ("puzzle table", Unit::Elements, parameters.puzzle_table),
-            ("token head", Unit::Elements, parameters.token_head),
-            ("q head", Unit::Elements, parameters.q_head),
-            ("all parameters", Unit::Elements, parameters.total),
-            ("batch", Unit::Rows, census.batch as u64),
-        ]
-    };
-    let training = |census: &Census| {
-        census.train.as_ref().map(|train| [train.program.flops, train.kept_bytes, train.program.memory.peak])
-    };
-    let evaluation = |census: &Census| {
-        [
-            ("work of an evaluation segment", Unit::Flops, census.evaluate.flops),
-            ("peak memory of evaluation", Unit::Bytes, census.evaluate.memory.peak),
-        ]
-    };
-    for ((name, unit, old), (_, _, new)) in parts(a).into_iter().zip(parts(b)) {
-        add(name.to_string(), unit, Some(old), Some(new));
-    }
-    let (old, new) = (training(a), training(b));
-    for (index, (name, unit)) in [
-        ("work of a training segment", Unit::Flops),
-        ("activations kept", Unit::Bytes),
-        ("peak memory of training", Unit::Bytes),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let figure = |figures: Option<[u64; 3]>| figures.map(|figures| figures[index]);
-        add(name.to_string(), unit, figure(old), figure(new));
-    }
-    for ((name, unit, old), (_, _, new)) in evaluation(a).into_iter().zip(evaluation(b)) {
-        add(name.to_string(), unit, Some(old), Some(new));
-    }
-    changes
-}
-
 impl Difference {
-    fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.loop_nest.iter().all(|change| change.side == Side::Both)
-    }
-
     fn to_text(&self) -> String {
-        if self.is_empty() && self.cost.iter().all(|change| change.old == change.new) {
+        if self.spec.is_empty() && self.cost.iter().all(|change| change.old == change.new) {
             return "the two specs mean the same\n".to_string();
         }
         let mut text = String::new();
@@ -279,11 +117,11 @@ impl Difference {
 
     fn write_values(&self, text: &mut String) {
         let _ = writeln!(text, "{}", heading("values"));
-        if self.values.is_empty() {
+        if self.spec.values.is_empty() {
             let _ = writeln!(text, "  all equal");
         }
-        let width = self.values.iter().map(|change| change.path.len()).max().unwrap_or(0);
-        for ValueChange { path, old, new } in &self.values {
+        let width = self.spec.values.iter().map(|change| change.path.len()).max().unwrap_or(0);
+        for ValueChange { path, old, new } in &self.spec.values {
             let shown = |value: &Option<String>| value.clone().unwrap_or("(none)".to_string());
             let (old, new) = (shown(old), shown(new));
             let _ = writeln!(text, "  {path:<width$}  {REMOVED}{old}{REMOVED:#} -> {ADDED}{new}{ADDED:#}");
@@ -292,11 +130,11 @@ impl Difference {
 
     fn write_loop_nest(&self, text: &mut String) {
         let _ = writeln!(text, "\n{}", heading("loop nest"));
-        if self.loop_nest.iter().all(|change| change.side == Side::Both) {
+        if self.spec.has_one_loop_nest() {
             let _ = writeln!(text, "  equal");
             return;
         }
-        for LineChange { side, line } in &self.loop_nest {
+        for LineChange { side, line } in &self.spec.loop_nest {
             let _ = match side {
                 Side::Both => writeln!(text, "    {line}"),
                 Side::Old => writeln!(text, "  {REMOVED}- {line}{REMOVED:#}"),
@@ -322,36 +160,5 @@ impl Difference {
             let line = format!("  {name:<30}{:>15} -> {:>15}  {change}", shown(old), shown(new));
             let _ = writeln!(text, "{}", line.trim_end());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{LineChange, Side, line_changes};
-
-    #[test]
-    fn lines_keep_their_order_and_equal_ones_stand_once() {
-        let lines = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
-        let changes = line_changes(&lines("a b c d"), &lines("a x c d e"));
-        let found: Vec<(Side, &str)> =
-            changes.iter().map(|LineChange { side, line }| (*side, line.as_str())).collect();
-        assert_eq!(
-            found,
-            [
-                (Side::Both, "a"),
-                (Side::Old, "b"),
-                (Side::New, "x"),
-                (Side::Both, "c"),
-                (Side::Both, "d"),
-                (Side::New, "e")
-            ]
-        );
-    }
-
-    #[test]
-    fn a_text_that_is_empty_differs_in_every_line() {
-        let changes = line_changes(&[], &["a".to_string()]);
-        assert_eq!(changes, [LineChange { side: Side::New, line: "a".to_string() }]);
-        assert_eq!(line_changes(&[], &[]), []);
     }
 }

@@ -81,8 +81,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         batch: arguments.batch.unwrap_or(train.batch).min(examples.max(1)),
     };
     let checkpoint = run_command::checkpoint(arguments.checkpoint);
-    let mut solver =
-        run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
+    let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     let interrupt = Interrupt::listen()?;
     let begun = Instant::now();
     let request = EvaluationRequest { limit: arguments.limit, keep_predictions: false };

@@ -3,9 +3,11 @@
 use clap::Args;
 
 use super::failure::Failure;
-use super::{spec, terminal};
+use super::project::Devices;
+use super::terminal;
 use crate::diagnostic::{Appearance, CODES, Code, Example, render};
 use crate::span::Source;
+use crate::spec;
 use crate::syntax::{self, nearest};
 
 const EXAMPLES: &str = "\
@@ -41,7 +43,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if there is no such subcommand or code.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     if arguments.codes {
         return terminal::print(codes());
     }
@@ -50,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     {
         return terminal::print(page(code));
     }
-    let mut command = super::command();
+    let mut command = super::command_with(devices);
     // Usage lines and flags that all subcommands share are filled in.
     command.build();
     let mut found = &mut command;

@@ -29,7 +29,6 @@ mod spec;
 mod sweep;
 mod terminal;
 mod train;
-mod values;
 mod verify;
 
 use std::process::ExitCode;
@@ -38,11 +37,12 @@ use std::sync::Arc;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use devices::run as list_devices;
 use failure::Failure;
 use project::{Devices, device_names, places};
 
 use crate::check::MOST_ROWS;
-use crate::device::{Device, Form, Places, devices};
+use crate::device::{Device, Places, devices};
 
 /// A compiler and runner for hierarchical reasoning models.
 ///
@@ -109,7 +109,7 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
         Command::Data(arguments) => data::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments, devices),
         Command::Bench(arguments) => bench::run(&arguments, devices),
-        Command::Devices(arguments) => self::devices::run(&arguments, devices),
+        Command::Devices(arguments) => list_devices(&arguments, devices),
         Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, devices),
         Command::Help(arguments) => help::run(&arguments, devices),
@@ -150,17 +150,12 @@ fn command_with(devices: &Devices) -> clap::Command {
         let names = names.to_vec();
         named.mut_arg("device", |argument| argument.value_parser(PossibleValuesParser::new(names)))
     }
-    let possible = |(name, about): &(&'static str, &'static str)| PossibleValue::new(*name).help(*about);
-    let names: Vec<PossibleValue> = device_names(devices).iter().map(possible).collect();
-    let plans: Vec<PossibleValue> = devices
-        .iter()
-        .filter(|device| device.form() == Form::Plan)
-        .map(|device| possible(&(device.name(), device.about())))
-        .collect();
-    <Arguments as CommandFactory>::command().mut_subcommands(|command| {
-        // What is compiled without running is a plan, and nothing is looked for on the machine.
-        let names = if command.get_name() == "compile" { &plans } else { &names };
-        name_devices(command, names)
+    let names: Vec<PossibleValue> =
+        device_names(devices).into_iter().map(|(name, about)| PossibleValue::new(name).help(about)).collect();
+    <Arguments as CommandFactory>::command().mut_subcommands(|command| match command.get_name() {
+        // What a plan is for is none of the devices of this machine.
+        "compile" => command,
+        _ => name_devices(command, &names),
     })
 }
 

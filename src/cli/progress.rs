@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::terminal::{self, duration, percent, rate};
-use crate::train::{MetricMeans, Metrics, StepReport};
+use crate::store::MetricMeans;
+use crate::train::{Metrics, StepReport};
 
 /// Time between two lines of a log.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);

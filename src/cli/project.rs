@@ -112,7 +112,9 @@ impl<'a> Project<'a> {
         let find = |name: &str| self.devices.iter().find(|device| device.name() == name);
         let mut preferred = self.devices.iter().filter(|device| device.is_preferred());
         let found = match name {
-            AUTO => preferred.find(|device| device.status().problem.is_none()).or_else(|| find(DEFAULT_DEVICE)),
+            AUTO => {
+                preferred.find(|device| device.status().problem.is_none()).or_else(|| find(DEFAULT_DEVICE))
+            }
             name => find(name),
         };
         found.map(Arc::clone)

@@ -3,9 +3,8 @@
 use clap::Args;
 
 use super::failure::Failure;
-use super::project::Project;
+use super::project::{Devices, Project};
 use super::{spec, terminal};
-use crate::check;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,8 +27,8 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if the spec cannot be read or has an error.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let project = Project::find()?;
+pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+    let project = Project::find(devices)?;
     let loaded = arguments.chosen.load(&project)?;
-    terminal::print(check::show(&loaded.model))
+    terminal::print(loaded.resolved())
 }

@@ -241,9 +241,5 @@ pub struct Places {
 
 /// Returns the devices of hrmc.
 pub fn devices(places: &Places) -> Vec<Arc<dyn Device>> {
-    vec![
-        Arc::new(cpu::Cpu),
-        Arc::new(reference::Reference),
-        Arc::new(cuda::Cuda::new(places.clone())),
-    ]
+    vec![Arc::new(cpu::Cpu), Arc::new(reference::Reference), Arc::new(cuda::Cuda::new(places.clone()))]
 }

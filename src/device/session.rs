@@ -19,7 +19,10 @@ pub struct Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("memory", &self.memory).field("runs", &self.runs).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("memory", &self.memory)
+            .field("runs", &self.runs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -230,8 +233,12 @@ mod tests {
 
     #[test]
     fn a_program_of_another_form_is_refused() {
-        let message = session(1).load("plain", Executable::Graph(multiply("x", 2, 5.0))).expect_err("it is a graph");
-        assert_eq!(message.to_string(), "the device `cpu` does not run graphs; compile the program for this device");
+        let message =
+            session(1).load("plain", Executable::Graph(multiply("x", 2, 5.0))).expect_err("it is a graph");
+        assert_eq!(
+            message.to_string(),
+            "the device `cpu` does not run graphs; compile the program for this device"
+        );
         let mut session = Session::open(&Reference, &EngineOptions::default()).expect("it needs nothing");
         let plan = Executable::Plan(plan(&multiply("x", 2, 5.0), Precision::F32));
         assert_eq!(

@@ -56,7 +56,7 @@ pub(super) fn node(operator: &dyn Operator) -> &Node {
 }
 
 /// Returns the tracker of a contiguous tensor.
-pub(super) fn tracker(shape: &[usize]) -> ShapeTracker {
+pub fn tracker(shape: &[usize]) -> ShapeTracker {
     let dims: Vec<Expression> = shape.iter().map(|&size| Expression::from(size)).collect();
     ShapeTracker::new(&dims)
 }
@@ -64,7 +64,8 @@ pub(super) fn tracker(shape: &[usize]) -> ShapeTracker {
 /// A tensor of the primitive graph: an output of a luminal node, seen through a view.
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor {
-    pub(super) node: NodeIndex,
+    /// Its node in luminal's graph.
+    pub node: NodeIndex,
     view: ShapeTracker,
     contiguous: bool,
 }
@@ -74,8 +75,10 @@ pub struct Tensor {
 /// All tensors are f32; integers are exact below 2^24. Binary methods need equal shapes: broadcast with
 /// [`Primitives::expand`] first.
 pub struct Primitives {
-    pub(super) graph: Box<::luminal::graph::Graph>,
-    pub(super) inputs: BTreeMap<String, NodeIndex>,
+    /// The graph.
+    pub graph: Box<::luminal::graph::Graph>,
+    /// The nodes of its inputs, by name.
+    pub inputs: BTreeMap<String, NodeIndex>,
 }
 
 impl Default for Primitives {
@@ -158,7 +161,7 @@ impl Primitives {
     }
 
     /// Makes a tensor the whole result of an operator, and not an input or a view.
-    pub(super) fn materialize(&mut self, x: &mut Tensor) {
+    pub fn materialize(&mut self, x: &mut Tensor) {
         *x = self.contiguous(*x);
         let operator = self.graph.graph.node_weight(x.node).expect("the tensor's operator is there");
         if operator.as_any().is::<Function>() {
@@ -471,8 +474,10 @@ impl Primitives {
 
 /// A graph of ours, decomposed to primitives, ready to be run by luminal again and again.
 pub struct Decomposed {
-    pub(super) primitives: Primitives,
-    pub(super) outputs: Vec<(String, Tensor)>,
+    /// The graph of primitives.
+    pub primitives: Primitives,
+    /// What can be read after a run, by name.
+    pub outputs: Vec<(String, Tensor)>,
     input_shapes: BTreeMap<String, Vec<usize>>,
 }
 
@@ -492,7 +497,7 @@ impl Decomposed {
     }
 
     /// Decomposes every operator of `graph`; nothing is kept or compiled yet.
-    pub(super) fn decompose(graph: &Graph) -> Self {
+    pub fn decompose(graph: &Graph) -> Self {
         let mut primitives = Primitives::new();
         let mut tensors: BTreeMap<Value, Tensor> = BTreeMap::new();
         let mut outputs = Vec::new();

@@ -4,6 +4,19 @@
 //! and the results belong to one program, whose [scope](Scope) begins their names: training and
 //! evaluation have batches of their own.
 
+/// What the names of weights begin with.
+const PARAMETER: &str = "param";
+/// What the names of first moments begin with.
+const MOMENT1: &str = "moment1";
+/// What the names of second moments begin with.
+const MOMENT2: &str = "moment2";
+/// What the names of moving averages begin with.
+const AVERAGE: &str = "average";
+/// What the names of numbers begin with that change at each step.
+const STEP: &str = "step";
+/// What stands after the scope in the names of the carry.
+const CARRY: &str = "carry";
+
 /// Learning rate of the weights at this step, `[1]`.
 pub const STEP_LR: &str = "step.lr";
 /// `lr / (1 - beta1^t)`, `[1]`.
@@ -15,22 +28,22 @@ pub const STEP_PUZZLE_LR: &str = "step.puzzle_lr";
 
 /// Returns the name of a weight; `name` is its name in a state dict, e.g. `inner.lm_head.weight`.
 pub fn parameter(name: &str) -> String {
-    format!("param.{name}")
+    format!("{PARAMETER}.{name}")
 }
 
 /// Returns the name of the first moment of a weight.
 pub fn moment1(name: &str) -> String {
-    format!("moment1.{name}")
+    format!("{MOMENT1}.{name}")
 }
 
 /// Returns the name of the second moment of a weight.
 pub fn moment2(name: &str) -> String {
-    format!("moment2.{name}")
+    format!("{MOMENT2}.{name}")
 }
 
 /// Returns the name of the moving average of a weight.
 pub fn average(name: &str) -> String {
-    format!("average.{name}")
+    format!("{AVERAGE}.{name}")
 }
 
 /// The program that owns a batch.
@@ -82,7 +95,7 @@ impl Scope {
 
     /// State handed from segment to segment, `f32 [B, P + S, D]`.
     pub fn carry(self, state: &str) -> String {
-        self.of(&format!("carry.{state}"))
+        self.of(&format!("{CARRY}.{state}"))
     }
 
     /// State before the first update of a segment, `f32 [B, P + S, D]`; only where states are traced.
@@ -149,5 +162,83 @@ impl Scope {
     /// Gradient of a weight, named as in a state dict.
     pub fn gradient(self, name: &str) -> String {
         self.of(&format!("grad.{name}"))
+    }
+}
+
+/// What a piece of named memory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemoryKind {
+    /// A weight.
+    Weight,
+    /// The moving average of a weight.
+    Average,
+    /// A moment of a weight.
+    Moment,
+    /// A number of the optimizer that changes at each step.
+    StepScalar,
+    /// A state handed from segment to segment.
+    Carry,
+    /// Input or result of the rows of a batch.
+    Row,
+}
+
+/// Returns what the memory of this name holds.
+pub fn memory_kind(name: &str) -> MemoryKind {
+    match name.split_once('.') {
+        Some((PARAMETER, _)) => MemoryKind::Weight,
+        Some((AVERAGE, _)) => MemoryKind::Average,
+        Some((MOMENT1 | MOMENT2, _)) => MemoryKind::Moment,
+        Some((STEP, _)) => MemoryKind::StepScalar,
+        Some((_scope, part)) if part.split_once('.').is_some_and(|(first, _)| first == CARRY) => {
+            MemoryKind::Carry
+        }
+        Some(_) | None => MemoryKind::Row,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        MemoryKind, STEP_LR, STEP_PUZZLE_LR, STEP_ROOT_SCALE, STEP_SCALE, Scope, average, memory_kind,
+        moment1, moment2, parameter,
+    };
+
+    #[test]
+    fn every_name_tells_what_its_memory_holds() {
+        // A weight may be called like anything else.
+        for weight in ["inner.lm_head.weight", "carry.z", "step.lr", "w"] {
+            assert_eq!(memory_kind(&parameter(weight)), MemoryKind::Weight);
+            assert_eq!(memory_kind(&average(weight)), MemoryKind::Average);
+            assert_eq!(memory_kind(&moment1(weight)), MemoryKind::Moment);
+            assert_eq!(memory_kind(&moment2(weight)), MemoryKind::Moment);
+            for scope in [Scope::Train, Scope::Evaluate] {
+                assert_eq!(memory_kind(&scope.gradient(weight)), MemoryKind::Row);
+                assert_eq!(memory_kind(&scope.carry(weight)), MemoryKind::Carry);
+            }
+        }
+        for name in [STEP_LR, STEP_SCALE, STEP_ROOT_SCALE, STEP_PUZZLE_LR] {
+            assert_eq!(memory_kind(name), MemoryKind::StepScalar, "{name}");
+        }
+        for scope in [Scope::Train, Scope::Evaluate] {
+            for name in [
+                scope.tokens(),
+                scope.labels(),
+                scope.puzzles(),
+                scope.reset(),
+                scope.at_limit(),
+                scope.logits(),
+                scope.q_halt(),
+                scope.q_continue(),
+                scope.residual(),
+                scope.target_q_continue(),
+                scope.token_loss(),
+                scope.halt_loss(),
+                scope.continue_loss(),
+                scope.right(),
+                scope.counted(),
+            ] {
+                assert_eq!(memory_kind(&name), MemoryKind::Row, "{name}");
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The weights of a model, under the names of the published state dict.
 
+use super::Sizes;
 use crate::graph::TensorType;
 use crate::ir::{Mixing, Model, Normal, QOutputs};
 
@@ -164,4 +165,13 @@ pub fn parameters(model: &Model, puzzle_rows: usize) -> Vec<Parameter> {
 /// Returns the state-dict name of an initial state.
 pub fn state_init(stored_as: &str) -> String {
     format!("inner.{stored_as}")
+}
+
+/// Returns the elements of the weights that are trained.
+pub fn trained_parameters(model: &Model, sizes: Sizes) -> u64 {
+    parameters(model, sizes.puzzle_rows)
+        .iter()
+        .filter(|parameter| parameter.role != Role::Fixed)
+        .map(|parameter| parameter.elements() as u64)
+        .sum()
 }

@@ -86,8 +86,12 @@ impl Runner<'_> {
         let [inputs, labels, puzzles] = ["inputs", "labels", "puzzle_identifiers"]
             .map(|array| self.fixture.i32(&format!("{prefix}.{array}")));
         let rows = inputs.chunks(width).zip(labels.chunks(width)).zip(puzzles);
-        rows.map(|((inputs, labels), &puzzle)| Row { inputs: inputs.to_vec(), labels: labels.to_vec(), puzzle })
-            .collect()
+        rows.map(|((inputs, labels), &puzzle)| Row {
+            inputs: inputs.to_vec(),
+            labels: labels.to_vec(),
+            puzzle,
+        })
+        .collect()
     }
 
     /// Returns the first recorded batch as a dataset.

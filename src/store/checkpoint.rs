@@ -38,9 +38,9 @@ pub const WEIGHTS: &str = "weights.safetensors";
 /// File of the moving averages.
 pub const AVERAGE: &str = "average.safetensors";
 /// File of the tensors that only training needs.
-const STATE_TENSORS: &str = "state.safetensors";
+pub const STATE_TENSORS: &str = "state.safetensors";
 /// File of everything that is not a tensor. It is written last.
-const STATE: &str = "state.json";
+pub const STATE: &str = "state.json";
 
 /// Number of the format, increased whenever an older hrmc could not read a checkpoint.
 const FORMAT: u32 = 1;
@@ -358,7 +358,8 @@ fn model_hash(model: &Model) -> String {
     sha256(ir::to_text(model))
 }
 
-fn beside(folder: &Path, suffix: &str) -> PathBuf {
+/// Returns the path of a folder with another ending.
+pub fn beside(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.file_name().map_or_else(OsString::new, ToOwned::to_owned);
     name.push(suffix);
     folder.with_file_name(name)
@@ -518,8 +519,8 @@ const LONGEST_HEADER: u64 = 100_000_000;
 ///
 /// Returns an error if the file cannot be read, or its header is damaged.
 pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
-    let header = read_header(weights)
-        .map_err(|reason| CheckpointError::Read { file: weights.to_owned(), reason })?;
+    let header =
+        read_header(weights).map_err(|reason| CheckpointError::Read { file: weights.to_owned(), reason })?;
     let header: serde_json::Value = serde_json::from_slice(&header)
         .map_err(|_| CheckpointError::damaged(weights, "its header cannot be read"))?;
     let rows = header[PUZZLE_TABLE]["shape"][0].as_u64();

@@ -126,7 +126,8 @@ impl MetricsLog {
     }
 }
 
-fn to_line(line: &MetricsLine) -> String {
+/// Returns a line of the file.
+pub fn to_line(line: &MetricsLine) -> String {
     let mut json = serde_json::to_string(line).expect("a line is plain data");
     json.push('\n');
     json

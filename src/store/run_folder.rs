@@ -10,8 +10,8 @@
 //!
 //! Nothing in it depends on the clock, the path or the number of threads.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,10 @@ use crate::data::Dataset;
 use crate::hash::sha256;
 use crate::system;
 
-const MANIFEST: &str = "run.toml";
-const METRICS: &str = "metrics.jsonl";
+/// Name of the file that makes a folder that of a run.
+pub const MANIFEST: &str = "run.toml";
+/// Name of the file of metrics.
+pub const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last";
 const BEST: &str = "best";
 

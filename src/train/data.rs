@@ -147,7 +147,9 @@ impl Data {
     /// Does the same for a model without a text to point at.
     pub(crate) fn check_fit_of(&self, model: &Model) -> Result<(), Error> {
         let rows = self.puzzle_rows(model);
-        [&self.train, &self.test].into_iter().try_for_each(|dataset| check_fit(model, rows, dataset, &self.what()))
+        [&self.train, &self.test]
+            .into_iter()
+            .try_for_each(|dataset| check_fit(model, rows, dataset, &self.what()))
     }
 
     fn what(&self) -> String {
@@ -194,9 +196,7 @@ impl PuzzleRows {
             Some(ir::Data::Folder(folder)) => {
                 let folder = root.join(folder);
                 match Metadata::read(&folder, Split::Train)? {
-                    None => {
-                        assumed(format!("assumed, since there is no dataset `{}`", folder.display()))
-                    }
+                    None => assumed(format!("assumed, since there is no dataset `{}`", folder.display())),
                     Some(metadata) => {
                         let origin = Some(format!("from `{}`", folder.display()));
                         Ok(PuzzleRows { count: metadata.num_puzzle_identifiers.max(1), origin })

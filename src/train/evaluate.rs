@@ -246,8 +246,9 @@ impl Evaluator {
         slots::slots(&self.session, SCOPE)
     }
 
-    /// Returns the memory for a caller that chooses the weights itself.
-    pub(crate) fn session_mut(&mut self) -> &mut Session {
+    /// Returns the memory for tests that choose the weights themselves.
+    #[cfg(test)]
+    pub(super) fn session_mut(&mut self) -> &mut Session {
         &mut self.session
     }
 

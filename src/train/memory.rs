@@ -65,12 +65,7 @@ pub fn check_memory(
     refuse(model, largest, available, &needed)
 }
 
-fn refuse(
-    model: &Model,
-    rows: usize,
-    available: u64,
-    needed: &dyn Fn(usize) -> u64,
-) -> Result<(), TooLarge> {
+fn refuse(model: &Model, rows: usize, available: u64, needed: &dyn Fn(usize) -> u64) -> Result<(), TooLarge> {
     let bytes_needed = needed(rows);
     if bytes_needed <= available {
         return Ok(());

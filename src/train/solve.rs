@@ -94,7 +94,12 @@ pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) 
 }
 
 /// Seeks the answers to the questions in the slots, the first of which is number `first`.
-fn seek(session: &mut Session, model: &Model, first: usize, questions: usize) -> Result<Vec<Answer>, DeviceError> {
+fn seek(
+    session: &mut Session,
+    model: &Model,
+    first: usize,
+    questions: usize,
+) -> Result<Vec<Answer>, DeviceError> {
     let mut best = vec![Answer::default(); questions];
     let mut current = best.clone();
     infer(session, model, first, questions, &mut |pass| {

@@ -46,12 +46,7 @@ pub struct Solver {
 }
 
 impl Solver {
-    pub(super) fn new(
-        evaluator: Evaluator,
-        options: SolveOptions,
-        sizes: Sizes,
-        weights: PathBuf,
-    ) -> Solver {
+    pub(super) fn new(evaluator: Evaluator, options: SolveOptions, sizes: Sizes, weights: PathBuf) -> Solver {
         Solver { evaluator, options, sizes, weights, tracer: None }
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::Error;
-use super::solve::{Question, check, put};
 use super::slots;
+use super::solve::{Question, check, put};
 use crate::device::{Device, EngineOptions, Session};
 use crate::ir::{Model, unroll};
 use crate::lower::names::Scope;

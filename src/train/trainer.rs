@@ -25,8 +25,8 @@ use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::{CheckpointError, MetricsLine};
 use crate::store::checkpoint::{self, TrainerState};
+use crate::store::{CheckpointError, MetricsLine};
 
 /// Name the training program is loaded under.
 const PROGRAM: &str = "train";
@@ -126,7 +126,8 @@ impl Trainer {
 
     /// Does the same with another program than [`Program::Train`] for a step, one of the same inputs and results.
     pub(crate) fn with_program(parts: TrainerParts<'_>, program: Program) -> Result<Self, Error> {
-        let TrainerParts { model, device, sizes, evaluate_batch, data, augment, seed, total_steps, .. } = parts;
+        let TrainerParts { model, device, sizes, evaluate_batch, data, augment, seed, total_steps, .. } =
+            parts;
         if model.train.is_none() {
             return Err(Error::unsuitable(format!(
                 "the model `{}` cannot be trained: its spec has no `train` block",
@@ -424,7 +425,13 @@ mod tests {
         let mut trainer = testing::trainer(1);
         let positions = trainer.model().tokens.positions;
         let rows = |trainer: &Trainer| -> Vec<Vec<i32>> {
-            trainer.session.i32("train.labels").expect("it is on the host").chunks(positions).map(<[i32]>::to_vec).collect()
+            trainer
+                .session
+                .i32("train.labels")
+                .expect("it is on the host")
+                .chunks(positions)
+                .map(<[i32]>::to_vec)
+                .collect()
         };
         let mut kept = 0;
         for _ in 0..12 {
@@ -461,7 +468,10 @@ mod tests {
         let pair = |trainer: &Trainer| {
             let name = "inner.lm_head.weight";
             let [weights, averages] = [names::parameter(name), names::average(name)];
-            (trainer.session.f32(&weights).expect("it is on the host")[0], trainer.session.f32(&averages).expect("it is on the host")[0])
+            (
+                trainer.session.f32(&weights).expect("it is on the host")[0],
+                trainer.session.f32(&averages).expect("it is on the host")[0],
+            )
         };
         let (start, average) = pair(&trainer);
         assert_eq!(start, average);
@@ -539,7 +549,9 @@ mod tests {
         model.q_head = None;
         let mut trainer = testing::trainer_of(model, 1);
         testing::step(&mut trainer);
-        let state = |trainer: &Trainer| trainer.session.f32(&SCOPE.carry("z_high")).expect("it is on the host").to_vec();
+        let state = |trainer: &Trainer| {
+            trainer.session.f32(&SCOPE.carry("z_high")).expect("it is on the host").to_vec()
+        };
         let before = state(&trainer);
         testing::step(&mut trainer);
         let after = state(&trainer);

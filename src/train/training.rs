@@ -218,7 +218,11 @@ impl Training {
                         self.trainer.save(&run.best(), Some(accuracy))?;
                         best = Some(accuracy);
                     }
-                    watch.tell(&Event::Evaluated { step: report.step, evaluation: &evaluation, best: is_best });
+                    watch.tell(&Event::Evaluated {
+                        step: report.step,
+                        evaluation: &evaluation,
+                        best: is_best,
+                    });
                     latest = Some(evaluation);
                 }
             } else if saved.elapsed() > self.options.save_every {

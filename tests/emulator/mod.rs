@@ -15,12 +15,12 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use half::bf16;
-use hrmc::device::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
-use hrmc::device::cuda::launch::{
+use hrmc::internals::device::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
+use hrmc::internals::device::cuda::launch::{
     Argument, Element, Launch, Launches, Product, ProductKind, Task, Word, launches,
 };
-use hrmc::graph::ops::rope_tables;
-use hrmc::plan::{Location, Plan};
+use hrmc::internals::graph::ops::rope_tables;
+use hrmc::internals::plan::{Location, Plan};
 use libloading::Library;
 
 /// The bits of named memory.

@@ -1,12 +1,12 @@
 //! Every operator on the CUDA kernels, emulated or on a GPU.
 
 use half::bf16;
-use hrmc::device::Device;
-use hrmc::device::cuda::launch::{Task, launches};
-use hrmc::graph::ops::{AdamAtan2, AdamW, Assign, Average, Scale};
-use hrmc::graph::{Graph, Op, TensorType};
-use hrmc::ir::Precision;
-use hrmc::plan::{Demands, Plan, plan_for, round_factors};
+use hrmc::internals::device::Device;
+use hrmc::internals::device::cuda::launch::{Task, launches};
+use hrmc::internals::graph::ops::{AdamAtan2, AdamW, Assign, Average, Scale};
+use hrmc::internals::graph::{Graph, Op, TensorType};
+use hrmc::internals::ir::Precision;
+use hrmc::internals::plan::{Demands, Plan, plan_for, round_factors};
 
 use crate::emulator::{Contents, ORDERS};
 use crate::gpu::Runner;
@@ -29,7 +29,7 @@ fn contents(inputs: &[(TensorType, Values)]) -> Contents {
 pub const TOLERANCE: f32 = 1e-4;
 
 /// Says where a sample gives something else on `runner` than on `device`, in any order of threads.
-pub fn differs(runner: &dyn Runner, sample: &Sample, device: Device) -> Option<String> {
+pub fn differs(runner: &dyn Runner, sample: &Sample, device: &dyn Device) -> Option<String> {
     let expected = Loaded::new(graph_of(sample), device).run(&sample.inputs);
     let tolerance = match sample.agreement {
         Agreement::Exact => 0.0,
@@ -118,7 +118,7 @@ pub fn differs_in_bf16(
     sample: &Sample,
     narrow: Narrow,
     order: i32,
-    device: Device,
+    device: &dyn Device,
 ) -> Option<String> {
     let expected = Loaded::new(graph_of(sample), device).run(&sample.inputs);
     let (plan, names) = plan_in_bf16(sample, narrow);

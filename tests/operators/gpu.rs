@@ -4,9 +4,10 @@
 use std::env;
 use std::ffi::c_int;
 
-use hrmc::device::{Executable, Session};
-use hrmc::graph::DType;
-use hrmc::plan::Plan;
+use hrmc::internals::device::cuda::Cuda;
+use hrmc::internals::device::{EngineOptions, Executable, Places, Session};
+use hrmc::internals::graph::DType;
+use hrmc::internals::plan::Plan;
 
 use crate::emulator::{Contents, Emulator, emulator};
 
@@ -31,17 +32,23 @@ struct Gpu;
 
 impl Runner for Gpu {
     fn run(&self, plan: &Plan, contents: &Contents, _order: c_int) -> Result<Contents, String> {
-        let message = |error: hrmc::device::DeviceError| error.to_string();
-        let mut session = Session::new(1).map_err(message)?;
-        session.load("program", Executable::Cuda(plan.clone())).map_err(message)?;
+        let message = |error: hrmc::internals::device::DeviceError| error.to_string();
+        let mut session =
+            Session::open(&Cuda::new(Places::default()), &EngineOptions::default()).map_err(message)?;
+        session.load("program", Executable::Plan(plan.clone())).map_err(message)?;
         for memory in &plan.memory {
             let name = &memory.name;
             let Some(values) = contents.get(name) else { continue };
             match memory.ty.dtype {
-                DType::F32 => session.f32_mut(name).copy_from_slice(values),
+                DType::F32 => session.f32_mut(name).map_err(message)?.copy_from_slice(values),
                 DType::I32 => {
                     let integers = values.iter().map(|value| value.to_bits().cast_signed());
-                    session.i32_mut(name).iter_mut().zip(integers).for_each(|(to, value)| *to = value);
+                    session
+                        .i32_mut(name)
+                        .map_err(message)?
+                        .iter_mut()
+                        .zip(integers)
+                        .for_each(|(to, value)| *to = value);
                 }
             }
         }
@@ -49,12 +56,14 @@ impl Runner for Gpu {
         let mut results = Contents::new();
         for memory in &plan.memory {
             let name = &memory.name;
-            session.fetch(name).map_err(message)?;
             let values = match memory.ty.dtype {
-                DType::F32 => session.f32(name).to_vec(),
-                DType::I32 => {
-                    session.i32(name).iter().map(|value| f32::from_bits(value.cast_unsigned())).collect()
-                }
+                DType::F32 => session.f32(name).map_err(message)?.to_vec(),
+                DType::I32 => session
+                    .i32(name)
+                    .map_err(message)?
+                    .iter()
+                    .map(|value| f32::from_bits(value.cast_unsigned()))
+                    .collect(),
             };
             results.insert(name.clone(), values);
         }

@@ -1,13 +1,10 @@
-//! Every operator: its CPU kernel, its CUDA kernels and luminal_cuda against its decomposition into luminal's primitives, and
+//! Every operator: its CPU kernel and its CUDA kernels against its decomposition into luminal's primitives, and
 //! its gradient rule against finite differences.
 
-mod baseline;
 mod direct;
 mod emulated;
 #[path = "../emulator/mod.rs"]
 mod emulator;
-#[path = "../emulator/fake_cuda.rs"]
-mod fake_cuda;
 mod gpu;
 mod planted;
 mod running;
@@ -16,15 +13,16 @@ mod tensor;
 
 use std::collections::BTreeSet;
 
-use hrmc::autodiff::differentiate;
-use hrmc::device::Device;
-use hrmc::device::cuda::kernels::{Kernel, Template};
-use hrmc::device::cuda::launch::{Element, launches};
-use hrmc::graph::ops::{
+use hrmc::internals::autodiff::differentiate;
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::device::cuda::kernels::{Kernel, Template};
+use hrmc::internals::device::cuda::launch::{Element, launches};
+use hrmc::internals::device::reference::Reference;
+use hrmc::internals::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, Attention, Detach, Linear, LinearAddRmsNorm, LinearSwiGlu, RmsNorm,
     Rotate, Scale, SignSgdRows, SwiGlu,
 };
-use hrmc::graph::{Graph, Op, TensorType, Value};
+use hrmc::internals::graph::{Graph, Op, TensorType, Value};
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
@@ -55,8 +53,8 @@ fn for_samples(cases: u32, sample: fn(&mut Draw) -> Sample, check: impl Fn(&Samp
 }
 
 fn kernel_and_decomposition_agree(sample: &Sample) -> Option<String> {
-    let fast = Loaded::new(graph_of(sample), Device::Cpu).run(&sample.inputs);
-    let plain = Loaded::new(graph_of(sample), Device::Reference).run(&sample.inputs);
+    let fast = Loaded::new(graph_of(sample), &Cpu).run(&sample.inputs);
+    let plain = Loaded::new(graph_of(sample), &Reference).run(&sample.inputs);
     assert!(!fast.is_empty(), "something is compared");
     difference(&fast, &plain, sample.agreement)
 }
@@ -90,7 +88,7 @@ fn gradient_and_differences_agree(
         let copy = graph.add1(Scale { factor: 1.0 }.into(), &[gradient]);
         graph.set_output(&format!("gradient.{index}"), copy);
     }
-    let mut loaded = Loaded::new(graph, Device::Cpu);
+    let mut loaded = Loaded::new(graph, &Cpu);
     loaded.set("cotangent", &Values::F32(cotangent.clone()));
     let gradients = loaded.run(inputs);
 
@@ -99,7 +97,7 @@ fn gradient_and_differences_agree(
     let output = build(&mut forward, &values);
     let output = forward.add1(Scale { factor: 1.0 }.into(), &[output]);
     forward.set_output("output", output);
-    let mut forward = Loaded::new(forward, Device::Cpu);
+    let mut forward = Loaded::new(forward, &Cpu);
     let mut point = inputs.to_vec();
     for &index in wanted {
         let gradient = &gradients[&format!("gradient.{index}")];
@@ -135,12 +133,12 @@ fn gradient_and_differences_agree(
 /// large ones.
 fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
     let Some(runner) = gpu::runner() else { return };
-    for_samples(16, sample, |sample| emulated::differs(runner, sample, Device::Reference));
+    for_samples(16, sample, |sample| emulated::differs(runner, sample, &Reference));
     for (seed, sizes) in LARGE.into_iter().enumerate() {
         // Some samples draw what they are, so more than one is drawn.
         for draw in 0..3 {
             let sample = sample(&mut Draw::new(sizes, 10 * seed as u64 + draw));
-            let found = emulated::differs(runner, &sample, Device::Cpu);
+            let found = emulated::differs(runner, &sample, &Cpu);
             assert_eq!(
                 found,
                 None,
@@ -160,7 +158,7 @@ fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
     for_samples(3, sample, |sample| {
         let sample = emulated::rounded(sample);
         Narrow::all(&sample).zip(orders()).find_map(|(narrow, order)| {
-            emulated::differs_in_bf16(runner, &sample, narrow, order, Device::Reference)
+            emulated::differs_in_bf16(runner, &sample, narrow, order, &Reference)
                 .map(|problem| format!("{narrow:?}, order {order}: {problem}"))
         })
     });
@@ -168,7 +166,7 @@ fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
         for draw in 0..3 {
             let sample = emulated::rounded(&sample(&mut Draw::new(sizes, draw)));
             let narrow = Narrow::all(&sample).last().expect("there is a choice");
-            let found = emulated::differs_in_bf16(runner, &sample, narrow, order, Device::Cpu);
+            let found = emulated::differs_in_bf16(runner, &sample, narrow, order, &Cpu);
             assert_eq!(found, None, "{:?}", sample.op);
         }
     }
@@ -200,14 +198,6 @@ macro_rules! operators {
             $(#[test]
             fn $sample() {
                 super::emulated_cuda_agrees(super::samples::$sample);
-            })+
-        }
-
-        mod luminal_cuda_equals_decomposition {
-            $(#[test]
-            fn $sample() {
-                let test = concat!("luminal_cuda_equals_decomposition::", stringify!($sample));
-                super::baseline::agrees(test, super::samples::$sample);
             })+
         }
 
@@ -392,8 +382,8 @@ fn fused_equals(sample: fn(&mut Draw) -> Sample, compose: fn(&mut Graph, &Op, &[
         for (index, output) in compose(&mut graph, &sample.op, &inputs).into_iter().enumerate() {
             graph.set_output(&format!("output.{index}"), output);
         }
-        let parts = Loaded::new(graph, Device::Cpu).run(&sample.inputs);
-        let fused = Loaded::new(graph_of(sample), Device::Cpu).run(&sample.inputs);
+        let parts = Loaded::new(graph, &Cpu).run(&sample.inputs);
+        let fused = Loaded::new(graph_of(sample), &Cpu).run(&sample.inputs);
         difference(&fused, &parts, Agreement::Rounded)
     });
 }
@@ -448,7 +438,7 @@ fn attention_grad_with_rope_equals_rotation_there_and_back() {
         let Some(theta) = grad.rope_theta else { return graph.add(op.clone(), inputs) };
         let mut inputs = inputs.to_vec();
         inputs[0] = graph.add1(Rotate { heads, theta, inverse: false }.into(), &inputs[..1]);
-        let plain = hrmc::graph::ops::AttentionGrad { heads, rope_theta: None };
+        let plain = hrmc::internals::graph::ops::AttentionGrad { heads, rope_theta: None };
         let turned = graph.add1(plain.into(), &inputs);
         vec![graph.add1(Rotate { heads, theta, inverse: true }.into(), &[turned])]
     });
@@ -472,7 +462,7 @@ fn update_is_the_formula(op: &Op, step: impl Fn(f64, f64, f64) -> f64) {
     let mut graph = Graph::new();
     let values = add_inputs(&mut graph, &inputs);
     graph.add(op.clone(), &values);
-    let found = Loaded::new(graph, Device::Cpu).run(&inputs);
+    let found = Loaded::new(graph, &Cpu).run(&inputs);
     for at in 0..3 {
         let m = beta1 * MOMENT1[at] + (1.0 - beta1) * GRADIENT[at];
         let v = beta2 * MOMENT2[at] + (1.0 - beta2) * GRADIENT[at] * GRADIENT[at];
@@ -510,7 +500,7 @@ fn sign_sgd_moves_the_rows_that_occur_by_the_sign_of_their_summed_gradient() {
     let mut graph = Graph::new();
     let values = add_inputs(&mut graph, &inputs);
     graph.add(SignSgdRows { weight_decay: 0.5 }.into(), &values);
-    let found = Loaded::new(graph, Device::Cpu).run(&inputs);
+    let found = Loaded::new(graph, &Cpu).run(&inputs);
     // Each is `w (1 - 0.1 * 0.5) - 0.1 sign(g)`; the gradients of row 2 sum to -1.5 and -2, row 1 does not occur.
     let expected: [f32; 6] = [0.95, 1.9 - 0.1, 3.0, 4.0, 4.75 + 0.1, 5.7 + 0.1];
     for (found, expected) in found["input.0"].iter().zip(expected) {

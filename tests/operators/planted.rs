@@ -1,7 +1,7 @@
 //! Faults that are put into kernels on purpose: the emulator and the comparison have to find every one.
 
-use hrmc::device::Device;
-use hrmc::graph::ops::LinearSwiGlu;
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::graph::ops::LinearSwiGlu;
 
 use crate::emulated::{LARGE, differs};
 use crate::emulator::{Emulator, text_of_kernels};
@@ -13,7 +13,7 @@ fn found(right: &str, wrong: &str, sample: fn(&mut Draw) -> Sample) -> Option<St
     assert!(text.contains(right), "`{right}` stands in the kernels");
     let emulator = Emulator::of(&text.replacen(right, wrong, 1))?;
     let sample = sample(&mut Draw::new(LARGE[0], 0));
-    Some(differs(&emulator, &sample, Device::Cpu).unwrap_or_default())
+    Some(differs(&emulator, &sample, &Cpu).unwrap_or_default())
 }
 
 /// Asserts that a fault is found, and that what is said about it contains `said`.

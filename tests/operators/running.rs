@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hrmc::device::{Device, Executable, Session};
-use hrmc::graph::luminal::updated_inputs;
-use hrmc::graph::ops::Scale;
-use hrmc::graph::{Graph, Op, TensorType, Value, verify};
-use hrmc::ir::Precision;
-use hrmc::plan::plan;
+use hrmc::internals::device::{Device, EngineOptions, Executable, Form, Session};
+use hrmc::internals::graph::luminal::updated_inputs;
+use hrmc::internals::graph::ops::Scale;
+use hrmc::internals::graph::{Graph, Op, TensorType, Value, verify};
+use hrmc::internals::ir::Precision;
+use hrmc::internals::plan::plan_for;
 
 use crate::samples::{Agreement, Sample, Values};
 
@@ -58,22 +58,26 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    pub fn new(graph: Graph, device: Device) -> Self {
+    pub fn new(graph: Graph, device: &dyn Device) -> Self {
         let results = result_names(&graph);
-        let executable = match device {
-            Device::Cpu | Device::Cuda => Executable::of(plan(&graph, Precision::F32), device),
-            Device::Reference => Executable::Decomposed(graph),
-            Device::LuminalCuda => Executable::LuminalCuda(graph),
+        let executable = match device.form() {
+            Form::Plan => Executable::Plan(plan_for(&graph, device.demands(Precision::F32))),
+            Form::Graph => Executable::Graph(graph),
         };
-        let mut session = Session::new(2).expect("two threads can start");
+        let options = EngineOptions { threads: 2 };
+        let mut session = Session::open(device, &options).expect("two threads can start");
         session.load("program", executable).expect("small programs fit");
         Loaded { session, results }
     }
 
     pub fn set(&mut self, name: &str, values: &Values) {
         match values {
-            Values::F32(values) => self.session.f32_mut(name).copy_from_slice(values),
-            Values::I32(values) => self.session.i32_mut(name).copy_from_slice(values),
+            Values::F32(values) => {
+                self.session.f32_mut(name).expect("the device gives it").copy_from_slice(values)
+            }
+            Values::I32(values) => {
+                self.session.i32_mut(name).expect("the device gives it").copy_from_slice(values)
+            }
         }
     }
 
@@ -85,9 +89,8 @@ impl Loaded {
         self.session.run("program").expect("the device does not fail");
         self.results
             .iter()
-            .try_for_each(|name| self.session.fetch(name))
-            .expect("the device has the results");
-        self.results.iter().map(|name| (name.clone(), self.session.f32(name).to_vec())).collect()
+            .map(|name| (name.clone(), self.session.f32(name).expect("the device gives it").to_vec()))
+            .collect()
     }
 }
 

@@ -1,14 +1,14 @@
 //! A small random instance of every operator.
 
-use hrmc::graph::ops::{
+use hrmc::internals::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
     BceWithLogitsGrad, Concat, Correctness, Detach, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
     LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, Reshape, RmsNorm, RmsNormGrad,
     Rotate, RowDistance, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
     TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
-use hrmc::graph::{Op, TensorType};
-use hrmc::lower::IGNORED_LABEL;
+use hrmc::internals::graph::{Op, TensorType};
+use hrmc::internals::lower::IGNORED_LABEL;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -6,10 +6,10 @@
 use std::ffi::c_int;
 
 use half::bf16;
-use hrmc::device::Device;
-use hrmc::device::cuda::tiles::{Blocks, Heads, product_swiglu};
-use hrmc::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
-use hrmc::graph::{Op, TensorType};
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::device::cuda::tiles::{Blocks, Heads, product_swiglu};
+use hrmc::internals::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
+use hrmc::internals::graph::{Op, TensorType};
 
 use crate::direct::{Piece, Value};
 use crate::emulator::{Emulator, ORDERS, emulator, text_of_kernels};
@@ -38,7 +38,7 @@ fn rounded(draw: &mut Draw, shape: &[usize]) -> Vec<f32> {
 fn expected(op: impl Into<Op>, inputs: &[(&[usize], &[f32])]) -> Results {
     let inputs = inputs.iter().map(|(shape, values)| (TensorType::f32(shape), Values::F32(values.to_vec())));
     let sample = Sample { op: op.into(), inputs: inputs.collect(), agreement: Agreement::Rounded };
-    Loaded::new(graph_of(&sample), Device::Cpu).run(&sample.inputs)
+    Loaded::new(graph_of(&sample), &Cpu).run(&sample.inputs)
 }
 
 /// Says where numbers differ by more than `tolerance (1 + |expected|)`, if anywhere.

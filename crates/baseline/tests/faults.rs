@@ -12,10 +12,10 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hrmc::device::{Executable, Session};
-use hrmc::graph::luminal_cuda::faults::avoid;
-use hrmc::graph::ops::{Add, Assign, Embed, Scale};
-use hrmc::graph::{DType, Graph, TensorType};
+use hrmc::internals::device::{Executable, Session};
+use hrmc::internals::graph::luminal_cuda::faults::avoid;
+use hrmc::internals::graph::ops::{Add, Assign, Embed, Scale};
+use hrmc::internals::graph::{DType, Graph, TensorType};
 use luminal::compiler_utils::ToIdsMut;
 use luminal::graph_tensor::GraphTensor;
 use luminal::op::{Contiguous, SumReduce};

@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use hrmc::device::Device;
+use hrmc::internals::device::Device;
 
 use crate::emulated::{LARGE, TOLERANCE};
 use crate::fake_cuda;

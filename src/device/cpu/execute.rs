@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ptr;
 use std::time::Instant;
 
+use super::engine::Arranged;
 use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
-use super::engine::Arranged;
 use super::plain;
 use crate::device::{Buffer, Memory, MemoryId, Observe};
 use crate::graph::ops::{Slice, TokenLossKind, rope_tables};

@@ -49,8 +49,11 @@ impl Device for Cpu {
         let EngineOptions { threads } = EngineOptions::default();
         let all = [("AVX2", avx2), ("AVX-512", avx512), ("products in bf16", bf16)];
         let found: Vec<&str> = all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
-        let instructions =
-            if found.is_empty() { "no vector instructions that are used".to_string() } else { found.join(", ") };
+        let instructions = if found.is_empty() {
+            "no vector instructions that are used".to_string()
+        } else {
+            found.join(", ")
+        };
         let facts = json!({ "threads": threads, "avx2": avx2, "avx512": avx512, "bf16": bf16 });
         Status {
             problem: None,

@@ -17,7 +17,9 @@ use super::kernels::{Family, Kernel, Parameter, source};
 use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
 use super::nvrtc::{Compiler, architecture_for};
 use super::probe::{Version, list};
-use crate::device::{Buffer, DeviceError, Engine, Executable, Memory as HostMemory, MemoryId, Observe, Places};
+use crate::device::{
+    Buffer, DeviceError, Engine, Executable, Memory as HostMemory, MemoryId, Observe, Places,
+};
 use crate::graph::ops::rope_tables;
 use crate::ir::Precision;
 use crate::plan::{ALIGNMENT, Location, Plan};
@@ -427,12 +429,7 @@ impl Gpu {
 }
 
 impl Engine for Gpu {
-    fn load(
-        &mut self,
-        name: &str,
-        program: Executable,
-        memory: &mut HostMemory,
-    ) -> Result<(), DeviceError> {
+    fn load(&mut self, name: &str, program: Executable, memory: &mut HostMemory) -> Result<(), DeviceError> {
         let plan = program.into_plan(NAME)?;
         self.card.bind()?;
         self.check_precision(plan.precision)?;
@@ -558,7 +555,13 @@ mod tests {
 
     #[test]
     fn what_lies_close_together_is_copied_together() {
-        let place = |start: usize, bytes: usize, written: bool| Place { block: 0, start, bytes, written, version: None };
+        let place = |start: usize, bytes: usize, written: bool| Place {
+            block: 0,
+            start,
+            bytes,
+            written,
+            version: None,
+        };
         let far = 128 + 16 + MOST_BETWEEN;
         let places = [
             place(0, 8, false),

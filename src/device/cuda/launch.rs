@@ -94,6 +94,18 @@ pub enum Task {
     Product(Product),
 }
 
+impl Task {
+    /// Returns the name in reports.
+    pub fn name(&self) -> String {
+        match self {
+            Task::Kernel(launch) => launch.kernel.name(),
+            Task::Product(Product { kind, factors, result, .. }) => {
+                format!("{}_{}_{}", kind.name(), result.name(), factors.name())
+            }
+        }
+    }
+}
+
 /// The product `out[i, j] = sum over l of a(i, l) b(l, j)` of matrices whose rows lie side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {

@@ -9,11 +9,14 @@
 mod cache;
 pub mod card;
 mod driver;
+pub mod emit;
 mod gpu;
 pub mod kernels;
 pub mod launch;
+pub mod launch_text;
 pub mod nvrtc;
 pub mod probe;
+pub mod report;
 pub mod tiles;
 
 use serde_json::{Map, Value, json};

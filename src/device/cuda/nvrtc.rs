@@ -29,7 +29,7 @@ pub struct Compiled {
 }
 
 /// What one kernel takes of a device.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Usage {
     /// Name of the kernel.
     pub kernel: String,

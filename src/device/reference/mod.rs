@@ -57,7 +57,8 @@ impl Engine for Interpreter {
 
     fn run(&mut self, name: &str, memory: &mut Memory, _: Option<Observe<'_>>) -> Result<(), DeviceError> {
         let program = self.programs.get_mut(name).expect("the program is loaded");
-        let find = |memory: &Memory, name: &str| memory.id(name).expect("a session has the memory of its programs");
+        let find =
+            |memory: &Memory, name: &str| memory.id(name).expect("a session has the memory of its programs");
         let results = program.run(|name| {
             let id = find(memory, name);
             numbers(memory.content(id), memory.ty(id))

@@ -1,8 +1,14 @@
 //! The folder of a run.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
 use tempfile::TempDir;
 
-use super::*;
+use crate::store::log::to_line;
+use crate::store::run_folder::{MANIFEST, METRICS};
+use crate::store::{MetricsLine, RunFolder, RunManifest};
 use crate::train::metrics::Metrics;
 use crate::train::testing;
 
@@ -10,7 +16,7 @@ const SPEC: &str = "model tiny {\n  # \"quoted\"\n}\n";
 
 fn manifest() -> RunManifest {
     let data = testing::data();
-    RunManifest::new("tiny", SPEC, 7, Device::Cpu, &data.train, &data.test)
+    RunManifest::new("tiny", SPEC, 7, "cpu", &data.train, &data.test)
 }
 
 fn created() -> (TempDir, RunFolder) {
@@ -71,7 +77,8 @@ fn resuming_drops_later_lines_and_half_a_line() {
     for step in [10, 20, 30] {
         log.append(&line(step)).expect("the disk has room");
     }
-    log.log.write_all(b"{\"kind\":\"trai").expect("the disk has room");
+    let file = OpenOptions::new().append(true).open(run.path().join(METRICS));
+    file.and_then(|mut file| file.write_all(b"{\"kind\":\"trai")).expect("the disk has room");
     let mut log = run.metrics_log(20).expect("the log can be read");
     log.append(&line(21)).expect("the disk has room");
     assert_eq!(run.metrics().expect("it is whole"), [line(10), line(20), line(21)]);
@@ -90,8 +97,7 @@ fn a_damaged_line_is_named() {
 #[test]
 fn lines_come_back_as_they_were_written() {
     let mut trainer = testing::trainer(1);
-    let lines: Vec<MetricsLine> =
-        (0..4).map(|_| MetricsLine::train(&testing::step(&mut trainer))).collect();
+    let lines: Vec<MetricsLine> = (0..4).map(|_| testing::step(&mut trainer).line()).collect();
     for line in &lines {
         let read: MetricsLine = serde_json::from_str(&to_line(line)).expect("it is a line");
         assert_eq!(&read, line);
@@ -116,7 +122,7 @@ fn the_best_checkpoint_is_preferred_for_use() {
     let (_directory, run) = created();
     assert!(run.usable_checkpoint().is_err());
     assert_eq!(run.best_accuracy().expect("none is no error"), None);
-    let mut trainer = testing::trainer(1);
+    let trainer = testing::trainer(1);
     trainer.save(&run.last(), None).expect("the disk has room");
     assert_eq!(run.usable_checkpoint().expect("there is one"), run.last());
     trainer.save(&run.best(), Some(0.25)).expect("the disk has room");
