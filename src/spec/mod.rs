@@ -182,7 +182,8 @@ impl SpecError {
         }
     }
 
-    pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> SpecError {
+    /// Returns that a file cannot be read, with what the system says.
+    fn cannot_read(path: &Path, error: &io::Error) -> SpecError {
         SpecError::Unreadable { path: path.display().to_string(), reason: reason(error) }
     }
 }
@@ -301,7 +302,6 @@ mod tests {
     fn a_spec_over_a_base_is_opened_with_values_replaced() {
         let spec = Spec::open("specs/sudoku-small.hrm", &["train.batch=7"]).expect("it is right");
         assert_eq!(spec.model().train.as_ref().map(|train| train.batch), Some(7));
-        assert!(spec.resolved().contains("batch = 7") || spec.resolved().contains("batch        = 7"));
         let again = Spec::parse("resolved.hrm", &spec.resolved()).expect("what is shown is a spec");
         assert_eq!(again.model(), spec.model());
         assert!(spec.diff(&again).is_empty());
