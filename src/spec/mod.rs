@@ -30,6 +30,17 @@ const QUICKSTART_NAME: &str = "quickstart.hrm (built in)";
 const QUICKSTART: &str = include_str!("../../specs/quickstart.hrm");
 
 /// A spec without errors.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::Spec;
+///
+/// let spec = Spec::open("specs/sudoku.hrm", &["model.N=3", "train.batch=64"])?;
+/// assert_eq!(spec.model().max_segments(), 16);
+/// assert!(spec.resolved().contains("repeat 3"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// Its text over its base, overrides applied.
@@ -45,6 +56,16 @@ pub struct Spec {
 }
 
 /// Why there is no spec.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::Spec;
+///
+/// let error = Spec::parse("mine.hrm", "model mine { tokens { vocab = 11 } }").expect_err("much is missing");
+/// assert!(error.diagnostics().count() > 1);
+/// println!("{error}"); // each problem with its line
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// The file cannot be read.
@@ -118,6 +139,16 @@ impl Spec {
             }
             None => Err(SpecError::Faulty(diagnostics)),
         }
+    }
+
+    /// Returns the text of a spec in the canonical layout, as `hrmc fmt` writes it; messages call it `name`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what does not follow the grammar.
+    pub fn format(name: &str, text: &str) -> Result<String, SpecError> {
+        let source = Source::new(name, text);
+        syntax::format(&source).map_err(|found| SpecError::Faulty(vec![(source, found)]))
     }
 
     /// Returns what the spec means.
