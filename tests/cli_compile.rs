@@ -266,7 +266,7 @@ fn puzzle_rows_come_from_the_dataset_if_it_is_there() {
     assert!(report.contains("1 row, from `data/maze-30x30-hard-1k`"), "{report}");
     place.write("data/maze-30x30-hard-1k/train/dataset.json", "{}");
     let message = place.fail(&format!("compile {spec} --batch 1"));
-    assert!(message.contains("dataset.json` is not dataset metadata"), "{message}");
+    assert!(message.contains("dataset.json`: is not dataset metadata"), "{message}");
 }
 
 /// Returns the first number of the line of a text that begins with some words.

@@ -258,7 +258,7 @@ fn data_that_does_not_fit_is_refused_with_both_sizes() {
     let place = tiny();
     place.succeed("data maze --generate --size 5 --train 4 --test 2 -o mazes");
     let message = place.fail("run tiny.hrm --train --data mazes");
-    assert!(message.contains("positions = 16 in the model, 25 in the data"), "{message}");
+    assert!(message.contains("have positions = 25, the model has positions = 16"), "{message}");
     place.write(
         "other.hrm",
         &TINY.replace("sudoku(size = 4, givens = 8, train = 40, test = 9, augment = true)", "\"mazes\""),
@@ -267,7 +267,7 @@ fn data_that_does_not_fit_is_refused_with_both_sizes() {
     assert!(message.contains("error[data-mismatch]"), "{message}");
     assert!(message.contains("positions = 25"), "{message}");
     place.succeed("run tiny.hrm --train --steps 1");
-    assert!(place.fail("eval runs/tiny-001 --data mazes").contains("25 in the data"));
+    assert!(place.fail("eval runs/tiny-001 --data mazes").contains("have positions = 25"));
     assert!(place.fail("eval runs/tiny-001 --data absent").contains("there is no dataset `absent`"));
 }
 

@@ -1,5 +1,7 @@
 //! Whether a model fits the data it is trained on.
 
+use std::fmt;
+
 use super::keys;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
@@ -61,10 +63,14 @@ pub(super) fn compare(
         .collect()
 }
 
-/// A size in which a dataset differs from what a model takes.
+/// The sizes in which a dataset differs from what a model takes, at least one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}; {}", self.message(), self.help())]
-pub struct Misfit {
+#[error("{}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Misfits(Vec<Misfit>);
+
+/// A size in which a dataset differs from what a model takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Misfit {
     /// How messages call the dataset; a plural.
     what: String,
     /// The key of `tokens`.
@@ -73,6 +79,12 @@ pub struct Misfit {
     model: usize,
     /// Size in the dataset.
     data: usize,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message(), self.help())
+    }
 }
 
 impl Misfit {
@@ -86,12 +98,22 @@ impl Misfit {
     }
 }
 
-/// Returns the sizes in which a dataset differs from what a model takes: the one rule that says whether data fits a
-/// model.
+/// Checks that the sizes of a dataset are those that a model takes.
 ///
 /// Both must be equal. A smaller vocabulary could be computed with, but tokens of different meaning would go
 /// unnoticed.
-pub fn misfits(model: &ir::Model, dataset: &DatasetShape) -> Vec<Misfit> {
+///
+/// # Errors
+///
+/// Returns the sizes that differ.
+pub fn fit(model: &ir::Model, dataset: &DatasetShape) -> Result<(), Misfits> {
+    let found = misfits(model, dataset);
+    if found.is_empty() { Ok(()) } else { Err(Misfits(found)) }
+}
+
+/// Returns the sizes in which a dataset differs from what a model takes: the one rule that says whether data fits a
+/// model.
+fn misfits(model: &ir::Model, dataset: &DatasetShape) -> Vec<Misfit> {
     let sizes = [
         ("vocab", model.tokens.vocab, dataset.vocab),
         ("positions", model.tokens.positions, dataset.positions),

@@ -21,7 +21,7 @@ mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use dataset::{DatasetShape, Misfit, check_dataset, misfits};
+pub use dataset::{DatasetShape, Misfits, check_dataset, fit};
 pub use overrides::apply_overrides;
 pub use reader::MOST_ROWS;
 pub use show::{show, whole};

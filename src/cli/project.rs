@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::failure::Failure;
 use crate::device::{Device, EngineOptions, Places};
@@ -47,7 +48,7 @@ pub fn device_names(devices: &Devices) -> Vec<(&'static str, &'static str)> {
 #[serde(deny_unknown_fields)]
 struct Defaults {
     spec: Option<PathBuf>,
-    device: Option<String>,
+    device: Option<Spanned<String>>,
     threads: Option<usize>,
     runs: Option<PathBuf>,
 }
@@ -103,7 +104,9 @@ impl<'a> Project<'a> {
 
     /// Returns the device: the flag, else that of the project, else the CPU.
     pub fn device(&self, flag: Option<&str>) -> Arc<dyn Device> {
-        let name = flag.or(self.defaults.device.as_deref()).unwrap_or(DEFAULT_DEVICE);
+        let name = flag
+            .or(self.defaults.device.as_ref().map(|device| device.get_ref().as_str()))
+            .unwrap_or(DEFAULT_DEVICE);
         self.device_named(name).expect("names of devices are checked when they are read")
     }
 
@@ -136,26 +139,27 @@ impl<'a> Project<'a> {
 }
 
 fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Failure> {
-    let defaults: Defaults = toml::from_str(text).map_err(|error| {
-        let source = Source::new(path.display().to_string(), text);
-        let place = error.span().map_or(String::new(), |span| {
-            let location = source.location(span.start);
+    let source = Source::new(path.display().to_string(), text);
+    let wrong = |at: Option<usize>, message: &str| {
+        let place = at.map_or(String::new(), |at| {
+            let location = source.location(at);
             format!(", line {}, column {}", location.line, location.column)
         });
-        let message = error.message().trim_end().replace('\n', "; ");
         Failure::message(format!("`{}`{place}: {message}", source.name))
+    };
+    let defaults: Defaults = toml::from_str(text).map_err(|error| {
+        wrong(error.span().map(|span| span.start), &error.message().trim_end().replace('\n', "; "))
     })?;
     if defaults.threads == Some(0) {
-        let message = format!("`{}`: `threads` must be at least 1", path.display());
-        return Err(Failure::Message(message));
+        return Err(wrong(None, "`threads` must be at least 1"));
     }
     let names = device_names(devices);
     if let Some(device) = &defaults.device
-        && !names.iter().any(|(name, _)| name == device)
+        && !names.iter().any(|(name, _)| name == device.get_ref())
     {
         let names: Vec<String> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let (path, names) = (path.display(), names.join(", "));
-        return Err(Failure::message(format!("`{path}`: there is no device `{device}`; there are {names}")));
+        let message = format!("there is no device `{}`; there are {}", device.get_ref(), names.join(", "));
+        return Err(wrong(Some(device.span().start), &message));
     }
     Ok(defaults)
 }
@@ -163,6 +167,8 @@ fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Failure
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use toml::Spanned;
 
     use super::{Defaults, parse};
     use crate::cli::failure::Failure;
@@ -180,7 +186,7 @@ mod tests {
         let defaults = read("spec = \"a.hrm\"\ndevice = \"reference\"\nthreads = 3\nruns = \"r\"\n")
             .expect("it is right");
         assert_eq!(defaults.spec.as_deref(), Some(Path::new("a.hrm")));
-        assert_eq!(defaults.device.as_deref(), Some("reference"));
+        assert_eq!(defaults.device.map(Spanned::into_inner).as_deref(), Some("reference"));
         assert_eq!(defaults.threads, Some(3));
         assert_eq!(defaults.runs.as_deref(), Some(Path::new("r")));
     }
@@ -196,7 +202,7 @@ mod tests {
         let message = read("device = \"gpu\"").unwrap_err();
         assert_eq!(
             message,
-            "`hrmc.toml`: there is no device `gpu`; there are `auto`, `cpu`, `reference`, `cuda`"
+            "`hrmc.toml`, line 1, column 10: there is no device `gpu`; there are `auto`, `cpu`, `reference`, `cuda`"
         );
     }
 

@@ -1,6 +1,6 @@
 //! Why something cannot be trained, evaluated or solved.
 
-use crate::check::Misfit;
+use crate::check::Misfits;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::spec::SpecError;
@@ -38,7 +38,7 @@ pub enum Error {
     Run(#[from] RunFolderError),
     /// The data is not what the model takes.
     #[error(transparent)]
-    Misfit(#[from] Misfit),
+    Misfit(#[from] Misfits),
     /// The programs need more memory than there is.
     #[error(transparent)]
     Memory(#[from] TooLarge),

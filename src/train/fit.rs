@@ -1,7 +1,7 @@
 //! Whether data fits a model.
 
 use super::error::Error;
-use crate::check::{DatasetShape, misfits};
+use crate::check::{DatasetShape, fit};
 use crate::data::Dataset;
 use crate::ir::Model;
 
@@ -13,9 +13,7 @@ pub(crate) fn check_fit(
     dataset: &Dataset,
     what: &str,
 ) -> Result<(), Error> {
-    if let Some(misfit) = misfits(model, &shape(dataset, what)).into_iter().next() {
-        return Err(misfit.into());
-    }
+    fit(model, &shape(dataset, what))?;
     let identifiers = dataset.metadata().num_puzzle_identifiers;
     if model.puzzles.is_some() && identifiers > puzzle_rows {
         return Err(Error::unsuitable(format!(

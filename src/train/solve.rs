@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
+use crate::check::{DatasetShape, fit};
 use crate::data::PuzzleKind;
 use crate::data::puzzle::parse_puzzle;
 use crate::device::{DeviceError, Session};
@@ -186,14 +187,12 @@ fn seek(
 /// Checks that a question is one of those that the model takes.
 pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), Error> {
     let tokens = &model.tokens;
-    if question.tokens.len() != tokens.positions {
-        return Err(Error::unsuitable(format!(
-            "the puzzle has {} tokens, but the model `{}` takes {}",
-            question.tokens.len(),
-            model.name,
-            tokens.positions
-        )));
-    }
+    let shape = DatasetShape {
+        what: "the puzzles to solve".to_string(),
+        vocab: tokens.vocab,
+        positions: question.tokens.len(),
+    };
+    fit(model, &shape)?;
     let known = |&token: &i32| usize::try_from(token).is_ok_and(|token| token < tokens.vocab);
     if let Some(position) = question.tokens.iter().position(|token| !known(token)) {
         return Err(Error::unsuitable(format!(
@@ -274,7 +273,10 @@ mod tests {
         };
         let good = testing::question(0);
         let short = Question { tokens: vec![1; 3], puzzle: 0 };
-        assert_eq!(refusal(&[short]), "the puzzle has 3 tokens, but the model `tiny` takes 16");
+        assert_eq!(
+            refusal(&[short]),
+            "the puzzles to solve have positions = 3, the model has positions = 16; write `positions = 3` in `tokens`, or use other data"
+        );
         let mut strange = good.clone();
         strange.tokens[5] = 6;
         assert_eq!(refusal(&[strange]), "token 6 at position 5 of the puzzle is outside the vocabulary of 6");
