@@ -13,15 +13,14 @@
 //! [`avoid`] rewrites exactly the places that would be recognised and taken wrongly; all others stay as they are, so that
 //! the kernels of luminal_cuda are used wherever they are right.
 
-use ::luminal::graph::{Dependency, Graph, NodeIndex};
-use ::luminal::op::{Add, Constant, ConstantValue, Contiguous, Function, Mul, SumReduce};
-use ::luminal::prelude::petgraph::Direction;
-use ::luminal::prelude::petgraph::stable_graph::EdgeIndex;
-use ::luminal::prelude::petgraph::visit::EdgeRef;
-use ::luminal::shape::ShapeTracker;
-use ::luminal::tensor::Tensor as Data;
-
-use crate::graph::luminal::tracker;
+use hrmc::internals::graph::luminal::tracker;
+use luminal::graph::{Dependency, Graph, NodeIndex};
+use luminal::op::{Add, Constant, ConstantValue, Contiguous, Function, Mul, SumReduce};
+use luminal::prelude::petgraph::Direction;
+use luminal::prelude::petgraph::stable_graph::EdgeIndex;
+use luminal::prelude::petgraph::visit::EdgeRef;
+use luminal::shape::ShapeTracker;
+use luminal::tensor::Tensor as Data;
 
 /// How near to 1 or -1 a number is taken for it: more than luminal_cuda's tolerance, for safety.
 const NEAR: f32 = 2e-4;
