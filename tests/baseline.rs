@@ -38,7 +38,10 @@ fn the_baseline_has_the_version_and_the_profiles_that_the_manifest_says() {
     assert_eq!(&baseline["dependencies"]["luminal_cuda"], version);
     assert_eq!(baseline["dependencies"]["luminal"], hrmc["dependencies"]["luminal"]);
     assert_eq!(baseline["workspace"]["lints"], hrmc["workspace"]["lints"]);
-    // Other profiles would compile everything a second time. hrmc itself is a dependency there, and stays what it is.
+    // Other features or profiles would compile everything a second time. hrmc is a dependency there, and stays what it is.
+    for (package, wanted) in hrmc["dev-dependencies"].as_table().expect("dependencies are a table") {
+        assert_eq!(&baseline["dev-dependencies"][package], wanted, "{package}");
+    }
     let mut profiles = baseline["profile"].clone();
     let packages = profiles["dev"]["package"].as_table_mut().expect("profiles of packages are a table");
     let of_hrmc = packages.remove("hrmc").expect("hrmc has a profile there");
