@@ -38,7 +38,8 @@ fn the_baseline_has_the_version_and_the_profiles_that_the_manifest_says() {
     assert_eq!(&baseline["dependencies"]["luminal_cuda"], version);
     assert_eq!(baseline["dependencies"]["luminal"], hrmc["dependencies"]["luminal"]);
     assert_eq!(baseline["workspace"]["lints"], hrmc["workspace"]["lints"]);
-    // Other features or profiles would compile everything a second time. hrmc is a dependency there, and stays what it is.
+    // Other features or profiles would have packages compiled a second time. hrmc is no member there, and so has a
+    // profile of its own.
     for (package, wanted) in hrmc["dev-dependencies"].as_table().expect("dependencies are a table") {
         assert_eq!(&baseline["dev-dependencies"][package], wanted, "{package}");
     }

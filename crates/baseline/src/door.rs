@@ -1,14 +1,15 @@
-//! luminal_cuda behind one door: a graph of ours, decomposed, compiled by luminal_cuda's own compiler and run on a device.
+//! luminal_cuda behind one door: a graph of hrmc, decomposed, compiled by luminal_cuda's own compiler and run on a
+//! device.
 //!
 //! This is the baseline that fused kernels are compared with: one kernel and one allocation for each primitive, in f32.
 //! Weights, optimizer state and carry are [`Tensor`]s in the device's memory; a run takes those that a graph reads
 //! and leaves those that it overwrites, and nothing is copied. Constants go to the device once.
 //!
-//! luminal_cuda reports errors by panicking. Here they are caught and returned as a [`Fault`]. What its compiler gets wrong is in
-//! [`faults`].
+//! luminal_cuda reports errors by panicking. Here they are caught and returned as a [`Fault`]. What its compiler gets
+//! wrong is in [`faults`].
 //!
-//! Before the first call the process must have provided luminal_cuda with a compiler of kernels and
-//! cuBLAS, and know that there is a driver.
+//! Before the first call the process must have provided luminal_cuda with a compiler of kernels and cuBLAS, and know
+//! that there is a driver.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -38,7 +39,8 @@ pub enum Fault {
     OutOfMemory,
     /// A tensor is larger than its kernels can count.
     #[error(
-        "`luminal-cuda` needs a tensor of {elements} elements, and its kernels count up to {MOST_ELEMENTS}; use a smaller batch or model"
+        "`luminal-cuda` needs a tensor of {elements} elements, and its kernels count up to {MOST_ELEMENTS}; \
+         use a smaller batch or model"
     )]
     TooLarge {
         /// Elements of the tensor.
@@ -156,10 +158,10 @@ pub struct Program {
     outputs: Vec<(String, NodeIndex)>,
 }
 
-// SAFETY: everything in it is its own or the device's. Operators are luminal's, luminal_cuda's and functions of ours over
-// vectors; the pointers among them lead into the boxed graph, which goes along. The device, its kernels and its memory
-// may be used from any thread, and the handle of cuBLAS, which programs share, by one thread at a time, which
-// luminal_cudarc sees to.
+// SAFETY: everything in it is its own or the device's. Operators are luminal's, luminal_cuda's and functions of hrmc
+// over vectors; the pointers among them lead into the boxed graph, which goes along. The device, its kernels and its
+// memory may be used from any thread. The handle of cuBLAS, which programs share, may be used by one thread at a time,
+// which luminal_cudarc sees to.
 unsafe impl Send for Program {}
 
 impl Program {
@@ -167,7 +169,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// Returns a fault if a kernel does not compile, if the device has no memory for the constants, or if a tensor is too large.
+    /// Returns a fault if a kernel does not compile, if the device has no memory for the constants, or if a tensor is
+    /// too large.
     pub fn new(graph: &Graph, transfers: &mut Transfers) -> Result<Self, Fault> {
         let Decomposed { mut primitives, mut outputs, .. } = Decomposed::decompose(graph);
         for (_, output) in &mut outputs {
@@ -274,8 +277,8 @@ impl Program {
     }
 }
 
-/// Finds tensors that are larger than kernels can count. It has to be known before luminal_cuda's compiler, which counts
-/// like them.
+/// Finds tensors that are larger than kernels can count. It has to be known before luminal_cuda's compiler, which
+/// counts like them.
 fn check_sizes(graph: &luminal::graph::Graph) -> Result<(), Fault> {
     for edge in graph.graph.edge_references() {
         let Some((_, _, view)) = edge.weight().as_data() else { continue };

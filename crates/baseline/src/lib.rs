@@ -1,9 +1,9 @@
 //! The baseline that hrmc's CUDA kernels are compared with: the same graphs, compiled by luminal_cuda.
 //!
 //! hrmc builds a graph of its own operators, and can decompose each of them into primitives of luminal. The device
-//! `reference` interprets these primitives. [`LuminalCuda`] gives them to luminal_cuda, luminal's own compiler for NVIDIA
-//! GPUs: one kernel and one allocation for each primitive that it does not fuse, all in f32. What hrmc's device `cuda`
-//! gains is measured against this, and what both compute has to agree.
+//! `reference` interprets these primitives. [`LuminalCuda`] gives them to luminal_cuda, luminal's own compiler for
+//! NVIDIA GPUs: one kernel and one allocation for each primitive that it does not fuse, all in f32. What hrmc's device
+//! `cuda` gains is measured against this, and both have to compute the same.
 //!
 //! The binary `hrmc-baseline` is the command line of hrmc with this device added to its list.
 //!
