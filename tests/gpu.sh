@@ -4,7 +4,8 @@
 #     tests/gpu.sh [FOLDER]
 #
 # It needs a GPU with its driver, NVRTC and cuBLAS, and either `cargo` with the crates of this checkout at hand, or a
-# binary that was built elsewhere, which HRMC names. Optional: compute-sanitizer; PyTorch, where HRMC_TORCH names a
+# binary that was built elsewhere, which HRMC names. Optional: the baseline, luminal_cuda, where HRMC_BASELINE names the
+# binary of `crates/baseline`, or `cargo` has its crates at hand; compute-sanitizer; PyTorch, where HRMC_TORCH names a
 # benchmark for `benches/beside_torch.py` and PYTHON an interpreter that has it. What is said goes to FOLDER
 # (`target/gpu` otherwise) too. Exits with 1 if anything fails; what could not be run is said at the end.
 set -euo pipefail
@@ -14,6 +15,7 @@ cd "$(dirname "$0")/.."
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac; }
 out=$(absolute "${1:-$PWD/target/gpu}")
 [ -z "${HRMC:-}" ] || HRMC=$(absolute "$HRMC")
+[ -z "${HRMC_BASELINE:-}" ] || HRMC_BASELINE=$(absolute "$HRMC_BASELINE")
 mkdir -p "$out"
 exec > >(tee "$out/report.txt") 2>&1
 
@@ -38,6 +40,15 @@ if [ ! -x "${HRMC:-}" ]; then
   exit 1
 fi
 
+# A workspace of its own, in the same target folder, so that what both need is compiled once.
+baseline=(--release --offline --manifest-path crates/baseline/Cargo.toml --target-dir target)
+if command -v cargo > /dev/null && [ -z "${HRMC_BASELINE:-}" ] && cargo build "${baseline[@]}"; then
+  HRMC_BASELINE=$PWD/target/release/hrmc-baseline
+fi
+if [ ! -x "${HRMC_BASELINE:-}" ]; then
+  left_out+=("luminal-cuda: there is no binary of crates/baseline; name one with HRMC_BASELINE=PATH")
+fi
+
 echo "== devices"
 "$HRMC" devices
 devices=$("$HRMC" devices)
@@ -58,12 +69,16 @@ for fixture in tests/fixtures/*.safetensors; do
   json=${fixture%.safetensors}.json
   try "verify $json on cuda" "$HRMC" verify "$json" --device cuda
   try "verify $json on cuda in bf16" "$HRMC" verify "$json" --device cuda --precision bf16
-  try "verify $json on luminal-cuda" "$HRMC" verify "$json" --device luminal-cuda
+  if [ -x "${HRMC_BASELINE:-}" ]; then
+    try "verify $json on luminal-cuda" "$HRMC_BASELINE" verify "$json" --device luminal-cuda
+  fi
 done
 
 if command -v cargo > /dev/null; then
   try "tests on the driver of this machine" \
     env HRMC_T2=required cargo test --release --offline --test operators --test cuda -- --nocapture
+  try "tests of luminal-cuda on the driver of this machine" \
+    env HRMC_T2=required cargo test "${baseline[@]}" --test operators -- --nocapture
 else
   left_out+=("tests on the driver of this machine: there is no cargo")
 fi
@@ -94,10 +109,13 @@ fi
 
 # The baseline makes memory of B x M x N x K bytes of a product, so it is timed on a model it can hold.
 small="--set model.tokens.positions=16 --set model.encoder.hidden=64 --batch 2 --repeat 3"
-for device in cuda luminal-cuda; do
+# shellcheck disable=SC2086
+try "time the smallest model on cuda" "$HRMC" bench specs/sudoku-small.hrm --device cuda $small
+if [ -x "${HRMC_BASELINE:-}" ]; then
   # shellcheck disable=SC2086
-  try "time the smallest model on $device" "$HRMC" bench specs/sudoku-small.hrm --device "$device" $small
-done
+  try "time the smallest model on luminal-cuda" \
+    "$HRMC_BASELINE" bench specs/sudoku-small.hrm --device luminal-cuda $small
+fi
 
 large() {
   "$HRMC" bench specs/sudoku.hrm --device cuda --batch "${HRMC_BATCH:-768}" --profile --set train.precision="$1" &&

@@ -7,7 +7,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{fs, process};
@@ -37,12 +37,19 @@ fn all_sources(folders: &[&str]) -> Vec<PathBuf> {
     found
 }
 
+/// Returns the folder with all sources. A package below the root of the repository uses it too.
+fn sources() -> String {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let folder = packages.map(|package| package.join("tests/emulator")).find(|folder| folder.is_dir());
+    folder.expect("the sources are checked in").display().to_string()
+}
+
 fn build() -> Option<PathBuf> {
-    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulator");
+    let sources = sources();
     let cache = env!("CARGO_TARGET_TMPDIR");
     let mut hasher = DefaultHasher::new();
     sources.hash(&mut hasher);
-    for source in all_sources(&[sources, &format!("{sources}/fake_cuda")]) {
+    for source in all_sources(&[&sources, &format!("{sources}/fake_cuda")]) {
         fs::read(source).expect("the sources are checked in").hash(&mut hasher);
     }
     let hash = format!("{:016x}", hasher.finish());

@@ -10,7 +10,7 @@ use hrmc::internals::plan::{Demands, Plan, plan_for, round_factors};
 
 use crate::emulator::{Contents, ORDERS};
 use crate::gpu::Runner;
-use crate::running::{Loaded, add_inputs, difference_within, graph_of, result_names};
+use crate::running::{Loaded, TOLERANCE, add_inputs, difference_within, graph_of, result_names};
 use crate::samples::{Agreement, Sample, Sizes, Values};
 
 /// Returns the bits of contents, by the names of [`running::add_inputs`](crate::running::add_inputs).
@@ -21,12 +21,6 @@ fn contents(inputs: &[(TensorType, Values)]) -> Contents {
     };
     inputs.iter().enumerate().map(|(index, (_, values))| (format!("input.{index}"), bits(values))).collect()
 }
-
-/// Largest difference of results relative to `1 + |expected|`.
-///
-/// Sums have at most some two hundred terms no larger than four, rounded to half of `f32::EPSILON` each: ten
-/// times less in practice, since the errors have either sign.
-pub const TOLERANCE: f32 = 1e-4;
 
 /// Says where a sample gives something else on `runner` than on `device`, in any order of threads.
 pub fn differs(runner: &dyn Runner, sample: &Sample, device: &dyn Device) -> Option<String> {
@@ -149,12 +143,6 @@ pub const WIDE: Sizes = Sizes { batch: 2, positions: 9, heads: 1, half: 66, inne
 
 /// A row that is too long for one block of attention.
 pub const LONG: Sizes = Sizes { batch: 1, positions: 130, heads: 2, half: 9, inner: 3, vocab: 5 };
-
-/// Sizes that fill more than one tile, warp or block of each kernel and end within another.
-pub const LARGE: [Sizes; 2] = [
-    Sizes { batch: 2, positions: 70, heads: 2, half: 18, inner: 37, vocab: 41 },
-    Sizes { batch: 9, positions: 11, heads: 1, half: 37, inner: 66, vocab: 70 },
-];
 
 /// Elements of the tensors that are updated together: fewer than a block has threads, and more than one chunk.
 const TENSORS: [usize; 4] = [3, 4096, 9000, 300];

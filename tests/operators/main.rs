@@ -26,9 +26,9 @@ use hrmc::internals::graph::{Graph, Op, TensorType, Value};
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use emulated::{LARGE, LONG, Narrow, WIDE};
+use emulated::{LONG, Narrow, WIDE};
 use running::{Loaded, add_inputs, difference, graph_of, operators};
-use samples::{Agreement, Draw, Sample, Sizes, Values};
+use samples::{Agreement, Draw, LARGE, Sample, Sizes, Values, every_operator};
 
 fn sizes() -> impl Strategy<Value = Sizes> {
     (1..=3_usize, 1..=4_usize, 1..=3_usize, 1..=2_usize, 1..=4_usize, 2..=5_usize).prop_map(
@@ -224,50 +224,7 @@ macro_rules! operators {
     };
 }
 
-operators! {
-    Detach => detach,
-    Reshape => reshape (0),
-    Slice => slice (0),
-    Pad => pad (0),
-    Concat => concat (0, 1),
-    Transpose => transpose (0),
-    Add => add (0, 1),
-    Scale => scale (0),
-    AddSuffix => add_suffix (0, 1),
-    SumLeading => sum_leading,
-    Fill => fill,
-    Sigmoid => sigmoid,
-    Maximum => maximum,
-    Select => select,
-    Equal => equal,
-    Linear => linear (0, 1),
-    LinearGradInput => linear_grad_input,
-    LinearGradWeight => linear_grad_weight,
-    RmsNorm => rms_norm (0),
-    RmsNormGrad => rms_norm_grad,
-    Rotate => rotate (0),
-    Attention => attention (0),
-    AttentionGrad => attention_grad,
-    SwiGlu => swiglu (0),
-    SwiGluGrad => swiglu_grad,
-    Embed => embed (0),
-    EmbedGrad => embed_grad,
-    ResetRows => reset_rows,
-    RowDistance => row_distance,
-    TokenLoss => token_loss (0),
-    TokenLossGrad => token_loss_grad,
-    Correctness => correctness,
-    BceWithLogits => bce_with_logits (0),
-    BceWithLogitsGrad => bce_with_logits_grad,
-    AdamAtan2 => adam_atan2,
-    AdamW => adam_w,
-    SignSgdRows => sign_sgd_rows,
-    Average => average,
-    Assign => assign,
-    AddRmsNorm => add_rms_norm,
-    LinearSwiGlu => linear_swiglu,
-    LinearAddRmsNorm => linear_add_rms_norm,
-}
+every_operator!(operators);
 
 #[test]
 fn samples_in_bf16_reach_every_kernel() {

@@ -3,9 +3,9 @@
 use hrmc::internals::device::cpu::Cpu;
 use hrmc::internals::graph::ops::LinearSwiGlu;
 
-use crate::emulated::{LARGE, differs};
+use crate::emulated::differs;
 use crate::emulator::{Emulator, text_of_kernels};
-use crate::samples::{self, Draw, Sample};
+use crate::samples::{self, Draw, LARGE, Sample};
 
 /// Returns what is found in a sample where the first `right` of the kernels' text is `wrong` in place of it.
 fn found(right: &str, wrong: &str, sample: fn(&mut Draw) -> Sample) -> Option<String> {

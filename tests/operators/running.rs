@@ -106,6 +106,12 @@ pub fn difference(found: &Results, expected: &Results, agreement: Agreement) -> 
     difference_within(found, expected, tolerance)
 }
 
+/// Largest difference of results relative to `1 + |expected|`.
+///
+/// Sums have at most some two hundred terms no larger than four, rounded to half of `f32::EPSILON` each: ten
+/// times less in practice, since the errors have either sign.
+pub const TOLERANCE: f32 = 1e-4;
+
 /// Says where two results differ by more than `tolerance (1 + |expected|)`, if anywhere.
 pub fn difference_within(found: &Results, expected: &Results, tolerance: f32) -> Option<String> {
     assert!(found.keys().eq(expected.keys()), "both have the same results");

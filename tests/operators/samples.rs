@@ -35,6 +35,12 @@ impl Sizes {
     }
 }
 
+/// Sizes that fill more than one tile, warp or block of each kernel and end within another.
+pub const LARGE: [Sizes; 2] = [
+    Sizes { batch: 2, positions: 70, heads: 2, half: 18, inner: 37, vocab: 41 },
+    Sizes { batch: 9, positions: 11, heads: 1, half: 37, inner: 66, vocab: 70 },
+];
+
 /// Contents of one tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
@@ -50,6 +56,58 @@ pub enum Agreement {
     /// Sums are rounded in another order.
     Rounded,
 }
+
+/// Calls a macro with the kind of every operator, the function here that draws it, and the inputs that a gradient goes
+/// to, if there are any.
+macro_rules! every_operator {
+    ($make:ident) => {
+        $make! {
+            Detach => detach,
+            Reshape => reshape (0),
+            Slice => slice (0),
+            Pad => pad (0),
+            Concat => concat (0, 1),
+            Transpose => transpose (0),
+            Add => add (0, 1),
+            Scale => scale (0),
+            AddSuffix => add_suffix (0, 1),
+            SumLeading => sum_leading,
+            Fill => fill,
+            Sigmoid => sigmoid,
+            Maximum => maximum,
+            Select => select,
+            Equal => equal,
+            Linear => linear (0, 1),
+            LinearGradInput => linear_grad_input,
+            LinearGradWeight => linear_grad_weight,
+            RmsNorm => rms_norm (0),
+            RmsNormGrad => rms_norm_grad,
+            Rotate => rotate (0),
+            Attention => attention (0),
+            AttentionGrad => attention_grad,
+            SwiGlu => swiglu (0),
+            SwiGluGrad => swiglu_grad,
+            Embed => embed (0),
+            EmbedGrad => embed_grad,
+            ResetRows => reset_rows,
+            RowDistance => row_distance,
+            TokenLoss => token_loss (0),
+            TokenLossGrad => token_loss_grad,
+            Correctness => correctness,
+            BceWithLogits => bce_with_logits (0),
+            BceWithLogitsGrad => bce_with_logits_grad,
+            AdamAtan2 => adam_atan2,
+            AdamW => adam_w,
+            SignSgdRows => sign_sgd_rows,
+            Average => average,
+            Assign => assign,
+            AddRmsNorm => add_rms_norm,
+            LinearSwiGlu => linear_swiglu,
+            LinearAddRmsNorm => linear_add_rms_norm,
+        }
+    };
+}
+pub(crate) use every_operator;
 
 /// One operator with inputs.
 #[derive(Debug, Clone)]

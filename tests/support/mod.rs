@@ -7,6 +7,12 @@ use std::process::Output;
 use assert_cmd::Command;
 use tempfile::TempDir;
 
+/// The command line under test: that of the package whose tests these are.
+const BINARY: &str = match (option_env!("CARGO_BIN_EXE_hrmc"), option_env!("CARGO_BIN_EXE_hrmc-baseline")) {
+    (Some(binary), _) | (None, Some(binary)) => binary,
+    (None, None) => panic!("a package with these tests has a command line"),
+};
+
 /// A folder in which commands run; it goes away with the value.
 pub struct Workplace {
     folder: TempDir,
@@ -30,7 +36,7 @@ impl Workplace {
 
     /// Returns a command line, its arguments separated by spaces.
     pub fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hrmc"));
+        let mut command = Command::new(BINARY);
         command.current_dir(self.folder.path()).args(arguments.split_whitespace());
         command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
         command
@@ -41,7 +47,7 @@ impl Workplace {
     #[allow(dead_code, reason = "not every test file interrupts a run")]
     pub fn interrupt(&self, arguments: &[&str]) -> Said {
         use std::process::{Command, Stdio};
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hrmc"))
+        let mut child = Command::new(BINARY)
             .current_dir(self.folder.path())
             .args(arguments)
             .stdout(Stdio::piped())
@@ -111,7 +117,7 @@ impl Said {
     }
 }
 
-/// Returns the path of a spec that hrmc ships.
+/// Returns the path of a spec that hrmc ships, for the tests of hrmc's own package.
 #[allow(dead_code, reason = "not every test file needs shipped specs")]
 pub fn shipped(name: &str) -> String {
     format!("{}/specs/{name}", env!("CARGO_MANIFEST_DIR"))

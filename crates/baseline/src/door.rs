@@ -1,32 +1,32 @@
-//! luminal_cuda behind one door: a graph of ours, decomposed, compiled by luminal_cuda's own compiler and run on a device.
+//! luminal_cuda behind one door: a graph of hrmc, decomposed, compiled by luminal_cuda's own compiler and run on a
+//! device.
 //!
 //! This is the baseline that fused kernels are compared with: one kernel and one allocation for each primitive, in f32.
 //! Weights, optimizer state and carry are [`Tensor`]s in the device's memory; a run takes those that a graph reads
 //! and leaves those that it overwrites, and nothing is copied. Constants go to the device once.
 //!
-//! luminal_cuda reports errors by panicking. Here they are caught and returned as a [`Fault`]. What its compiler gets wrong is in
-//! [`faults`].
+//! luminal_cuda reports errors by panicking. Here they are caught and returned as a [`Fault`]. What its compiler gets
+//! wrong is in [`faults`].
 //!
-//! Before the first call the process must have provided luminal_cuda with a compiler of kernels and
-//! cuBLAS, and know that there is a driver.
-
-pub mod faults;
+//! Before the first call the process must have provided luminal_cuda with a compiler of kernels and cuBLAS, and know
+//! that there is a driver.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use ::luminal::graph::NodeIndex;
-use ::luminal::op::{Contiguous, Function, InputTensor, Operator};
-use ::luminal::prelude::petgraph::Direction;
-use ::luminal::prelude::petgraph::visit::{EdgeRef, IntoEdgeReferences};
-use ::luminal::shape::ShapeTracker;
-use ::luminal::tensor::Tensor as Data;
+use hrmc::internals::graph::Graph;
+use hrmc::internals::graph::luminal::{Decomposed, tracker};
+use luminal::graph::NodeIndex;
+use luminal::op::{Contiguous, Function, InputTensor, Operator};
+use luminal::prelude::petgraph::Direction;
+use luminal::prelude::petgraph::visit::{EdgeRef, IntoEdgeReferences};
+use luminal::shape::ShapeTracker;
+use luminal::tensor::Tensor as Data;
 use luminal_cuda::CudaCompiler;
 
-use super::Graph;
-use super::luminal::{Decomposed, tracker};
+use crate::faults;
 
 /// The most elements of a tensor: kernels of luminal_cuda count them in 32 bits.
 const MOST_ELEMENTS: usize = i32::MAX as usize;
@@ -39,7 +39,8 @@ pub enum Fault {
     OutOfMemory,
     /// A tensor is larger than its kernels can count.
     #[error(
-        "`luminal-cuda` needs a tensor of {elements} elements, and its kernels count up to {MOST_ELEMENTS}; use a smaller batch or model"
+        "`luminal-cuda` needs a tensor of {elements} elements, and its kernels count up to {MOST_ELEMENTS}; \
+         use a smaller batch or model"
     )]
     TooLarge {
         /// Elements of the tensor.
@@ -91,6 +92,10 @@ fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Fault> {
 #[derive(Debug)]
 pub struct Tensor(Data);
 
+// SAFETY: a tensor is memory of the device, which any thread may use and free: luminal_cuda makes the device's context
+// current in the thread first.
+unsafe impl Send for Tensor {}
+
 /// Copies between the host and the device.
 ///
 /// The type of luminal_cuda's tensors is its own, so that its operators do the copying.
@@ -98,6 +103,9 @@ pub struct Transfers {
     to_device: Box<dyn Operator>,
     from_device: Box<dyn Operator>,
 }
+
+// SAFETY: both operators hold a counted reference to the device and nothing else, and any thread may use the device.
+unsafe impl Send for Transfers {}
 
 impl Transfers {
     /// Makes the device ready.
@@ -108,7 +116,7 @@ impl Transfers {
     pub fn new() -> Result<Self, Fault> {
         caught(|| {
             // The smallest graph in which both operators are put: one tensor goes in, its copy comes out.
-            let mut graph = Box::new(::luminal::graph::Graph::new());
+            let mut graph = Box::new(luminal::graph::Graph::new());
             let input = graph.add_op(Function("input".into(), Box::new(|_| Vec::new()))).finish();
             let mut output = graph.add_op(Contiguous).input(input, 0, tracker(&[1])).finish();
             graph.retrieve_tensors(output);
@@ -145,17 +153,24 @@ fn copy(operator: &mut dyn Operator, tensor: InputTensor<'_>) -> Result<Data, Fa
 
 /// A program on the device.
 pub struct Program {
-    graph: Box<::luminal::graph::Graph>,
+    graph: Box<luminal::graph::Graph>,
     inputs: Vec<(String, NodeIndex)>,
     outputs: Vec<(String, NodeIndex)>,
 }
+
+// SAFETY: everything in it is its own or the device's. Operators are luminal's, luminal_cuda's and functions of hrmc
+// over vectors; the pointers among them lead into the boxed graph, which goes along. The device, its kernels and its
+// memory may be used from any thread. The handle of cuBLAS, which programs share, may be used by one thread at a time,
+// which luminal_cudarc sees to.
+unsafe impl Send for Program {}
 
 impl Program {
     /// Decomposes every operator of `graph` and lets luminal_cuda compile what results.
     ///
     /// # Errors
     ///
-    /// Returns a fault if a kernel does not compile, if the device has no memory for the constants, or if a tensor is too large.
+    /// Returns a fault if a kernel does not compile, if the device has no memory for the constants, or if a tensor is
+    /// too large.
     pub fn new(graph: &Graph, transfers: &mut Transfers) -> Result<Self, Fault> {
         let Decomposed { mut primitives, mut outputs, .. } = Decomposed::decompose(graph);
         for (_, output) in &mut outputs {
@@ -181,7 +196,7 @@ impl Program {
     /// Puts everything that does not change on the device, for good, and takes out what would copy inputs.
     fn settle(&mut self, transfers: &mut Transfers) -> Result<(), Fault> {
         let graph = &mut self.graph;
-        let copy_of = |graph: &::luminal::graph::Graph, input| graph.graph.neighbors(input).next();
+        let copy_of = |graph: &luminal::graph::Graph, input| graph.graph.neighbors(input).next();
         // An input that nothing reads has no copy on the device.
         self.inputs.retain_mut(|(_, node)| {
             let copy = copy_of(graph, *node);
@@ -262,9 +277,9 @@ impl Program {
     }
 }
 
-/// Finds tensors that are larger than kernels can count. It has to be known before luminal_cuda's compiler, which counts
-/// like them.
-fn check_sizes(graph: &::luminal::graph::Graph) -> Result<(), Fault> {
+/// Finds tensors that are larger than kernels can count. It has to be known before luminal_cuda's compiler, which
+/// counts like them.
+fn check_sizes(graph: &luminal::graph::Graph) -> Result<(), Fault> {
     for edge in graph.graph.edge_references() {
         let Some((_, _, view)) = edge.weight().as_data() else { continue };
         if [edge.source(), edge.target()].iter().any(|&node| faults::is_in_product(graph, node)) {

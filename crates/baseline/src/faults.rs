@@ -8,20 +8,20 @@
 //! * *Shared products.* A multiplication and the sum that reads it become a product of matrices, and the multiplication
 //!   is deleted even if others read it; the view through which the sum reads it is ignored.
 //! * *Views of factors.* cuBLAS is given a pointer and the order of the last two axes. A factor that is padded or
-//!   sliced is read as if it were not, out of bounds if it is padded; a batch whose axes are permuted is read in the wrong order.
+//!   sliced is read as if it were not, out of bounds if it is padded; a batch whose axes are permuted is read in the
+//!   wrong order.
 //!
-//! [`avoid`] rewrites exactly the places that would be recognised and taken wrongly; all others stay as they are, so that
-//! the kernels of luminal_cuda are used wherever they are right.
+//! [`avoid`] rewrites exactly the places that would be recognised and taken wrongly; all others stay as they are, so
+//! that the kernels of luminal_cuda are used wherever they are right.
 
-use ::luminal::graph::{Dependency, Graph, NodeIndex};
-use ::luminal::op::{Add, Constant, ConstantValue, Contiguous, Function, Mul, SumReduce};
-use ::luminal::prelude::petgraph::Direction;
-use ::luminal::prelude::petgraph::stable_graph::EdgeIndex;
-use ::luminal::prelude::petgraph::visit::EdgeRef;
-use ::luminal::shape::ShapeTracker;
-use ::luminal::tensor::Tensor as Data;
-
-use crate::graph::luminal::tracker;
+use hrmc::internals::graph::luminal::tracker;
+use luminal::graph::{Dependency, Graph, NodeIndex};
+use luminal::op::{Add, Constant, ConstantValue, Contiguous, Function, Mul, SumReduce};
+use luminal::prelude::petgraph::Direction;
+use luminal::prelude::petgraph::stable_graph::EdgeIndex;
+use luminal::prelude::petgraph::visit::EdgeRef;
+use luminal::shape::ShapeTracker;
+use luminal::tensor::Tensor as Data;
 
 /// How near to 1 or -1 a number is taken for it: more than luminal_cuda's tolerance, for safety.
 const NEAR: f32 = 2e-4;
@@ -147,8 +147,8 @@ fn separate_product(graph: &mut Graph, sum: NodeIndex) {
     }
 }
 
-/// Returns whether a multiplication becomes part of a product of matrices, so that its result is never stored. The graph
-/// was changed by [`avoid`] before.
+/// Returns whether a multiplication becomes part of a product of matrices, so that its result is never stored. The
+/// graph was changed by [`avoid`] before.
 pub(super) fn is_in_product(graph: &Graph, node: NodeIndex) -> bool {
     is::<Mul>(graph, node) && {
         let factors = reads(graph, node, Direction::Incoming);
@@ -163,8 +163,8 @@ fn summed_axis(graph: &Graph, node: NodeIndex) -> Option<usize> {
     graph.graph.node_weight(node)?.as_any().downcast_ref::<SumReduce>().map(|sum| sum.0)
 }
 
-/// Returns whether luminal_cuda takes these factors, multiplied and summed over `axis`, for a product: `[A, C*, B]` and `[A*, C, B]`, or
-/// `[D, A, C*, B]` and `[D*, A*, C, B]`, where a star marks an axis along which a factor repeats.
+/// Returns whether luminal_cuda takes these factors, multiplied and summed over `axis`, for a product: `[A, C*, B]` and
+/// `[A*, C, B]`, or `[D, A, C*, B]` and `[D*, A*, C, B]`, where a star marks an axis along which a factor repeats.
 fn is_product(factors: &[Read], axis: usize) -> bool {
     let repeats: [&[bool]; 2] = match axis {
         2 => [&[false, true, false], &[true, false, false]],

@@ -1,10 +1,12 @@
-//! The device `luminal-cuda`, on the emulated driver (tier T0): luminal_cuda's own compiler and kernels, the baseline.
+//! The command line with the device `luminal-cuda`, on the emulated driver (tier T0): luminal_cuda's own compiler and
+//! kernels, the baseline.
 //!
 //! Without a C++ compiler these tests say so and pass. A pass is no evidence from a GPU.
 #![cfg(unix)]
 
-#[path = "emulator/fake_cuda.rs"]
+#[path = "../../../tests/emulator/fake_cuda.rs"]
 mod fake_cuda;
+#[path = "../../../tests/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ fn emulated(place: &Workplace, arguments: &str, variables: &[(&str, &str)]) -> O
 /// Compares a recorded model, its first segment and gradients, in the three orders of threads.
 fn agrees(name: &str) {
     let place = Workplace::new();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
     let arguments = format!("verify {} --device luminal-cuda", fixture.with_extension("json").display());
     for order in ["0", "1", "2"] {
         let Some(said) = emulated(&place, &arguments, &[("FAKE_CUDA_ORDER", order)]) else { return };
@@ -126,6 +128,34 @@ fn failure(variables: &[(&str, &str)]) -> Option<String> {
     let errors: Vec<&str> = said.err.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(!said.err.contains("panicked") && errors.len() == 1, "{}", said.err);
     Some(errors[0].to_string())
+}
+
+#[test]
+fn the_list_of_devices_has_it_after_those_of_hrmc() {
+    let place = Workplace::new();
+    let text = place.succeed("devices");
+    let begins = text.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
+    assert_eq!(begins.collect::<Vec<_>>(), ["cpu", "reference", "cuda", "luminal-cuda"], "{text}");
+    let json: serde_json::Value = serde_json::from_str(&place.succeed("devices --json")).expect("it is JSON");
+    let [found, cuda] = ["luminal-cuda", "cuda"].map(|device| &json[device]);
+    assert_eq!(found, &serde_json::json!({ "runs": cuda["runs"], "problem": cuda["problem"] }));
+    let here = if found["runs"] == true { "luminal_cuda on the first device" } else { "cannot run here" };
+    assert!(text.contains(&format!("luminal-cuda {here}")), "{text}");
+}
+
+#[test]
+fn it_is_timed_beside_a_product_of_cublas_and_has_no_kernels_to_profile() {
+    let place = tiny();
+    let arguments = "bench tiny.hrm --device luminal-cuda --batch 2 --repeat 1 --program evaluate";
+    let Some(said) = emulated(&place, arguments, &[]) else { return };
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.starts_with("tiny on luminal-cuda, batch 2"), "{}", said.out);
+    assert!(said.out.contains("peak of one large product"), "{}", said.out);
+    let message = place.fail("bench tiny.hrm --device luminal-cuda --profile");
+    assert!(
+        message.contains("`--profile` shows the kernels of a plan, and `luminal-cuda` runs none"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -5,17 +5,18 @@
 //! compiler these tests say so and pass.
 #![cfg(unix)]
 
-#[path = "emulator/fake_cuda.rs"]
+#[path = "../../../tests/emulator/fake_cuda.rs"]
 mod fake_cuda;
 
 use std::env;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hrmc::internals::device::{Executable, Session};
-use hrmc::internals::graph::luminal_cuda::faults::avoid;
+use hrmc::internals::device::{EngineOptions, Executable, Places, Session};
 use hrmc::internals::graph::ops::{Add, Assign, Embed, Scale};
 use hrmc::internals::graph::{DType, Graph, TensorType};
+use hrmc_baseline::LuminalCuda;
+use hrmc_baseline::faults::avoid;
 use luminal::compiler_utils::ToIdsMut;
 use luminal::graph_tensor::GraphTensor;
 use luminal::op::{Contiguous, SumReduce};
@@ -43,9 +44,16 @@ impl Form {
     }
 }
 
+/// What a test expects of the emulated driver.
+const WORKS: &str = "the emulated driver works";
+
+fn open() -> Session {
+    Session::open(&LuminalCuda::new(Places::default()), &EngineOptions { threads: 1 }).expect(WORKS)
+}
+
 fn session(graph: Graph) -> Session {
-    let mut session = Session::new(1).expect("a thread can start");
-    session.load("program", Executable::LuminalCuda(graph)).expect("the emulated driver works");
+    let mut session = open();
+    session.load("program", Executable::Graph(graph)).expect(WORKS);
     session
 }
 
@@ -253,12 +261,12 @@ fn a_session_changes_what_it_loads() {
             graph.set_output(name, doubled);
         }
         let mut session = session(graph);
-        session.f32_mut("x").copy_from_slice(&[1.0, 2.0]);
-        session.f32_mut("y").copy_from_slice(&[1024.0, -4096.0]);
-        session.run("program").expect("the emulated driver works");
-        assert_eq!(session.f32("difference"), [-2046.0, 8196.0]);
-        assert_eq!(session.f32("near"), [2.0 - 2048.125, 4.0 + 8192.5]);
-        assert_eq!(session.f32("negated"), [-2048.0, 8192.0]);
+        session.f32_mut("x").expect(WORKS).copy_from_slice(&[1.0, 2.0]);
+        session.f32_mut("y").expect(WORKS).copy_from_slice(&[1024.0, -4096.0]);
+        session.run("program").expect(WORKS);
+        assert_eq!(session.f32("difference").expect(WORKS), [-2046.0, 8196.0]);
+        assert_eq!(session.f32("near").expect(WORKS), [2.0 - 2048.125, 4.0 + 8192.5]);
+        assert_eq!(session.f32("negated").expect(WORKS), [-2048.0, 8192.0]);
     });
 }
 
@@ -277,16 +285,15 @@ fn results_may_be_inputs_and_each_other() {
             graph.set_output(name, value);
         }
         let mut session = session(graph);
-        session.f32_mut("state").copy_from_slice(&[10.0, 20.0]);
+        session.f32_mut("state").expect(WORKS).copy_from_slice(&[10.0, 20.0]);
         for run in 1..=2 {
-            session.f32_mut("x").copy_from_slice(&[run as f32, 2.0]);
-            session.run("program").expect("the emulated driver works");
-            assert_eq!(session.f32("same"), [run as f32, 2.0]);
-            assert_eq!(session.f32("sum"), session.f32("again"));
+            session.f32_mut("x").expect(WORKS).copy_from_slice(&[run as f32, 2.0]);
+            session.run("program").expect(WORKS);
+            assert_eq!(session.f32("same").expect(WORKS), [run as f32, 2.0]);
+            assert_eq!(session.f32("sum").expect(WORKS), session.f32("again").expect(WORKS));
         }
-        assert_eq!(session.f32("sum"), [13.0, 24.0]);
-        session.fetch("state").expect("the emulated driver works");
-        assert_eq!(session.f32("state"), [13.0, 24.0]);
+        assert_eq!(session.f32("sum").expect(WORKS), [13.0, 24.0]);
+        assert_eq!(session.f32("state").expect(WORKS), [13.0, 24.0]);
     });
 }
 
@@ -299,8 +306,7 @@ fn a_tensor_that_is_too_large_is_refused() {
         let ids = graph.input("ids", TensorType { shape: vec![65_536], dtype: DType::I32 });
         let found = graph.add1(Embed.into(), &[table, ids]);
         graph.set_output("found", found);
-        let mut session = Session::new(1).expect("a thread can start");
-        let error = session.load("program", Executable::LuminalCuda(graph)).expect_err("it is too large");
+        let error = open().load("program", Executable::Graph(graph)).expect_err("it is too large");
         assert!(error.to_string().contains("a tensor of 2147549184 elements"), "{error}");
     });
 }

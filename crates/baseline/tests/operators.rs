@@ -1,15 +1,28 @@
-//! Every operator on the device `luminal-cuda`, whose driver is emulated but in tier T2.
+//! Every operator on the device `luminal-cuda` against its decomposition into luminal's primitives, interpreted. The
+//! driver is emulated (tier T0), but with the variable HRMC_T2 set to `required` it is that of this machine (tier T2).
+//!
+//! Without a C++ compiler these tests say so and pass.
+#![cfg(unix)]
+
+#[path = "../../../tests/emulator/fake_cuda.rs"]
+mod fake_cuda;
+#[path = "../../../tests/operators/running.rs"]
+#[expect(dead_code, reason = "hrmc's own tests of operators need more of it")]
+mod running;
+#[path = "../../../tests/operators/samples.rs"]
+#[expect(dead_code, reason = "hrmc's own tests of operators need more of it")]
+mod samples;
 
 use std::env;
 use std::process::Command;
 
-use hrmc::internals::device::Device;
+use hrmc::internals::device::reference::Reference;
+use hrmc::internals::device::{Device, Places};
+use hrmc::internals::graph::Op;
+use hrmc_baseline::LuminalCuda;
 
-use crate::emulated::{LARGE, TOLERANCE};
-use crate::fake_cuda;
-use crate::gpu::on_a_gpu;
-use crate::running::{Loaded, difference_within, graph_of};
-use crate::samples::{Draw, Sample, Sizes};
+use running::{Loaded, TOLERANCE, difference_within, graph_of};
+use samples::{Draw, LARGE, Sample, Sizes, every_operator};
 
 /// Set in the process that has the emulated libraries.
 const INSIDE: &str = "HRMC_TEST_INSIDE";
@@ -17,14 +30,21 @@ const INSIDE: &str = "HRMC_TEST_INSIDE";
 /// Two of each operator: each size has kernels of its own, and compiling them is what takes the time.
 const SIZES: [Sizes; 2] = [Sizes { batch: 2, positions: 3, heads: 2, half: 1, inner: 3, vocab: 3 }, LARGE[1]];
 
+/// Returns whether tests run on the GPU of this machine.
+fn on_a_gpu() -> bool {
+    env::var_os("HRMC_T2").is_some_and(|value| value == "required")
+}
+
 /// Compares an operator with its decomposition in a process that has the emulated libraries; `test` is its whole
 /// name.
-pub fn agrees(test: &str, sample: fn(&mut Draw) -> Sample) {
+fn agrees(test: &str, sample: fn(&mut Draw) -> Sample) {
     if env::var_os(INSIDE).is_some() || on_a_gpu() {
+        let devices: [&dyn Device; 2] = [&LuminalCuda::new(Places::default()), &Reference];
         for (seed, sizes) in SIZES.into_iter().enumerate() {
             let sample = sample(&mut Draw::new(sizes, seed as u64));
-            let [found, expected] = [Device::LuminalCuda, Device::Reference]
-                .map(|device| Loaded::new(graph_of(&sample), device).run(&sample.inputs));
+            assert_sample_is_of(test, &sample.op);
+            let [found, expected] =
+                devices.map(|device| Loaded::new(graph_of(&sample), device).run(&sample.inputs));
             assert_eq!(difference_within(&found, &expected, TOLERANCE), None, "{:?}", sample.op);
         }
         return;
@@ -40,3 +60,23 @@ pub fn agrees(test: &str, sample: fn(&mut Draw) -> Sample) {
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
+
+/// Makes a test of each operator. An operator that is missing here does not compile.
+macro_rules! operators {
+    ($($variant:ident => $sample:ident $(($($input:literal),+))?),+ $(,)?) => {
+        fn assert_sample_is_of(test: &str, op: &Op) {
+            let found = match op {
+                Op::Input(_) => "input",
+                $(Op::$variant(_) => stringify!($sample),)+
+            };
+            assert_eq!(found, test);
+        }
+
+        $(#[test]
+        fn $sample() {
+            agrees(stringify!($sample), samples::$sample);
+        })+
+    };
+}
+
+every_operator!(operators);

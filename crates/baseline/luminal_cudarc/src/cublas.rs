@@ -40,7 +40,7 @@ struct Handle {
     device: Arc<CudaDevice>,
 }
 
-// SAFETY: a handle may be used by any thread, by one at a time; luminal's graphs are not `Send` and run in one thread.
+// SAFETY: a handle may be used by any thread, by one at a time, which `CALLING` sees to.
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
@@ -60,6 +60,9 @@ impl Drop for Handle {
 }
 
 static SHARED: Mutex<Weak<Handle>> = Mutex::new(Weak::new());
+
+/// Held by whoever calls a product.
+static CALLING: Mutex<()> = Mutex::new(());
 
 /// cuBLAS on the default stream of a device, which is the stream of all that luminal_cuda does.
 pub struct CudaBlas(Arc<Handle>);
@@ -97,8 +100,8 @@ pub mod result {
 
     use half::f16;
 
-    use super::provided;
     use super::sys::{cublasHandle_t, cublasOperation_t, cublasStatus_t};
+    use super::{CALLING, provided};
 
     /// Why a call failed.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +174,7 @@ pub mod result {
                     i32,
                 ) -> cublasStatus_t;
                 let call = function::<Call>($symbol)?;
+                let _alone = CALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 let status =
                     // SAFETY: the caller's promise.
                     unsafe { call(handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) };
@@ -228,6 +232,7 @@ pub mod result {
                     i32,
                 ) -> cublasStatus_t;
                 let call = function::<Call>($batched_symbol)?;
+                let _alone = CALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 // SAFETY: the caller's promise.
                 let status = unsafe {
                     call(
