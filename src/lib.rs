@@ -4,6 +4,7 @@ mod autodiff;
 mod bench;
 mod census;
 mod check;
+#[cfg(feature = "cli")]
 mod cli;
 mod data;
 mod device;
@@ -12,6 +13,7 @@ mod graph;
 mod hash;
 mod ir;
 mod lower;
+#[cfg(feature = "lsp")]
 mod lsp;
 mod optim;
 mod parity;
@@ -41,6 +43,7 @@ pub mod internals {
     pub mod check {
         pub use crate::check::*;
     }
+    #[cfg(feature = "cli")]
     pub mod cli {
         pub use crate::cli::*;
     }
@@ -65,6 +68,7 @@ pub mod internals {
     pub mod lower {
         pub use crate::lower::*;
     }
+    #[cfg(feature = "lsp")]
     pub mod lsp {
         pub use crate::lsp::*;
     }
