@@ -174,7 +174,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         Target::Cuda => cuda::text(arguments, model, sizes)?,
         Target::Cpu => {
             let census = || Census::of(model, sizes, rows.origin.clone());
-            let compiled = || Ok(compile(model, program(model, arguments.program)?, sizes));
+            let compiled = || Ok::<_, Failure>(compile(model, program(model, arguments.program)?, sizes));
             match arguments.emit {
                 None => to_text(&census()),
                 Some(Stage::Json) => format!("{:#}\n", json!(census())),
