@@ -1,13 +1,26 @@
 //! The one place where the stages meet.
 
+use std::fmt;
+
 use crate::device::{Device, Executable, Form};
 use crate::graph::Graph;
 use crate::ir::{Model, Precision};
 use crate::lower::{Program, Sizes, lower};
 use crate::passes::{PassReport, optimize, simplify};
-use crate::plan::{Demands, Plan, plan, plan_for, round_factors};
+use crate::plan::{self, Demands, Machine, Plan, plan, plan_for, round_factors};
 
-/// What compiling one program yields.
+/// What compiling one program yields: calls over memory that is laid out, known before anything runs.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Compiled, Program, Sizes, Spec};
+///
+/// let spec = Spec::quickstart();
+/// let compiled = Compiled::of(spec.model(), Program::Train, Sizes::of(spec.model()));
+/// println!("{} calls, {} FLOP, {} bytes", compiled.calls(), compiled.flops(), compiled.memory_bytes());
+/// assert_eq!(compiled.to_string().lines().filter(|line| line.contains("attention_grad")).count(), 2);
+/// ```
 pub struct Compiled {
     /// The graph after all passes.
     pub graph: Graph,
@@ -15,6 +28,35 @@ pub struct Compiled {
     pub passes: Vec<PassReport>,
     /// What runs.
     pub plan: Plan,
+}
+
+impl Compiled {
+    /// Compiles one program of `model` for the CPU.
+    pub fn of(model: &Model, program: Program, sizes: Sizes) -> Compiled {
+        compile(model, program, sizes)
+    }
+
+    /// Returns the kernel calls of one run.
+    pub fn calls(&self) -> usize {
+        self.plan.calls.len()
+    }
+
+    /// Returns the floating-point operations of products and attention in one run.
+    pub fn flops(&self) -> u64 {
+        self.plan.flops()
+    }
+
+    /// Returns the bytes of memory that the program needs: weights, optimizer state, carry, rows and activations.
+    pub fn memory_bytes(&self) -> usize {
+        self.plan.peak_bytes()
+    }
+}
+
+impl fmt::Display for Compiled {
+    /// Writes the plan as text, with times predicted for the machine of the benchmarks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&plan::to_text(&self.plan, &Machine::reference(self.plan.precision)))
+    }
 }
 
 /// Compiles one program of `model` to a plan for the CPU.

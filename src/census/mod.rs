@@ -27,6 +27,18 @@ pub use launches::launches;
 use diff::cost_changes;
 
 /// Cost of a model at one batch size.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Census, Sizes, Spec};
+///
+/// let spec = Spec::open("specs/sudoku-small.hrm", &[])?;
+/// let census = Census::of(spec.model(), Sizes::of(spec.model()), None);
+/// let json = serde_json::to_value(&census)?;
+/// println!("{} parameters", json["parameters"]["total"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Census {
     pub(crate) model: String,

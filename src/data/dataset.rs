@@ -60,6 +60,14 @@ impl fmt::Display for Split {
 }
 
 /// The content of `dataset.json`.
+///
+/// # Examples
+///
+/// ```
+/// let metadata = hrmc::Metadata::new(11, 81);
+/// assert_eq!((metadata.vocab_size, metadata.seq_len), (11, 81));
+/// assert_eq!(metadata.num_puzzle_identifiers, 1);
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Metadata {
     /// Token of padding.
@@ -278,6 +286,19 @@ pub struct SetRanges {
 }
 
 /// One split of a dataset, in memory and known to be consistent.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::Dataset;
+///
+/// // Rows of two tokens to be swapped; token 0 is padding.
+/// let rows = [(vec![1, 2], vec![2, 1]), (vec![3, 1], vec![1, 3])];
+/// let dataset = Dataset::from_rows(4, &rows)?;
+/// assert_eq!(dataset.examples(), 2);
+/// assert_eq!(dataset.labels(1).collect::<Vec<_>>(), [1, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     metadata: Metadata,
@@ -421,6 +442,27 @@ impl Dataset {
 
     fn mean_puzzle_examples(&self) -> f64 {
         if self.puzzles() == 0 { 1.0 } else { self.examples() as f64 / self.puzzles() as f64 }
+    }
+
+    /// Makes a dataset of questions and answers, each a row `[S]` of tokens below `vocab`.
+    ///
+    /// Every row is a puzzle of its own, and all share one puzzle identifier. Every token of an answer is trained and
+    /// scored, but for token 0, which is padding. [`DatasetBuilder`] can say more.
+    ///
+    /// # Errors
+    ///
+    /// If there is no row, rows differ in length, or a token is not below `vocab`.
+    pub fn from_rows(vocab: usize, rows: &[(Vec<i32>, Vec<i32>)]) -> Result<Dataset, DataError> {
+        let Some((first, _)) = rows.first() else {
+            return Err(DataError::request("a dataset needs at least one row"));
+        };
+        let mut builder = DatasetBuilder::new(Metadata::new(vocab, first.len()))?;
+        for (question, answer) in rows {
+            builder.add_example(question, answer)?;
+            builder.end_puzzle(0)?;
+            builder.end_group()?;
+        }
+        builder.finish()
     }
 
     /// Returns the metadata.
@@ -605,6 +647,22 @@ fn append_starts(
 /// Collects puzzles into a [`Dataset`] of one set.
 ///
 /// Add the examples of a puzzle, end the puzzle, add the next; end the group after its last puzzle.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{DatasetBuilder, Metadata};
+///
+/// // One puzzle with two examples, as ARC has them.
+/// let mut builder = DatasetBuilder::new(Metadata { num_puzzle_identifiers: 2, ..Metadata::new(4, 2) })?;
+/// builder.add_example(&[1, 2], &[2, 1])?;
+/// builder.add_example(&[3, 1], &[1, 3])?;
+/// builder.end_puzzle(1)?;
+/// builder.end_group()?;
+/// let dataset = builder.finish()?;
+/// assert_eq!((dataset.examples(), dataset.puzzles()), (2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct DatasetBuilder {
     dataset: Dataset,

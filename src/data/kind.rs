@@ -4,6 +4,19 @@ use super::dataset::Metadata;
 use super::sudoku::SudokuSize;
 
 /// A puzzle that hrmc can read, check, solve and draw.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{PuzzleKind, Question};
+///
+/// let maze = PuzzleKind::Maze { side: 4 };
+/// let question = Question::parse(maze, "S..#\n#.##\n#..#\n##.G")?;
+/// let answer = Question::parse(maze, "S..#\n#.##\n#..#\n##.G")?.tokens;
+/// assert!(!maze.accepts(&question.tokens, &answer), "no path is drawn");
+/// print!("{}", maze.draw(&question.tokens, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PuzzleKind {
     /// Sudoku. Tokens: 0 padding, 1 blank, 2 and up the digits 1 and up.

@@ -265,6 +265,22 @@ impl fmt::Display for Drawing {
     }
 }
 
+impl PuzzleKind {
+    /// Returns whether an answer obeys the rules and keeps what the question gives.
+    pub fn accepts(self, question: &[i32], answer: &[i32]) -> bool {
+        is_valid_solution(self, question, answer)
+    }
+
+    /// Returns a question as plain text, with an answer filled in where there is one.
+    ///
+    /// # Panics
+    ///
+    /// If question or answer do not have the size of the kind, `[S]`.
+    pub fn draw(self, question: &[i32], answer: Option<&[i32]>) -> String {
+        draw(self, question, answer).to_string()
+    }
+}
+
 /// Draws a question, with an answer filled in where there is one.
 ///
 /// # Panics

@@ -1,6 +1,22 @@
 //! Why a device does not do what is asked.
 
 /// Why a device does not do what is asked.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Data, Error, Spec, TrainOptions, Training};
+///
+/// # let small = ["train.data.train=64", "train.data.test=8"];
+/// # let spec = Spec::open("specs/quickstart.hrm", &small)?;
+/// # let data = Data::of(&spec, ".".as_ref())?;
+/// match Training::new(&spec, data, TrainOptions::default()) {
+///     Ok(training) => println!("{} steps to go", training.last_step()),
+///     Err(Error::Device(error)) => println!("the device says: {error}"),
+///     Err(other) => return Err(other.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// The system refused memory.

@@ -38,6 +38,16 @@ pub use memory::{Buffer, Memory, MemoryId};
 pub use session::Session;
 
 /// What runs programs.
+///
+/// # Examples
+///
+/// ```
+/// let devices = hrmc::devices(&hrmc::Places::default());
+/// for device in &devices {
+///     println!("{}: {}", device.name(), device.status().summary);
+/// }
+/// assert_eq!(devices[0].name(), "cpu");
+/// ```
 pub trait Device: fmt::Debug + Send + Sync {
     /// Returns the name, as on the command line.
     fn name(&self) -> &'static str;
@@ -232,6 +242,15 @@ pub struct Status {
 
 /// Where the devices find what they need of the machine, and keep what they make. Nothing here is looked up: the
 /// caller says it.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Places, devices};
+///
+/// let places = Places { kernel_cache: Some("kernels".into()), ..Places::default() };
+/// assert!(devices(&places).iter().any(|device| device.name() == "reference"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
     /// Folders of CUDA toolkits, the best first, besides the usual one.

@@ -34,6 +34,15 @@ pub struct Label {
 }
 
 /// One problem.
+///
+/// # Examples
+///
+/// ```
+/// let error = hrmc::Spec::open("specs/sudoku.hrm", &["model.encoder.heads=7"]).expect_err("7 heads do not divide 512");
+/// let problem = error.diagnostics().next().expect("there is one");
+/// assert_eq!(problem.code.as_str(), "head-width");
+/// println!("{}", problem.message);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.

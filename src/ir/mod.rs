@@ -36,6 +36,16 @@ pub struct StateId(pub usize);
 pub struct NetworkId(pub usize);
 
 /// One reasoning model.
+///
+/// # Examples
+///
+/// ```
+/// let spec = hrmc::Spec::open("specs/sudoku.hrm", &[])?;
+/// let model = spec.model();
+/// assert_eq!((model.tokens.vocab, model.tokens.positions), (11, 81));
+/// assert_eq!(model.states.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// Name given in the spec.

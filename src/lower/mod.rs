@@ -34,6 +34,18 @@ pub const IGNORED_LABEL: i32 = IGNORE;
 pub const Q_LOSS_SCALE: f32 = 0.5;
 
 /// What a program does.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Compiled, Program, Sizes, Spec};
+///
+/// let spec = Spec::quickstart();
+/// let sizes = Sizes::of(spec.model());
+/// let [train, evaluate] = [Program::Train, Program::Evaluate { averaged: true }]
+///     .map(|program| Compiled::of(spec.model(), program, sizes));
+/// assert!(train.flops() > evaluate.flops());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// One training segment with its updates.
@@ -50,12 +62,30 @@ pub enum Program {
 }
 
 /// Sizes that do not come from the model.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Sizes, Spec};
+///
+/// let spec = Spec::quickstart();
+/// let of_the_spec = Sizes::of(spec.model());
+/// let one_row = Sizes { batch: 1, ..of_the_spec };
+/// assert!(one_row.batch < of_the_spec.batch);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// Rows in a batch, `B`.
     pub batch: usize,
     /// Puzzle identifiers of the dataset.
     pub puzzle_rows: usize,
+}
+
+impl Sizes {
+    /// Returns the batch that the `train` block of a model says, or one row, and a puzzle table of one row.
+    pub fn of(model: &Model) -> Sizes {
+        Sizes { batch: model.train.as_ref().map_or(1, |train| train.batch), puzzle_rows: 1 }
+    }
 }
 
 /// Training settings that shape a graph.

@@ -150,6 +150,13 @@ impl Values {
 }
 
 /// A recorded model with what it computed.
+///
+/// # Examples
+///
+/// ```
+/// let missing = hrmc::Fixture::open("tests/fixtures/none.json".as_ref()).expect_err("there is no such record");
+/// println!("{missing}");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Fixture {
     /// Name.

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::data::DataError;
-use crate::device::{Device, DeviceError, EngineOptions};
+use crate::device::{Device, DeviceError, EngineOptions, Form};
 use crate::ir::Precision;
 use crate::train::Error;
 
@@ -71,6 +71,20 @@ pub struct Row {
 }
 
 /// Comparison of a fixture on a device.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Fixture, Places, devices};
+///
+/// let cpu = &devices(&Places::default())[0];
+/// // The record of a published model, where the sources of hrmc are.
+/// if let Ok(fixture) = Fixture::open("tests/fixtures/rope-nopuzzle.json".as_ref()) {
+///     let verdict = fixture.verify(&**cpu, 2)?;
+///     assert!(verdict.pass, "{} tensors", verdict.tensors);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     /// Name of the fixture.
@@ -128,6 +142,22 @@ pub enum VerifyError {
         /// Elements computed.
         computed: usize,
     },
+}
+
+impl Fixture {
+    /// Trains and evaluates the recorded model on `device` and compares everything that is recorded; a device that
+    /// interprets a graph only runs the first segment.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the device cannot run the model or the record cannot be matched with it.
+    pub fn verify(&self, device: &dyn Device, threads: usize) -> Result<Verdict, VerifyError> {
+        let extent = match device.form() {
+            Form::Plan => Extent::Whole,
+            Form::Graph => Extent::FirstSegment,
+        };
+        verify(self, device, threads, extent)
+    }
 }
 
 /// Runs `fixture` on `device` and compares what comes out.

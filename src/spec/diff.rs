@@ -8,6 +8,18 @@ use super::values::{Blocks, Values, one_block};
 use crate::ir::Model;
 
 /// How two specs differ.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::Spec;
+///
+/// let [sudoku, maze] = ["specs/sudoku.hrm", "specs/maze.hrm"].map(|path| Spec::open(path, &[]));
+/// let diff = sudoku?.diff(&maze?);
+/// let positions = diff.values.iter().find(|change| change.path == "model.tokens.positions").expect("they differ");
+/// assert_eq!((positions.old.as_deref(), positions.new.as_deref()), (Some("81"), Some("900")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SpecDiff {
     /// The paths whose values differ, in the order of the texts.

@@ -1,5 +1,7 @@
 //! The specs of a sweep: every combination of some values.
 
+use serde::Serialize;
+
 use super::{SpecError, examine};
 use crate::diagnostic::{Code, has_errors};
 use crate::span::Source;
@@ -43,7 +45,20 @@ pub enum SweepError {
 }
 
 /// A path and the values to try.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Axis, Spec};
+///
+/// let axes = [Axis::parse("model.N=1,2")?, Axis::parse("train.seed=0..2")?];
+/// for overrides in Axis::combinations(&axes)? {
+///     let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+///     Spec::open("specs/quickstart.hrm", &overrides)?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Axis {
     /// The path, as in `--set`.
     pub path: String,
@@ -52,6 +67,15 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// Returns every combination of one value of each axis, as overrides of a spec; the last axis varies fastest.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if two axes have the same path, or there are more than 10,000 combinations.
+    pub fn combinations(axes: &[Axis]) -> Result<Vec<Vec<String>>, SweepError> {
+        combinations(axes)
+    }
+
     /// Reads `path=values`: a list with commas, in which `A..B` stands for every whole number from A to B.
     ///
     /// # Errors

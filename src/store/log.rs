@@ -9,6 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::run_folder::{RunFolderError, written};
 
 /// Means over rows; those over counted rows are `None` when there were none.
+///
+/// # Examples
+///
+/// ```
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
+/// let means = solver.evaluate(training.data().test(), Some(4))?.means();
+/// assert_eq!(means.count, 4);
+/// println!("{:.1}% exact", 100.0 * means.exact_accuracy.unwrap_or(0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricMeans {
     /// Rows that halted and have labels.
@@ -42,6 +58,26 @@ fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::
 }
 
 /// One line of `metrics.jsonl`.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::MetricsLine;
+///
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// for line in run.metrics()? {
+///     match line {
+///         MetricsLine::Train { step, means, .. } => println!("step {step}: loss {:.3}", means.loss),
+///         MetricsLine::Evaluation { step, means, .. } => println!("step {step}: {:?} exact", means.exact_accuracy),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MetricsLine {

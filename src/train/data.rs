@@ -15,6 +15,24 @@ use crate::ir::{self, GeneratedMaze, GeneratedSudoku, Model};
 use crate::spec::{Spec, SpecError};
 
 /// Both splits of the data that a model is trained and judged on.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use hrmc::{Data, Dataset, Spec};
+///
+/// let small = ["train.data.train=64", "train.data.test=8"];
+/// let spec = Spec::open("specs/quickstart.hrm", &small)?;
+/// let generated = Data::of(&spec, Path::new("."))?;
+/// assert_eq!(generated.train().examples(), 64);
+///
+/// let rows = [(vec![1, 2], vec![2, 1])];
+/// let own = Data::given(Dataset::from_rows(3, &rows)?, Dataset::from_rows(3, &rows)?);
+/// assert!(own.check_fit(&spec).is_err(), "the spec is for rows of 36 tokens");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Data {
     name: String,

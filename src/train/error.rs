@@ -9,6 +9,16 @@ use crate::store::{CheckpointError, RunFolderError};
 use super::memory::TooLarge;
 
 /// Why something cannot be trained, evaluated or solved.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Error, Run};
+///
+/// let error = Run::open("runs/none-001").expect_err("there is no such run");
+/// assert!(matches!(error, Error::Run(_)));
+/// println!("{error}"); // one message: what, where, and what to do
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The spec has an error, or cannot be read.

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::error::Error;
 use super::fit::check_fit;
 use super::infer::{self, Pass};
@@ -17,8 +19,8 @@ use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::CheckpointError;
 use crate::store::checkpoint;
+use crate::store::{CheckpointError, MetricMeans};
 
 const SCOPE: Scope = Scope::Evaluate;
 
@@ -41,7 +43,23 @@ pub struct EvaluationProgress {
 }
 
 /// What an evaluation found.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # Examples
+///
+/// ```
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
+/// let evaluation = solver.evaluate(training.data().test(), Some(2))?;
+/// assert_eq!((evaluation.examples, evaluation.predictions.len()), (2, 2));
+/// println!("{:?} of the tokens are right", evaluation.means().accuracy);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Examples that were evaluated.
     pub examples: usize,
@@ -49,6 +67,13 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
     pub predictions: Vec<Vec<i32>>,
+}
+
+impl Evaluation {
+    /// Returns means of losses and accuracies over the examples.
+    pub fn means(&self) -> MetricMeans {
+        self.metrics.means()
+    }
 }
 
 /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.

@@ -4,6 +4,8 @@
 //! that halted in this call and have at least one label. Means divide losses by the rows and the rest by
 //! the counted rows.
 
+use serde::Serialize;
+
 use crate::lower::Q_LOSS_SCALE;
 use crate::store::MetricMeans;
 
@@ -29,7 +31,7 @@ pub struct SegmentRows<'a> {
 }
 
 /// Sums over rows.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Metrics {
     /// Rows whose losses were summed.
     pub rows: usize,

@@ -19,6 +19,24 @@ use crate::store::{MetricsLine, RunFolder, RunManifest};
 use crate::syntax::parse_override;
 
 /// One of the checkpoints of a run.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Checkpoint, SolveOptions};
+///
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// // After one evaluation, the newest checkpoint is also the best.
+/// for checkpoint in [Checkpoint::Usable, Checkpoint::Best, Checkpoint::Last] {
+///     run.solver(checkpoint, SolveOptions::default())?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Checkpoint {
     /// The one with the best exact accuracy, or the newest one where there was no evaluation yet.
@@ -31,6 +49,23 @@ pub enum Checkpoint {
 }
 
 /// A run that was begun: its folder, what it trains, and its checkpoints.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Checkpoint, Run, SolveOptions};
+///
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let run = Run::open(run.path())?;
+/// assert_eq!(run.spec().model().name, "quickstart");
+/// let solver = run.solver(Checkpoint::Last, SolveOptions::default())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Run {
     folder: RunFolder,

@@ -2,11 +2,13 @@
 
 use std::f64::consts::PI;
 
+use serde::Serialize;
+
 use crate::data::Metadata;
 use crate::ir::{Length, Schedule, ScheduleShape, Train};
 
 /// What the optimizer needs to know about a step. Computed in f64, rounded once.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepScalars {
     /// Learning rate of the weights.
     pub lr: f32,

@@ -5,6 +5,8 @@ use serde::Serialize;
 use super::error::Error;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
+use crate::data::PuzzleKind;
+use crate::data::puzzle::parse_puzzle;
 use crate::device::{DeviceError, Session};
 use crate::ir::Model;
 use crate::lower::IGNORED_LABEL;
@@ -13,6 +15,17 @@ use crate::lower::names::Scope;
 const SCOPE: Scope = Scope::Evaluate;
 
 /// A puzzle to solve.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{PuzzleKind, Question};
+///
+/// let maze = Question::parse(PuzzleKind::Maze { side: 4 }, "S..#\n#.##\n#..#\n##.G")?;
+/// assert_eq!(maze.tokens.len(), 16);
+/// assert_eq!(maze, Question::new(maze.tokens.clone()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Tokens, `[S]`.
@@ -21,7 +34,41 @@ pub struct Question {
     pub puzzle: i32,
 }
 
+impl Question {
+    /// Returns a question of tokens, `[S]`, which belongs to no puzzle of a dataset.
+    pub fn new(tokens: Vec<i32>) -> Question {
+        Question { tokens, puzzle: 0 }
+    }
+
+    /// Reads a puzzle that somebody typed: Sudoku row by row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the text.
+    pub fn parse(kind: PuzzleKind, text: &str) -> Result<Question, Error> {
+        parse_puzzle(kind, text).map(Question::new).map_err(|error| Error::unsuitable(error.to_string()))
+    }
+}
+
 /// What a model thinks of one question after a segment.
+///
+/// # Examples
+///
+/// ```
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
+/// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
+/// let answer = &solver.solve(&[question])?[0];
+/// for (segment, thought) in answer.thoughts.iter().enumerate() {
+///     println!("segment {}: q_halt {:?}, {:?}", segment + 1, thought.q_halt, thought.tokens);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Thought {
     /// Predicted tokens, `[S]`.
@@ -33,6 +80,23 @@ pub struct Thought {
 /// The answer to a question, with the way to it.
 ///
 /// Of several rollouts, only the one that counts is here.
+///
+/// # Examples
+///
+/// ```
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
+/// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
+/// let answer = &solver.solve(&[question])?[0];
+/// assert_eq!(answer.tokens().len(), 36);
+/// assert_eq!(answer.thoughts.len(), solver.model().max_segments());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Answer {
     /// Which rollout counts, from 0; always the first where there is one.

@@ -14,6 +14,13 @@ use crate::ir::Model;
 use crate::lower::Sizes;
 
 /// How a trained model is used. Nothing here changes an answer.
+///
+/// # Examples
+///
+/// ```
+/// let options = hrmc::SolveOptions { batch: 16, threads: 1, ..hrmc::SolveOptions::default() };
+/// assert_eq!(options.device.name(), "cpu");
+/// ```
 #[derive(Debug, Clone)]
 pub struct SolveOptions {
     /// What runs the programs.
@@ -36,6 +43,27 @@ impl Default for SolveOptions {
 }
 
 /// A trained model.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Checkpoint, Question, SolveOptions};
+///
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let mut solver = run.solver(Checkpoint::default(), SolveOptions { batch: 8, ..SolveOptions::default() })?;
+/// let test = training.data().test();
+/// let questions: Vec<Question> = (0..8).map(|row| Question::new(test.inputs(row).collect())).collect();
+/// for (question, answer) in questions.iter().zip(solver.solve(&questions)?) {
+///     let right = test.kind().is_some_and(|kind| kind.accepts(&question.tokens, answer.tokens()));
+///     println!("right: {right}, confidence {:?}", answer.confidence());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Solver {
     evaluator: Evaluator,
     options: SolveOptions,
@@ -59,22 +87,22 @@ impl Solver {
         self.evaluator.solve(questions)
     }
 
-    /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
+    /// Evaluates the rows of `dataset`, as the spec says under `infer`, else by its defaults, and keeps the answers.
+    ///
+    /// `limit` is how many rows are evaluated, from the first; `None` for all.
     ///
     /// # Errors
     ///
     /// Returns an error if the dataset does not fit the model, or a device fails.
-    pub fn evaluate(&mut self, dataset: &Dataset, request: EvaluationRequest) -> Result<Evaluation, Error> {
+    pub fn evaluate(&mut self, dataset: &Dataset, limit: Option<usize>) -> Result<Evaluation, Error> {
+        let request = EvaluationRequest { limit, keep_predictions: true };
         let evaluation = self.evaluate_watched(dataset, request, &mut |_| ControlFlow::Continue(()))?;
         Ok(evaluation.expect("nothing stops it"))
     }
 
-    /// Does the same and calls `watch` after every batch, which may stop the evaluation; it then gives `None`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error as [`Solver::evaluate`].
-    pub fn evaluate_watched(
+    /// Does the same as `request` says and calls `watch` after every batch, which may stop the evaluation; it then
+    /// gives `None`.
+    pub(crate) fn evaluate_watched(
         &mut self,
         dataset: &Dataset,
         request: EvaluationRequest,

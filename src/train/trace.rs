@@ -21,6 +21,25 @@ const PROGRAM: &str = "trace";
 const SCOPE: Scope = Scope::Evaluate;
 
 /// What one update of the loop nest made of a state.
+///
+/// # Examples
+///
+/// ```
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
+/// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
+/// for update in solver.trace(&question, 2)? {
+///     let positions = update.values.chunks(update.width).count();
+///     println!("{} in segment {} moved by {:.3}", update.state, update.segment, update.moved);
+///     assert!(positions >= 36);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StateUpdate {
     /// Segment, counted from 1.

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::error::Error;
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
 use super::explore::draw_floors;
@@ -26,7 +28,7 @@ use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
 use crate::store::checkpoint::{self, TrainerState};
-use crate::store::{CheckpointError, MetricsLine};
+use crate::store::{CheckpointError, MetricMeans, MetricsLine};
 
 /// Name the training program is loaded under.
 const PROGRAM: &str = "train";
@@ -65,7 +67,21 @@ impl TrainerParts<'_> {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # Examples
+///
+/// ```
+/// # use hrmc::{Data, Spec, TrainOptions, Training};
+/// # let small = ["train.data.train=64", "train.data.test=8"];
+/// # let spec = Spec::open("specs/quickstart.hrm", &small)?;
+/// # let data = Data::of(&spec, ".".as_ref())?;
+/// # let mut training = Training::new(&spec, data, TrainOptions::default())?;
+/// let report = training.step()?;
+/// assert_eq!((report.step, report.refilled), (1, training.sizes().batch));
+/// println!("learning rate {}, loss {:.3}", report.scalars.lr, report.means().loss);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepReport {
     /// Optimizer steps done, this one included.
     pub step: u64,
@@ -82,6 +98,11 @@ pub struct StepReport {
 }
 
 impl StepReport {
+    /// Returns means of losses and accuracies over the rows of the batch.
+    pub fn means(&self) -> MetricMeans {
+        self.metrics.means()
+    }
+
     /// Returns the line of `metrics.jsonl` about the step.
     pub fn line(&self) -> MetricsLine {
         MetricsLine::Train {

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::data::{Data, untrained};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest};
@@ -21,6 +23,16 @@ use crate::store::{MetricsLine, RunManifest};
 use crate::units::counted;
 
 /// How a spec is trained, beyond what it says itself. Nothing here changes the result of a step.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Places, TrainOptions, devices};
+///
+/// let cpu = devices(&Places::default()).remove(0);
+/// let options = TrainOptions { device: cpu, steps: Some(100), eval_limit: Some(64), ..TrainOptions::default() };
+/// assert_eq!(options.device.name(), "cpu");
+/// ```
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
     /// What runs the programs.
@@ -49,6 +61,28 @@ impl Default for TrainOptions {
 }
 
 /// What happens while a spec is trained.
+///
+/// # Examples
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use hrmc::{Data, Event, Run, Spec, TrainOptions, Training};
+///
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = Spec::open("specs/quickstart.hrm", &small)?;
+/// # let data = Data::of(&spec, ".".as_ref())?;
+/// # let folder = tempfile::tempdir()?;
+/// let mut training = Training::new(&spec, data, TrainOptions::default())?;
+/// let run = Run::create(folder.path(), &training)?;
+/// let outcome = training.run(&run, |event| match event {
+///     // Enough is enough.
+///     Event::Step(report) if report.step == 2 => ControlFlow::Break(()),
+///     _ => ControlFlow::Continue(()),
+/// })?;
+/// assert!(outcome.interrupted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The training begins, or goes on.
@@ -74,7 +108,24 @@ pub enum Event<'a> {
 }
 
 /// How a training ended.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # Examples
+///
+/// ```
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// # let run = hrmc::Run::create(folder.path(), &training)?;
+/// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// # let options = hrmc::TrainOptions { steps: Some(6), ..hrmc::TrainOptions::default() };
+/// let mut training = hrmc::Training::resume(&run, run.data(".")?, options)?;
+/// let outcome = training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
+/// assert_eq!((outcome.step, outcome.interrupted), (6, false));
+/// println!("best exact accuracy so far: {:?}", outcome.best);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
     /// Optimizer steps done, those of earlier parts of the run included.
     pub step: u64,
@@ -87,6 +138,22 @@ pub struct Outcome {
 }
 
 /// A spec in training.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Data, Spec, TrainOptions, Training};
+///
+/// let small = ["train.data.train=64", "train.data.test=8"];
+/// let spec = Spec::open("specs/quickstart.hrm", &small)?;
+/// let data = Data::of(&spec, ".".as_ref())?;
+/// let mut training = Training::new(&spec, data, TrainOptions::default())?;
+/// for _ in 0..3 {
+///     println!("loss {:.3}", training.step()?.means().loss);
+/// }
+/// assert_eq!(training.steps_done(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Training {
     spec: Spec,
     data: Data,
