@@ -94,9 +94,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let device = project.device(arguments.device.as_deref());
     if !device.is_fast() {
         let (name, others) = (device.name(), names(devices, |other| other.is_fast()));
-        return Err(Failure::message(format!(
-            "the device `{name}` is not made for speed; time {others}"
-        )));
+        return Err(Failure::message(format!("the device `{name}` is not made for speed; time {others}")));
     }
     if device.form() == Form::Graph && arguments.profile {
         let (name, others) = (device.name(), names(devices, |other| other.form() == Form::Plan));

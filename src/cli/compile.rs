@@ -62,7 +62,10 @@ pub struct Arguments {
     #[arg(long, requires = "emit")]
     program: Option<ProgramName>,
     /// Rate of a large product for which `--emit plan` predicts times, in GFLOP/s; `hrmc bench` measures it
-    #[cfg_attr(not(feature = "cuda"), doc = " [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md]")]
+    #[cfg_attr(
+        not(feature = "cuda"),
+        doc = " [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md]"
+    )]
     #[cfg_attr(
         feature = "cuda",
         doc = " [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md; for CUDA that of the card]"
@@ -75,7 +78,10 @@ pub struct Arguments {
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gbs: Option<f64>,
     #[cfg_attr(not(feature = "cuda"), doc = " Write to a file instead of standard output")]
-    #[cfg_attr(feature = "cuda", doc = " Write to a file instead of standard output; for kernels, the folder")]
+    #[cfg_attr(
+        feature = "cuda",
+        doc = " Write to a file instead of standard output; for kernels, the folder"
+    )]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
