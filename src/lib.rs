@@ -89,6 +89,7 @@ mod autodiff;
 mod bench;
 mod census;
 mod check;
+#[cfg(feature = "cli")]
 mod cli;
 mod data;
 mod device;
@@ -97,6 +98,7 @@ mod graph;
 mod hash;
 mod ir;
 mod lower;
+#[cfg(feature = "lsp")]
 mod lsp;
 mod optim;
 mod parity;
@@ -141,6 +143,7 @@ pub mod internals {
     pub mod check {
         pub use crate::check::*;
     }
+    #[cfg(feature = "cli")]
     pub mod cli {
         pub use crate::cli::*;
     }
@@ -165,6 +168,7 @@ pub mod internals {
     pub mod lower {
         pub use crate::lower::*;
     }
+    #[cfg(feature = "lsp")]
     pub mod lsp {
         pub use crate::lsp::*;
     }

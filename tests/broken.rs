@@ -3,6 +3,8 @@
 //! `tests/fixtures/broken/EXPECTED` lists, by file, every line that holds an error. Naming fewer means that one
 //! slip hides the next; naming more means that one slip is reported where there is none.
 
+#![cfg(feature = "cli")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

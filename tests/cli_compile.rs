@@ -1,5 +1,7 @@
 //! `hrmc compile`: its report, its stages, and the number of parameters.
 
+#![cfg(all(feature = "cli", feature = "cuda"))]
+
 mod support;
 
 use std::fs;

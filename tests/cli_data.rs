@@ -1,5 +1,7 @@
 //! `hrmc data`: datasets from CSV files and from generators.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! `hrmc devices`, here and beside a driver that is made for the test.
 
+#![cfg(all(feature = "cli", feature = "cuda"))]
+
 mod support;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The command line around the language: check, show, fmt, completions, help and `hrmc.toml`.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

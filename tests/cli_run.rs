@@ -1,5 +1,7 @@
 //! Training, going on, evaluating and solving from the command line, and what can be wrong with it.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::collections::BTreeMap;

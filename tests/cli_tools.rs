@@ -1,5 +1,7 @@
 //! Comparing specs, training many of them, and timing one: `hrmc diff`, `hrmc sweep` and `hrmc bench`.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

@@ -3,6 +3,8 @@
 //! Each command runs in a process that is given the emulated libraries. A pass is no evidence from a GPU. With the
 //! variable HRMC_T2 set to `required`, what needs no faults and no counts of the emulated driver runs on the driver of the machine instead.
 
+#![cfg(all(feature = "cli", feature = "cuda"))]
+
 #[path = "emulator/fake_cuda.rs"]
 mod fake_cuda;
 mod support;

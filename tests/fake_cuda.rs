@@ -2,6 +2,8 @@
 //!
 //! Each test runs again in a process of its own, which is given the emulated libraries.
 
+#![cfg(all(feature = "cli", feature = "cuda"))]
+
 #[path = "emulator/fake_cuda.rs"]
 mod fake_cuda;
 

@@ -1,5 +1,7 @@
 //! The shipped specs: each trains at a reduced size, and a few are the models their names say.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

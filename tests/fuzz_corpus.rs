@@ -1,5 +1,7 @@
 //! The fuzz target on a stable compiler: its corpus and deterministic mutations of it, for a bounded time.
 
+#![cfg(feature = "cli")]
+
 #[path = "../fuzz/entry.rs"]
 mod entry;
 

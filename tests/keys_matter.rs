@@ -1,6 +1,8 @@
 //! No key is accepted and ignored: for each there are two specs that differ in it alone, and what they leave behind
 //! differs.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

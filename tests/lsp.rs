@@ -1,5 +1,7 @@
 //! A scripted editor that talks to `hrmc lsp` over its standard input and output.
 
+#![cfg(all(feature = "cli", feature = "lsp"))]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};

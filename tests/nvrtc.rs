@@ -3,6 +3,8 @@
 //! No device is needed, only the library: where the system's loader finds it, or in a toolkit that `CUDA_HOME` names.
 //! `tests/fetch_nvrtc.sh` gets it. Without it the test says so and passes, unless the variable HRMC_T1 is `required`.
 
+#![cfg(feature = "cuda")]
+
 use std::collections::BTreeMap;
 use std::env;
 

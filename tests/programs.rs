@@ -1,5 +1,7 @@
 //! Whole programs: what lowering makes of small specs, that passes and devices agree about them, and what they cost.
 
+#![cfg(feature = "cuda")]
+
 mod emulator;
 
 use std::collections::BTreeMap;

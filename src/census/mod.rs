@@ -1,13 +1,13 @@
 //! What the compiler knows about a model without running it: parameters, work and memory, as data that serialises.
 
 mod diff;
+#[cfg(feature = "cuda")]
+mod launches;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::device::cuda::card::Card;
-use crate::device::cuda::report::Report;
 use crate::graph::Phase;
 use crate::ir::{Gradient, Model, Step};
 use crate::lower::names::{MemoryKind, memory_kind};
@@ -16,11 +16,13 @@ use crate::lower::parameters::{
 };
 use crate::lower::{Program, Sizes};
 use crate::passes::PassReport;
-use crate::pipeline::{compile, compile_for};
-use crate::plan::{Demands, Plan, Work, session_bytes};
+use crate::pipeline::compile;
+use crate::plan::{Plan, Work, session_bytes};
 
 pub use crate::lower::parameters::trained_parameters;
 pub use diff::{CostChange, Unit};
+#[cfg(feature = "cuda")]
+pub use launches::launches;
 
 use diff::cost_changes;
 
@@ -258,21 +260,9 @@ fn spell(gradient: &Gradient) -> String {
     }
 }
 
-/// Compiles `model` for CUDA and returns what CUDA runs, with the time that a card should take at best.
-pub fn launches(model: &Model, sizes: Sizes, card: Card) -> Report {
-    let demands = Demands::cuda(model.precision());
-    let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
-    let train = model.train.as_ref().map(|_| compile_for(model, Program::Train, sizes, demands));
-    let evaluate = compile_for(model, Program::Evaluate { averaged }, sizes, demands);
-    let training = train.iter().map(|compiled| ("a training segment", &compiled.plan));
-    let programs: Vec<_> = training.chain([("an evaluation segment", &evaluate.plan)]).collect();
-    Report::of(&programs, card)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Census, launches};
-    use crate::device::cuda::card::Card;
+    use super::Census;
     use crate::lower::Sizes;
     use crate::spec::Spec;
 
@@ -285,9 +275,5 @@ mod tests {
         assert_eq!((&json["batch"], &json["model"]), (&2.into(), &spec.model().name.as_str().into()));
         assert_eq!(json["parameters"]["total"], super::trained_parameters(spec.model(), sizes));
         assert!(census.changes(&census).iter().all(|change| change.old == change.new));
-        let report =
-            serde_json::to_value(launches(spec.model(), sizes, Card::H200)).expect("it is plain data");
-        assert_eq!(report["card"], "H200");
-        assert_eq!(report["programs"].as_array().map(Vec::len), Some(2));
     }
 }

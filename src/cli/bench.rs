@@ -6,7 +6,7 @@ use super::failure::{Failure, fail, fail_too_large};
 use super::project::{Devices, Project};
 use super::{spec, terminal};
 use crate::bench::{BenchOptions, BenchReport, Measured, measure};
-use crate::device::Form;
+use crate::device::{Device, Form};
 use crate::ir::Model;
 use crate::lower::Sizes;
 use crate::train::check_memory;
@@ -16,8 +16,11 @@ Examples:
   hrmc bench specs/sudoku-small.hrm --batch 32
   hrmc bench specs/sudoku.hrm --batch 16 --repeat 5 --json
   hrmc bench specs/sudoku.hrm --batch 1 --program answer
-  hrmc bench specs/quickstart.hrm --profile
-  hrmc bench specs/sudoku.hrm --device cuda --batch 768";
+  hrmc bench specs/quickstart.hrm --profile";
+#[cfg(feature = "cuda")]
+const CUDA_EXAMPLE: &str = "\n  hrmc bench specs/sudoku.hrm --device cuda --batch 768";
+#[cfg(not(feature = "cuda"))]
+const CUDA_EXAMPLE: &str = "";
 
 /// Time one training segment and one evaluation segment of a spec.
 ///
@@ -25,7 +28,7 @@ Examples:
 /// large product in the same precision, measured in the same run. Weights and rows are made up; the time does
 /// not depend on them. Work that the compiler proves unnecessary and skips counts as done.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}{CUDA_EXAMPLE}"))]
 pub struct Arguments {
     #[command(flatten)]
     chosen: spec::Chosen,
@@ -90,15 +93,13 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let programs: Vec<_> = measured.iter().map(|measured| (measured.program(), lowering)).collect();
     let device = project.device(arguments.device.as_deref());
     if !device.is_fast() {
-        let name = device.name();
-        return Err(Failure::message(format!(
-            "the device `{name}` is not made for speed; time `cpu` or `cuda`"
-        )));
+        let (name, others) = (device.name(), names(devices, |other| other.is_fast()));
+        return Err(Failure::message(format!("the device `{name}` is not made for speed; time {others}")));
     }
     if device.form() == Form::Graph && arguments.profile {
-        let name = device.name();
+        let (name, others) = (device.name(), names(devices, |other| other.form() == Form::Plan));
         return Err(Failure::message(format!(
-            "`--profile` shows the kernels of a plan, and `{name}` runs none; profile `cpu` or `cuda`"
+            "`--profile` shows the kernels of a plan, and `{name}` runs none; profile {others}"
         )));
     }
     check_memory(model, &programs, &*device).map_err(|error| fail_too_large(&error, "--batch "))?;
@@ -114,6 +115,12 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         return terminal::print_json(&serde_json::to_value(&report).map_err(fail)?);
     }
     terminal::print(table(&report))
+}
+
+/// Returns the names of the devices that are wanted, one of which may be chosen.
+fn names(devices: &Devices, is_wanted: impl Fn(&dyn Device) -> bool) -> String {
+    let wanted = devices.iter().filter(|device| is_wanted(&***device));
+    wanted.map(|device| format!("`{}`", device.name())).collect::<Vec<_>>().join(" or ")
 }
 
 /// Returns what to time, each once.

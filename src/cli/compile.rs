@@ -1,23 +1,25 @@
 //! `hrmc compile`.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::census::to_text;
-use super::failure::{Failure, fail};
+use super::failure::Failure;
 use super::project::{Devices, Project};
-use super::{launches, spec, terminal};
-use crate::census::{self, Census};
+use super::{spec, terminal};
+use crate::census::Census;
+#[cfg(feature = "cuda")]
 use crate::device::cuda::card::Card;
-use crate::device::cuda::launch_text::plan_text;
 use crate::lower::{Program, Sizes};
-use crate::pipeline::Compiled;
-use crate::plan::{Demands, Machine};
+use crate::pipeline::compile;
+use crate::plan::Machine;
 use crate::train::PuzzleRows;
-use crate::{graph, ir, pipeline, plan, syntax};
+use crate::{graph, ir, plan, syntax};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,21 +27,21 @@ Examples:
   hrmc compile specs/sudoku.hrm --set model.N=4 --batch 32
   hrmc compile specs/quickstart.hrm --emit plan --program evaluate
   hrmc compile specs/sudoku.hrm --emit plan --gflops 95 --gbs 12
-  hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg
-  hrmc compile specs/sudoku.hrm --device cuda
-  hrmc compile specs/maze.hrm --device cuda --card a100 --batch 96
-  hrmc compile specs/sudoku.hrm --device cuda --emit kernels -o kernels";
+  hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg";
 
 /// Compile a spec and report what it costs, without running anything.
 ///
 /// The report has the parameters of each network, the work of one segment of training (forward, backward and
 /// target pass) and of evaluation, the activations kept for the backward pass, the memory for the batch, and
 /// the operators before and after each pass. `--emit` writes one stage of the compiler instead.
-///
-/// With `--device cuda` it reports what CUDA runs: launches, work, and the time that a card should take at best, by its
-/// data sheet. No GPU is needed for that.
+#[cfg_attr(
+    feature = "cuda",
+    doc = "",
+    doc = " With `--device cuda` it reports what CUDA runs: launches, work, and the time that a card should take at best, by its",
+    doc = " data sheet. No GPU is needed for that."
+)]
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples())]
 pub struct Arguments {
     #[command(flatten)]
     chosen: spec::Chosen,
@@ -50,7 +52,8 @@ pub struct Arguments {
     #[arg(long, default_value = "cpu")]
     device: Target,
     /// Card that times are predicted for, and that kernels are compiled for [default: h100]
-    #[arg(long, value_parser = card_parser())]
+    #[cfg(feature = "cuda")]
+    #[arg(long, value_parser = cuda::card_parser())]
     card: Option<Card>,
     /// Write a stage instead of the report
     #[arg(long, value_name = "STAGE")]
@@ -59,14 +62,26 @@ pub struct Arguments {
     #[arg(long, requires = "emit")]
     program: Option<ProgramName>,
     /// Rate of a large product for which `--emit plan` predicts times, in GFLOP/s; `hrmc bench` measures it
-    /// [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md; for CUDA that of the card]
+    #[cfg_attr(
+        not(feature = "cuda"),
+        doc = " [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md]"
+    )]
+    #[cfg_attr(
+        feature = "cuda",
+        doc = " [default: 480, or 1000 in bf16, of the machine of docs/benchmarks.md; for CUDA that of the card]"
+    )]
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gflops: Option<f64>,
     /// Rate of memory for which `--emit plan` predicts times, in GB/s; `hrmc bench` measures it
-    /// [default: 40; for CUDA that of the card]
+    #[cfg_attr(not(feature = "cuda"), doc = " [default: 40]")]
+    #[cfg_attr(feature = "cuda", doc = " [default: 40; for CUDA that of the card]")]
     #[arg(long, value_name = "RATE", requires = "emit", value_parser = rate)]
     gbs: Option<f64>,
-    /// Write to a file instead of standard output; for kernels, the folder
+    #[cfg_attr(not(feature = "cuda"), doc = " Write to a file instead of standard output")]
+    #[cfg_attr(
+        feature = "cuda",
+        doc = " Write to a file instead of standard output; for kernels, the folder"
+    )]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -77,6 +92,7 @@ enum Target {
     /// The CPU
     Cpu,
     /// A GPU of NVIDIA
+    #[cfg(feature = "cuda")]
     Cuda,
 }
 
@@ -96,6 +112,7 @@ enum Stage {
     /// The report as JSON
     Json,
     /// The kernels for CUDA, as text, and compiled where NVRTC is found
+    #[cfg(feature = "cuda")]
     Kernels,
 }
 
@@ -108,10 +125,24 @@ enum ProgramName {
     Evaluate,
 }
 
-impl Arguments {
-    fn card(&self) -> Card {
-        self.card.unwrap_or(Card::H100)
+impl Stage {
+    /// Returns whether this is a stage of one program, and not of the whole model.
+    fn is_of_a_program(self) -> bool {
+        match self {
+            Stage::Graph | Stage::Plan | Stage::Dot => true,
+            #[cfg(feature = "cuda")]
+            Stage::Kernels => true,
+            Stage::Ast | Stage::Model | Stage::Json => false,
+        }
     }
+}
+
+fn examples() -> String {
+    #[cfg(feature = "cuda")]
+    let more = cuda::EXAMPLES;
+    #[cfg(not(feature = "cuda"))]
+    let more = "";
+    format!("{EXAMPLES}{more}")
 }
 
 /// Runs `hrmc compile`.
@@ -126,71 +157,47 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     if (arguments.gflops.is_some() || arguments.gbs.is_some()) && arguments.emit != Some(Stage::Plan) {
         return Err(Failure::message("`--gflops` and `--gbs` are for `--emit plan`, which predicts times"));
     }
-    let of_a_program =
-        matches!(arguments.emit, Some(Stage::Graph | Stage::Plan | Stage::Dot | Stage::Kernels));
-    if arguments.program.is_some() && !of_a_program {
-        return Err(Failure::message(
-            "`--program` is for `--emit graph`, `plan`, `dot` and `kernels`; the other stages are of the whole model",
-        ));
+    if arguments.program.is_some() && !arguments.emit.is_some_and(Stage::is_of_a_program) {
+        let stages = match cfg!(feature = "cuda") {
+            true => "`--emit graph`, `plan`, `dot` and `kernels`",
+            false => "`--emit graph`, `plan` and `dot`",
+        };
+        return Err(Failure::message(format!(
+            "`--program` is for {stages}; the other stages are of the whole model"
+        )));
     }
-    if arguments.device == Target::Cuda
-        && !matches!(arguments.emit, None | Some(Stage::Plan | Stage::Kernels | Stage::Json))
-    {
-        return Err(Failure::message(
-            "`--device cuda` is for the report, `--emit json`, `plan` and `kernels`; other stages know no device",
-        ));
-    }
-    if arguments.card.is_some() && arguments.device != Target::Cuda {
-        return Err(Failure::message("`--card` is for `--device cuda`"));
-    }
+    #[cfg(feature = "cuda")]
+    cuda::check(arguments)?;
     let rows = PuzzleRows::of(model, project.root())?;
-    let options =
+    let sizes =
         Sizes { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
-    let census = || Census::of(model, options, rows.origin.clone());
-    let text = match arguments.emit {
-        None if arguments.device == Target::Cuda => {
-            launches::to_text(&census::launches(model, options, arguments.card()))
+    let text = match arguments.device {
+        #[cfg(feature = "cuda")]
+        Target::Cuda if arguments.emit == Some(Stage::Kernels) => {
+            return cuda::write_kernels(arguments, model, sizes);
         }
-        None => to_text(&census()),
-        Some(Stage::Json) if arguments.device == Target::Cuda => {
-            let report = census::launches(model, options, arguments.card());
-            format!("{:#}\n", serde_json::to_value(&report).map_err(fail)?)
-        }
-        Some(Stage::Json) => format!("{:#}\n", json!(census())),
-        Some(Stage::Ast) => syntax::to_text(&loaded.file),
-        Some(Stage::Model) => ir::to_text(model),
-        Some(Stage::Kernels) => {
-            let (Target::Cuda, Some(folder)) = (arguments.device, &arguments.output) else {
-                return Err(Failure::message(
-                    "`--emit kernels` needs `--device cuda`, and a folder to write to with `-o`",
-                ));
-            };
-            let compiled = compile_for(model, program(model, arguments.program)?, options, Target::Cuda);
-            return terminal::print(launches::write_kernels(&compiled.plan, folder, arguments.card())?);
-        }
-        Some(stage @ (Stage::Graph | Stage::Plan | Stage::Dot)) => {
-            let compiled = compile_for(model, program(model, arguments.program)?, options, arguments.device);
-            match stage {
-                Stage::Plan if arguments.device == Target::Cuda => {
-                    plan_text(&compiled.plan, &machine(model, arguments))
+        #[cfg(feature = "cuda")]
+        Target::Cuda => cuda::text(arguments, model, sizes)?,
+        Target::Cpu => {
+            let census = || Census::of(model, sizes, rows.origin.clone());
+            let compiled = || Ok::<_, Failure>(compile(model, program(model, arguments.program)?, sizes));
+            match arguments.emit {
+                None => to_text(&census()),
+                Some(Stage::Json) => format!("{:#}\n", json!(census())),
+                Some(Stage::Ast) => syntax::to_text(&loaded.file),
+                Some(Stage::Model) => ir::to_text(model),
+                Some(Stage::Graph) => graph::to_text(&compiled()?.graph),
+                Some(Stage::Dot) => graph::to_dot(&compiled()?.graph),
+                Some(Stage::Plan) => {
+                    let machine = machine(arguments, Machine::reference(model.precision()));
+                    plan::to_text(&compiled()?.plan, &machine)
                 }
-                Stage::Plan => plan::to_text(&compiled.plan, &machine(model, arguments)),
-                Stage::Dot => graph::to_dot(&compiled.graph),
-                Stage::Ast | Stage::Model | Stage::Graph | Stage::Json | Stage::Kernels => {
-                    graph::to_text(&compiled.graph)
-                }
+                #[cfg(feature = "cuda")]
+                Some(Stage::Kernels) => return Err(cuda::kernels_need_more()),
             }
         }
     };
     terminal::print_to(arguments.output.as_deref(), &text)
-}
-
-fn compile_for(model: &ir::Model, program: Program, options: Sizes, target: Target) -> Compiled {
-    let demands = match target {
-        Target::Cpu => Demands::cpu(model.precision()),
-        Target::Cuda => Demands::cuda(model.precision()),
-    };
-    pipeline::compile_for(model, program, options, demands)
 }
 
 /// Returns the rows in a batch where the command line does not say.
@@ -198,31 +205,12 @@ pub fn default_batch(model: &ir::Model) -> usize {
     model.train.as_ref().map_or(1, |train| train.batch)
 }
 
-fn machine(model: &ir::Model, arguments: &Arguments) -> Machine {
-    let reference = match arguments.device {
-        Target::Cpu => Machine::reference(model.precision()),
-        Target::Cuda => arguments.card().machine(model.precision()),
-    };
+/// Returns the machine that times are predicted for: `reference`, but for the rates that are given.
+fn machine(arguments: &Arguments, reference: Machine) -> Machine {
     Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),
         gigabytes_per_s: arguments.gbs.unwrap_or(reference.gigabytes_per_s),
     }
-}
-
-/// Returns what reads the name of a card. The help of each name is its data sheet.
-fn card_parser() -> impl TypedValueParser<Value = Card> {
-    let names = Card::ALL.map(|card| {
-        let sheet = card.data_sheet();
-        PossibleValue::new(sheet.id).help(format!(
-            "{}: {} TFLOP/s in bf16, {} in f32, {} TB/s",
-            sheet.full_name,
-            sheet.bf16_tflop_per_s,
-            sheet.f32_tflop_per_s,
-            sheet.gigabytes_per_s / 1000.0,
-        ))
-    });
-    PossibleValuesParser::new(names)
-        .map(|id| Card::from_id(&id).expect("the possible values are the ids of the cards"))
 }
 
 /// Reads a rate, which is above zero.

@@ -15,11 +15,16 @@ Examples:
   hrmc devices
   hrmc devices --json";
 
-/// List what hrmc can run on, and what this machine has of CUDA.
+#[cfg_attr(not(feature = "cuda"), doc = " List what hrmc can run on.")]
+#[cfg_attr(feature = "cuda", doc = " List what hrmc can run on, and what this machine has of CUDA.")]
 ///
-/// For the CPU it shows the cores and the instructions that kernels make use of. For CUDA it shows the driver, its
-/// devices and the libraries NVRTC and cuBLAS; where one is missing, it says so and where it was looked for: first as
-/// the system's loader does, then in `lib64` of the folders that the variables CUDA_HOME and CUDA_PATH name.
+/// For the CPU it shows the cores and the instructions that kernels make use of.
+#[cfg_attr(
+    feature = "cuda",
+    doc = " For CUDA it shows the driver, its",
+    doc = " devices and the libraries NVRTC and cuBLAS; where one is missing, it says so and where it was looked for: first as",
+    doc = " the system's loader does, then in `lib64` of the folders that the variables CUDA_HOME and CUDA_PATH name."
+)]
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -17,7 +17,9 @@ mod failure;
 mod fmt;
 mod help;
 mod interrupt;
+#[cfg(feature = "cuda")]
 mod launches;
+#[cfg(feature = "lsp")]
 mod lsp;
 mod picture;
 mod progress;
@@ -84,6 +86,7 @@ enum Command {
     Verify(verify::Arguments),
     Bench(bench::Arguments),
     Devices(devices::Arguments),
+    #[cfg(feature = "lsp")]
     Lsp(lsp::Arguments),
     Completions(completions::Arguments),
     Help(help::Arguments),
@@ -110,6 +113,7 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments, devices),
         Command::Bench(arguments) => bench::run(&arguments, devices),
         Command::Devices(arguments) => list_devices(&arguments, devices),
+        #[cfg(feature = "lsp")]
         Command::Lsp(arguments) => lsp::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, devices),
         Command::Help(arguments) => help::run(&arguments, devices),

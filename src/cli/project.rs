@@ -38,7 +38,10 @@ pub fn places() -> Places {
 
 /// Returns the names that `--device` takes, each with what it is.
 pub fn device_names(devices: &Devices) -> Vec<(&'static str, &'static str)> {
-    let auto = (AUTO, "CUDA where a GPU, its driver and libraries are there, else the CPU");
+    let auto = match cfg!(feature = "cuda") {
+        true => (AUTO, "CUDA where a GPU, its driver and libraries are there, else the CPU"),
+        false => (AUTO, "The CPU"),
+    };
     let named = devices.iter().map(|device| (device.name(), device.about()));
     std::iter::once(auto).chain(named).collect()
 }
@@ -200,9 +203,12 @@ mod tests {
     #[test]
     fn an_unknown_device_is_named_with_those_that_there_are() {
         let message = read("device = \"gpu\"").unwrap_err();
+        let cuda = if cfg!(feature = "cuda") { ", `cuda`" } else { "" };
         assert_eq!(
             message,
-            "`hrmc.toml`, line 1, column 10: there is no device `gpu`; there are `auto`, `cpu`, `reference`, `cuda`"
+            format!(
+                "`hrmc.toml`, line 1, column 10: there is no device `gpu`; there are `auto`, `cpu`, `reference`{cuda}"
+            )
         );
     }
 

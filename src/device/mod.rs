@@ -9,12 +9,13 @@
 //! |---|---|---|
 //! | [`cpu`] | plans | fused kernels on all cores |
 //! | [`reference`] | graphs | luminal's primitives, interpreted: slow, and the oracle of all tests |
-//! | [`cuda`] | plans | fused kernels and cuBLAS on an NVIDIA GPU |
+//! | `cuda` | plans | fused kernels and cuBLAS on an NVIDIA GPU |
 //!
 //! A new device is a folder beside these and a line in [`devices`]; one from outside of the crate is handed to the
 //! caller's list.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
 mod memory;
@@ -259,6 +260,12 @@ pub struct Places {
 }
 
 /// Returns the devices of hrmc.
+#[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "CUDA alone has places"))]
 pub fn devices(places: &Places) -> Vec<Arc<dyn Device>> {
-    vec![Arc::new(cpu::Cpu), Arc::new(reference::Reference), Arc::new(cuda::Cuda::new(places.clone()))]
+    Vec::from([
+        Arc::new(cpu::Cpu) as Arc<dyn Device>,
+        Arc::new(reference::Reference),
+        #[cfg(feature = "cuda")]
+        Arc::new(cuda::Cuda::new(places.clone())),
+    ])
 }

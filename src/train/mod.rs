@@ -45,12 +45,6 @@ mod training;
 
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod tests {
-    mod checkpoints;
-    mod runs;
-}
-
 pub use data::{Data, PuzzleRows, kind_of};
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
@@ -62,3 +56,9 @@ pub use solver::{SolveOptions, Solver};
 pub use trace::StateUpdate;
 pub use trainer::{StepReport, Trainer, TrainerParts};
 pub use training::{Event, Outcome, TrainOptions, Training};
+
+#[cfg(test)]
+mod tests {
+    mod checkpoints;
+    mod runs;
+}

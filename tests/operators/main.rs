@@ -1,6 +1,8 @@
 //! Every operator: its CPU kernel and its CUDA kernels against its decomposition into luminal's primitives, and
 //! its gradient rule against finite differences.
 
+#![cfg(feature = "cuda")]
+
 mod direct;
 mod emulated;
 #[path = "../emulator/mod.rs"]
