@@ -115,6 +115,8 @@ mod units;
 
 pub use census::Census;
 pub use data::{Dataset, DatasetBuilder, Metadata, PuzzleKind};
+#[cfg(feature = "cuda")]
+pub use device::cuda::{card::Card, report::LaunchReport};
 pub use device::{Device, DeviceError, Places, devices};
 pub use diagnostic::Diagnostic;
 pub use ir::Model;

@@ -21,8 +21,6 @@ use crate::plan::{Plan, Work, session_bytes};
 
 pub use crate::lower::parameters::trained_parameters;
 pub use diff::{CostChange, Unit};
-#[cfg(feature = "cuda")]
-pub use launches::launches;
 
 use diff::cost_changes;
 

@@ -12,11 +12,11 @@ use crate::device::cuda::emit::{Compilation, Emitted, emit};
 use crate::device::cuda::launch_text::HEADING;
 use crate::device::cuda::nvrtc::Usage;
 use crate::device::cuda::probe::list;
-use crate::device::cuda::report::{BETWEEN_LAUNCHES, Cost, ProgramReport, Report};
+use crate::device::cuda::report::{BETWEEN_LAUNCHES, Cost, LaunchReport, ProgramReport};
 use crate::plan::Plan;
 
 /// Returns a report as text.
-pub fn to_text(report: &Report) -> String {
+pub fn to_text(report: &LaunchReport) -> String {
     let mut text = format!("{HEADING}\n");
     for program in &report.programs {
         write_program(&mut text, program, report.card);

@@ -3,11 +3,11 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{Arguments, Stage, Target, machine, program};
-use crate::census::launches as report;
 use crate::cli::failure::{Failure, fail};
 use crate::cli::{launches, terminal};
 use crate::device::cuda::card::Card;
 use crate::device::cuda::launch_text::plan_text;
+use crate::device::cuda::report::LaunchReport;
 use crate::ir::Model;
 use crate::lower::Sizes;
 use crate::pipeline::{Compiled, compile_for};
@@ -65,10 +65,10 @@ pub fn text(arguments: &Arguments, model: &Model, sizes: Sizes) -> Result<String
             Ok(plan_text(&plan, &machine(arguments, card(arguments).machine(model.precision()))))
         }
         Some(Stage::Json) => {
-            let report = report(model, sizes, card(arguments));
+            let report = LaunchReport::of(model, sizes, card(arguments));
             Ok(format!("{:#}\n", serde_json::to_value(&report).map_err(fail)?))
         }
-        _ => Ok(launches::to_text(&report(model, sizes, card(arguments)))),
+        _ => Ok(launches::to_text(&LaunchReport::of(model, sizes, card(arguments)))),
     }
 }
 

@@ -3,7 +3,15 @@
 use crate::ir::Precision;
 use crate::plan::Machine;
 
-/// A card.
+/// A GPU of NVIDIA by its data sheet.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::Card;
+///
+/// assert_eq!(Card::from_id("h200"), Some(Card::H200));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Card {
     /// A100 with SXM4 and 80 GB.

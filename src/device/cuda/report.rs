@@ -14,8 +14,20 @@ use crate::plan::{Machine, Plan};
 pub(crate) const BETWEEN_LAUNCHES: f64 = 2.5e-6;
 
 /// What CUDA runs for some programs, and the time that it should take a card at best.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Card, LaunchReport, Sizes, Spec};
+///
+/// let spec = Spec::quickstart();
+/// let report = LaunchReport::of(spec.model(), Sizes::of(spec.model()), Card::H200);
+/// let json = serde_json::to_value(&report)?;
+/// println!("{} launches of a training segment", json["programs"][0]["all"]["launches"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct LaunchReport {
     /// Name of the card.
     pub(crate) card: &'static str,
     /// Rate of products and attention, in 10^9 operations per second.
@@ -69,13 +81,13 @@ impl Cost {
     }
 }
 
-impl Report {
+impl LaunchReport {
     /// Reports programs of one precision, each with its name.
-    pub fn of(programs: &[(&'static str, &Plan)], card: Card) -> Report {
+    pub fn of_plans(programs: &[(&'static str, &Plan)], card: Card) -> LaunchReport {
         let machine = card.machine(programs[0].1.precision);
         let programs = programs.iter().map(|(name, plan)| ProgramReport::of(name, plan, &machine)).collect();
         let Machine { gflop_per_s, gigabytes_per_s } = machine;
-        Report { card: card.name(), gflop_per_s, gigabytes_per_s, programs }
+        LaunchReport { card: card.name(), gflop_per_s, gigabytes_per_s, programs }
     }
 }
 
