@@ -8,7 +8,7 @@ use assert_cmd::Command;
 use tempfile::TempDir;
 
 /// The command line under test: that of the package whose tests these are.
-const BINARY: &str = match (option_env!("CARGO_BIN_EXE_hrmc"), option_env!("CARGO_BIN_EXE_hrmc-baseline")) {
+const BINARY: &str = match (option_env!("CARGO_BIN_EXE_hrmc-baseline"), option_env!("CARGO_BIN_EXE_hrmc")) {
     (Some(binary), _) | (None, Some(binary)) => binary,
     (None, None) => panic!("a package with these tests has a command line"),
 };
