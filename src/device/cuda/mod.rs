@@ -1,9 +1,9 @@
 //! CUDA: plans on an NVIDIA GPU, with kernels of our own and the products of cuBLAS.
 //!
 //! Nothing of CUDA is needed to build hrmc or to start it. Libraries are loaded when somebody asks, by their
-//! names, and what is missing is said with where it was looked for ([`probe`]).
+//! names, and what is missing is said with where it was looked for (`probe`).
 //!
-//! The kernels are text ([`kernels`]), [`launch`] says which of them make the calls of a plan, [`nvrtc`] compiles
+//! The kernels are text (`kernels`), `launch` says which of them make the calls of a plan, `nvrtc` compiles
 //! them, and the engine in `gpu.rs` runs them through the driver. In the tests an emulator runs all of it on the CPU.
 
 mod cache;
