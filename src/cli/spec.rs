@@ -10,7 +10,7 @@ use super::project::Project;
 use super::terminal::{self, grouped};
 use crate::diagnostic::{Diagnostic, render};
 use crate::span::Source;
-use crate::spec::{self, Examined, SpecError};
+use crate::spec::{self, Examined};
 
 pub use crate::spec::Spec;
 
@@ -87,24 +87,13 @@ pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     }
 }
 
-/// Reports why there is no spec and returns the failure.
-pub fn refused(error: SpecError) -> Failure {
-    match error {
-        SpecError::Faulty(problems) => {
-            report(&problems);
-            Failure::Reported
-        }
-        SpecError::Unreadable { .. } | SpecError::Folder { .. } => fail(error),
-    }
-}
-
 /// Checks a spec and reports what is to be said about it.
 ///
 /// # Errors
 ///
 /// Returns a failure, already reported, if there is an error in it.
 pub fn load(source: Source, overrides: &[String]) -> Result<Spec, Failure> {
-    let spec = Spec::read(source, overrides).map_err(refused)?;
+    let spec = Spec::read(source, overrides)?;
     report(spec.warnings());
     Ok(spec)
 }

@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let axes = axes.map_err(fail)?;
     let combinations = combinations(&axes).map_err(fail)?;
     let source = spec::read(arguments.spec.as_deref(), &project)?;
-    check_paths(&source, &combinations).map_err(spec::refused)?;
+    check_paths(&source, &combinations)?;
     let sweep = Sweep { arguments, project: &project, axes: &axes, source: &source };
     let rows = if arguments.dry_run {
         combinations.into_iter().map(|values| sweep.listed(values)).collect::<Result<Vec<_>, _>>()?
