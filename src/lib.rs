@@ -15,8 +15,16 @@
 //! 5. A [`Solver`] is a trained model that is asked ([`Solver::solve`]), measured ([`Solver::evaluate`]) and watched
 //!    while it thinks ([`Solver::trace`]).
 //!
+//! The language of specs has a page of its own: [`language`].
+//!
 //! A [`Device`] runs the programs: the CPU unless [`TrainOptions`] or [`SolveOptions`] say another one of [`devices`].
 //! The same spec, data and seed give the same bytes on the CPU, whatever the number of threads.
+//!
+//! The other names are for special tasks: [`Axis`] makes the specs of a sweep, [`SpecDiff`] says how two specs differ,
+//! [`Fixture`] compares hrmc with what a published model computed, `LaunchReport` says what a GPU would run, without one.
+//!
+//! Shapes are in letters: `B` rows in a batch, `S` tokens in a row, `P` positions of the puzzle prefix before them, `D` width
+//! of the model, `V` tokens in the vocabulary.
 //!
 //! # Example
 //!
@@ -30,7 +38,8 @@
 //!
 //! let spec = Spec::parse("small.hrm", "
 //!     model small {
-//!       tokens { vocab = 6, positions = 16 }
+//!       tokens  { vocab = 6, positions = 16 }
+//!       puzzles { width = 16 }                 # a learned position before the tokens
 //!       block encoder { hidden = 16, heads = 2 }
 //!       network low  = 1 * encoder
 //!       network high = 1 * encoder
@@ -49,6 +58,7 @@
 //!     train {
 //!       data      = sudoku(size = 4, givens = 8, train = 40, test = 8, augment = true)
 //!       optimizer = adam_atan2(lr = 3e-3, betas = (0.9, 0.95), weight_decay = 0.1)
+//!       puzzles   = sign_sgd(lr = 1e-3, weight_decay = 0.1)
 //!       batch     = 8
 //!       steps     = 20
 //!     }
@@ -114,7 +124,7 @@ mod train;
 mod units;
 
 pub use census::Census;
-pub use data::{Dataset, DatasetBuilder, Metadata, PuzzleKind};
+pub use data::{Dataset, DatasetBuilder, Metadata, PuzzleKind, Split};
 #[cfg(feature = "cuda")]
 pub use device::cuda::{card::Card, report::LaunchReport};
 pub use device::{Device, DeviceError, Places, devices};
@@ -124,11 +134,14 @@ pub use lower::{Program, Sizes};
 pub use parity::{Fixture, Verdict};
 pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
-pub use store::{MetricMeans, MetricsLine};
+pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
     Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SolveOptions, Solver,
     StateUpdate, StepReport, Thought, TrainOptions, Training,
 };
+
+#[doc = include_str!("../grammar/REFERENCE.md")]
+pub mod language {}
 
 /// What tests, benchmarks and members of this workspace need of the modules. Nothing here is promised.
 #[doc(hidden)]

@@ -68,6 +68,13 @@ pub(super) fn compare(
 #[error("{}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Misfits(Vec<Misfit>);
 
+impl Misfits {
+    /// Returns the message without what to do, for a model that is trained and cannot change.
+    pub fn of_a_trained_model(&self) -> String {
+        self.0.iter().map(Misfit::message).collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// A size in which a dataset differs from what a model takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Misfit {

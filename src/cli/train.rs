@@ -233,8 +233,8 @@ impl Watcher {
                 self.progress.show(report.step, || self.window.message());
                 self.stepped = Instant::now();
             }
-            Event::Evaluating(done) => {
-                self.progress.aside(|| format!("evaluating {}/{}", done.examples, done.total));
+            Event::Evaluating { examples, total } => {
+                self.progress.aside(|| format!("evaluating {examples}/{total}"));
                 self.pause();
             }
             Event::Evaluated { step, evaluation, best } => {

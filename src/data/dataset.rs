@@ -35,6 +35,16 @@ use super::npy::IntegerArray;
 pub const IGNORED_LABEL: i32 = -100;
 
 /// Which part of a dataset.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Metadata, Split};
+///
+/// let none = Metadata::read("data/none".as_ref(), Split::Train)?;
+/// assert!(none.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
     /// Training examples.
@@ -530,7 +540,7 @@ impl Dataset {
         self.inputs.slice(self.row(example))
     }
 
-    /// Returns the labels of an example, `[S]`, with [`IGNORED_LABEL`] where nothing is asked for.
+    /// Returns the labels of an example, `[S]`, with -100 where nothing is asked for.
     pub fn labels(&self, example: usize) -> impl Iterator<Item = i32> {
         let ignored = self.metadata.ignore_label_id;
         self.stored_labels(example)

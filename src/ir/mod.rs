@@ -517,7 +517,7 @@ impl Model {
     }
 
     /// Returns how answers are sought: as the spec says, else by one attempt of the largest number of segments, which
-    /// ends early where [`Halt::stops_inference`] says so.
+    /// ends early where the halting policy settles, as `halt residual` does.
     pub fn inference(&self) -> Infer {
         let segments = self.max_segments();
         let halt = self.halt.stops_inference(segments);

@@ -9,6 +9,7 @@ mod diff;
 mod sweep;
 mod values;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -66,7 +67,7 @@ pub struct Spec {
 /// assert!(error.diagnostics().count() > 1);
 /// println!("{error}"); // each problem with its line
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// The file cannot be read.
     #[error("cannot read `{path}`: {reason}")]
@@ -130,6 +131,7 @@ impl Spec {
     /// # Errors
     ///
     /// Returns what is wrong with the spec or an override.
+    #[doc(hidden)]
     pub fn read<S: AsRef<str>>(source: Source, overrides: &[S]) -> Result<Spec, SpecError> {
         let Examined { source, file, model, diagnostics } = examine(source, overrides);
         match model {
@@ -151,17 +153,30 @@ impl Spec {
         syntax::format(&source).map_err(|found| SpecError::Faulty(vec![(source, found)]))
     }
 
+    /// Returns the same spec with values replaced, each as in `train.batch=64`.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with an override.
+    pub fn with(&self, overrides: &[&str]) -> Result<Spec, SpecError> {
+        let mut spec = Spec::read(self.source.clone(), overrides)?;
+        spec.overrides.splice(0..0, self.overrides.iter().cloned());
+        Ok(spec)
+    }
+
     /// Returns what the spec means.
     pub fn model(&self) -> &ir::Model {
         &self.model
     }
 
     /// Returns its text over its base, overrides applied.
+    #[doc(hidden)]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
     /// Returns its syntax tree.
+    #[doc(hidden)]
     pub fn file(&self) -> &ast::File {
         &self.file
     }
@@ -177,6 +192,7 @@ impl Spec {
     }
 
     /// Changes how the model is trained, where the spec says how, without a change of the text.
+    #[doc(hidden)]
     pub fn change_training(&mut self, change: impl FnOnce(&mut ir::Train)) {
         if let Some(train) = &mut self.model.train {
             change(train);
@@ -196,6 +212,13 @@ impl Spec {
     /// Returns how `other` differs from this spec in what it means.
     pub fn diff(&self, other: &Spec) -> SpecDiff {
         SpecDiff::of(&self.model, &other.model)
+    }
+}
+
+impl fmt::Debug for SpecError {
+    /// Writes the rendered problems, as they are read where `main` returns the error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -8,7 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::run_folder::{RunFolderError, written};
 
-/// Means over rows; those over counted rows are `None` when there were none.
+/// Means over rows.
+///
+/// Losses are means over all rows. Accuracies and segments are means over the rows that count: a row counts in the segment
+/// at which it halts. In training many a step has few such rows or none, and the means of none are `None`; in an evaluation
+/// every example counts once.
 ///
 /// # Examples
 ///

@@ -71,6 +71,20 @@ pub enum RunFolderError {
 }
 
 /// What a run is: the content of `run.toml`.
+///
+/// # Examples
+///
+/// ```
+/// # let small = ["train.data.train=64", "train.data.test=8"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
+/// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+/// # let training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+/// # let folder = tempfile::tempdir()?;
+/// let run = hrmc::Run::create(folder.path(), &training)?;
+/// assert_eq!((run.manifest().device.as_str(), run.manifest().seed), ("cpu", 0));
+/// assert_eq!(run.manifest().overrides, ["train.data.train=64", "train.data.test=8"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunManifest {

@@ -97,6 +97,20 @@ impl Data {
     }
 
     /// Returns data that a program made, with a training and a test split.
+    ///
+    /// What the spec says under `data` is then not looked for; a text, as in `data = "made by the program"`, says so.
+    ///
+    /// ```
+    /// use hrmc::{Data, Dataset, Spec, TrainOptions, Training};
+    ///
+    /// let spec = Spec::open("specs/quickstart.hrm", &["model.tokens.positions=2", "train.data=\"made here\""])?;
+    /// let train = Dataset::from_rows(8, &[(vec![1, 2], vec![2, 1]), (vec![3, 1], vec![1, 3])])?;
+    /// let test = Dataset::from_rows(8, &[(vec![2, 3], vec![3, 2])])?;
+    /// let data = Data::given(train, test);
+    /// let mut training = Training::new(&spec, data, TrainOptions::default())?;
+    /// assert_eq!(training.step()?.step, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn given(train: Dataset, test: Dataset) -> Data {
         Data {
             name: "the program's data".to_string(),

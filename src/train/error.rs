@@ -1,5 +1,7 @@
 //! Why something cannot be trained, evaluated or solved.
 
+use std::fmt;
+
 use crate::check::Misfits;
 use crate::data::DataError;
 use crate::device::DeviceError;
@@ -19,7 +21,7 @@ use super::memory::TooLarge;
 /// assert!(matches!(error, Error::Run(_)));
 /// println!("{error}"); // one message: what, where, and what to do
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The spec has an error, or cannot be read.
     #[error(transparent)]
@@ -48,6 +50,13 @@ pub enum Error {
         /// What does not fit, and what to do.
         reason: String,
     },
+}
+
+impl fmt::Debug for Error {
+    /// Writes the message, as it is read where `main` returns the error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

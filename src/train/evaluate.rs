@@ -64,6 +64,7 @@ pub struct Evaluation {
     /// Examples that were evaluated.
     pub examples: usize,
     /// Sums over the examples, each by the segment that counts: the last one of its surest rollout.
+    #[doc(hidden)]
     pub metrics: Metrics,
     /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
     pub predictions: Vec<Vec<i32>>,

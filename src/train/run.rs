@@ -42,7 +42,7 @@ pub enum Checkpoint {
     /// The one with the best exact accuracy, or the newest one where there was no evaluation yet.
     #[default]
     Usable,
-    /// The one with the best exact accuracy.
+    /// The one with the best exact accuracy, of equals the newest; there is none before the first evaluation.
     Best,
     /// The newest one.
     Last,
@@ -160,6 +160,8 @@ impl Run {
 
     /// Opens or generates the data that it was trained on; a relative path is looked for below `root`.
     ///
+    /// Data that a program [made](Data::given) is nowhere to be opened: the program has to make it again.
+    ///
     /// # Errors
     ///
     /// Returns an error if there is no such dataset, or it is broken.
@@ -196,6 +198,11 @@ impl Run {
 
     pub(super) fn folder(&self) -> &RunFolder {
         &self.folder
+    }
+
+    /// Returns whether something was saved in it.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        self.folder.usable_checkpoint().is_ok()
     }
 
     pub(super) fn last(&self) -> PathBuf {

@@ -192,7 +192,7 @@ pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> R
         vocab: tokens.vocab,
         positions: question.tokens.len(),
     };
-    fit(model, &shape)?;
+    fit(model, &shape).map_err(|misfits| Error::unsuitable(misfits.of_a_trained_model()))?;
     let known = |&token: &i32| usize::try_from(token).is_ok_and(|token| token < tokens.vocab);
     if let Some(position) = question.tokens.iter().position(|token| !known(token)) {
         return Err(Error::unsuitable(format!(
@@ -275,7 +275,7 @@ mod tests {
         let short = Question { tokens: vec![1; 3], puzzle: 0 };
         assert_eq!(
             refusal(&[short]),
-            "the puzzles to solve have positions = 3, the model has positions = 16; write `positions = 3` in `tokens`, or use other data"
+            "the puzzles to solve have positions = 3, the model has positions = 16"
         );
         let mut strange = good.clone();
         strange.tokens[5] = 6;

@@ -78,7 +78,8 @@ impl Solver {
         Solver { evaluator, options, sizes, weights, tracer: None }
     }
 
-    /// Answers questions, each with the way to its answer.
+    /// Answers questions, each with the way to its answer, as the spec says under `infer`, else by its defaults: with
+    /// Q-learning, as many segments as training takes at most.
     ///
     /// # Errors
     ///
@@ -113,7 +114,8 @@ impl Solver {
 
     /// Answers one question segment by segment, as training does, and returns what every update made of its state.
     ///
-    /// `segments` is how many segments are run; halting is not asked for.
+    /// `segments` is how many segments are run, which may be more than training takes; halting is not asked for. A
+    /// segment has as many updates as its loop nest, unrolled.
     ///
     /// # Errors
     ///

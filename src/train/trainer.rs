@@ -78,7 +78,7 @@ impl TrainerParts<'_> {
 /// # let mut training = Training::new(&spec, data, TrainOptions::default())?;
 /// let report = training.step()?;
 /// assert_eq!((report.step, report.refilled), (1, training.sizes().batch));
-/// println!("learning rate {}, loss {:.3}", report.scalars.lr, report.means().loss);
+/// println!("learning rate {}, loss {:.3}", report.learning_rate(), report.means().loss);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -92,12 +92,19 @@ pub struct StepReport {
     /// Slots that halted after it.
     pub halted: usize,
     /// Learning rates and scalars of the optimizer.
+    #[doc(hidden)]
     pub scalars: StepScalars,
     /// Losses of all rows, and what the rows that halted got right.
+    #[doc(hidden)]
     pub metrics: Metrics,
 }
 
 impl StepReport {
+    /// Returns the learning rate of the weights.
+    pub fn learning_rate(&self) -> f32 {
+        self.scalars.lr
+    }
+
     /// Returns means of losses and accuracies over the rows of the batch.
     pub fn means(&self) -> MetricMeans {
         self.metrics.means()

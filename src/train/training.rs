@@ -1,6 +1,7 @@
 //! The training of a spec, from the first step to the last: when to evaluate, when to save, which checkpoint is best.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::data::{Data, untrained};
 use super::error::Error;
-use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest};
+use super::evaluate::{Evaluation, EvaluationRequest};
 use super::memory::check_memory;
 use super::run::Run;
 use super::schedule::steps_in;
@@ -90,14 +91,19 @@ pub enum Event<'a> {
     /// A step was done.
     Step(&'a StepReport),
     /// An evaluation has come so far.
-    Evaluating(EvaluationProgress),
+    Evaluating {
+        /// Examples that are done.
+        examples: usize,
+        /// Examples there are to do.
+        total: usize,
+    },
     /// An evaluation was done after a step.
     Evaluated {
         /// Optimizer steps done.
         step: u64,
         /// What it found.
         evaluation: &'a Evaluation,
-        /// Whether its exact accuracy is the best so far.
+        /// Whether its exact accuracy is the best so far; of equals, the newest is the best.
         best: bool,
     },
     /// The checkpoint `last` was written after a step.
@@ -163,6 +169,8 @@ pub struct Training {
     seed: u64,
     /// Step to stop at.
     stop: u64,
+    /// Folder of the run that the training belongs to, once there is one.
+    run: Option<PathBuf>,
 }
 
 impl Training {
@@ -188,6 +196,8 @@ impl Training {
 
     /// Goes on with a run from its checkpoint `last`: the next step is the one that would have followed it.
     ///
+    /// `data` is [that of the run](Run::data), or for data that a program [made](Data::given) the same once more.
+    ///
     /// # Errors
     ///
     /// Returns an error if there is no checkpoint, it is damaged, or belongs to other data; else as [`Training::new`].
@@ -195,6 +205,7 @@ impl Training {
         data.check_fit_of(run.spec().model())?;
         let mut training = Training::prepare(run.spec().clone(), data, run.manifest().seed, options)?;
         training.trainer.restore(&run.last())?;
+        training.run = Some(run.path().to_path_buf());
         if training.trainer.steps_done() >= training.stop {
             return Err(Error::unsuitable(format!(
                 "`{}` has done {} already; ask for more with `--steps N`, counted from the beginning of the run",
@@ -233,7 +244,7 @@ impl Training {
             total_steps,
         })?;
         let stop = options.steps.unwrap_or(total_steps);
-        Ok(Training { spec, data, options, trainer, sizes, seed, stop })
+        Ok(Training { spec, data, options, trainer, sizes, seed, stop, run: None })
     }
 
     /// Does one step: one segment of every row of the batch, and one update of the weights.
@@ -247,16 +258,25 @@ impl Training {
 
     /// Trains to the last step, and keeps metrics and checkpoints in the folder of a run.
     ///
-    /// `watch` is told what happens, and may stop the training after any event; everything is saved then.
+    /// `watch` is told what happens, and may stop the training after any event; everything is saved then, and a further
+    /// call goes on. Where an evaluation is due, the checkpoint `last` is saved before it.
     ///
     /// # Errors
     ///
-    /// Returns an error if a device fails or something cannot be written; what was saved before is not touched.
+    /// Returns an error if another training has saved something in the run, a device fails, or something cannot be
+    /// written; what was saved before is not touched.
     pub fn run(
         &mut self,
         run: &Run,
         watch: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
+        if self.run.as_deref() != Some(run.path()) && run.has_checkpoint() {
+            return Err(Error::unsuitable(format!(
+                "`{}` was trained before; go on with it by `Training::resume`, or make a new run for this training",
+                run.path().display()
+            )));
+        }
+        self.run = Some(run.path().to_path_buf());
         let mut watch = Watch { watch, stopped: false };
         let mut log = run.folder().metrics_log(self.trainer.steps_done())?;
         let mut best = run.folder().best_accuracy()?;
@@ -298,7 +318,7 @@ impl Training {
             }
         }
         if watch.stopped {
-            self.trainer.save(&run.last(), None)?;
+            self.save(run, &mut watch)?;
         }
         let step = self.trainer.steps_done();
         Ok(Outcome { step, interrupted: watch.stopped, evaluation: latest, best })
@@ -327,7 +347,7 @@ impl Training {
         let request = EvaluationRequest { limit, keep_predictions: self.trainer.steps_done() == self.stop };
         let test = Arc::clone(self.data.test());
         self.trainer.evaluate(&test, request, &mut |done| {
-            watch.tell(&Event::Evaluating(done));
+            watch.tell(&Event::Evaluating { examples: done.examples, total: done.total });
             if watch.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     }
