@@ -7,8 +7,8 @@
 //!
 //! | device | what it runs | how |
 //! |---|---|---|
-//! | [`cpu`] | plans | fused kernels on all cores |
-//! | [`reference`] | graphs | luminal's primitives, interpreted: slow, and the oracle of all tests |
+//! | [`mod@cpu`] | plans | fused kernels on all cores |
+//! | [`mod@reference`] | graphs | luminal's primitives, interpreted: slow, and the oracle of all tests |
 //! | `cuda` | plans | fused kernels and cuBLAS on an NVIDIA GPU |
 //!
 //! A new device is a folder beside these and a line in [`devices`]; one from outside of the crate is handed to the
