@@ -20,11 +20,25 @@ fn without_number(said: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
+/// Returns the bytes of the line that begins with `label` in a text of Linux's `/proc`, which counts in kibibytes.
+pub fn bytes_of_line(text: &str, label: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use super::reason;
+    use super::{bytes_of_line, reason};
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let label = "MemAvailable:";
+        assert_eq!(bytes_of_line("MemTotal: 9 kB\nMemAvailable:   24 kB\n", label), Some(24 * 1024));
+        assert_eq!(bytes_of_line("MemTotal: 9 kB\n", label), None);
+    }
 
     #[test]
     fn the_system_speaks_like_the_rest() {

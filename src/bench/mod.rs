@@ -17,6 +17,7 @@ use crate::lower::names::{self, Scope};
 use crate::lower::{Program, Sizes};
 use crate::pipeline;
 use crate::plan::{Machine, Plan};
+use crate::system::bytes_of_line;
 
 /// What one row of a report times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,10 +245,7 @@ pub fn measure(
 
 /// Returns the largest resident memory of this process so far, where the system tells.
 fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
 /// Runs all segments of one row of the report.

@@ -370,6 +370,19 @@ fn assign_offsets(intervals: &[Interval]) -> (BTreeMap<Value, usize>, usize) {
     (offsets, arena_bytes)
 }
 
+impl Plan {
+    /// Returns whether a run writes to each piece of named memory, in the order of [`Plan::memory`].
+    pub fn written(&self) -> Vec<bool> {
+        let mut written = vec![false; self.memory.len()];
+        for place in self.calls.iter().flat_map(|call| &call.outputs) {
+            if let Location::Named(index) = place.location {
+                written[index] = true;
+            }
+        }
+        written
+    }
+}
+
 /// Returns the bytes of a session that has loaded all of `plans`: memory of one name is shared, and so is the
 /// arena.
 pub fn session_bytes(plans: &[&Plan]) -> u64 {

@@ -88,12 +88,7 @@ impl CpuProgram {
         let pointers = Pointers { named: Vec::new(), arranged: Vec::new(), arena: ptr::null_mut() };
         let find = |name: &str| memory.id(name).expect("a session has the memory of its programs");
         let memory = plan.memory.iter().map(|memory| find(&memory.name)).collect();
-        let mut written = vec![false; plan.memory.len()];
-        for place in plan.calls.iter().flat_map(|call| &call.outputs) {
-            if let Location::Named(index) = place.location {
-                written[index] = true;
-            }
-        }
+        let written = plan.written();
         CpuProgram { plan, memory, written, rotations, tables, weights, pointers }
     }
 

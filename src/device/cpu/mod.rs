@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{Device, DeviceError, Engine, EngineOptions, Form, Status};
 use crate::ir::Precision;
 use crate::plan::{Plan, session_bytes};
+use crate::system::bytes_of_line;
 use crate::units::counted;
 use engine::CpuEngine;
 
@@ -65,7 +66,7 @@ impl Device for Cpu {
 
     /// Returns the memory that the system can still give, where it tells.
     fn available_bytes(&self) -> Option<u64> {
-        available_bytes(&fs::read_to_string("/proc/meminfo").ok()?)
+        bytes_of_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
     }
 
     fn session_bytes(&self, plans: &[&Plan]) -> u64 {
@@ -93,22 +94,4 @@ fn pool(options: &EngineOptions) -> Result<ThreadPool, DeviceError> {
         .thread_name(|index| format!("hrmc-{index}"))
         .build()
         .map_err(|error| DeviceError::Threads { threads, reason: error.to_string() })
-}
-
-/// Returns the bytes of the line `MemAvailable` of `/proc/meminfo`.
-fn available_bytes(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::available_bytes;
-
-    #[test]
-    fn memory_is_read_in_bytes() {
-        assert_eq!(available_bytes("MemTotal: 9 kB\nMemAvailable:   24 kB\n"), Some(24 * 1024));
-        assert_eq!(available_bytes("MemTotal: 9 kB\n"), None);
-    }
 }

@@ -503,14 +503,8 @@ impl Engine for Gpu {
 
 /// Returns what a plan does with each of its names.
 fn uses(plan: &Plan) -> Vec<Use> {
-    let mut uses: Vec<Use> =
-        plan.memory.iter().map(|memory| Use { reads: memory.is_input, writes: false }).collect();
-    for place in plan.calls.iter().flat_map(|call| &call.outputs) {
-        if let Location::Named(index) = place.location {
-            uses[index].writes = true;
-        }
-    }
-    uses
+    let pieces = plan.memory.iter().zip(plan.written());
+    pieces.map(|(memory, writes)| Use { reads: memory.is_input, writes }).collect()
 }
 
 /// Returns the ranges of bytes to copy so that the places that begin at `starts` are all in one. Ranges that lie close together
