@@ -1,0 +1,17 @@
+//! The command line: one file for each part of it, and one for an editor that talks to its server.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
+mod compile;
+mod data;
+mod devices;
+mod family;
+mod language;
+#[cfg(feature = "lsp")]
+mod lsp;
+mod run;
+mod tools;
+
+/// The binary under test.
+const HRMC: &str = env!("CARGO_BIN_EXE_hrmc");

@@ -1,0 +1,8 @@
+//! Graphs and plans: every operator alone, whole programs, and what they cost.
+
+mod counters;
+mod operators;
+mod programs;
+
+/// Where compiled kernels are kept for the next time.
+const CACHE: &str = env!("CARGO_TARGET_TMPDIR");
