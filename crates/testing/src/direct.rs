@@ -1,7 +1,6 @@
 //! One kernel at a time, on memory that a test fills itself.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::sync::PoisonError;
 
 use half::bf16;
 
@@ -113,7 +112,7 @@ impl Emulator {
         let mut pointers: Vec<*mut c_void> =
             words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
         type Emulate = unsafe extern "C" fn(u64, c_uint, c_uint, *mut *mut c_void, c_int) -> *const c_char;
-        let library = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let library = self.free_copy();
         // SAFETY: the wrapper of each kernel is compiled with this type.
         let emulate = unsafe { library.get::<Emulate>(format!("emulate_{name}\0").as_bytes()) };
         let emulate = emulate.expect("the kernel has a wrapper");

@@ -12,7 +12,8 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread;
 
 use half::bf16;
 use hrmc::internals::device::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
@@ -38,7 +39,8 @@ const UNWRITTEN: u32 = u32::MAX;
 
 /// Compiled kernels.
 pub struct Emulator {
-    pub(crate) kernels: Mutex<Library>,
+    /// Copies of one library. Each has a state of its own and runs one launch at a time.
+    copies: Vec<Mutex<Library>>,
 }
 
 /// Returns all kernels, one text.
@@ -55,6 +57,10 @@ impl Emulator {
     /// Compiles a text of kernels, into the folder `cache` and only if it is not there. Returns `None` if there is no
     /// C++ compiler.
     pub fn of(kernels: &str, cache: &str) -> Option<Emulator> {
+        Emulator::with_copies(1, kernels, cache)
+    }
+
+    fn with_copies(copies: usize, kernels: &str, cache: &str) -> Option<Emulator> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator");
         let mut text = format!("#include \"cuda_on_host.h\"\n{kernels}\n");
         for kernel in Kernel::all() {
@@ -73,10 +79,9 @@ impl Emulator {
         (&text, headers).hash(&mut hasher);
         let stem = Path::new(cache).join(format!("emulated-{:016x}", hasher.finish()));
         let library = stem.with_extension("so");
+        // Tests run beside each other: each has a folder of its own, and whoever is last renames the same content.
+        let own_folder = tempfile::tempdir_in(cache).expect("the folder for tests can be written");
         if !library.exists() {
-            // Tests run beside each other: each has a folder of its own, and whoever is last renames the same content.
-            let own_folder = tempfile::tempdir_in(cache);
-            let own_folder = own_folder.expect("the folder for tests can be written");
             let own = |extension: &str| own_folder.path().join("kernels").with_extension(extension);
             fs::write(own("cpp"), text).expect("the folder for tests can be written");
             let compiler = Command::new("g++")
@@ -101,9 +106,32 @@ impl Emulator {
             assert!(output.status.success(), "the kernels compile as C++: {said}");
             fs::rename(own("so"), &library).expect("the folder for tests can be written");
         }
-        // SAFETY: the library is the one that was made above; nothing runs when it is loaded.
-        let library = unsafe { Library::new(&library) }.expect("a library that was compiled can be loaded");
-        Some(Emulator { kernels: Mutex::new(library) })
+        let copies = (0..copies).map(|copy| {
+            // The system loads a file once. So each further copy has a file of its own.
+            let library = match copy {
+                0 => library.clone(),
+                copy => {
+                    let file = own_folder.path().join(format!("{copy}.so"));
+                    fs::copy(&library, &file).expect("the folder for tests can be written");
+                    file
+                }
+            };
+            // SAFETY: the library is the one that was made above; nothing runs when it is loaded.
+            Mutex::new(unsafe { Library::new(&library) }.expect("a library that was compiled can be loaded"))
+        });
+        Some(Emulator { copies: copies.collect() })
+    }
+
+    /// Returns a copy of the library that runs nothing; waits for one if all run something.
+    pub(crate) fn free_copy(&self) -> MutexGuard<'_, Library> {
+        for copy in &self.copies {
+            match copy.try_lock() {
+                Ok(copy) => return copy,
+                Err(TryLockError::Poisoned(copy)) => return copy.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.copies[0].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a plan once on contents by name, in one order of threads.
@@ -114,7 +142,7 @@ impl Emulator {
     pub fn run(&self, plan: &Plan, contents: &Contents, order: c_int) -> Result<Contents, String> {
         let all = launches(plan);
         let mut memory = Memory::of(plan, &all, contents);
-        let library = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let library = self.free_copy();
         for step in &all.steps {
             match &step.task {
                 Task::Kernel(launch) => memory.launch(&library, launch, order)?,
@@ -130,7 +158,9 @@ impl Emulator {
 /// Returns the kernels of hrmc, compiled once in this process, with `cache` as for [`Emulator::of`].
 pub fn emulator(cache: &str) -> Option<&'static Emulator> {
     static EMULATOR: OnceLock<Option<Emulator>> = OnceLock::new();
-    EMULATOR.get_or_init(|| Emulator::of(&text_of_kernels(), cache)).as_ref()
+    // As many tests run at the same time, if nobody says otherwise.
+    let copies = || thread::available_parallelism().map_or(1, usize::from);
+    EMULATOR.get_or_init(|| Emulator::with_copies(copies(), &text_of_kernels(), cache)).as_ref()
 }
 
 /// Words between guards.
