@@ -1,5 +1,7 @@
 //! What CUDA would run for a model, as text for people, and its kernels as files.
 
+#![expect(clippy::disallowed_methods, reason = "kernels are written where the user says")]
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;

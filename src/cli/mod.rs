@@ -25,6 +25,7 @@ mod picture;
 mod progress;
 mod project;
 mod run;
+mod run_arguments;
 mod show;
 mod solve;
 mod spec;

@@ -1,5 +1,7 @@
 //! Writing to the terminal: colours only where somebody sees them, and no panic when nobody reads.
 
+#![expect(clippy::disallowed_methods, reason = "output is written where the user says")]
+
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, IsTerminal, Write};

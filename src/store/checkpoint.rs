@@ -13,6 +13,8 @@
 //! then takes its place. The one before waits as `last.old` until that is done; where a crash left only that,
 //! it is the checkpoint. So an interrupted or failed save never costs the checkpoint before.
 
+#![expect(clippy::disallowed_methods, reason = "checkpoints are written and read")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};

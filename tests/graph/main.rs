@@ -1,5 +1,7 @@
 //! Graphs and plans: every operator alone, whole programs, and what they cost.
 
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
 mod counters;
 mod operators;
 mod programs;

@@ -522,7 +522,7 @@ fn overwritten(graph: &Graph) -> Vec<String> {
         .order()
         .into_iter()
         .filter(|&node| !matches!(graph.op(node), Op::Input(_)))
-        .flat_map(|node| graph::luminal::updated_inputs(graph, node))
+        .flat_map(|node| graph::decomposed::updated_inputs(graph, node))
         .map(|(name, _)| name)
         .collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hrmc::internals::device::{Device, EngineOptions, Executable, Form, Session};
-use hrmc::internals::graph::luminal::updated_inputs;
+use hrmc::internals::graph::decomposed::updated_inputs;
 use hrmc::internals::graph::ops::Scale;
 use hrmc::internals::graph::{Graph, Op, TensorType, Value, verify};
 use hrmc::internals::ir::Precision;

@@ -4,6 +4,8 @@
 //! first line is the hash of the rest, so that a damaged file is compiled again. The cache only saves time: where it cannot be read
 //! or written, kernels are compiled each time. Its folder is the caller's choice.
 
+#![expect(clippy::disallowed_methods, reason = "compiled kernels are kept where the caller says")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
