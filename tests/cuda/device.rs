@@ -4,8 +4,8 @@
 //! variable HRMC_T2 set to `required`, what needs no faults and no counts of the emulated driver runs on the driver of the machine instead.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use hrmc_testing::workplace::{Said, TINY, Workplace, shipped};
 use hrmc_testing::{fake_cuda, on_a_gpu};

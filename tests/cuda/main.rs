@@ -1,5 +1,7 @@
 //! The device `cuda`: kernels under NVRTC (tier T1), and the command line on an emulated driver (T0) or on a GPU (T2).
 
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
 #[cfg(all(unix, feature = "cli"))]
 mod device;
 #[cfg(all(unix, feature = "cli"))]

@@ -9,8 +9,8 @@ use std::thread;
 use hrmc::internals::check::keys::{Group, Key, SECTIONS, STATEMENTS};
 use hrmc::internals::device::cpu::kernels::multiplies_in_bf16;
 use hrmc::internals::syntax::STATEMENT_KEYWORDS;
-use safetensors::SafeTensors;
 use hrmc_testing::workplace::Workplace;
+use safetensors::SafeTensors;
 
 use crate::HRMC;
 

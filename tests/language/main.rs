@@ -1,5 +1,7 @@
 //! The language: from text to the checked model and its diagnostics.
 
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
 mod editors;
 mod fixtures;
 mod properties;

@@ -8,6 +8,8 @@
 //! Only cargo's own tests know where cargo put the binary and where tests may write, so both are arguments here:
 //! `env!("CARGO_BIN_EXE_hrmc")` and `env!("CARGO_TARGET_TMPDIR")`.
 
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
 pub mod direct;
 pub mod emulator;
 #[cfg(unix)]
