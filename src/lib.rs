@@ -145,6 +145,11 @@ pub use train::{
 #[doc = include_str!("../grammar/REFERENCE.md")]
 pub mod language {}
 
+/// The front page, whose example is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 /// What tests, benchmarks and members of this workspace need of the modules. Nothing here is promised.
 #[doc(hidden)]
 pub mod internals {

@@ -62,7 +62,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  hrmc run --train                          train the built-in 6x6 Sudoku, two minutes
+  hrmc run --train                          train the built-in 6x6 Sudoku, up to two minutes
   hrmc run --puzzle my.txt                  solve a puzzle with what was trained
   hrmc check specs/sudoku.hrm               say everything that is wrong with a spec
   hrmc compile specs/sudoku.hrm             say what a model costs without running it
