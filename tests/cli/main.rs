@@ -1,4 +1,5 @@
-//! The command line: one file for each part of it, and one for an editor that talks to its server.
+//! The command line: one file for each part of it, one for an editor that talks to its server, and one for the
+//! commands of README.md.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
@@ -10,6 +11,8 @@ mod family;
 mod language;
 #[cfg(feature = "lsp")]
 mod lsp;
+#[cfg(all(unix, feature = "cuda"))]
+mod readme;
 mod run;
 mod tools;
 

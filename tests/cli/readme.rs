@@ -4,8 +4,6 @@
 //! shell. Three things differ from what a reader does, and stand in the tables below: builds and downloads do not
 //! happen, the commands that need a GPU are left out, and trainings, measurements and datasets are smaller.
 
-#![cfg(all(unix, feature = "cli", feature = "cuda"))]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -19,7 +17,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("cargo install --path .", "the binary is built already, and on the path of the account"),
     (
         "cargo run --release --manifest-path crates/baseline/Cargo.toml -- devices",
-        "`tests/baseline.rs` builds and tests that package",
+        "`tests/repository/baseline.rs` builds and tests that package",
     ),
     (
         "curl -fL --create-dirs -o 'csv/sudoku/#1.csv' \
