@@ -30,7 +30,7 @@ use ::luminal::prelude::petgraph::Direction;
 use ::luminal::prelude::petgraph::visit::EdgeRef;
 
 use ops::Scale;
-pub use ops::{Backward, Op, Operation, ShapeError};
+pub use ops::{Backward, NamedOperand, Op, Operation, ShapeError, Signature, Storage};
 pub use text::{to_dot, to_text};
 pub use types::{DType, TensorType};
 pub use verify::{Violation, verify};
@@ -159,10 +159,12 @@ impl Graph {
     }
 
     fn add_at(&mut self, op: Op, inputs: &[Value], sequence: u64, phase: Phase) -> Vec<Value> {
+        let (name, named) = (op.as_operation().name(), op.as_operation().inputs());
+        assert_eq!(inputs.len(), named.len(), "`{name}` has its inputs");
         let input_types: Vec<TensorType> = inputs.iter().map(|&value| self.ty(value).clone()).collect();
         let types = match op.as_operation().output_types(&input_types) {
             Ok(types) => types,
-            Err(error) => panic!("`{}`: {error}", op.as_operation().name()),
+            Err(error) => panic!("`{name}`: {error}"),
         };
         self.next_sequence = self.next_sequence.max(sequence + 1);
         let count = types.len();
