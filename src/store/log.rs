@@ -10,14 +10,15 @@ use super::error::{RunFolderError, written};
 
 /// Means over rows.
 ///
-/// Losses are means over all rows. Accuracies and segments are means over the rows that count: a row counts in the segment
-/// at which it halts. In training many a step has few such rows or none, and the means of none are `None`; in an evaluation
-/// every example counts once.
+/// Losses are means over all rows. Accuracies and segments are means over the rows that count: a row counts in the
+/// segment at which it halts. In training many a step has few such rows or none, and the means of none are `None`; in
+/// an evaluation every example counts once.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -68,7 +69,8 @@ fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::
 /// ```
 /// use hrmc::MetricsLine;
 ///
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;

@@ -1,13 +1,14 @@
-//! Inference: how the answers to the rows of a batch are sought.
+//! Inference: computes the answers to the rows of a batch.
 //!
 //! A *rollout* is one attempt on every row: segments from the initial states until the row stops, at the
-//! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. What counts
-//! for a row is the last segment of its rollout. The first rollout begins from the initial states, the others
-//! from initial states with normal noise; of several, the one whose end has the largest `q_halt` counts, under
-//! [`Halt::Residual`] the one whose state has moved least in its last segment, and of equals the first.
+//! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. The answer of
+//! a rollout is that of its last segment. The first rollout begins from the initial states, the others from
+//! initial states with normal noise. Of several rollouts, the answer is that of the one with the largest
+//! `q_halt` at its end; under [`Halt::Residual`], of the one whose state moved least in its last segment; among
+//! equals, of the first.
 //!
-//! Noise is drawn for each example and rollout from a part of its own of the stream `rollout`, so an answer
-//! depends neither on the batch an example is in nor on how often it was asked for.
+//! Each example and rollout draws its noise from its own part of the stream `rollout`, so an answer depends
+//! neither on the batch of its example nor on how often it is computed.
 
 use super::halting::{SlotOutcome, stops};
 use super::init::standard_normal;
@@ -29,18 +30,18 @@ const SCOPE: Scope = Scope::Evaluate;
 pub(super) struct Pass<'a> {
     /// The memory.
     pub session: &'a Session,
-    /// Which rollout, from 0.
+    /// Number of the rollout, from 0.
     pub rollout: usize,
     /// Segments done in this rollout, this one included.
     pub segment: u32,
-    /// Whether each row still took part.
+    /// Whether each row was still running.
     pub active: &'a [bool],
-    /// Whether each row counts by this segment, unless a later rollout is surer: it took part, stops here,
-    /// and is surer than in every rollout before.
+    /// Whether the best answer of each row is that of this segment, so far: the row was running, stops here, and
+    /// has a better score than in every rollout before.
     pub surest: &'a [bool],
 }
 
-/// Seeks answers to the first `rows` rows in the slots and calls `visit` after every segment.
+/// Computes answers to the first `rows` rows in the slots and calls `visit` after every segment.
 ///
 /// `first` is the number of the example in the first slot, which decides the noise of the rollouts.
 pub(super) fn infer(
@@ -85,7 +86,7 @@ pub(super) fn infer(
     Ok(())
 }
 
-/// Returns what rollouts are compared by; larger is better.
+/// Returns the score by which rollouts are compared; larger is better.
 fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     match policy {
         Halt::Residual { .. } => outcome.residual.map(|residual| -residual),
@@ -93,7 +94,7 @@ fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     }
 }
 
-/// Returns whether a value is larger; one that is not a number is less than any.
+/// Returns whether a value is larger. A NaN is less than any number.
 fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
     let rank = |merit: Option<f32>| merit.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
     rank(merit) > rank(best)

@@ -1,4 +1,4 @@
-//! Answers to questions, with the way to each, segment by segment.
+//! Answers to questions, with the model's output after every segment.
 
 use serde::Serialize;
 
@@ -41,22 +41,23 @@ impl Question {
         Question { tokens, puzzle: 0 }
     }
 
-    /// Reads a puzzle that somebody typed: Sudoku row by row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
+    /// Parses a typed puzzle: Sudoku row by row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the text.
+    /// Returns an error that says what is wrong with the text.
     pub fn parse(kind: PuzzleKind, text: &str) -> Result<Question, Error> {
         parse_puzzle(kind, text).map(Question::new).map_err(|error| Error::unsuitable(error.to_string()))
     }
 }
 
-/// What a model thinks of one question after a segment.
+/// The output of a model for one question after a segment.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -78,14 +79,15 @@ pub struct Thought {
     pub q_halt: Option<f32>,
 }
 
-/// The answer to a question, with the way to it.
+/// The answer to a question, with the outputs that led to it.
 ///
-/// Of several rollouts, only the one that counts is here.
+/// Of several rollouts, it has only the best one.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -100,9 +102,9 @@ pub struct Thought {
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Answer {
-    /// Which rollout counts, from 0; always the first where there is one.
+    /// Number of the best rollout, from 0; always 0 if there is one rollout.
     pub rollout: usize,
-    /// What the model thought after each segment, the last of which counts.
+    /// The output after each segment; the last one is the answer.
     pub thoughts: Vec<Thought>,
 }
 
@@ -112,16 +114,16 @@ impl Answer {
         self.thoughts.last().map_or(&[], |thought| &thought.tokens)
     }
 
-    /// Returns the probability that the model gives to being right, the sigmoid of its Q value of halting; `None` for a
-    /// model without a Q head.
+    /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
+    /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
         self.thoughts.last().and_then(Thought::confidence)
     }
 }
 
 impl Thought {
-    /// Returns the probability that the model gives to being right, the sigmoid of its Q value of halting; `None` for a
-    /// model without a Q head.
+    /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
+    /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
         self.q_halt.map(|q| 1.0 / (1.0 + (-f64::from(q)).exp()))
     }
@@ -149,7 +151,7 @@ pub(super) fn solve(
 /// Puts questions into the slots.
 pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) -> Result<(), DeviceError> {
     let labels = vec![IGNORED_LABEL; model.tokens.positions];
-    // Slots without a question get the first token everywhere; nobody looks at their answer.
+    // Slots without a question get the first token everywhere, and their answers are not read.
     let filler = Question { tokens: vec![0; model.tokens.positions], puzzle: 0 };
     for slot in 0..slots::slots(session, SCOPE) {
         let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
@@ -158,7 +160,7 @@ pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) 
     Ok(())
 }
 
-/// Seeks the answers to the questions in the slots, the first of which is number `first`.
+/// Computes the answers to the questions in the slots, the first of which has number `first`.
 fn seek(
     session: &mut Session,
     model: &Model,
@@ -184,7 +186,7 @@ fn seek(
     Ok(best)
 }
 
-/// Checks that a question is one of those that the model takes.
+/// Checks that a question fits the model.
 pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), Error> {
     let tokens = &model.tokens;
     let shape = DatasetShape {
@@ -210,7 +212,7 @@ pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> R
     Ok(())
 }
 
-/// What a model thinks of all questions after a segment.
+/// The output of a model for all questions after a segment.
 #[cfg(test)]
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SolvedSegment {

@@ -167,7 +167,7 @@ fn training_goes_as_on_the_processor_and_can_go_on_there() {
     for (&cuda, &cpu) in cuda.iter().zip(&cpu) {
         assert!(near(cuda, cpu), "{cuda} {cpu}");
     }
-    // A run goes on wherever it likes: what is saved knows no device.
+    // A checkpoint can be resumed on any device.
     emulated.succeed("run tiny.hrm --train --device cuda --steps 4");
     emulated.succeed("run --train --resume runs/tiny-003 --device cpu");
     emulated.succeed("eval runs/tiny-003 --device cuda");
@@ -273,8 +273,11 @@ fn a_device_that_fails_in_the_middle_is_one_message_and_loses_nothing() {
     let nth = (kernels / 2).to_string();
     let said = emulated
         .fail_with("run --train --resume runs/tiny-001 --device cuda", &[("FAKE_CUDA_FAIL_LAUNCH", &nth)]);
-    assert!(said.contains("the GPU failed at") && said.contains("CUDA_ERROR_ILLEGAL_ADDRESS"), "{said}");
-    assert!(said.contains("what was saved before is still there"), "{said}");
+    assert!(
+        said.contains("the GPU reported an error while") && said.contains("CUDA_ERROR_ILLEGAL_ADDRESS"),
+        "{said}"
+    );
+    assert!(said.contains("checkpoints that were saved before are still there"), "{said}");
     emulated.succeed("run --train --resume runs/tiny-001 --device cuda");
     emulated.succeed("run tiny.hrm --train --device cuda");
     let [interrupted, whole] = ["tiny-001", "tiny-002"].map(|run| losses(&emulated.place, run));
@@ -286,7 +289,7 @@ fn a_device_that_cannot_be_used_is_one_message() {
     let Some(emulated) = Emulated::new() else { return };
     let arguments = "run tiny.hrm --train --device cuda";
     for (variable, value, expected) in [
-        ("FAKE_CUDA_DEVICES", "0", "cannot run on CUDA: no device: the driver, for CUDA 12.8, sees none"),
+        ("FAKE_CUDA_DEVICES", "0", "cannot run on CUDA: the driver, for CUDA 12.8, finds no GPU"),
         (
             "FAKE_CUDA_DRIVER_VERSION",
             "11080",
@@ -322,7 +325,7 @@ fn without_a_driver_cuda_is_refused_and_nothing_else() {
     let said = Said::of(command.output().expect("the binary runs"));
     if said.code != Some(0) {
         said.assert_one_message("run tiny.hrm --train --device cuda");
-        assert!(said.err.contains("cannot run on CUDA: no"), "{}", said.err);
+        assert!(said.err.contains("cannot run on CUDA: the"), "{}", said.err);
     }
 }
 

@@ -175,7 +175,7 @@ fn where_there_is_no_driver_it_says_so() {
 #[test]
 fn where_there_is_no_device_it_says_so() {
     let Some(message) = failure(&[("FAKE_CUDA_DEVICES", "0")]) else { return };
-    assert!(message.starts_with("error: cannot run on CUDA: no device: "), "{message}");
+    assert!(message.starts_with("error: cannot run on CUDA: the driver, for CUDA "), "{message}");
 }
 
 #[test]
