@@ -5,6 +5,8 @@
 //! cargo run --release --example compile_and_run -- specs/sudoku-small.hrm
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a program reads its arguments")]
+
 use std::{env, error::Error, path::Path};
 
 use hrmc::{Compiled, Data, Program, Question, Sizes, Spec, TrainOptions, Training};

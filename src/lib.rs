@@ -95,6 +95,8 @@
 //! `cli` is the command line, `lsp` the language server behind `hrmc lsp`, `cuda` the device for NVIDIA GPUs. All are on by
 //! default, and a program that trains on the CPU needs none.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
+
 mod autodiff;
 mod bench;
 mod census;

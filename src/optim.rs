@@ -47,7 +47,9 @@ pub fn update(graph: &mut Graph, rule: &Rule, slots: &Slots<'_>, step: StepNames
         Rule::AdamAtan2(rule) => rule.clone().into(),
         Rule::AdamW(rule) => rule.clone().into(),
     };
-    let updated = graph.add(op, &[slots.weight, m, v, slots.gradient, scalars[0], scalars[1], scalars[2]])[0];
+    let [lr, scale, root_scale] = scalars;
+    let updated =
+        graph.add(op, &[slots.weight, m, v, slots.gradient, lr, scale, root_scale])[AdamW::NEW_WEIGHT];
     if let Some((name, rate)) = slots.average {
         let average = graph.input(name, ty);
         graph.add(Average { rate }.into(), &[average, updated]);

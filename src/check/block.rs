@@ -1,8 +1,9 @@
 //! Tokens, puzzle vectors, blocks and networks: everything that has a width.
 
 use super::Context;
-use super::outline::{Named, Outline, parts, wrong_name};
-use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, suggestion, to_usize};
+use super::names::{Named, suggestion, wrong_name};
+use super::outline::{Outline, parts};
+use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::ir::gated_width;

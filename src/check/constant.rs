@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::Context;
-use super::outline::wrong_name;
+use super::names::wrong_name;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::syntax::ast::{Expr, ExprKind, Operator};

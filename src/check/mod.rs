@@ -12,6 +12,7 @@ mod flow;
 mod heads;
 mod infer;
 pub mod keys;
+mod names;
 mod outline;
 mod overrides;
 mod reader;
@@ -31,7 +32,8 @@ use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
 use constant::Constant;
-use outline::{Named, Outline};
+use names::Named;
+use outline::Outline;
 
 /// What checking a file yields.
 #[derive(Debug, Clone, PartialEq)]

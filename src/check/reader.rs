@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use super::Context;
 use super::constant::Constant;
 use super::keys::{Group, Key};
-use super::outline::without_base;
+use super::names::{listed, suggestion};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
@@ -326,26 +326,15 @@ pub(super) fn to_usize(number: i128) -> usize {
     usize::try_from(number).expect("ranges of whole numbers end far below what usize holds")
 }
 
-/// Returns the words as `a`, `b` or `c`.
-pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match words.split_last() {
-        None => "nothing".to_string(),
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-    }
-}
-
-/// Suggests the nearest candidate, or lists them all.
-pub(super) fn suggestion<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str> + Clone,
-) -> Option<String> {
-    match nearest(word, candidates.clone()) {
-        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
-        None if candidates.clone().next().is_none() => None,
-        None => Some(format!("known here: {}", listed(candidates))),
-    }
+/// Reports a `without` that no base was put under.
+pub(super) fn without_base(name: &Name) -> Diagnostic {
+    Diagnostic::error(
+        Code::Without,
+        name.span,
+        "`without` takes away what a base has, and this spec has no base",
+    )
+    .label("nothing to take it from")
+    .help("remove the statement, or begin the file with `base \"other.hrm\"`")
 }
 
 fn unknown_key(name: &str, span: Span, group: &Group) -> Diagnostic {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use super::outline::{Named, Outline, wrong_name};
-use super::reader::{LARGEST, Reals, suggestion, to_usize};
+use super::names::{Named, suggestion, wrong_name};
+use super::outline::Outline;
+use super::reader::{LARGEST, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, NetworkId, StateId};
 use crate::span::Span;

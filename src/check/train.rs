@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::dataset::{self, DatasetShape};
+use super::names::listed;
 use super::outline::Outline;
-use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, listed, to_usize};
+use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;

@@ -1,5 +1,7 @@
 //! `hrmc eval`.
 
+#![expect(clippy::disallowed_methods, reason = "the user is told how long it took")]
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,7 +15,7 @@ use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::terminal::{duration, percent};
 use super::train::summarize;
-use super::{run as run_command, terminal};
+use super::{run_arguments, terminal};
 use crate::store::MetricMeans;
 use crate::train::{Data, EvaluationRequest, SolveOptions};
 
@@ -42,7 +44,7 @@ pub struct Arguments {
     limit: Option<usize>,
     /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
     #[arg(long)]
-    checkpoint: Option<run_command::CheckpointName>,
+    checkpoint: Option<run_arguments::CheckpointName>,
     /// Replace a value of `infer` in the spec, as in `--set model.infer.segments=16`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
@@ -67,7 +69,7 @@ pub struct Arguments {
 /// Returns a failure if there is a problem with the run, its data or the memory.
 pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let project = Project::find(devices)?;
-    let run = run_command::open(&arguments.run, &arguments.overrides)?;
+    let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
     let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
     let data = match &arguments.data {
         Some(folder) => Data::open(run.spec(), folder)?,
@@ -80,7 +82,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         threads: project.threads(arguments.threads),
         batch: arguments.batch.unwrap_or(train.batch).min(examples.max(1)),
     };
-    let checkpoint = run_command::checkpoint(arguments.checkpoint);
+    let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     let interrupt = Interrupt::listen()?;
     let begun = Instant::now();

@@ -4,8 +4,6 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use super::spec;
-use crate::spec::SpecError;
 use crate::system::reason;
 use crate::train::{Error, TooLarge};
 
@@ -34,17 +32,6 @@ impl Failure {
     /// Returns a failure to write a file.
     pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
         Failure::Message(format!("cannot write `{}`: {}", path.display(), reason(error)))
-    }
-}
-
-impl From<SpecError> for Failure {
-    /// Reports the problems of a spec in the colours of the terminal.
-    fn from(error: SpecError) -> Failure {
-        if error.problems().is_empty() {
-            return fail(error);
-        }
-        spec::report(error.problems());
-        Failure::Reported
     }
 }
 

@@ -1,5 +1,7 @@
 //! `hrmc fmt`.
 
+#![expect(clippy::disallowed_methods, reason = "specs are rewritten")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Ctrl-C: the first one asks for an orderly end, a second one ends at once.
 
+#![expect(clippy::disallowed_methods, reason = "a second Ctrl-C ends the process at once")]
+
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! The launches of CUDA for a model as text, and its kernels as files.
 
+#![expect(clippy::disallowed_methods, reason = "kernels are written where the user says")]
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;

@@ -24,6 +24,7 @@ mod picture;
 mod progress;
 mod project;
 mod run;
+mod run_arguments;
 mod show;
 mod solve;
 mod spec;

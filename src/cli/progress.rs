@@ -1,5 +1,7 @@
 //! Progress of long work: a bar on a terminal, plain lines in a log.
 
+#![expect(clippy::disallowed_methods, reason = "the user is told how fast it goes")]
+
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

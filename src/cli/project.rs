@@ -1,5 +1,10 @@
 //! `hrmc.toml`: the defaults of a project.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "here the environment and `hrmc.toml` become arguments of the library"
+)]
+
 use std::env;
 use std::fs;
 use std::io;

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::failure::{Failure, fail_with_batch};
 use super::project::Project;
-use super::run::{Common, SolveArguments};
+use super::run_arguments::{self, Common, SolveArguments};
 use super::terminal::{counted, percent};
-use super::{picture, run as run_command, spec, terminal};
+use super::{picture, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
 use crate::train::{Question, SolveOptions};
 
@@ -41,7 +41,7 @@ pub fn run(
     common: &Common,
     project: &Project<'_>,
 ) -> Result<(), Failure> {
-    let run = run_command::open(path, overrides)?;
+    let run = run_arguments::open(path, overrides)?;
     let Some(kind) = run.kind(project.root()) else {
         return Err(Failure::message(format!(
             "`{}` was trained on puzzles that hrmc cannot read or draw; it knows Sudoku and mazes",
@@ -59,7 +59,7 @@ pub fn run(
         batch: 1,
     };
     let mut solver = run
-        .solver(run_command::checkpoint(arguments.checkpoint), options)
+        .solver(run_arguments::checkpoint(arguments.checkpoint), options)
         .map_err(|error| fail_with_batch(error, "--batch "))?;
     let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
     let found = solver.solve(&[asked])?.remove(0);

@@ -1,5 +1,7 @@
 //! Reads specs, from a file or the built-in one, applies overrides, and reports problems.
 
+#![expect(clippy::disallowed_methods, reason = "what the user named may be a folder")]
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,7 @@ use super::project::Project;
 use super::terminal::{self, grouped};
 use crate::diagnostic::{Diagnostic, render};
 use crate::span::Source;
-use crate::spec::{self, Examined};
+use crate::spec::{self, Examined, SpecError};
 
 pub use crate::spec::Spec;
 
@@ -84,6 +86,17 @@ pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
             let rest = grouped((found.len() - shown.len()) as u64);
             terminal::note(format_args!("{rest} more problems in `{}` are not shown", source.name));
         }
+    }
+}
+
+impl From<SpecError> for Failure {
+    /// Reports the problems of a spec in the colours of the terminal.
+    fn from(error: SpecError) -> Failure {
+        if error.problems().is_empty() {
+            return fail(error);
+        }
+        report(error.problems());
+        Failure::Reported
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::failure::{Failure, fail};
 use super::interrupt::Interrupt;
 use super::project::{Devices, Project};
-use super::run::{Common, TrainArguments};
+use super::run_arguments::{Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, heading, percent};
 use super::train::{Subject, Trained, train};
 use super::{spec, terminal};

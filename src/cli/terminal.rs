@@ -1,5 +1,7 @@
 //! Writing to the terminal: colours only on a terminal, and no panic when an output is closed.
 
+#![expect(clippy::disallowed_methods, reason = "output is written where the user says")]
+
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, IsTerminal, Write};

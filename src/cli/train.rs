@@ -1,5 +1,7 @@
 //! `hrmc run --train`.
 
+#![expect(clippy::disallowed_methods, reason = "the user is told how long it took")]
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use super::failure::{Failure, fail_with_batch};
 use super::interrupt::Interrupt;
 use super::progress::{Progress, Window};
 use super::project::Project;
-use super::run::{self as run_command, Common, TrainArguments};
+use super::run_arguments::{self, Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, percent, rate};
 use super::{picture, spec, terminal};
 use crate::data::Dataset;
@@ -161,7 +163,7 @@ fn resume(
     common: &Common,
     project: &Project<'_>,
 ) -> Result<(Training, Run), Failure> {
-    let run = run_command::open(path, &[])?;
+    let run = run_arguments::open(path, &[])?;
     let mut options = options(arguments, common, project);
     if common.device.is_none() {
         let name = &run.manifest().device;

@@ -1,7 +1,7 @@
 //! Rules every graph obeys, checked after each pass in tests and debug builds.
 //!
 //! 1. Every node's recorded types are what its shape rule yields for its operands.
-//! 2. Operands are numbered without gaps.
+//! 2. Every node has the operands that its operator names, and results for them, perhaps without the last.
 //! 3. The graph has no cycle, the order imposed by in-place operators included.
 //! 4. Memory is overwritten only by operators that work in place on an input or on the result of such an
 //!    operator, at most once per run.
@@ -29,6 +29,11 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<Violation>> {
         let operands = graph.operands(node);
         let types: Vec<_> = operands.iter().map(|&value| graph.ty(value).clone()).collect();
         let found: Vec<_> = graph.results(node).iter().map(|&value| graph.ty(value).clone()).collect();
+        let most = op.outputs().len();
+        if types.len() != op.inputs().len() || found.len() > most || found.len() + 1 < most {
+            violations.push(Violation(format!("`{}` has other operands than it names", op.name())));
+            continue;
+        }
         match op.output_types(&types) {
             Ok(expected) if expected == found => {}
             Ok(_) => violations.push(Violation(format!("`{}` records other types than its rule", op.name()))),

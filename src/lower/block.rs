@@ -35,7 +35,7 @@ impl Lowering<'_> {
         if let Some(theta) = rope_theta {
             qkv = self.graph.add1(Rotate { heads, theta, inverse: false }.into(), &[qkv]);
         }
-        let mixed = self.graph.add(Attention { heads, rope_theta: None }.into(), &[qkv])[0];
+        let mixed = self.graph.add(Attention { heads, rope_theta: None }.into(), &[qkv])[Attention::OUT];
         let out = self.linear(mixed, &names.attention_out());
         self.residual_norm(x, out, block.norm_eps)
     }
@@ -57,7 +57,7 @@ impl Lowering<'_> {
 
     fn residual_norm(&mut self, x: Value, change: Value, eps: f32) -> Value {
         let sum = self.graph.add1(Add.into(), &[x, change]);
-        self.graph.add(RmsNorm { eps }.into(), &[sum])[0]
+        self.graph.add(RmsNorm { eps }.into(), &[sum])[RmsNorm::Y]
     }
 
     pub(super) fn linear(&mut self, x: Value, weight: &str) -> Value {

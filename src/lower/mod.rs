@@ -260,10 +260,11 @@ impl Lowering<'_> {
         let mut total = self.graph.add1(TokenLoss { kind }.into(), &[logits, labels]);
         self.graph.set_output(&scope.token_loss(), total);
         let correctness = self.graph.add(Correctness.into(), &[logits, labels]);
-        self.graph.set_output(&scope.right(), correctness[0]);
-        self.graph.set_output(&scope.counted(), correctness[1]);
+        let (right, counted) = (correctness[Correctness::RIGHT], correctness[Correctness::COUNTED]);
+        self.graph.set_output(&scope.right(), right);
+        self.graph.set_output(&scope.counted(), counted);
         if let Some(q) = q {
-            let exact = self.graph.add1(Equal.into(), &[correctness[0], correctness[1]]);
+            let exact = self.graph.add1(Equal.into(), &[right, counted]);
             let halt = self.graph.add1(BceWithLogits.into(), &[q.halt, exact]);
             self.graph.set_output(&scope.halt_loss(), halt);
             let mut q_loss = halt;

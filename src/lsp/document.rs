@@ -1,5 +1,7 @@
 //! A text that is open in the editor, and everything that is known about it.
 
+#![expect(clippy::disallowed_methods, reason = "bases of a spec that is being edited are read")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

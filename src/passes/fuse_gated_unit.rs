@@ -1,4 +1,4 @@
-use crate::graph::ops::LinearSwiGlu;
+use crate::graph::ops::{LinearSwiGlu, SwiGlu};
 use crate::graph::{Graph, Op};
 
 /// Merges the gated unit into the product before it.
@@ -12,17 +12,17 @@ pub fn fuse_gated_unit(graph: &mut Graph) {
         if !matches!(graph.op(node), Op::SwiGlu(_)) {
             continue;
         }
-        let wide = graph.operands(node)[0];
+        let wide = graph.operands(node)[SwiGlu::X];
         if !matches!(graph.op(wide.node), Op::Linear(_)) || graph.is_output(wide) {
             continue;
         }
         let keep = graph.readers(wide).len() > 1;
         let inputs = graph.operands(wide.node);
         let results = graph.add_like(LinearSwiGlu { keep }.into(), &inputs, node);
-        graph.replace(graph.results(node)[0], results[0]);
+        graph.replace(graph.results(node)[SwiGlu::H], results[LinearSwiGlu::H]);
         graph.remove(node);
         if keep {
-            graph.replace(wide, results[1]);
+            graph.replace(wide, results[LinearSwiGlu::PRODUCT]);
         }
         graph.remove(wide.node);
     }

@@ -1,4 +1,4 @@
-use crate::graph::ops::{AddRmsNorm, LinearAddRmsNorm};
+use crate::graph::ops::{Add, AddRmsNorm, LinearAddRmsNorm, RmsNorm};
 use crate::graph::{Graph, Op};
 
 /// Merges the norm with the sum before it, and with the product that is one of its summands.
@@ -11,21 +11,21 @@ pub fn fuse_residual_norm(graph: &mut Graph) {
         }
         let Op::RmsNorm(norm) = graph.op(node) else { continue };
         let eps = norm.eps;
-        let sum = graph.operands(node)[0];
+        let sum = graph.operands(node)[RmsNorm::X];
         if !matches!(graph.op(sum.node), Op::Add(_)) || graph.only_reader(sum).is_none() {
             continue;
         }
         let terms = graph.operands(sum.node);
-        let product = [1, 0].into_iter().find(|&side| {
+        let product = [(Add::B, Add::A), (Add::A, Add::B)].into_iter().find(|&(side, other)| {
             let term = terms[side];
-            terms[0] != terms[1]
+            term != terms[other]
                 && matches!(graph.op(term.node), Op::Linear(_))
                 && graph.only_reader(term).is_some()
         });
         let (op, inputs): (Op, Vec<_>) = match product {
-            Some(side) => {
+            Some((side, residual)) => {
                 let mut inputs = graph.operands(terms[side].node);
-                inputs.push(terms[1 - side]);
+                inputs.push(terms[residual]);
                 (LinearAddRmsNorm { eps }.into(), inputs)
             }
             None => (AddRmsNorm { eps }.into(), terms.clone()),
@@ -36,7 +36,7 @@ pub fn fuse_residual_norm(graph: &mut Graph) {
         }
         graph.remove(node);
         graph.remove(sum.node);
-        if let Some(side) = product {
+        if let Some((side, _)) = product {
             graph.remove(terms[side].node);
         }
     }

@@ -1,4 +1,4 @@
-use crate::graph::ops::{Attention, AttentionGrad};
+use crate::graph::ops::{Attention, AttentionGrad, Rotate};
 use crate::graph::{Graph, Op};
 
 /// Moves the rotation of queries and keys into attention and into its gradient.
@@ -14,8 +14,9 @@ pub fn fuse_rotation(graph: &mut Graph) {
         if rotation.inverse {
             continue;
         }
-        let source = graph.operands(node)[0];
-        for (reader, _) in graph.readers(graph.results(node)[0]) {
+        let source = graph.operands(node)[Rotate::QKV];
+        let rotated = graph.results(node)[Rotate::ROTATED];
+        for (reader, _) in graph.readers(rotated) {
             match graph.op(reader).clone() {
                 Op::Attention(attention)
                     if attention.rope_theta.is_none() && attention.heads == rotation.heads =>
@@ -28,24 +29,26 @@ pub fn fuse_rotation(graph: &mut Graph) {
                     graph.remove(reader);
                 }
                 Op::AttentionGrad(grad) if grad.rope_theta.is_none() && grad.heads == rotation.heads => {
-                    let Some(back) = graph.only_reader(graph.results(reader)[0]) else { continue };
+                    let Some(back) = graph.only_reader(graph.results(reader)[AttentionGrad::DQKV]) else {
+                        continue;
+                    };
                     let Op::Rotate(inverse) = graph.op(back) else { continue };
                     if !inverse.inverse || inverse.theta != rotation.theta || inverse.heads != rotation.heads
                     {
                         continue;
                     }
                     let mut inputs = graph.operands(reader);
-                    inputs[0] = source;
+                    inputs[AttentionGrad::QKV] = source;
                     let fused = AttentionGrad { rope_theta: Some(rotation.theta), ..grad };
-                    let result = graph.add_like(fused.into(), &inputs, reader)[0];
-                    graph.replace(graph.results(back)[0], result);
+                    let result = graph.add_like(fused.into(), &inputs, reader)[AttentionGrad::DQKV];
+                    graph.replace(graph.results(back)[Rotate::ROTATED], result);
                     graph.remove(back);
                     graph.remove(reader);
                 }
                 _ => {}
             }
         }
-        if !graph.is_read(graph.results(node)[0]) {
+        if !graph.is_read(rotated) {
             graph.remove(node);
         }
     }

@@ -1,4 +1,4 @@
-use crate::graph::ops::Slice;
+use crate::graph::ops::{Add, Linear, RmsNorm, Scale, Slice, SwiGlu};
 use crate::graph::{Graph, NodeId, Op, Value};
 
 /// Computes only the positions that are read: moves a slice of positions above operators that treat each
@@ -14,31 +14,35 @@ pub fn narrow_reads(graph: &mut Graph) {
             continue;
         }
         let Op::Slice(slice) = graph.op(node).clone() else { continue };
-        let wide = graph.operands(node)[0];
+        let wide = graph.operands(node)[Slice::X];
         if graph.only_reader(wide).is_none() {
             continue;
         }
-        // How many leading operands have positions; the others are weights.
-        let per_position = match graph.op(wide.node) {
-            Op::Add(_) => 2,
-            Op::Linear(_) | Op::SwiGlu(_) | Op::RmsNorm(_) | Op::Scale(_) => 1,
+        // The operands that have positions; the others are weights.
+        let per_position: &[usize] = match graph.op(wide.node) {
+            Op::Add(_) => &[Add::A, Add::B],
+            Op::Linear(_) => &[Linear::X],
+            Op::SwiGlu(_) => &[SwiGlu::X],
+            Op::RmsNorm(_) => &[RmsNorm::X],
+            Op::Scale(_) => &[Scale::X],
             _ => continue,
         };
-        if graph.results(wide.node).iter().skip(1).any(|&other| graph.is_read(other)) {
+        if graph.results(wide.node).into_iter().any(|other| other != wide && graph.is_read(other)) {
             continue;
         }
         let op = graph.op(wide.node).clone();
         let mut operands = graph.operands(wide.node);
-        for operand in &mut operands[..per_position] {
+        for &input in per_position {
+            let operand = &mut operands[input];
             // Where a residual goes around operators that were narrowed, both ends meet in one slice, which
             // may be the last reader now.
             let found = equal_slice(graph, *operand, &slice);
-            *operand =
-                found.unwrap_or_else(|| graph.add_like(slice.clone().into(), &[*operand], wide.node)[0]);
+            *operand = found
+                .unwrap_or_else(|| graph.add_like(slice.clone().into(), &[*operand], wide.node)[Slice::Y]);
             open.push(operand.node);
         }
         let results = graph.add_like(op, &operands, wide.node);
-        graph.replace(graph.results(node)[0], results[0]);
+        graph.replace(graph.results(node)[Slice::Y], results[usize::from(wide.output)]);
         graph.remove(node);
         graph.remove(wide.node);
     }
@@ -49,13 +53,13 @@ fn equal_slice(graph: &Graph, value: Value, slice: &Slice) -> Option<Value> {
     let mut readers = graph.readers(value).into_iter();
     let (reader, _) =
         readers.find(|(reader, _)| matches!(graph.op(*reader), Op::Slice(other) if other == slice))?;
-    Some(graph.results(reader)[0])
+    Some(graph.results(reader)[Slice::Y])
 }
 
 /// Returns whether `node` takes some positions of `[B, T, D]`.
 fn is_position_slice(graph: &Graph, node: NodeId) -> bool {
     matches!(graph.op(node), Op::Slice(Slice { axis: 1, .. }))
-        && graph.ty(graph.results(node)[0]).shape.len() == 3
+        && graph.ty(graph.results(node)[Slice::Y]).shape.len() == 3
 }
 
 #[cfg(test)]

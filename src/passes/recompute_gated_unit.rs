@@ -1,4 +1,4 @@
-use crate::graph::ops::SwiGlu;
+use crate::graph::ops::{LinearSwiGlu, SwiGlu};
 use crate::graph::{Graph, NodeId, Op, Phase, Value};
 
 /// Lets the backward pass compute the gated unit again from the product that is kept anyway.
@@ -15,7 +15,7 @@ pub fn recompute_gated_unit(graph: &mut Graph) {
             continue;
         }
         let results = graph.results(node);
-        let (hidden, wide) = (results[0], results[1]);
+        let (hidden, wide) = (results[LinearSwiGlu::H], results[LinearSwiGlu::PRODUCT]);
         if graph.is_output(hidden) {
             continue;
         }
@@ -26,7 +26,7 @@ pub fn recompute_gated_unit(graph: &mut Graph) {
             .filter(|&reader| is_backward(graph, reader))
             .collect();
         let Some(&first) = late.first() else { continue };
-        let again = graph.add_like(SwiGlu.into(), &[wide], first)[0];
+        let again = graph.add_like(SwiGlu.into(), &[wide], first)[SwiGlu::H];
         for reader in late {
             read_instead(graph, reader, hidden, again);
         }

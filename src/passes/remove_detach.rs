@@ -1,3 +1,4 @@
+use crate::graph::ops::Detach;
 use crate::graph::{Graph, Op};
 
 /// Removes detach markers; nothing after differentiation reads them.
@@ -6,8 +7,8 @@ use crate::graph::{Graph, Op};
 pub fn remove_detach(graph: &mut Graph) {
     for node in graph.order() {
         if matches!(graph.op(node), Op::Detach(_)) {
-            let source = graph.operands(node)[0];
-            graph.replace(graph.results(node)[0], source);
+            let source = graph.operands(node)[Detach::X];
+            graph.replace(graph.results(node)[Detach::Y], source);
             graph.remove(node);
         }
     }

@@ -274,12 +274,9 @@ fn find_roots(graph: &Graph, order: &[NodeId]) -> BTreeMap<Value, Value> {
         let op = graph.op(node).as_operation();
         let operands = graph.operands(node);
         for (index, value) in graph.results(node).into_iter().enumerate() {
-            let shared = if op.is_view() {
-                Some(operands[0])
-            } else {
-                op.in_place().iter().find(|pair| pair.1 == index).map(|pair| operands[pair.0])
-            };
-            let root = shared.map_or(value, |operand| roots[&operand]);
+            let replaced = || op.in_place().iter().find(|pair| pair.1 == index).map(|pair| pair.0);
+            let shared = op.view_of().or_else(replaced);
+            let root = shared.map_or(value, |input| roots[&operands[input]]);
             roots.insert(value, root);
         }
     }
@@ -643,8 +640,8 @@ mod tests {
             let mut source: BTreeMap<Value, Value> = BTreeMap::new();
             for &node in &order {
                 for value in graph.results(node) {
-                    let view = graph.op(node).as_operation().is_view();
-                    let of = if view { source[&graph.operands(node)[0]] } else { value };
+                    let view = graph.op(node).as_operation().view_of();
+                    let of = view.map_or(value, |input| source[&graph.operands(node)[input]]);
                     source.insert(value, of);
                 }
             }

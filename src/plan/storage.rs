@@ -3,7 +3,8 @@
 //! Everything in the arena that lies between operators is rounded to bf16 when it is written, the residual stream and
 //! the gradients of activations included, as in the PyTorch program of the paper. In f32 remain: named memory; what
 //! losses and Q values are computed from, back to the product that made it; what losses, norms and attention leave for
-//! their gradients; and gradients of weights.
+//! their gradients; and gradients of weights. Each operator says in its file which of its operands that concerns
+//! ([`Storage`]).
 //!
 //! Products take both factors in bf16. A factor that is stored in f32, as every weight is, gets a rounded copy:
 //! [`round_factors`] puts it into the graph, as a [`Scale`] by one.
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Element, find_roots, name_memory};
 use crate::graph::ops::Scale;
-use crate::graph::{DType, Graph, NodeId, Op, Updates, Value};
+use crate::graph::{DType, Graph, NodeId, Op, Storage, Updates, Value};
 use crate::ir::Precision;
 
 /// Returns how each value that owns memory lies there, for the operators of `order`.
@@ -43,143 +44,19 @@ fn exact_values(
 ) -> BTreeSet<Value> {
     let mut exact = BTreeSet::new();
     for &node in order.iter().rev() {
-        let op = graph.op(node);
+        let op = graph.op(node).as_operation();
         let results: Vec<Value> = graph.results(node).iter().map(|value| roots[value]).collect();
-        let made =
-            results.iter().enumerate().filter(|(index, _)| yields_f32(op, *index)).map(|(_, root)| *root);
-        exact.extend(made);
-        let passes_on =
-            moves(op) && results.iter().any(|root| exact.contains(root) || named.contains_key(root));
-        for (index, operand) in graph.operands(node).iter().enumerate() {
-            if passes_on || reads_f32(op, index) {
+        let made = results.iter().zip(op.outputs()).filter(|(_, output)| output.storage == Storage::F32);
+        exact.extend(made.map(|(root, _)| *root));
+        let follow = op.inputs_follow_outputs()
+            && results.iter().any(|root| exact.contains(root) || named.contains_key(root));
+        for (operand, input) in graph.operands(node).iter().zip(op.inputs()) {
+            if follow || input.storage == Storage::F32 {
                 exact.insert(roots[operand]);
             }
         }
     }
     exact
-}
-
-/// Returns whether an operator hands on what it reads, so that both are in f32 if one has to be.
-fn moves(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Detach(_)
-            | Op::Reshape(_)
-            | Op::Slice(_)
-            | Op::Pad(_)
-            | Op::Concat(_)
-            | Op::Transpose(_)
-            | Op::Add(_)
-            | Op::Scale(_)
-            | Op::AddSuffix(_)
-    )
-}
-
-/// Returns whether an output is in f32 whoever reads it.
-fn yields_f32(op: &Op, output: usize) -> bool {
-    match op {
-        Op::RmsNorm(_) | Op::AddRmsNorm(_) | Op::LinearAddRmsNorm(_) | Op::Attention(_) => output == 1,
-        Op::SumLeading(_)
-        | Op::Sigmoid(_)
-        | Op::Maximum(_)
-        | Op::Select(_)
-        | Op::Equal(_)
-        | Op::LinearGradWeight(_)
-        | Op::EmbedGrad(_)
-        | Op::RowDistance(_)
-        | Op::TokenLoss(_)
-        | Op::Correctness(_)
-        | Op::BceWithLogits(_) => true,
-        Op::Input(_)
-        | Op::Detach(_)
-        | Op::Reshape(_)
-        | Op::Slice(_)
-        | Op::Pad(_)
-        | Op::Concat(_)
-        | Op::Transpose(_)
-        | Op::Add(_)
-        | Op::Scale(_)
-        | Op::AddSuffix(_)
-        | Op::Fill(_)
-        | Op::Linear(_)
-        | Op::LinearGradInput(_)
-        | Op::RmsNormGrad(_)
-        | Op::Rotate(_)
-        | Op::AttentionGrad(_)
-        | Op::SwiGlu(_)
-        | Op::SwiGluGrad(_)
-        | Op::Embed(_)
-        | Op::ResetRows(_)
-        | Op::TokenLossGrad(_)
-        | Op::BceWithLogitsGrad(_)
-        | Op::AdamAtan2(_)
-        | Op::AdamW(_)
-        | Op::SignSgdRows(_)
-        | Op::Average(_)
-        | Op::Assign(_)
-        | Op::LinearSwiGlu(_) => false,
-    }
-}
-
-/// Returns whether an input has to be in f32.
-fn reads_f32(op: &Op, input: usize) -> bool {
-    match op {
-        Op::Sigmoid(_)
-        | Op::Maximum(_)
-        | Op::Select(_)
-        | Op::Equal(_)
-        | Op::TokenLoss(_)
-        | Op::TokenLossGrad(_)
-        | Op::Correctness(_)
-        | Op::BceWithLogits(_)
-        | Op::BceWithLogitsGrad(_)
-        | Op::AdamAtan2(_)
-        | Op::AdamW(_)
-        | Op::Average(_) => true,
-        // Memory and scalars; what is stored may be rounded.
-        Op::Assign(_) | Op::Embed(_) => input == 0,
-        Op::SignSgdRows(_) => input != 2,
-        Op::ResetRows(_) => input > 0,
-        // The factor of a norm, and the logarithm of the denominators.
-        Op::RmsNormGrad(_) | Op::AttentionGrad(_) => input == 1,
-        Op::Input(_)
-        | Op::Detach(_)
-        | Op::Reshape(_)
-        | Op::Slice(_)
-        | Op::Pad(_)
-        | Op::Concat(_)
-        | Op::Transpose(_)
-        | Op::Add(_)
-        | Op::Scale(_)
-        | Op::AddSuffix(_)
-        | Op::SumLeading(_)
-        | Op::Fill(_)
-        | Op::Linear(_)
-        | Op::LinearGradInput(_)
-        | Op::LinearGradWeight(_)
-        | Op::RmsNorm(_)
-        | Op::Rotate(_)
-        | Op::Attention(_)
-        | Op::SwiGlu(_)
-        | Op::SwiGluGrad(_)
-        | Op::EmbedGrad(_)
-        | Op::RowDistance(_)
-        | Op::AddRmsNorm(_)
-        | Op::LinearSwiGlu(_)
-        | Op::LinearAddRmsNorm(_) => false,
-    }
-}
-
-/// Returns whether the first two inputs are factors of a product.
-fn is_product(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Linear(_)
-            | Op::LinearGradInput(_)
-            | Op::LinearGradWeight(_)
-            | Op::LinearSwiGlu(_)
-            | Op::LinearAddRmsNorm(_)
-    )
 }
 
 /// Gives each factor of a product that would be stored in f32 a copy that is stored in bf16.
@@ -196,15 +73,14 @@ pub fn round_factors(graph: &mut Graph) {
         roots.iter().map(|(&value, root)| (value, elements[root])).collect();
     let mut copies: BTreeMap<Value, Value> = BTreeMap::new();
     for node in order {
-        if !is_product(graph.op(node)) {
-            continue;
-        }
         let before = graph.operands(node);
         let mut operands = before.clone();
-        for operand in operands[..2].iter_mut().filter(|operand| stored[operand] == Element::F32) {
-            let copy = copies.entry(*operand);
-            *operand =
-                *copy.or_insert_with(|| graph.add_like(Scale { factor: 1.0 }.into(), &[*operand], node)[0]);
+        for &factor in graph.op(node).as_operation().factors() {
+            let exact = before[factor];
+            if stored[&exact] == Element::F32 {
+                let rounded = || graph.add_like(Scale { factor: 1.0 }.into(), &[exact], node)[Scale::Y];
+                operands[factor] = *copies.entry(exact).or_insert_with(rounded);
+            }
         }
         if operands == before {
             continue;

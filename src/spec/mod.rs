@@ -5,6 +5,8 @@
 //! [`SpecError`], which displays as the rendered diagnostics. [`Spec::diff`] says how two specs differ in what they
 //! mean, and [`Axis`] with [`combinations`] makes the specs of a sweep.
 
+#![expect(clippy::disallowed_methods, reason = "specs are read, and the bases that they name")]
+
 mod diff;
 mod sweep;
 mod values;

@@ -13,6 +13,8 @@
 //! then renames it. Until that is done, the old checkpoint waits as `last.old`; if a crash leaves only that folder,
 //! it is the checkpoint. An interrupted or failed save therefore never costs the old checkpoint.
 
+#![expect(clippy::disallowed_methods, reason = "checkpoints are written and read")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::run_folder::{RunFolderError, written};
+use super::error::{RunFolderError, written};
 
 /// Means over rows.
 ///

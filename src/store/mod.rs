@@ -4,9 +4,11 @@
 //! training continues.
 
 pub mod checkpoint;
+mod error;
 pub mod log;
 pub mod run_folder;
 
 pub use checkpoint::{CheckpointError, TrainerState};
+pub use error::RunFolderError;
 pub use log::{MetricMeans, MetricsLine, MetricsLog};
-pub use run_folder::{RunFolder, RunFolderError, RunManifest};
+pub use run_folder::{RunFolder, RunManifest};

@@ -10,6 +10,8 @@
 //!
 //! Nothing in it depends on the clock, the path or the number of threads.
 
+#![expect(clippy::disallowed_methods, reason = "run folders are made and read")]
+
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,10 +19,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, CheckpointError};
+use super::error::{RunFolderError, written};
 use super::log::{MetricsLine, MetricsLog, StepOfLine, parse_lines};
 use crate::data::Dataset;
 use crate::hash::sha256;
-use crate::system;
 
 /// Name of the manifest; a folder that has it is the folder of a run.
 pub const MANIFEST: &str = "run.toml";
@@ -31,44 +33,6 @@ const BEST: &str = "best";
 
 /// Version of the format of `run.toml`. It grows whenever an older hrmc could not read the file.
 const FORMAT: u32 = 1;
-
-/// The error of a run folder.
-#[derive(Debug, thiserror::Error)]
-pub enum RunFolderError {
-    /// A file or folder that cannot be read.
-    #[error("cannot read `{file}`: {}", system::reason(reason))]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// The error, in the words of the system.
-        reason: io::Error,
-    },
-    /// A file or folder that cannot be written.
-    #[error("cannot write `{file}`: {}", system::reason(reason))]
-    Write {
-        /// The file.
-        file: PathBuf,
-        /// The error, in the words of the system.
-        reason: io::Error,
-    },
-    /// A folder that is not the folder of a run.
-    #[error("`{folder}` is not the folder of a run: it has no `run.toml`")]
-    NotARun {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// A file with unexpected content.
-    #[error("`{file}` is damaged: {reason}")]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A checkpoint in the folder cannot be used.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-}
 
 /// The content of `run.toml`, which describes a run.
 ///
@@ -307,10 +271,6 @@ fn highest_number(runs: &Path, name: &str) -> Result<u64, RunFolderError> {
     Ok(highest)
 }
 
-pub(super) fn read_text(file: &Path) -> Result<String, RunFolderError> {
+fn read_text(file: &Path) -> Result<String, RunFolderError> {
     fs::read_to_string(file).map_err(|reason| RunFolderError::Read { file: file.to_owned(), reason })
-}
-
-pub(super) fn written<T>(file: &Path, result: io::Result<T>) -> Result<T, RunFolderError> {
-    result.map_err(|reason| RunFolderError::Write { file: file.to_owned(), reason })
 }

@@ -2,7 +2,7 @@
 
 use pest::error::{ErrorVariant, InputLocation};
 
-use super::parse::Rule;
+use super::grammar::Rule;
 use super::{STATEMENT_KEYWORDS, nearest};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;

@@ -9,6 +9,7 @@
 pub mod ast;
 mod base;
 mod expectation;
+mod grammar;
 mod layout;
 mod merge;
 mod overrides;

@@ -6,6 +6,7 @@
 use pest::Parser;
 use pest::iterators::Pair;
 
+use super::grammar::{Grammar, Rule};
 use super::repair::{Repaired, repair};
 use super::{ast, expectation};
 use crate::diagnostic::{self, Code, Diagnostic};
@@ -22,15 +23,6 @@ pub struct Parsed {
     /// What could not be read, sorted by place.
     pub diagnostics: Vec<Diagnostic>,
 }
-
-mod generated {
-    /// The parser generated from the grammar.
-    #[derive(pest_derive::Parser)]
-    #[grammar = "../grammar/hrm.pest"]
-    pub(crate) struct Grammar;
-}
-
-pub(super) use generated::{Grammar, Rule};
 
 /// Reads a file.
 pub fn parse(source: &Source) -> Parsed {

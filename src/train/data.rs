@@ -1,5 +1,7 @@
 //! The data of a spec, which is opened or generated.
 
+#![expect(clippy::disallowed_methods, reason = "a folder of data is looked for")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -7,7 +7,6 @@ use super::error::Error;
 use super::evaluate::Evaluator;
 use super::memory::check_memory;
 use super::solver::{SolveOptions, Solver};
-use super::training::Training;
 use crate::data::PuzzleKind;
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
@@ -77,15 +76,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes a folder for a training in `runs`, `NAME-NNN` with the next free number.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the folder cannot be made or written.
-    pub fn create(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
-        let manifest = training.manifest();
-        let folder = RunFolder::create(runs.as_ref(), &manifest)?;
-        Ok(Run { folder, manifest, spec: training.spec().clone() })
+    /// Makes a folder in `runs`.
+    pub(super) fn create_folder(runs: &Path, manifest: RunManifest, spec: Spec) -> Result<Run, Error> {
+        let folder = RunFolder::create(runs, &manifest)?;
+        Ok(Run { folder, manifest, spec })
     }
 
     /// Opens the folder of a run.

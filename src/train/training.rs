@@ -1,7 +1,9 @@
 //! The training of a spec, from the first step to the last: when to evaluate, when to save, which checkpoint is best.
 
+#![expect(clippy::disallowed_methods, reason = "a checkpoint is saved every few minutes")]
+
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -172,6 +174,17 @@ pub struct Training {
     stop: u64,
     /// Folder of the run that the training belongs to, once there is one.
     run: Option<PathBuf>,
+}
+
+impl Run {
+    /// Makes a folder for a training in `runs`, `NAME-NNN` with the next free number.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder cannot be made or written.
+    pub fn create(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
+        Run::create_folder(runs.as_ref(), training.manifest(), training.spec().clone())
+    }
 }
 
 impl Training {

@@ -1,18 +1,26 @@
 //! Executes a plan with the CPU kernels.
 
+#![expect(clippy::disallowed_methods, reason = "calls are timed for whoever watches")]
+
 use std::collections::BTreeMap;
 use std::ptr;
 use std::time::Instant;
 
-use super::engine::Arranged;
+use super::arranged::Arranged;
 use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
 use super::plain;
 use crate::device::{Buffer, Memory, MemoryId, Observe};
-use crate::graph::ops::{Slice, TokenLossKind, rope_tables};
-use crate::graph::{DType, Op, TensorType};
+use crate::graph::ops::{
+    AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
+    BceWithLogitsGrad, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
+    LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, RmsNorm, RmsNormGrad, Rotate,
+    RowDistance, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss,
+    TokenLossGrad, TokenLossKind, Transpose, rope_tables,
+};
+use crate::graph::{DType, Op, Operation, TensorType};
 use crate::ir::Precision;
 use crate::plan::{Call, Location, Place, Plan};
 
@@ -66,13 +74,13 @@ impl CpuProgram {
             .calls
             .iter()
             .map(|call| {
-                let (heads, theta) = match &call.op {
-                    Op::Attention(op) => (op.heads, op.rope_theta?),
-                    Op::AttentionGrad(op) => (op.heads, op.rope_theta?),
-                    Op::Rotate(op) => (op.heads, op.theta),
+                let (qkv, heads, theta) = match &call.op {
+                    Op::Attention(op) => (Attention::QKV, op.heads, op.rope_theta?),
+                    Op::AttentionGrad(op) => (AttentionGrad::QKV, op.heads, op.rope_theta?),
+                    Op::Rotate(op) => (Rotate::QKV, op.heads, op.theta),
                     _ => return None,
                 };
-                let shape = &call.inputs[0].ty.shape;
+                let shape = &call.inputs[qkv].ty.shape;
                 let (positions, head_width) = (shape[1], shape[2] / 3 / heads);
                 let found = tables.iter().position(|table| {
                     table.positions == positions && table.head_width == head_width && table.theta == theta
@@ -159,12 +167,12 @@ impl CpuProgram {
 
     fn call(&mut self, index: usize) {
         let call = &self.plan.calls[index];
-        if let Some((memory, shape)) = weight_of(call, self.plan.precision)
+        if let Some(WeightRead { input, memory, shape }) = weight_of(call, self.plan.precision)
             && !self.pointers.arranged[memory].start.is_null()
             && !self.pointers.arranged[memory].valid
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
-            let w = Operands { call, pointers: &self.pointers }.f32(1);
+            let w = Operands { call, pointers: &self.pointers }.f32(input);
             // SAFETY: the engine has allocated this many elements for the arranged weight, and nothing else uses them
             // while this call is prepared.
             let target = unsafe { std::slice::from_raw_parts_mut(self.pointers.arranged[memory].start, len) };
@@ -182,17 +190,27 @@ impl CpuProgram {
     }
 }
 
-/// Returns the memory and the shape of the weight that a call of a forward pass reads, its input 1.
-fn weight_of(call: &Call, precision: Precision) -> Option<(usize, WeightShape)> {
-    let parts = match &call.op {
-        Op::Linear(_) | Op::LinearAddRmsNorm(_) => 1,
-        Op::LinearSwiGlu(_) => 2,
+/// A weight that a call of a forward pass reads.
+struct WeightRead {
+    /// Which input of the call it is.
+    input: usize,
+    /// Index of its memory in [`Plan::memory`].
+    memory: usize,
+    shape: WeightShape,
+}
+
+/// Returns the weight that a call of a forward pass reads.
+fn weight_of(call: &Call, precision: Precision) -> Option<WeightRead> {
+    let (input, parts) = match &call.op {
+        Op::Linear(_) => (Linear::W, 1),
+        Op::LinearAddRmsNorm(_) => (LinearAddRmsNorm::W, 1),
+        Op::LinearSwiGlu(_) => (LinearSwiGlu::W, 2),
         _ => return None,
     };
-    let place = &call.inputs[1];
+    let place = &call.inputs[input];
     let Location::Named(memory) = place.location else { return None };
     let [n, k] = place.ty.shape[..] else { return None };
-    Some((memory, WeightShape { n, k, parts, precision }))
+    Some(WeightRead { input, memory, shape: WeightShape { n, k, parts, precision } })
 }
 
 /// Returns the weights that several calls read in the same way, by index in [`Plan::memory`].
@@ -201,8 +219,8 @@ fn weight_of(call: &Call, precision: Precision) -> Option<(usize, WeightShape)> 
 fn shared_weights(plan: &Plan) -> Vec<Option<WeightShape>> {
     let mut uses: Vec<Vec<WeightShape>> = vec![Vec::new(); plan.memory.len()];
     for call in &plan.calls {
-        if let Some((memory, shape)) = weight_of(call, plan.precision) {
-            uses[memory].push(shape);
+        if let Some(weight) = weight_of(call, plan.precision) {
+            uses[weight.memory].push(weight.shape);
         }
     }
     uses.iter()
@@ -234,6 +252,10 @@ struct Operands<'a> {
 }
 
 impl<'a> Operands<'a> {
+    fn op(&self) -> &'a dyn Operation {
+        self.call.op.as_operation()
+    }
+
     fn start(&self, place: &Place) -> *mut u8 {
         match place.location {
             Location::Named(index) => self.pointers.named[index],
@@ -244,28 +266,28 @@ impl<'a> Operands<'a> {
 
     fn f32(&self, input: usize) -> &'a [f32] {
         let place = &self.call.inputs[input];
-        assert_eq!(place.ty.dtype, DType::F32, "input {input} holds f32");
+        assert_eq!(place.ty.dtype, DType::F32, "`{}` holds f32", self.op().inputs()[input].name);
         // SAFETY: the memory holds this many initialised elements, is aligned, and no output overlaps it.
         unsafe { std::slice::from_raw_parts(self.start(place).cast(), place.ty.elements()) }
     }
 
     fn i32(&self, input: usize) -> &'a [i32] {
         let place = &self.call.inputs[input];
-        assert_eq!(place.ty.dtype, DType::I32, "input {input} holds i32");
+        assert_eq!(place.ty.dtype, DType::I32, "`{}` holds i32", self.op().inputs()[input].name);
         // SAFETY: as for `f32`.
         unsafe { std::slice::from_raw_parts(self.start(place).cast(), place.ty.elements()) }
     }
 
     fn out(&self, output: usize) -> &'a mut [f32] {
         let place = &self.call.outputs[output];
-        assert_eq!(place.ty.dtype, DType::F32, "output {output} holds f32");
+        assert_eq!(place.ty.dtype, DType::F32, "`{}` holds f32", self.op().outputs()[output].name);
         // SAFETY: as for `f32`; an in-place operator does not take the input that the output replaces.
         unsafe { std::slice::from_raw_parts_mut(self.start(place).cast(), place.ty.elements()) }
     }
 
-    /// Returns a weight, arranged if the engine keeps it so.
-    fn weight(&self, precision: Precision) -> Weight<'a> {
-        if let Some((memory, shape)) = weight_of(self.call, precision)
+    /// Returns the weight at `input`, arranged if the engine keeps it so.
+    fn weight(&self, input: usize, precision: Precision) -> Weight<'a> {
+        if let Some(WeightRead { memory, shape, .. }) = weight_of(self.call, precision)
             && !self.pointers.arranged[memory].start.is_null()
         {
             let len = shape.arranged_len().expect("only what can be arranged has memory for it");
@@ -274,7 +296,7 @@ impl<'a> Operands<'a> {
                 std::slice::from_raw_parts(self.pointers.arranged[memory].start, len)
             });
         }
-        Weight::Rows(self.f32(1))
+        Weight::Rows(self.f32(input))
     }
 
     fn scalar(&self, input: usize) -> f32 {
@@ -335,162 +357,329 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
     match &call.op {
         Op::Input(_) | Op::Detach(_) | Op::Reshape(_) => unreachable!("inputs and views make no call"),
         Op::Slice(Slice { axis, start, end }) => {
-            let shape = copy_shape(at.out_ty(0), at.ty(0), *axis, 0, *start, end - start);
-            kernels::copy_strided(at.out(0), at.f32(0), Rest::Keep, shape);
+            let shape = copy_shape(at.out_ty(Slice::Y), at.ty(Slice::X), *axis, 0, *start, end - start);
+            kernels::copy_strided(at.out(Slice::Y), at.f32(Slice::X), Rest::Keep, shape);
         }
         Op::Pad(op) => {
-            let count = at.ty(0).shape[op.axis];
-            let shape = copy_shape(at.out_ty(0), at.ty(0), op.axis, op.before, 0, count);
-            kernels::copy_strided(at.out(0), at.f32(0), Rest::Zero, shape);
+            let count = at.ty(Pad::X).shape[op.axis];
+            let shape = copy_shape(at.out_ty(Pad::Y), at.ty(Pad::X), op.axis, op.before, 0, count);
+            kernels::copy_strided(at.out(Pad::Y), at.f32(Pad::X), Rest::Zero, shape);
         }
         Op::Concat(op) => {
-            let out = at.out(0);
-            let [first, second] = [0, 1].map(|input| at.ty(input).shape[op.axis]);
-            let shape = copy_shape(at.out_ty(0), at.ty(0), op.axis, 0, 0, first);
-            kernels::copy_strided(out, at.f32(0), Rest::Keep, shape);
-            let shape = copy_shape(at.out_ty(0), at.ty(1), op.axis, first, 0, second);
-            kernels::copy_strided(out, at.f32(1), Rest::Keep, shape);
+            let out = at.out(Concat::Y);
+            let [first, second] = [Concat::A, Concat::B].map(|input| at.ty(input).shape[op.axis]);
+            let shape = copy_shape(at.out_ty(Concat::Y), at.ty(Concat::A), op.axis, 0, 0, first);
+            kernels::copy_strided(out, at.f32(Concat::A), Rest::Keep, shape);
+            let shape = copy_shape(at.out_ty(Concat::Y), at.ty(Concat::B), op.axis, first, 0, second);
+            kernels::copy_strided(out, at.f32(Concat::B), Rest::Keep, shape);
         }
         Op::Transpose(_) => {
-            let shape = &at.ty(0).shape;
-            kernels::transpose_last_two(at.out(0), at.f32(0), shape[0], shape[1], shape[2]);
+            let shape = &at.ty(Transpose::X).shape;
+            kernels::transpose_last_two(
+                at.out(Transpose::Y),
+                at.f32(Transpose::X),
+                shape[0],
+                shape[1],
+                shape[2],
+            );
         }
-        Op::Add(_) => kernels::add(at.out(0), at.f32(0), at.f32(1)),
-        Op::Scale(op) => kernels::scale(at.out(0), at.f32(0), op.factor),
-        Op::AddSuffix(_) => kernels::add_positions(at.out(0), at.f32(0), at.f32(1)),
-        Op::SumLeading(_) => kernels::sum_over_batch(at.out(0), at.f32(0), Store::Replace),
-        Op::Fill(op) => at.out(0).fill(op.value),
-        Op::Sigmoid(_) => kernels::sigmoid(at.out(0), at.f32(0)),
+        Op::Add(_) => kernels::add(at.out(Add::Y), at.f32(Add::A), at.f32(Add::B)),
+        Op::Scale(op) => kernels::scale(at.out(Scale::Y), at.f32(Scale::X), op.factor),
+        Op::AddSuffix(_) => {
+            kernels::add_positions(at.out(AddSuffix::Y), at.f32(AddSuffix::X), at.f32(AddSuffix::SUFFIX))
+        }
+        Op::SumLeading(_) => {
+            kernels::sum_over_batch(at.out(SumLeading::Y), at.f32(SumLeading::X), Store::Replace)
+        }
+        Op::Fill(op) => at.out(Fill::Y).fill(op.value),
+        Op::Sigmoid(_) => kernels::sigmoid(at.out(Sigmoid::Y), at.f32(Sigmoid::X)),
         Op::Maximum(_) => {
-            let (a, b) = (at.f32(0), at.f32(1));
-            at.out(0)
+            let (a, b) = (at.f32(Maximum::A), at.f32(Maximum::B));
+            at.out(Maximum::Y)
                 .iter_mut()
                 .zip(a.iter().zip(b))
                 .for_each(|(out, (&a, &b))| *out = if a < b { b } else { a });
         }
         Op::Select(_) => {
-            let (mask, a, b) = (at.f32(0), at.f32(1), at.f32(2));
-            for (index, out) in at.out(0).iter_mut().enumerate() {
+            let (mask, a, b) = (at.f32(Select::MASK), at.f32(Select::A), at.f32(Select::B));
+            for (index, out) in at.out(Select::Y).iter_mut().enumerate() {
                 *out = if mask[index] != 0.0 { a[index] } else { b[index] };
             }
         }
         Op::Equal(_) => {
-            let (a, b) = (at.f32(0), at.f32(1));
-            at.out(0)
+            let (a, b) = (at.f32(Equal::A), at.f32(Equal::B));
+            at.out(Equal::Y)
                 .iter_mut()
                 .zip(a.iter().zip(b))
                 .for_each(|(out, (a, b))| *out = f32::from(u8::from(a == b)));
         }
         Op::Linear(_) => {
-            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
-                .with_precision(precision);
-            kernels::product_nt(at.out(0), at.f32(0), at.weight(precision), None, Store::Replace, shape);
+            let shape = ProductShape::nt(
+                at.ty(Linear::X).rows(),
+                at.ty(Linear::W).shape[0],
+                at.ty(Linear::W).shape[1],
+            )
+            .with_precision(precision);
+            kernels::product_nt(
+                at.out(Linear::Y),
+                at.f32(Linear::X),
+                at.weight(Linear::W, precision),
+                None,
+                Store::Replace,
+                shape,
+            );
         }
         Op::LinearGradInput(_) => {
-            let shape = ProductShape::nn(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
-                .with_precision(precision);
-            kernels::product_nn(at.out(0), at.f32(0), at.f32(1), Store::Replace, shape);
+            let shape = ProductShape::nn(
+                at.ty(LinearGradInput::DY).rows(),
+                at.ty(LinearGradInput::W).shape[0],
+                at.ty(LinearGradInput::W).shape[1],
+            )
+            .with_precision(precision);
+            kernels::product_nn(
+                at.out(LinearGradInput::DX),
+                at.f32(LinearGradInput::DY),
+                at.f32(LinearGradInput::W),
+                Store::Replace,
+                shape,
+            );
         }
         Op::LinearGradWeight(_) => {
-            let shape = ProductShape::tn(at.ty(0).rows(), at.ty(0).width(), at.ty(1).width())
-                .with_precision(precision);
-            kernels::product_tn(at.out(0), at.f32(0), at.f32(1), Store::Replace, shape);
+            let shape = ProductShape::tn(
+                at.ty(LinearGradWeight::DY).rows(),
+                at.ty(LinearGradWeight::DY).width(),
+                at.ty(LinearGradWeight::X).width(),
+            )
+            .with_precision(precision);
+            kernels::product_tn(
+                at.out(LinearGradWeight::DW),
+                at.f32(LinearGradWeight::DY),
+                at.f32(LinearGradWeight::X),
+                Store::Replace,
+                shape,
+            );
         }
-        Op::RmsNorm(op) => kernels::rms_norm(at.out(0), Some(at.out(1)), at.f32(0), at.ty(0).width(), op.eps),
+        Op::RmsNorm(op) => kernels::rms_norm(
+            at.out(RmsNorm::Y),
+            Some(at.out(RmsNorm::FACTOR)),
+            at.f32(RmsNorm::X),
+            at.ty(RmsNorm::X).width(),
+            op.eps,
+        ),
         Op::RmsNormGrad(_) => {
-            kernels::rms_norm_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), None, at.ty(0).width());
+            kernels::rms_norm_grad(
+                at.out(RmsNormGrad::DX),
+                at.f32(RmsNormGrad::Y),
+                at.f32(RmsNormGrad::FACTOR),
+                at.f32(RmsNormGrad::DY),
+                None,
+                at.ty(RmsNormGrad::Y).width(),
+            );
         }
         Op::AddRmsNorm(op) => {
-            kernels::add_rms_norm(at.out(0), Some(at.out(1)), at.f32(0), at.f32(1), at.ty(0).width(), op.eps);
+            kernels::add_rms_norm(
+                at.out(AddRmsNorm::Y),
+                Some(at.out(AddRmsNorm::FACTOR)),
+                at.f32(AddRmsNorm::A),
+                at.f32(AddRmsNorm::B),
+                at.ty(AddRmsNorm::A).width(),
+                op.eps,
+            );
         }
         Op::LinearAddRmsNorm(op) => {
-            let shape = ProductShape::nt(at.ty(0).rows(), at.ty(1).shape[0], at.ty(1).shape[1])
-                .with_precision(precision);
-            let (x, w, residual) = (at.f32(0), at.weight(precision), at.f32(2));
-            kernels::linear_add_rms_norm(at.out(0), Some(at.out(1)), x, w, residual, op.eps, shape);
+            let shape = ProductShape::nt(
+                at.ty(LinearAddRmsNorm::X).rows(),
+                at.ty(LinearAddRmsNorm::W).shape[0],
+                at.ty(LinearAddRmsNorm::W).shape[1],
+            )
+            .with_precision(precision);
+            let (x, w, residual) = (
+                at.f32(LinearAddRmsNorm::X),
+                at.weight(LinearAddRmsNorm::W, precision),
+                at.f32(LinearAddRmsNorm::RESIDUAL),
+            );
+            kernels::linear_add_rms_norm(
+                at.out(LinearAddRmsNorm::Y),
+                Some(at.out(LinearAddRmsNorm::FACTOR)),
+                x,
+                w,
+                residual,
+                op.eps,
+                shape,
+            );
         }
         Op::Rotate(op) => {
             let rope = rope.expect("a rotation has its table");
             plain::rotate_qkv(
-                at.out(0),
-                at.f32(0),
+                at.out(Rotate::ROTATED),
+                at.f32(Rotate::QKV),
                 rope,
                 op.inverse,
-                attention_shape(at.ty(0), op.heads, precision),
+                attention_shape(at.ty(Rotate::QKV), op.heads, precision),
             );
         }
         Op::Attention(op) => {
             kernels::attention(
-                at.out(0),
-                at.out(1),
-                at.f32(0),
+                at.out(Attention::OUT),
+                at.out(Attention::LSE),
+                at.f32(Attention::QKV),
                 rope,
-                attention_shape(at.ty(0), op.heads, precision),
+                attention_shape(at.ty(Attention::QKV), op.heads, precision),
             );
         }
         Op::AttentionGrad(op) => {
-            let shape = attention_shape(at.ty(0), op.heads, precision);
-            kernels::attention_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2), rope, shape);
+            let shape = attention_shape(at.ty(AttentionGrad::QKV), op.heads, precision);
+            kernels::attention_grad(
+                at.out(AttentionGrad::DQKV),
+                at.f32(AttentionGrad::QKV),
+                at.f32(AttentionGrad::LSE),
+                at.f32(AttentionGrad::DOUT),
+                rope,
+                shape,
+            );
         }
-        Op::SwiGlu(_) => kernels::swiglu(at.out(0), at.f32(0), gated_shape(at.out_ty(0), 0, precision)),
+        Op::SwiGlu(_) => kernels::swiglu(
+            at.out(SwiGlu::H),
+            at.f32(SwiGlu::X),
+            gated_shape(at.out_ty(SwiGlu::H), 0, precision),
+        ),
         Op::SwiGluGrad(_) => {
-            kernels::swiglu_grad(at.out(0), at.f32(0), at.f32(1), gated_shape(at.ty(1), 0, precision));
+            kernels::swiglu_grad(
+                at.out(SwiGluGrad::DX),
+                at.f32(SwiGluGrad::X),
+                at.f32(SwiGluGrad::DH),
+                gated_shape(at.ty(SwiGluGrad::DH), 0, precision),
+            );
         }
         Op::LinearSwiGlu(op) => {
-            let wide = op.keep.then(|| at.out(1));
-            let shape = gated_shape(at.out_ty(0), at.ty(0).width(), precision);
-            kernels::linear_swiglu(at.out(0), wide, at.f32(0), at.weight(precision), shape);
+            let wide = op.keep.then(|| at.out(LinearSwiGlu::PRODUCT));
+            let shape = gated_shape(at.out_ty(LinearSwiGlu::H), at.ty(LinearSwiGlu::X).width(), precision);
+            kernels::linear_swiglu(
+                at.out(LinearSwiGlu::H),
+                wide,
+                at.f32(LinearSwiGlu::X),
+                at.weight(LinearSwiGlu::W, precision),
+                shape,
+            );
         }
-        Op::Embed(_) => kernels::embed(at.out(0), at.f32(0), at.i32(1), at.ty(0).width(), 1.0),
+        Op::Embed(_) => kernels::embed(
+            at.out(Embed::Y),
+            at.f32(Embed::TABLE),
+            at.i32(Embed::IDS),
+            at.ty(Embed::TABLE).width(),
+            1.0,
+        ),
         Op::EmbedGrad(_) => {
-            kernels::embed_grad(at.out(0), at.i32(0), at.f32(1), at.ty(1).width(), 1.0, Store::Replace);
+            kernels::embed_grad(
+                at.out(EmbedGrad::DTABLE),
+                at.i32(EmbedGrad::IDS),
+                at.f32(EmbedGrad::DY),
+                at.ty(EmbedGrad::DY).width(),
+                1.0,
+                Store::Replace,
+            );
         }
-        Op::ResetRows(_) => kernels::reset_rows(at.out(0), at.f32(0), at.f32(1), at.f32(2)),
-        Op::RowDistance(_) => plain::row_distance(at.out(0), at.f32(0), at.f32(1)),
+        Op::ResetRows(_) => kernels::reset_rows(
+            at.out(ResetRows::Y),
+            at.f32(ResetRows::Z),
+            at.f32(ResetRows::MASK),
+            at.f32(ResetRows::INIT),
+        ),
+        Op::RowDistance(_) => plain::row_distance(
+            at.out(RowDistance::DISTANCE),
+            at.f32(RowDistance::NEW),
+            at.f32(RowDistance::OLD),
+        ),
         Op::TokenLoss(op) => {
-            let shape = loss_shape(at.ty(0));
-            kernels::token_loss(at.out(0), at.f32(0), at.i32(1), loss_kind(op.kind), shape);
+            let shape = loss_shape(at.ty(TokenLoss::LOGITS));
+            kernels::token_loss(
+                at.out(TokenLoss::LOSS),
+                at.f32(TokenLoss::LOGITS),
+                at.i32(TokenLoss::LABELS),
+                loss_kind(op.kind),
+                shape,
+            );
         }
         Op::TokenLossGrad(op) => {
-            let shape = loss_shape(at.ty(0));
-            kernels::token_loss_grad(at.out(0), at.f32(0), at.i32(1), at.f32(2), loss_kind(op.kind), shape);
+            let shape = loss_shape(at.ty(TokenLossGrad::LOGITS));
+            kernels::token_loss_grad(
+                at.out(TokenLossGrad::DLOGITS),
+                at.f32(TokenLossGrad::LOGITS),
+                at.i32(TokenLossGrad::LABELS),
+                at.f32(TokenLossGrad::DLOSS),
+                loss_kind(op.kind),
+                shape,
+            );
         }
         Op::Correctness(_) => {
-            kernels::correctness(at.out(0), at.out(1), at.f32(0), at.i32(1), loss_shape(at.ty(0)));
+            kernels::correctness(
+                at.out(Correctness::RIGHT),
+                at.out(Correctness::COUNTED),
+                at.f32(Correctness::LOGITS),
+                at.i32(Correctness::LABELS),
+                loss_shape(at.ty(Correctness::LOGITS)),
+            );
         }
-        Op::BceWithLogits(_) => kernels::bce_with_logits(at.out(0), at.f32(0), at.f32(1)),
+        Op::BceWithLogits(_) => kernels::bce_with_logits(
+            at.out(BceWithLogits::LOSS),
+            at.f32(BceWithLogits::Q),
+            at.f32(BceWithLogits::TARGET),
+        ),
         Op::BceWithLogitsGrad(_) => {
-            kernels::bce_with_logits_grad(at.out(0), at.f32(0), at.f32(1), at.f32(2));
+            kernels::bce_with_logits_grad(
+                at.out(BceWithLogitsGrad::DQ),
+                at.f32(BceWithLogitsGrad::Q),
+                at.f32(BceWithLogitsGrad::TARGET),
+                at.f32(BceWithLogitsGrad::DLOSS),
+            );
         }
         Op::AdamAtan2(op) => {
             let step = AdamAtan2Step {
-                lr: at.scalar(4),
+                lr: at.scalar(AdamAtan2::LR),
                 beta1: op.beta1,
                 beta2: op.beta2,
                 weight_decay: op.weight_decay,
-                step_scale: at.scalar(5),
-                root_scale: at.scalar(6),
+                step_scale: at.scalar(AdamAtan2::STEP_SCALE),
+                root_scale: at.scalar(AdamAtan2::ROOT_SCALE),
             };
-            kernels::adam_atan2(at.out(0), at.out(1), at.out(2), at.f32(3), step);
+            kernels::adam_atan2(
+                at.out(AdamAtan2::NEW_WEIGHT),
+                at.out(AdamAtan2::NEW_MOMENT1),
+                at.out(AdamAtan2::NEW_MOMENT2),
+                at.f32(AdamAtan2::GRADIENT),
+                step,
+            );
         }
         Op::AdamW(op) => {
             let step = AdamWStep {
-                lr: at.scalar(4),
+                lr: at.scalar(AdamW::LR),
                 beta1: op.beta1,
                 beta2: op.beta2,
                 weight_decay: op.weight_decay,
-                step_scale: at.scalar(5),
-                root_scale: at.scalar(6),
+                step_scale: at.scalar(AdamW::STEP_SCALE),
+                root_scale: at.scalar(AdamW::ROOT_SCALE),
                 eps: op.eps,
             };
-            kernels::adamw(at.out(0), at.out(1), at.out(2), at.f32(3), step);
+            kernels::adamw(
+                at.out(AdamW::NEW_WEIGHT),
+                at.out(AdamW::NEW_MOMENT1),
+                at.out(AdamW::NEW_MOMENT2),
+                at.f32(AdamW::GRADIENT),
+                step,
+            );
         }
         Op::SignSgdRows(op) => {
-            let step = SignSgdStep { lr: at.scalar(3), weight_decay: op.weight_decay };
-            kernels::sign_sgd_rows(at.out(0), at.i32(1), at.f32(2), at.ty(0).width(), step);
+            let step = SignSgdStep { lr: at.scalar(SignSgdRows::LR), weight_decay: op.weight_decay };
+            kernels::sign_sgd_rows(
+                at.out(SignSgdRows::NEW_TABLE),
+                at.i32(SignSgdRows::IDS),
+                at.f32(SignSgdRows::GRADIENT),
+                at.ty(SignSgdRows::TABLE).width(),
+                step,
+            );
         }
-        Op::Average(op) => kernels::ema(at.out(0), at.f32(1), op.rate),
-        Op::Assign(_) => at.out(0).copy_from_slice(at.f32(1)),
+        Op::Average(op) => kernels::ema(at.out(Average::NEW_AVERAGE), at.f32(Average::WEIGHT), op.rate),
+        Op::Assign(_) => at.out(Assign::NEW_MEMORY).copy_from_slice(at.f32(Assign::VALUE)),
     }
 }
 

@@ -4,6 +4,8 @@
 //! The first line of a file is the hash of the rest, so that a damaged file is found and compiled again. The cache only
 //! saves time: where it cannot be read or written, kernels are compiled each time. The caller chooses its folder.
 
+#![expect(clippy::disallowed_methods, reason = "compiled kernels are kept where the caller says")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

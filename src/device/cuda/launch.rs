@@ -6,7 +6,12 @@
 
 use super::kernels::{Kernel, Template};
 use super::tiles::{self, Heads};
-use crate::graph::ops::{LEAST_SQUARES, Scale, TokenLossKind};
+use crate::graph::ops::{
+    AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, Concat, Correctness, Embed, EmbedGrad, Fill,
+    LEAST_SQUARES, Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Pad, ResetRows,
+    Rotate, RowDistance, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss, TokenLossGrad,
+    TokenLossKind, Transpose,
+};
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
 
@@ -28,6 +33,9 @@ const COLUMNS: u64 = 64;
 const CHUNK: u64 = 4096;
 /// The most chunks of a tensor.
 const MOST_CHUNKS: u64 = 1 << 15;
+
+/// The output that is an operator's result; what else it yields follows.
+const RESULT: usize = 0;
 
 /// The most blocks of a launch that any device accepts.
 pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
@@ -227,10 +235,9 @@ pub fn launches(plan: &Plan) -> Launches {
 /// or writes what another one writes.
 fn together(calls: &[Call]) -> usize {
     let first = &calls[0];
-    let scalars = match first.op {
-        Op::AdamAtan2(_) | Op::AdamW(_) => 4..7,
-        Op::Average(_) | Op::Assign(_) => 2..2,
-        Op::Scale(Scale { factor: 1.0 }) => 1..1,
+    let scalars: &[usize] = match first.op {
+        Op::AdamAtan2(_) | Op::AdamW(_) => &AdamW::SCALARS,
+        Op::Average(_) | Op::Assign(_) | Op::Scale(Scale { factor: 1.0 }) => &[],
         _ => return 1,
     };
     let independent = |call: &Call, other: &Call| {
@@ -250,7 +257,7 @@ fn together(calls: &[Call]) -> usize {
                 .iter()
                 .map(|place| place.element)
                 .eq(first.outputs.iter().map(|place| place.element))
-            && call.inputs[scalars.clone()] == first.inputs[scalars.clone()]
+            && scalars.iter().all(|&scalar| call.inputs[scalar] == first.inputs[scalar])
             && calls[..at].iter().all(|other| independent(call, other) && independent(other, call))
     };
     (1..calls.len()).take_while(joins).count() + 1
@@ -315,10 +322,13 @@ impl Placing<'_> {
         last.expect("a step of this call comes before").bytes = bytes;
     }
 
-    /// Returns all outputs, then all inputs but the first `replaced`, which are outputs at once.
-    fn all_but_replaced(&self, replaced: usize) -> Vec<Argument> {
+    /// Returns all outputs, then all inputs but those that an output replaces.
+    fn operands(&self) -> Vec<Argument> {
+        let replaced =
+            |input: usize| self.call.op.as_operation().in_place().iter().any(|pair| pair.0 == input);
         let outputs = (0..self.call.outputs.len()).map(|index| self.output(index));
-        outputs.chain((replaced..self.call.inputs.len()).map(|index| self.input(index))).collect()
+        let inputs = (0..self.call.inputs.len()).filter(|&input| !replaced(input));
+        outputs.chain(inputs.map(|index| self.input(index))).collect()
     }
 
     fn ty(&self, input: usize) -> &TensorType {
@@ -387,16 +397,19 @@ impl Placing<'_> {
         self.launch(template, blocks, [WARP, WARPS], arguments);
     }
 
-    /// Outputs and inputs in order, one thread for each element of the first output.
+    /// Outputs and inputs in order, one thread for each element of the result.
     fn pointwise(&mut self, template: Template) {
-        let count = elements(self.out_ty(0));
-        let arguments = self.all_but_replaced(0);
+        let count = elements(self.out_ty(RESULT));
+        let arguments = self.operands();
         self.elements(template, count, arguments);
     }
 
-    /// The product of both inputs into output `output`, of `[rows, columns]` by sums of `terms`.
+    /// The product of both factors into output `output`, of `[rows, columns]` by sums of `terms`.
     fn product(&mut self, kind: ProductKind, output: usize, rows: usize, columns: usize, terms: usize) {
-        let [a, b] = [0, 1].map(|input| &self.call.inputs[input]);
+        let &[a, b] = self.call.op.as_operation().factors() else {
+            unreachable!("a product has two factors")
+        };
+        let [a, b] = [a, b].map(|factor| &self.call.inputs[factor]);
         assert_eq!(a.element, b.element, "the planner stores factors alike");
         let Place { location: out, element: result, .. } = self.call.outputs[output];
         let [rows, columns, terms] = [rows, columns, terms].map(|size| size as u64);
@@ -407,44 +420,44 @@ impl Placing<'_> {
         self.step(Task::Product(product), flops, bytes);
     }
 
-    /// `y = x wᵀ` into output `output`.
-    fn linear(&mut self, output: usize) {
-        let (rows, columns, terms) = (self.ty(0).rows(), self.ty(1).shape[0], self.ty(1).shape[1]);
+    /// `y = x wᵀ` of inputs `x` and `w` into output `output`.
+    fn linear(&mut self, x: usize, w: usize, output: usize) {
+        let (rows, columns, terms) = (self.ty(x).rows(), self.ty(w).shape[0], self.ty(w).shape[1]);
         self.product(ProductKind::Nt, output, rows, columns, terms);
     }
 
-    /// A kernel with one warp for each row of the first output; `eps` stands before the sizes where there is one.
+    /// A kernel with one warp for each row of the result; `eps` stands before the sizes where there is one.
     fn rows(&mut self, template: Template, mut arguments: Vec<Argument>, eps: Option<f32>) {
-        let (rows, width) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
+        let (rows, width) = (self.out_ty(RESULT).rows() as u64, self.out_ty(RESULT).width() as u64);
         arguments.extend(eps.map(Argument::Number));
         arguments.extend([rows, width].map(Argument::Size));
         self.warps(template, rows.div_ceil(WARPS), arguments);
     }
 
     /// A kernel with one block for each row of a batch of logits, input `logits`.
-    fn tokens(&mut self, template: Template, kind: Option<TokenLossKind>) {
-        let (batch, positions, vocab) =
-            (self.ty(0).shape[0] as u64, self.ty(0).shape[1] as u64, self.ty(0).shape[2] as u64);
-        let mut arguments = self.all_but_replaced(0);
+    fn tokens(&mut self, template: Template, logits: usize, kind: Option<TokenLossKind>) {
+        let [batch, positions, vocab] = [0, 1, 2].map(|axis| self.ty(logits).shape[axis] as u64);
+        let mut arguments = self.operands();
         arguments.extend(kind.map(|kind| Argument::Size(u64::from(kind == TokenLossKind::Softmax))));
         arguments.extend([positions, vocab].map(Argument::Size));
         self.warps(template, batch, arguments);
     }
 
-    /// Copies `count` indices of an axis of an input into the first output.
+    /// Copies `count` indices of an axis of an input into the result.
     fn copy(&mut self, input: usize, axis: usize, out_start: usize, in_start: usize, count: usize) {
-        let (x, out) = (self.ty(input), self.out_ty(0));
+        let (x, out) = (self.ty(input), self.out_ty(RESULT));
         let batch: u64 = x.shape[..axis].iter().map(|&size| size as u64).product();
         let width: u64 = x.shape[axis + 1..].iter().map(|&size| size as u64).product();
         let sizes =
             [count, out.shape[axis], out_start, x.shape[axis], in_start].map(|size| size as u64 * width);
-        let mut arguments = vec![self.output(0), self.input(input)];
+        let mut arguments = vec![self.output(RESULT), self.input(input)];
         arguments.extend(sizes.map(Argument::Size));
         let elements = batch * sizes[0];
         if elements > 0 {
             self.elements(Template::CopyAxis, elements, arguments);
-            let bytes = [&self.call.inputs[input], &self.call.outputs[0]].map(|place| place.element.bytes());
-            self.moves(elements * (bytes[0] + bytes[1]) as u64);
+            let bytes = [&self.call.inputs[input], &self.call.outputs[RESULT]]
+                .map(|place| place.element.bytes() as u64);
+            self.moves(elements * bytes.iter().sum::<u64>());
         }
     }
 
@@ -460,9 +473,9 @@ impl Placing<'_> {
         [Argument::Cos(found), Argument::Sin(found)]
     }
 
-    /// Rotates `from` into the first output.
+    /// Rotates `from` into the result.
     fn rotate(&mut self, from: Argument, heads: &Heads, theta: f32, inverse: bool) {
-        let mut arguments = vec![self.output(0), from];
+        let mut arguments = vec![self.output(RESULT), from];
         arguments.extend(self.table(heads, Some(theta)));
         arguments.push(Argument::Number(if inverse { -1.0 } else { 1.0 }));
         arguments.extend(heads.sizes());
@@ -481,12 +494,13 @@ impl Placing<'_> {
     }
 
     fn attention(&mut self, heads: &Heads, theta: Option<f32>) {
-        let mut arguments = vec![self.output(0), self.output(1), self.input(0)];
+        let mut arguments =
+            vec![self.output(Attention::OUT), self.output(Attention::LSE), self.input(Attention::QKV)];
         arguments.extend(self.table(heads, theta));
         arguments.push(heads.scale());
         arguments.extend(heads.sizes());
         match heads.attention() {
-            Some(tiles) if self.in_bf16([self.output(0), self.input(0)]) => {
+            Some(tiles) if self.in_bf16([self.output(Attention::OUT), self.input(Attention::QKV)]) => {
                 self.launch_tiles(tiles, arguments)
             }
             _ => self.warps(Template::Attention, heads.column_blocks(), arguments),
@@ -498,12 +512,13 @@ impl Placing<'_> {
         let mut rest: Vec<Argument> = table.to_vec();
         rest.push(heads.scale());
         rest.extend(heads.sizes());
-        let [qkv, lse, dout] = [0, 1, 2].map(|index| self.input(index));
-        let output = self.output(0);
+        let [qkv, lse, dout] =
+            [AttentionGrad::QKV, AttentionGrad::LSE, AttentionGrad::DOUT].map(|input| self.input(input));
+        let output = self.output(AttentionGrad::DQKV);
         let scratch = 4 * heads.batch * heads.heads * heads.positions;
         self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
         let read = self.call.inputs.iter().map(|place| place.bytes() as u64).sum::<u64>() + scratch;
-        let third = self.call.outputs[0].bytes() as u64 / 3;
+        let third = self.call.outputs[AttentionGrad::DQKV].bytes() as u64 / 3;
         let second = [[output, qkv, lse, dout, Argument::Scratch].as_slice(), &rest].concat();
         let in_bf16 = self.in_bf16([output, qkv, dout]);
         match (heads.attention_grad_short(), heads.attention_grad()) {
@@ -536,15 +551,17 @@ impl Placing<'_> {
 
     /// The gated unit of a product, in one launch where the product need not be kept or tensor cores make it.
     fn linear_swiglu(&mut self, keep: bool) {
-        let (rows, inner) = (self.out_ty(0).rows() as u64, self.out_ty(0).width() as u64);
-        let [out, x, w] = [self.output(0), self.input(0), self.input(1)];
-        let wide = if keep { self.output(1) } else { Argument::Null };
-        let sizes = [rows, inner, self.ty(0).width() as u64].map(Argument::Size);
+        let (rows, inner) =
+            (self.out_ty(LinearSwiGlu::H).rows() as u64, self.out_ty(LinearSwiGlu::H).width() as u64);
+        let [out, x, w] =
+            [self.output(LinearSwiGlu::H), self.input(LinearSwiGlu::X), self.input(LinearSwiGlu::W)];
+        let wide = if keep { self.output(LinearSwiGlu::PRODUCT) } else { Argument::Null };
+        let sizes = [rows, inner, self.ty(LinearSwiGlu::X).width() as u64].map(Argument::Size);
         if self.in_bf16([out, x, w]) && (!keep || self.in_bf16([wide])) {
             let arguments = [[out, wide, x, w].as_slice(), &sizes].concat();
             self.launch_tiles(tiles::product_swiglu(rows, inner), arguments);
         } else if keep {
-            self.linear(1);
+            self.linear(LinearSwiGlu::X, LinearSwiGlu::W, LinearSwiGlu::PRODUCT);
             self.gate(wide);
         } else {
             let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
@@ -589,159 +606,203 @@ impl Placing<'_> {
 
     /// Updates of the Adam family.
     fn adam(&mut self, template: Template, numbers: &[f32]) {
-        let mut rest: Vec<Argument> = (4..7).map(|index| self.input(index)).collect();
+        let mut rest = AdamW::SCALARS.map(|scalar| self.input(scalar)).to_vec();
         rest.extend(numbers.iter().map(|&number| Argument::Number(number)));
-        self.chunks(template, |call| call.inputs[..4].iter().collect(), rest);
+        self.chunks(template, |call| AdamW::TENSORS.map(|tensor| &call.inputs[tensor]).to_vec(), rest);
     }
 
     fn place(&mut self) {
         match &self.call.op {
             Op::Input(_) | Op::Detach(_) | Op::Reshape(_) => unreachable!("inputs and views make no call"),
-            Op::Slice(op) => self.copy(0, op.axis, 0, op.start, op.end - op.start),
+            Op::Slice(op) => self.copy(Slice::X, op.axis, 0, op.start, op.end - op.start),
             Op::Concat(op) => {
-                let [first, second] = [0, 1].map(|input| self.ty(input).shape[op.axis]);
-                self.copy(0, op.axis, 0, 0, first);
-                self.copy(1, op.axis, first, 0, second);
+                let [first, second] = [Concat::A, Concat::B].map(|input| self.ty(input).shape[op.axis]);
+                self.copy(Concat::A, op.axis, 0, 0, first);
+                self.copy(Concat::B, op.axis, first, 0, second);
             }
             Op::Pad(op) => {
-                let (x, out) = (self.ty(0), self.out_ty(0));
+                let (x, out) = (self.ty(Pad::X), self.out_ty(Pad::Y));
                 let width: usize = x.shape[op.axis + 1..].iter().product();
                 let sizes =
                     [x.shape[op.axis], out.shape[op.axis], op.before].map(|size| (size * width) as u64);
                 let count = elements(out);
-                let mut arguments = self.all_but_replaced(0);
+                let mut arguments = self.operands();
                 arguments.extend(sizes.map(Argument::Size));
                 self.elements(Template::PadAxis, count, arguments);
             }
             Op::Transpose(_) => {
-                let [batch, rows, columns] = [0, 1, 2].map(|axis| self.ty(0).shape[axis] as u64);
-                let mut arguments = self.all_but_replaced(0);
+                let [batch, rows, columns] = [0, 1, 2].map(|axis| self.ty(Transpose::X).shape[axis] as u64);
+                let mut arguments = self.operands();
                 arguments.extend([rows, columns].map(Argument::Size));
                 let squares = rows.div_ceil(WARP) * columns.div_ceil(WARP);
                 self.warps(Template::TransposeLastTwo, batch * squares, arguments);
             }
             Op::Add(_) => self.pointwise(Template::Add),
             Op::Scale(Scale { factor: 1.0 }) => {
-                self.chunks(Template::Assign, |call| vec![&call.outputs[0], &call.inputs[0]], Vec::new());
+                self.chunks(
+                    Template::Assign,
+                    |call| vec![&call.outputs[Scale::Y], &call.inputs[Scale::X]],
+                    Vec::new(),
+                );
             }
             Op::Scale(op) => {
-                let count = elements(self.out_ty(0));
-                let arguments = vec![self.output(0), self.input(0), Argument::Number(op.factor)];
+                let count = elements(self.out_ty(Scale::Y));
+                let arguments =
+                    vec![self.output(Scale::Y), self.input(Scale::X), Argument::Number(op.factor)];
                 self.elements(Template::Scale, count, arguments);
             }
             Op::AddSuffix(_) => {
-                let mut arguments = self.all_but_replaced(0);
-                arguments.push(Argument::Size(elements(self.ty(1))));
-                let count = elements(self.out_ty(0));
+                let mut arguments = self.operands();
+                arguments.push(Argument::Size(elements(self.ty(AddSuffix::SUFFIX))));
+                let count = elements(self.out_ty(AddSuffix::Y));
                 self.elements(Template::AddSuffix, count, arguments);
             }
             Op::SumLeading(_) => {
-                let size = elements(self.out_ty(0));
-                let rows = elements(self.ty(0)) / size;
-                let mut arguments = self.all_but_replaced(0);
+                let size = elements(self.out_ty(SumLeading::Y));
+                let rows = elements(self.ty(SumLeading::X)) / size;
+                let mut arguments = self.operands();
                 arguments.extend([rows, size].map(Argument::Size));
                 self.warps(Template::SumLeading, size.div_ceil(WARP), arguments);
             }
             Op::Fill(op) => {
-                let count = elements(self.out_ty(0));
-                let arguments = vec![self.output(0), Argument::Number(op.value)];
+                let count = elements(self.out_ty(Fill::Y));
+                let arguments = vec![self.output(Fill::Y), Argument::Number(op.value)];
                 self.elements(Template::Fill, count, arguments);
             }
             Op::Sigmoid(_) => self.pointwise(Template::Sigmoid),
             Op::Maximum(_) => self.pointwise(Template::Maximum),
             Op::Select(_) => self.pointwise(Template::Choose),
             Op::Equal(_) => self.pointwise(Template::Equal),
-            Op::Linear(_) => self.linear(0),
+            Op::Linear(_) => self.linear(Linear::X, Linear::W, Linear::Y),
             Op::LinearGradInput(_) => {
-                let [terms, columns] = [0, 1].map(|axis| self.ty(1).shape[axis]);
-                self.product(ProductKind::Nn, 0, self.ty(0).rows(), columns, terms);
+                let [terms, columns] = [0, 1].map(|axis| self.ty(LinearGradInput::W).shape[axis]);
+                self.product(
+                    ProductKind::Nn,
+                    LinearGradInput::DX,
+                    self.ty(LinearGradInput::DY).rows(),
+                    columns,
+                    terms,
+                );
             }
             Op::LinearGradWeight(_) => {
-                let (rows, columns) = (self.ty(0).width(), self.ty(1).width());
-                self.product(ProductKind::Tn, 0, rows, columns, self.ty(0).rows());
+                let (rows, columns) =
+                    (self.ty(LinearGradWeight::DY).width(), self.ty(LinearGradWeight::X).width());
+                self.product(
+                    ProductKind::Tn,
+                    LinearGradWeight::DW,
+                    rows,
+                    columns,
+                    self.ty(LinearGradWeight::DY).rows(),
+                );
             }
-            Op::RmsNorm(op) => self.rows(Template::RmsNorm, self.all_but_replaced(0), Some(op.eps)),
-            Op::RmsNormGrad(_) => self.rows(Template::RmsNormGrad, self.all_but_replaced(0), None),
-            Op::AddRmsNorm(op) => self.rows(Template::AddRmsNorm, self.all_but_replaced(0), Some(op.eps)),
+            Op::RmsNorm(op) => self.rows(Template::RmsNorm, self.operands(), Some(op.eps)),
+            Op::RmsNormGrad(_) => self.rows(Template::RmsNormGrad, self.operands(), None),
+            Op::AddRmsNorm(op) => self.rows(Template::AddRmsNorm, self.operands(), Some(op.eps)),
             Op::LinearAddRmsNorm(op) => {
-                self.linear(0);
+                self.linear(LinearAddRmsNorm::X, LinearAddRmsNorm::W, LinearAddRmsNorm::Y);
                 // The norm takes the product from where it leaves its result.
-                let product = self.output(0);
-                let arguments = vec![product, self.output(1), product, self.input(2)];
+                let product = self.output(LinearAddRmsNorm::Y);
+                let arguments = vec![
+                    product,
+                    self.output(LinearAddRmsNorm::FACTOR),
+                    product,
+                    self.input(LinearAddRmsNorm::RESIDUAL),
+                ];
                 self.rows(Template::AddRmsNorm, arguments, Some(op.eps));
             }
             Op::Rotate(op) => {
-                let heads = Heads::of(self.ty(0), op.heads);
-                self.rotate(self.input(0), &heads, op.theta, op.inverse);
+                let heads = Heads::of(self.ty(Rotate::QKV), op.heads);
+                self.rotate(self.input(Rotate::QKV), &heads, op.theta, op.inverse);
             }
-            Op::Attention(op) => self.attention(&Heads::of(self.ty(0), op.heads), op.rope_theta),
-            Op::AttentionGrad(op) => self.attention_grad(&Heads::of(self.ty(0), op.heads), op.rope_theta),
-            Op::SwiGlu(_) => self.gate(self.input(0)),
+            Op::Attention(op) => self.attention(&Heads::of(self.ty(Attention::QKV), op.heads), op.rope_theta),
+            Op::AttentionGrad(op) => {
+                self.attention_grad(&Heads::of(self.ty(AttentionGrad::QKV), op.heads), op.rope_theta)
+            }
+            Op::SwiGlu(_) => self.gate(self.input(SwiGlu::X)),
             Op::SwiGluGrad(_) => {
-                let (inner, count) = (self.ty(1).width() as u64, elements(self.ty(1)));
-                let mut arguments = self.all_but_replaced(0);
+                let (inner, count) =
+                    (self.ty(SwiGluGrad::DH).width() as u64, elements(self.ty(SwiGluGrad::DH)));
+                let mut arguments = self.operands();
                 arguments.push(Argument::Size(inner));
                 self.elements(Template::SwigluGrad, count, arguments);
             }
             Op::LinearSwiGlu(op) => self.linear_swiglu(op.keep),
             Op::Embed(_) => {
-                let (width, count) = (self.ty(0).width() as u64, elements(self.out_ty(0)));
-                let mut arguments = self.all_but_replaced(0);
+                let (width, count) = (self.ty(Embed::TABLE).width() as u64, elements(self.out_ty(Embed::Y)));
+                let mut arguments = self.operands();
                 arguments.push(Argument::Size(width));
                 self.elements(Template::Embed, count, arguments);
-                let rows = (4 * count).min(self.call.inputs[0].bytes() as u64);
-                self.moves(rows + (self.call.inputs[1].bytes() + self.call.outputs[0].bytes()) as u64);
+                let rows = (4 * count).min(self.call.inputs[Embed::TABLE].bytes() as u64);
+                self.moves(
+                    rows + (self.call.inputs[Embed::IDS].bytes() + self.call.outputs[Embed::Y].bytes())
+                        as u64,
+                );
             }
             Op::EmbedGrad(op) => {
-                let (tokens, width) = (elements(self.ty(0)), self.ty(1).width() as u64);
-                let mut arguments = self.all_but_replaced(0);
+                let (tokens, width) =
+                    (elements(self.ty(EmbedGrad::IDS)), self.ty(EmbedGrad::DY).width() as u64);
+                let mut arguments = self.operands();
                 arguments.extend([tokens, width].map(Argument::Size));
                 self.warps(Template::EmbedGrad, op.rows as u64 * width.div_ceil(WARP), arguments);
             }
             Op::ResetRows(_) => {
-                let (z, count) = (self.ty(0), elements(self.ty(0)));
+                let (z, count) = (self.ty(ResetRows::Z), elements(self.ty(ResetRows::Z)));
                 let sizes = [count / z.shape[0] as u64, z.width() as u64];
-                let mut arguments = self.all_but_replaced(0);
+                let mut arguments = self.operands();
                 arguments.extend(sizes.map(Argument::Size));
                 self.elements(Template::ResetRows, count, arguments);
             }
             Op::RowDistance(_) => {
-                let batch = self.ty(0).shape[0] as u64;
-                let row = elements(self.ty(0)) / batch;
-                let mut arguments = self.all_but_replaced(0);
+                let batch = self.ty(RowDistance::NEW).shape[0] as u64;
+                let row = elements(self.ty(RowDistance::NEW)) / batch;
+                let mut arguments = self.operands();
                 arguments.extend([Argument::Number(LEAST_SQUARES), Argument::Size(row)]);
                 self.warps(Template::RowDistance, batch, arguments);
             }
-            Op::TokenLoss(op) => self.tokens(Template::TokenLoss, Some(op.kind)),
-            Op::TokenLossGrad(op) => self.tokens(Template::TokenLossGrad, Some(op.kind)),
-            Op::Correctness(_) => self.tokens(Template::Correctness, None),
+            Op::TokenLoss(op) => self.tokens(Template::TokenLoss, TokenLoss::LOGITS, Some(op.kind)),
+            Op::TokenLossGrad(op) => {
+                self.tokens(Template::TokenLossGrad, TokenLossGrad::LOGITS, Some(op.kind))
+            }
+            Op::Correctness(_) => self.tokens(Template::Correctness, Correctness::LOGITS, None),
             Op::BceWithLogits(_) => self.pointwise(Template::BceWithLogits),
             Op::BceWithLogitsGrad(_) => self.pointwise(Template::BceWithLogitsGrad),
             Op::AdamAtan2(op) => self.adam(Template::AdamAtan2, &[op.beta1, op.beta2, op.weight_decay]),
             Op::AdamW(op) => self.adam(Template::AdamW, &[op.beta1, op.beta2, op.weight_decay, op.eps]),
             Op::SignSgdRows(op) => {
-                let (batch, width) = (elements(self.ty(1)), self.ty(0).width() as u64);
-                let mut arguments = self.all_but_replaced(1);
+                let (batch, width) =
+                    (elements(self.ty(SignSgdRows::IDS)), self.ty(SignSgdRows::TABLE).width() as u64);
+                let mut arguments = self.operands();
                 arguments.push(Argument::Number(op.weight_decay));
                 arguments.extend([batch, width].map(Argument::Size));
                 self.launch(Template::SignSgdRows, batch, [BLOCK, 1], arguments);
                 let rows = 8 * batch * width;
-                self.moves(rows + (self.call.inputs[1].bytes() + self.call.inputs[2].bytes()) as u64);
+                self.moves(
+                    rows + (self.call.inputs[SignSgdRows::IDS].bytes()
+                        + self.call.inputs[SignSgdRows::GRADIENT].bytes()) as u64,
+                );
             }
             Op::Average(op) => {
                 let rest = vec![Argument::Number(op.rate)];
-                self.chunks(Template::Average, |call| call.inputs[..2].iter().collect(), rest);
+                self.chunks(
+                    Template::Average,
+                    |call| vec![&call.inputs[Average::AVERAGE], &call.inputs[Average::WEIGHT]],
+                    rest,
+                );
             }
             Op::Assign(_) => {
-                self.chunks(Template::Assign, |call| call.inputs[..2].iter().collect(), Vec::new());
+                self.chunks(
+                    Template::Assign,
+                    |call| vec![&call.inputs[Assign::MEMORY], &call.inputs[Assign::VALUE]],
+                    Vec::new(),
+                );
             }
         }
     }
 
-    /// The gated unit of `wide` into the first output.
+    /// The gated unit of `wide` into the result.
     fn gate(&mut self, wide: Argument) {
-        let (inner, count) = (self.out_ty(0).width() as u64, elements(self.out_ty(0)));
-        self.elements(Template::Swiglu, count, vec![self.output(0), wide, Argument::Size(inner)]);
+        let (inner, count) = (self.out_ty(RESULT).width() as u64, elements(self.out_ty(RESULT)));
+        self.elements(Template::Swiglu, count, vec![self.output(RESULT), wide, Argument::Size(inner)]);
     }
 }
 

@@ -161,6 +161,8 @@ fn attention_flops(qkv: &TensorType) -> u64 {
     [batch, positions, positions, width].into_iter().fold(4, u64::saturating_mul)
 }
 
+operands!(Rotate { inputs: [QKV], outputs: [ROTATED] });
+
 impl Operation for Rotate {
     fn name(&self) -> &'static str {
         "rotate"
@@ -175,15 +177,15 @@ impl Operation for Rotate {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let width = qkv_width(&inputs[0], self.heads)?;
+        let width = qkv_width(&inputs[Self::QKV], self.heads)?;
         require((width / self.heads).is_multiple_of(2), || {
             format!("needs an even head width, found {}", width / self.heads)
         })?;
-        Ok(vec![inputs[0].clone()])
+        Ok(vec![inputs[Self::QKV].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [q, k, v] = split(p, inputs[0], self.heads);
+        let [q, k, v] = split(p, inputs[Self::QKV], self.heads);
         let q = rotate(p, q, self.theta, self.inverse);
         let k = rotate(p, k, self.theta, self.inverse);
         vec![join(p, [q, k, v])]
@@ -195,6 +197,8 @@ impl Operation for Rotate {
     }
 }
 
+operands!(Attention { inputs: [QKV], outputs: [OUT, LSE: F32] });
+
 impl Operation for Attention {
     fn name(&self) -> &'static str {
         "attention"
@@ -205,14 +209,14 @@ impl Operation for Attention {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let qkv = &inputs[0];
+        let qkv = &inputs[Self::QKV];
         let width = qkv_width(qkv, self.heads)?;
         let lse = TensorType::f32(&[qkv.shape[0], self.heads, qkv.shape[1]]);
         Ok(vec![qkv.with_width(width), lse])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [q, k, v] = heads(p, inputs[0], self.heads, self.rope_theta);
+        let [q, k, v] = heads(p, inputs[Self::QKV], self.heads, self.rope_theta);
         let shape = p.shape(q);
         let (positions, head_width) = (shape[2], shape[3]);
         let scores = p.product(q, k);
@@ -234,14 +238,16 @@ impl Operation for Attention {
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         let grad = AttentionGrad { heads: self.heads, rope_theta: self.rope_theta };
-        let inputs = [at.inputs[0], at.outputs[1], at.gradient()];
+        let inputs = [at.inputs[Self::QKV], at.outputs[Self::LSE], at.gradient()];
         vec![Some(graph.add1(grad.into(), &inputs))]
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        attention_flops(&inputs[0])
+        attention_flops(&inputs[Self::QKV])
     }
 }
+
+operands!(AttentionGrad { inputs: [QKV, LSE: F32, DOUT], outputs: [DQKV] });
 
 impl Operation for AttentionGrad {
     fn name(&self) -> &'static str {
@@ -253,24 +259,24 @@ impl Operation for AttentionGrad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let width = qkv_width(&inputs[0], self.heads)?;
-        let lse = TensorType::f32(&[inputs[0].shape[0], self.heads, inputs[0].shape[1]]);
-        require_equal(&lse, &inputs[1])?;
-        require_equal(&inputs[0].with_width(width), &inputs[2])?;
-        Ok(vec![inputs[0].clone()])
+        let width = qkv_width(&inputs[Self::QKV], self.heads)?;
+        let lse = TensorType::f32(&[inputs[Self::QKV].shape[0], self.heads, inputs[Self::QKV].shape[1]]);
+        require_equal(&lse, &inputs[Self::LSE])?;
+        require_equal(&inputs[Self::QKV].with_width(width), &inputs[Self::DOUT])?;
+        Ok(vec![inputs[Self::QKV].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [q, k, v] = heads(p, inputs[0], self.heads, self.rope_theta);
+        let [q, k, v] = heads(p, inputs[Self::QKV], self.heads, self.rope_theta);
         let shape = p.shape(q);
         let (positions, head_width) = (shape[2], shape[3]);
         let scale = 1.0 / (head_width as f32).sqrt();
-        let dout = p.reshape(inputs[2], &[shape[0], positions, self.heads, head_width]);
+        let dout = p.reshape(inputs[Self::DOUT], &[shape[0], positions, self.heads, head_width]);
         let dout = p.permute(dout, &[0, 2, 1, 3]);
         let dout = p.contiguous(dout);
         let scores = p.product(q, k);
         let scores = p.scale(scores, scale);
-        let lse = p.expand(inputs[1], 3, positions);
+        let lse = p.expand(inputs[Self::LSE], 3, positions);
         let shifted = p.sub(scores, lse);
         let probabilities = p.exp(shifted);
 
@@ -297,6 +303,6 @@ impl Operation for AttentionGrad {
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        attention_flops(&inputs[0]).saturating_mul(2)
+        attention_flops(&inputs[Self::QKV]).saturating_mul(2)
     }
 }

@@ -51,24 +51,32 @@ pub struct Select;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Equal;
 
+operands!(Add { inputs: [A, B], outputs: [Y] });
+
 impl Operation for Add {
     fn name(&self) -> &'static str {
         "add"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::A], &inputs[Self::B])?;
+        Ok(vec![inputs[Self::A].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.add(inputs[0], inputs[1])]
+        vec![p.add(inputs[Self::A], inputs[Self::B])]
     }
 
     fn gradient(&self, _graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         vec![Some(at.gradient()), Some(at.gradient())]
     }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
+    }
 }
+
+operands!(Scale { inputs: [X], outputs: [Y] });
 
 impl Operation for Scale {
     fn name(&self) -> &'static str {
@@ -80,17 +88,23 @@ impl Operation for Scale {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![inputs[0].clone()])
+        Ok(vec![inputs[Self::X].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.scale(inputs[0], self.factor)]
+        vec![p.scale(inputs[Self::X], self.factor)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         vec![Some(graph.add1(self.clone().into(), &[at.gradient()]))]
     }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
+    }
 }
+
+operands!(AddSuffix { inputs: [X, SUFFIX], outputs: [Y] });
 
 impl Operation for AddSuffix {
     fn name(&self) -> &'static str {
@@ -98,26 +112,32 @@ impl Operation for AddSuffix {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (x, suffix) = (&inputs[0], &inputs[1]);
+        let (x, suffix) = (&inputs[Self::X], &inputs[Self::SUFFIX]);
         require(x.shape.ends_with(&suffix.shape), || format!("needs the end of {x}, found {suffix}"))?;
         Ok(vec![x.clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let shape = p.shape(inputs[0]);
-        let leading = shape.len() - p.shape(inputs[1]).len();
-        let suffix = p.expand_leading(inputs[1], &shape[..leading]);
-        vec![p.add(inputs[0], suffix)]
+        let shape = p.shape(inputs[Self::X]);
+        let leading = shape.len() - p.shape(inputs[Self::SUFFIX]).len();
+        let suffix = p.expand_leading(inputs[Self::SUFFIX], &shape[..leading]);
+        vec![p.add(inputs[Self::X], suffix)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let axes = graph.ty(at.inputs[1]).shape.len();
+        let axes = graph.ty(at.inputs[Self::SUFFIX]).shape.len();
         vec![
             Some(at.gradient()),
-            at.wanted[1].then(|| graph.add1(SumLeading { axes }.into(), &[at.gradient()])),
+            at.wanted[Self::SUFFIX].then(|| graph.add1(SumLeading { axes }.into(), &[at.gradient()])),
         ]
     }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
+    }
 }
+
+operands!(SumLeading { inputs: [X], outputs: [Y: F32] });
 
 impl Operation for SumLeading {
     fn name(&self) -> &'static str {
@@ -129,21 +149,23 @@ impl Operation for SumLeading {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let shape = &inputs[0].shape;
+        let shape = &inputs[Self::X].shape;
         require(shape.len() > self.axes, || {
-            format!("needs more than {} axes, found {}", self.axes, inputs[0])
+            format!("needs more than {} axes, found {}", self.axes, inputs[Self::X])
         })?;
         Ok(vec![TensorType::f32(&shape[shape.len() - self.axes..])])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let mut x = p.contiguous(inputs[0]);
+        let mut x = p.contiguous(inputs[Self::X]);
         while p.shape(x).len() > self.axes {
             x = p.sum(x, 0);
         }
         vec![x]
     }
 }
+
+operands!(Fill { inputs: [], outputs: [Y] });
 
 impl Operation for Fill {
     fn name(&self) -> &'static str {
@@ -164,19 +186,23 @@ impl Operation for Fill {
     }
 }
 
+operands!(Sigmoid { inputs: [X: F32], outputs: [Y: F32] });
+
 impl Operation for Sigmoid {
     fn name(&self) -> &'static str {
         "sigmoid"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![inputs[0].clone()])
+        Ok(vec![inputs[Self::X].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.sigmoid(inputs[0])]
+        vec![p.sigmoid(inputs[Self::X])]
     }
 }
+
+operands!(Maximum { inputs: [A: F32, B: F32], outputs: [Y: F32] });
 
 impl Operation for Maximum {
     fn name(&self) -> &'static str {
@@ -184,14 +210,16 @@ impl Operation for Maximum {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::A], &inputs[Self::B])?;
+        Ok(vec![inputs[Self::A].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.maximum(inputs[0], inputs[1])]
+        vec![p.maximum(inputs[Self::A], inputs[Self::B])]
     }
 }
+
+operands!(Select { inputs: [MASK: F32, A: F32, B: F32], outputs: [Y: F32] });
 
 impl Operation for Select {
     fn name(&self) -> &'static str {
@@ -199,15 +227,17 @@ impl Operation for Select {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        require_equal(&inputs[1], &inputs[2])?;
-        Ok(vec![inputs[1].clone()])
+        require_equal(&inputs[Self::MASK], &inputs[Self::A])?;
+        require_equal(&inputs[Self::A], &inputs[Self::B])?;
+        Ok(vec![inputs[Self::A].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.select(inputs[0], inputs[1], inputs[2])]
+        vec![p.select(inputs[Self::MASK], inputs[Self::A], inputs[Self::B])]
     }
 }
+
+operands!(Equal { inputs: [A: F32, B: F32], outputs: [Y: F32] });
 
 impl Operation for Equal {
     fn name(&self) -> &'static str {
@@ -215,11 +245,11 @@ impl Operation for Equal {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(vec![TensorType::f32(&inputs[0].shape)])
+        require_equal(&inputs[Self::A], &inputs[Self::B])?;
+        Ok(vec![TensorType::f32(&inputs[Self::A].shape)])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.equal(inputs[0], inputs[1])]
+        vec![p.equal(inputs[Self::A], inputs[Self::B])]
     }
 }

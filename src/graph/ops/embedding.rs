@@ -15,13 +15,15 @@ pub struct EmbedGrad {
     pub rows: usize,
 }
 
+operands!(Embed { inputs: [TABLE: F32, IDS], outputs: [Y] });
+
 impl Operation for Embed {
     fn name(&self) -> &'static str {
         "embed"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (table, ids) = (&inputs[0], &inputs[1]);
+        let (table, ids) = (&inputs[Self::TABLE], &inputs[Self::IDS]);
         require(table.shape.len() == 2 && ids.dtype == DType::I32, || {
             format!("needs [V, D] and row numbers, found {table} and {ids}")
         })?;
@@ -31,7 +33,7 @@ impl Operation for Embed {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (table, ids) = (inputs[0], inputs[1]);
+        let (table, ids) = (inputs[Self::TABLE], inputs[Self::IDS]);
         let [rows, width] = p.shape(table)[..] else { unreachable!("the table has two axes") };
         let mut shape = p.shape(ids);
         let ids = p.reshape(ids, &[shape.iter().product()]);
@@ -44,13 +46,16 @@ impl Operation for Embed {
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let rows = graph.ty(at.inputs[0]).shape[0];
+        let rows = graph.ty(at.inputs[Self::TABLE]).shape[0];
         vec![
-            at.wanted[0].then(|| graph.add1(EmbedGrad { rows }.into(), &[at.inputs[1], at.gradient()])),
+            at.wanted[Self::TABLE]
+                .then(|| graph.add1(EmbedGrad { rows }.into(), &[at.inputs[Self::IDS], at.gradient()])),
             None,
         ]
     }
 }
+
+operands!(EmbedGrad { inputs: [IDS, DY], outputs: [DTABLE: F32] });
 
 impl Operation for EmbedGrad {
     fn name(&self) -> &'static str {
@@ -62,7 +67,7 @@ impl Operation for EmbedGrad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (ids, dy) = (&inputs[0], &inputs[1]);
+        let (ids, dy) = (&inputs[Self::IDS], &inputs[Self::DY]);
         require(ids.dtype == DType::I32 && ids.elements() == dy.rows(), || {
             format!("needs one row for each number, found {ids} and {dy}")
         })?;
@@ -70,7 +75,7 @@ impl Operation for EmbedGrad {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (ids, dy) = (inputs[0], inputs[1]);
+        let (ids, dy) = (inputs[Self::IDS], inputs[Self::DY]);
         let count = p.shape(ids).iter().product();
         let ids = p.reshape(ids, &[count]);
         let one_hot = p.one_hot(ids, self.rows);

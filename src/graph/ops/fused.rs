@@ -32,6 +32,8 @@ fn norm_types(y: TensorType) -> Vec<TensorType> {
     vec![y, factors]
 }
 
+operands!(AddRmsNorm { inputs: [A, B], outputs: [Y, FACTOR: F32] });
+
 impl Operation for AddRmsNorm {
     fn name(&self) -> &'static str {
         "add_rms_norm"
@@ -42,15 +44,17 @@ impl Operation for AddRmsNorm {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(norm_types(inputs[0].clone()))
+        require_equal(&inputs[Self::A], &inputs[Self::B])?;
+        Ok(norm_types(inputs[Self::A].clone()))
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let sum = p.add(inputs[0], inputs[1]);
+        let sum = p.add(inputs[Self::A], inputs[Self::B]);
         normalize(p, sum, self.eps).to_vec()
     }
 }
+
+operands!(LinearSwiGlu { inputs: [X, W], outputs: [H, PRODUCT] });
 
 impl Operation for LinearSwiGlu {
     fn name(&self) -> &'static str {
@@ -62,7 +66,7 @@ impl Operation for LinearSwiGlu {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let wide = linear_type(&inputs[0], &inputs[1])?;
+        let wide = linear_type(&inputs[Self::X], &inputs[Self::W])?;
         let mut types = vec![gated::gated_type(&wide)?];
         if self.keep {
             types.push(wide);
@@ -71,7 +75,7 @@ impl Operation for LinearSwiGlu {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let wide = product(p, inputs[0], inputs[1]);
+        let wide = product(p, inputs[Self::X], inputs[Self::W]);
         let mut outputs = vec![gated::gate(p, wide)];
         if self.keep {
             outputs.push(wide);
@@ -80,9 +84,15 @@ impl Operation for LinearSwiGlu {
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        product_flops(inputs[0].elements(), inputs[1].shape[0])
+        product_flops(inputs[Self::X].elements(), inputs[Self::W].shape[0])
+    }
+
+    fn factors(&self) -> &'static [usize] {
+        &[Self::X, Self::W]
     }
 }
+
+operands!(LinearAddRmsNorm { inputs: [X, W, RESIDUAL], outputs: [Y, FACTOR: F32] });
 
 impl Operation for LinearAddRmsNorm {
     fn name(&self) -> &'static str {
@@ -94,18 +104,22 @@ impl Operation for LinearAddRmsNorm {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let y = linear_type(&inputs[0], &inputs[1])?;
-        require_equal(&y, &inputs[2])?;
+        let y = linear_type(&inputs[Self::X], &inputs[Self::W])?;
+        require_equal(&y, &inputs[Self::RESIDUAL])?;
         Ok(norm_types(y))
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let mixed = product(p, inputs[0], inputs[1]);
-        let sum = p.add(inputs[2], mixed);
+        let mixed = product(p, inputs[Self::X], inputs[Self::W]);
+        let sum = p.add(inputs[Self::RESIDUAL], mixed);
         normalize(p, sum, self.eps).to_vec()
     }
 
     fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        product_flops(inputs[0].elements(), inputs[1].shape[0])
+        product_flops(inputs[Self::X].elements(), inputs[Self::W].shape[0])
+    }
+
+    fn factors(&self) -> &'static [usize] {
+        &[Self::X, Self::W]
     }
 }

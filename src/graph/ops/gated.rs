@@ -34,23 +34,27 @@ pub(super) fn gated_type(x: &TensorType) -> Result<TensorType, ShapeError> {
     Ok(x.with_width(x.width() / 2))
 }
 
+operands!(SwiGlu { inputs: [X], outputs: [H] });
+
 impl Operation for SwiGlu {
     fn name(&self) -> &'static str {
         "swiglu"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![gated_type(&inputs[0])?])
+        Ok(vec![gated_type(&inputs[Self::X])?])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![gate(p, inputs[0])]
+        vec![gate(p, inputs[Self::X])]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        vec![Some(graph.add1(SwiGluGrad.into(), &[at.inputs[0], at.gradient()]))]
+        vec![Some(graph.add1(SwiGluGrad.into(), &[at.inputs[Self::X], at.gradient()]))]
     }
 }
+
+operands!(SwiGluGrad { inputs: [X, DH], outputs: [DX] });
 
 impl Operation for SwiGluGrad {
     fn name(&self) -> &'static str {
@@ -58,13 +62,13 @@ impl Operation for SwiGluGrad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&gated_type(&inputs[0])?, &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&gated_type(&inputs[Self::X])?, &inputs[Self::DH])?;
+        Ok(vec![inputs[Self::X].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (gate, up, last) = split(p, inputs[0]);
-        let dh = inputs[1];
+        let (gate, up, last) = split(p, inputs[Self::X]);
+        let dh = inputs[Self::DH];
         let half = p.shape(gate)[last];
         let s = p.sigmoid(gate);
         let rest = p.complement(s);

@@ -48,31 +48,39 @@ pub(super) fn product_flops(elements: usize, terms: usize) -> u64 {
     (elements as u64).saturating_mul(terms as u64).saturating_mul(2)
 }
 
+operands!(Linear { inputs: [X, W], outputs: [Y] });
+
 impl Operation for Linear {
     fn name(&self) -> &'static str {
         "linear"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![linear_type(&inputs[0], &inputs[1])?])
+        Ok(vec![linear_type(&inputs[Self::X], &inputs[Self::W])?])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![product(p, inputs[0], inputs[1])]
+        vec![product(p, inputs[Self::X], inputs[Self::W])]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let (x, w, dy) = (at.inputs[0], at.inputs[1], at.gradient());
+        let (x, w, dy) = (at.inputs[Self::X], at.inputs[Self::W], at.gradient());
         vec![
-            at.wanted[0].then(|| graph.add1(LinearGradInput.into(), &[dy, w])),
-            at.wanted[1].then(|| graph.add1(LinearGradWeight.into(), &[dy, x])),
+            at.wanted[Self::X].then(|| graph.add1(LinearGradInput.into(), &[dy, w])),
+            at.wanted[Self::W].then(|| graph.add1(LinearGradWeight.into(), &[dy, x])),
         ]
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        product_flops(outputs[0].elements(), inputs[0].width())
+        product_flops(outputs[Self::Y].elements(), inputs[Self::X].width())
+    }
+
+    fn factors(&self) -> &'static [usize] {
+        &[Self::X, Self::W]
     }
 }
+
+operands!(LinearGradInput { inputs: [DY, W], outputs: [DX] });
 
 impl Operation for LinearGradInput {
     fn name(&self) -> &'static str {
@@ -80,7 +88,7 @@ impl Operation for LinearGradInput {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (dy, w) = (&inputs[0], &inputs[1]);
+        let (dy, w) = (&inputs[Self::DY], &inputs[Self::W]);
         require(w.shape.len() == 2 && dy.width() == w.shape[0], || {
             format!("needs [.., N] and [N, K], found {dy} and {w}")
         })?;
@@ -88,15 +96,21 @@ impl Operation for LinearGradInput {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let transposed = p.permute(inputs[1], &[1, 0]);
+        let transposed = p.permute(inputs[Self::W], &[1, 0]);
         let transposed = p.contiguous(transposed);
-        vec![product(p, inputs[0], transposed)]
+        vec![product(p, inputs[Self::DY], transposed)]
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        product_flops(outputs[0].elements(), inputs[0].width())
+        product_flops(outputs[Self::DX].elements(), inputs[Self::DY].width())
+    }
+
+    fn factors(&self) -> &'static [usize] {
+        &[Self::DY, Self::W]
     }
 }
+
+operands!(LinearGradWeight { inputs: [DY, X], outputs: [DW: F32] });
 
 impl Operation for LinearGradWeight {
     fn name(&self) -> &'static str {
@@ -104,14 +118,14 @@ impl Operation for LinearGradWeight {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (dy, x) = (&inputs[0], &inputs[1]);
+        let (dy, x) = (&inputs[Self::DY], &inputs[Self::X]);
         require(dy.rows() == x.rows(), || format!("needs [R, N] and [R, K], found {dy} and {x}"))?;
         Ok(vec![TensorType::f32(&[dy.width(), x.width()])])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [dy, x] = [0, 1].map(|index| {
-            let flat = rows(p, inputs[index]);
+        let [dy, x] = [Self::DY, Self::X].map(|input| {
+            let flat = rows(p, inputs[input]);
             let transposed = p.permute(flat, &[1, 0]);
             p.contiguous(transposed)
         });
@@ -119,6 +133,10 @@ impl Operation for LinearGradWeight {
     }
 
     fn flops(&self, inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-        product_flops(outputs[0].elements(), inputs[0].rows())
+        product_flops(outputs[Self::DW].elements(), inputs[Self::DY].rows())
+    }
+
+    fn factors(&self) -> &'static [usize] {
+        &[Self::DY, Self::X]
     }
 }

@@ -89,11 +89,11 @@ fn stable(p: &mut Primitives, x: Tensor) -> Tensor {
     p.select(negative, low, high)
 }
 
-fn parts(p: &mut Primitives, kind: TokenLossKind, inputs: &[Tensor]) -> Parts {
-    let [batch, positions, vocab] = p.shape(inputs[0])[..] else { unreachable!("logits have three axes") };
+fn parts(p: &mut Primitives, kind: TokenLossKind, logits: Tensor, labels: Tensor) -> Parts {
+    let [batch, positions, vocab] = p.shape(logits)[..] else { unreachable!("logits have three axes") };
     let rows = batch * positions;
-    let x = p.reshape(inputs[0], &[rows, vocab]);
-    let labels = p.reshape(inputs[1], &[rows]);
+    let x = p.reshape(logits, &[rows, vocab]);
+    let labels = p.reshape(labels, &[rows]);
     let s = match kind {
         TokenLossKind::Stablemax => stable(p, x),
         TokenLossKind::Softmax => {
@@ -115,13 +115,14 @@ fn parts(p: &mut Primitives, kind: TokenLossKind, inputs: &[Tensor]) -> Parts {
     Parts { s, sum, hot, keep, inverse_count, batch, positions, vocab }
 }
 
-fn token_types(inputs: &[TensorType]) -> Result<(), ShapeError> {
-    let (logits, labels) = (&inputs[0], &inputs[1]);
+fn token_types(logits: &TensorType, labels: &TensorType) -> Result<(), ShapeError> {
     require(
         logits.shape.len() == 3 && labels.dtype == DType::I32 && labels.shape == logits.shape[..2],
         || format!("needs [B, S, V] and labels [B, S], found {logits} and {labels}"),
     )
 }
+
+operands!(TokenLoss { inputs: [LOGITS: F32, LABELS], outputs: [LOSS: F32] });
 
 impl Operation for TokenLoss {
     fn name(&self) -> &'static str {
@@ -133,12 +134,13 @@ impl Operation for TokenLoss {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        token_types(inputs)?;
-        Ok(vec![TensorType::f32(&inputs[0].shape[..1])])
+        token_types(&inputs[Self::LOGITS], &inputs[Self::LABELS])?;
+        Ok(vec![TensorType::f32(&inputs[Self::LOGITS].shape[..1])])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let Parts { s, sum, hot, keep, inverse_count, batch, positions, .. } = parts(p, self.kind, inputs);
+        let Parts { s, sum, hot, keep, inverse_count, batch, positions, .. } =
+            parts(p, self.kind, inputs[Self::LOGITS], inputs[Self::LABELS]);
         let chosen = p.mul(s, hot);
         let chosen = p.sum(chosen, 1);
         // An ignored token has no label to choose; 1 in place of 0 keeps its logarithm finite.
@@ -155,9 +157,14 @@ impl Operation for TokenLoss {
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         let grad = TokenLossGrad { kind: self.kind };
-        vec![Some(graph.add1(grad.into(), &[at.inputs[0], at.inputs[1], at.gradient()])), None]
+        vec![
+            Some(graph.add1(grad.into(), &[at.inputs[Self::LOGITS], at.inputs[Self::LABELS], at.gradient()])),
+            None,
+        ]
     }
 }
+
+operands!(TokenLossGrad { inputs: [LOGITS: F32, LABELS, DLOSS: F32], outputs: [DLOGITS] });
 
 impl Operation for TokenLossGrad {
     fn name(&self) -> &'static str {
@@ -169,20 +176,21 @@ impl Operation for TokenLossGrad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        token_types(inputs)?;
-        require_equal(&TensorType::f32(&inputs[0].shape[..1]), &inputs[2])?;
-        Ok(vec![inputs[0].clone()])
+        token_types(&inputs[Self::LOGITS], &inputs[Self::LABELS])?;
+        require_equal(&TensorType::f32(&inputs[Self::LOGITS].shape[..1]), &inputs[Self::DLOSS])?;
+        Ok(vec![inputs[Self::LOGITS].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let Parts { s, sum, hot, keep, inverse_count, batch, positions, vocab } = parts(p, self.kind, inputs);
+        let Parts { s, sum, hot, keep, inverse_count, batch, positions, vocab } =
+            parts(p, self.kind, inputs[Self::LOGITS], inputs[Self::LABELS]);
         let rows = batch * positions;
         let inverse_sum = p.recip(sum);
         let inverse_sum = p.expand(inverse_sum, 1, vocab);
         let slope = match self.kind {
             TokenLossKind::Stablemax => {
                 // s'(x) / sum - [label] s'(x) / s(x), with s' = s² below zero and 1 above.
-                let x = p.reshape(inputs[0], &[rows, vocab]);
+                let x = p.reshape(inputs[Self::LOGITS], &[rows, vocab]);
                 let negative = p.negative(x);
                 let square = p.mul(s, s);
                 let one = p.constant(1.0, &[rows, vocab]);
@@ -197,7 +205,7 @@ impl Operation for TokenLossGrad {
                 p.sub(probability, hot)
             }
         };
-        let per_row = p.mul(inputs[2], inverse_count);
+        let per_row = p.mul(inputs[Self::DLOSS], inverse_count);
         let per_row = p.expand(per_row, 1, positions);
         let per_row = p.reshape(per_row, &[rows]);
         let weight = p.mul(per_row, keep);
@@ -207,24 +215,26 @@ impl Operation for TokenLossGrad {
     }
 }
 
+operands!(Correctness { inputs: [LOGITS: F32, LABELS], outputs: [RIGHT: F32, COUNTED: F32] });
+
 impl Operation for Correctness {
     fn name(&self) -> &'static str {
         "correctness"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        token_types(inputs)?;
-        let rows = TensorType::f32(&inputs[0].shape[..1]);
+        token_types(&inputs[Self::LOGITS], &inputs[Self::LABELS])?;
+        let rows = TensorType::f32(&inputs[Self::LOGITS].shape[..1]);
         Ok(vec![rows.clone(), rows])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [batch, positions, vocab] = p.shape(inputs[0])[..] else {
+        let [batch, positions, vocab] = p.shape(inputs[Self::LOGITS])[..] else {
             unreachable!("logits have three axes")
         };
         let rows = batch * positions;
-        let x = p.reshape(inputs[0], &[rows, vocab]);
-        let labels = p.reshape(inputs[1], &[rows]);
+        let x = p.reshape(inputs[Self::LOGITS], &[rows, vocab]);
+        let labels = p.reshape(inputs[Self::LABELS], &[rows]);
         let max = p.max(x, 1);
         let max = p.expand(max, 1, vocab);
         let below = p.less_than(x, max);
@@ -249,18 +259,20 @@ impl Operation for Correctness {
     }
 }
 
+operands!(BceWithLogits { inputs: [Q: F32, TARGET: F32], outputs: [LOSS: F32] });
+
 impl Operation for BceWithLogits {
     fn name(&self) -> &'static str {
         "bce_with_logits"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::Q], &inputs[Self::TARGET])?;
+        Ok(vec![inputs[Self::Q].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (q, target) = (inputs[0], inputs[1]);
+        let (q, target) = (inputs[Self::Q], inputs[Self::TARGET]);
         let shape = p.shape(q);
         let zero = p.constant(0.0, &shape);
         let positive = p.maximum(q, zero);
@@ -275,10 +287,12 @@ impl Operation for BceWithLogits {
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let inputs = [at.inputs[0], at.inputs[1], at.gradient()];
+        let inputs = [at.inputs[Self::Q], at.inputs[Self::TARGET], at.gradient()];
         vec![Some(graph.add1(BceWithLogitsGrad.into(), &inputs)), None]
     }
 }
+
+operands!(BceWithLogitsGrad { inputs: [Q: F32, TARGET: F32, DLOSS: F32], outputs: [DQ] });
 
 impl Operation for BceWithLogitsGrad {
     fn name(&self) -> &'static str {
@@ -286,14 +300,14 @@ impl Operation for BceWithLogitsGrad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        require_equal(&inputs[1], &inputs[2])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::Q], &inputs[Self::TARGET])?;
+        require_equal(&inputs[Self::TARGET], &inputs[Self::DLOSS])?;
+        Ok(vec![inputs[Self::Q].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let s = p.sigmoid(inputs[0]);
-        let difference = p.sub(s, inputs[1]);
-        vec![p.mul(difference, inputs[2])]
+        let s = p.sigmoid(inputs[Self::Q]);
+        let difference = p.sub(s, inputs[Self::TARGET]);
+        vec![p.mul(difference, inputs[Self::DLOSS])]
     }
 }

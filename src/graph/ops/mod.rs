@@ -2,8 +2,11 @@
 //!
 //! Each file holds one family. An operator states its shape rule, its decomposition into luminal
 //! primitives (the definition of what it means), its gradient rule, and its cost, through
-//! [`Operation`]. The set is closed: [`Op`] lists it, and backends match it exhaustively.
+//! [`Operation`], and through [`Signature`] what its operands are called and which of them stay in f32.
+//! The set is closed: [`Op`] lists it, and backends match it exhaustively.
 
+#[macro_use]
+mod operands;
 mod attention;
 mod elementwise;
 mod embedding;
@@ -30,6 +33,7 @@ pub use linear::{Linear, LinearGradInput, LinearGradWeight};
 pub use loss::{BceWithLogits, BceWithLogitsGrad, Correctness, TokenLoss, TokenLossGrad, TokenLossKind};
 pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
+pub use operands::{NamedOperand, Signature, Storage};
 pub use rows::{LEAST_SQUARES, ResetRows, RowDistance};
 pub use update::{AdamAtan2, AdamW, Assign, Average, SignSgdRows};
 
@@ -63,7 +67,7 @@ impl Backward<'_> {
 }
 
 /// What every operator states about itself.
-pub trait Operation {
+pub trait Operation: Signature {
     /// Returns the name in text, censuses and profiles.
     fn name(&self) -> &'static str;
 
@@ -99,9 +103,24 @@ pub trait Operation {
         &[]
     }
 
-    /// Returns whether the only output is the first input under another type, without a copy.
+    /// Returns the input that the only output is, under another type and without a copy.
+    fn view_of(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns whether the only output is an input under another type, without a copy.
     fn is_view(&self) -> bool {
+        self.view_of().is_some()
+    }
+
+    /// Returns whether the inputs stay in f32 wherever an output does: the operator hands on what it reads.
+    fn inputs_follow_outputs(&self) -> bool {
         false
+    }
+
+    /// Returns the inputs that are factors of a matrix product.
+    fn factors(&self) -> &'static [usize] {
+        &[]
     }
 }
 

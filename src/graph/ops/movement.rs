@@ -57,6 +57,8 @@ pub struct Concat {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transpose;
 
+operands!(Input { inputs: [], outputs: [MEMORY] });
+
 impl Operation for Input {
     fn name(&self) -> &'static str {
         "input"
@@ -75,27 +77,35 @@ impl Operation for Input {
     }
 }
 
+operands!(Detach { inputs: [X], outputs: [Y] });
+
 impl Operation for Detach {
     fn name(&self) -> &'static str {
         "detach"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![inputs[0].clone()])
+        Ok(vec![inputs[Self::X].clone()])
     }
 
     fn decompose(&self, _p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![inputs[0]]
+        vec![inputs[Self::X]]
     }
 
     fn gradient(&self, _graph: &mut Graph, _at: &Backward<'_>) -> Vec<Option<Value>> {
         vec![None]
     }
 
-    fn is_view(&self) -> bool {
+    fn view_of(&self) -> Option<usize> {
+        Some(Self::X)
+    }
+
+    fn inputs_follow_outputs(&self) -> bool {
         true
     }
 }
+
+operands!(Reshape { inputs: [X], outputs: [Y] });
 
 impl Operation for Reshape {
     fn name(&self) -> &'static str {
@@ -107,26 +117,32 @@ impl Operation for Reshape {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let ty = TensorType { dtype: inputs[0].dtype, shape: self.shape.clone() };
-        require(ty.elements() == inputs[0].elements(), || {
-            format!("needs as many elements, found {} and {ty}", inputs[0])
+        let ty = TensorType { dtype: inputs[Self::X].dtype, shape: self.shape.clone() };
+        require(ty.elements() == inputs[Self::X].elements(), || {
+            format!("needs as many elements, found {} and {ty}", inputs[Self::X])
         })?;
         Ok(vec![ty])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.reshape(inputs[0], &self.shape)]
+        vec![p.reshape(inputs[Self::X], &self.shape)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let shape = graph.ty(at.inputs[0]).shape.clone();
+        let shape = graph.ty(at.inputs[Self::X]).shape.clone();
         vec![Some(graph.add1(Reshape { shape }.into(), &[at.gradient()]))]
     }
 
-    fn is_view(&self) -> bool {
+    fn view_of(&self) -> Option<usize> {
+        Some(Self::X)
+    }
+
+    fn inputs_follow_outputs(&self) -> bool {
         true
     }
 }
+
+operands!(Slice { inputs: [X], outputs: [Y] });
 
 impl Operation for Slice {
     fn name(&self) -> &'static str {
@@ -138,25 +154,31 @@ impl Operation for Slice {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let mut ty = inputs[0].clone();
+        let mut ty = inputs[Self::X].clone();
         require(
             self.axis < ty.shape.len() && self.start < self.end && self.end <= ty.shape[self.axis],
-            || format!("needs {}..{} within axis {} of {}", self.start, self.end, self.axis, inputs[0]),
+            || format!("needs {}..{} within axis {} of {}", self.start, self.end, self.axis, inputs[Self::X]),
         )?;
         ty.shape[self.axis] = self.end - self.start;
         Ok(vec![ty])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.slice(inputs[0], self.axis, self.start, self.end)]
+        vec![p.slice(inputs[Self::X], self.axis, self.start, self.end)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let after = graph.ty(at.inputs[0]).shape[self.axis] - self.end;
+        let after = graph.ty(at.inputs[Self::X]).shape[self.axis] - self.end;
         let pad = Pad { axis: self.axis, before: self.start, after };
         vec![Some(graph.add1(pad.into(), &[at.gradient()]))]
     }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
+    }
 }
+
+operands!(Pad { inputs: [X], outputs: [Y] });
 
 impl Operation for Pad {
     fn name(&self) -> &'static str {
@@ -172,22 +194,30 @@ impl Operation for Pad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let mut ty = inputs[0].clone();
-        require(self.axis < ty.shape.len(), || format!("needs axis {}, found {}", self.axis, inputs[0]))?;
+        let mut ty = inputs[Self::X].clone();
+        require(self.axis < ty.shape.len(), || {
+            format!("needs axis {}, found {}", self.axis, inputs[Self::X])
+        })?;
         ty.shape[self.axis] += self.before + self.after;
         Ok(vec![ty])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.pad(inputs[0], self.axis, self.before, self.after)]
+        vec![p.pad(inputs[Self::X], self.axis, self.before, self.after)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let size = graph.ty(at.inputs[0]).shape[self.axis];
+        let size = graph.ty(at.inputs[Self::X]).shape[self.axis];
         let slice = Slice { axis: self.axis, start: self.before, end: self.before + size };
         vec![Some(graph.add1(slice.into(), &[at.gradient()]))]
     }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
+    }
 }
+
+operands!(Concat { inputs: [A, B], outputs: [Y] });
 
 impl Operation for Concat {
     fn name(&self) -> &'static str {
@@ -199,7 +229,7 @@ impl Operation for Concat {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (a, b) = (&inputs[0], &inputs[1]);
+        let (a, b) = (&inputs[Self::A], &inputs[Self::B]);
         let mut ty = a.clone();
         let fits = a.shape.len() == b.shape.len()
             && (0..a.shape.len()).all(|axis| axis == self.axis || a.shape[axis] == b.shape[axis]);
@@ -209,20 +239,26 @@ impl Operation for Concat {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let [first, second] = [0, 1].map(|index| p.shape(inputs[index])[self.axis]);
-        let a = p.pad(inputs[0], self.axis, 0, second);
-        let b = p.pad(inputs[1], self.axis, first, 0);
+        let [first, second] = [Self::A, Self::B].map(|input| p.shape(inputs[input])[self.axis]);
+        let a = p.pad(inputs[Self::A], self.axis, 0, second);
+        let b = p.pad(inputs[Self::B], self.axis, first, 0);
         vec![p.add(a, b)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let [first, second] = [0, 1].map(|index| graph.ty(at.inputs[index]).shape[self.axis]);
+        let [first, second] = [Self::A, Self::B].map(|input| graph.ty(at.inputs[input]).shape[self.axis]);
         let mut part = |wanted: bool, start: usize, end: usize| {
             wanted.then(|| graph.add1(Slice { axis: self.axis, start, end }.into(), &[at.gradient()]))
         };
-        vec![part(at.wanted[0], 0, first), part(at.wanted[1], first, first + second)]
+        vec![part(at.wanted[Self::A], 0, first), part(at.wanted[Self::B], first, first + second)]
+    }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
     }
 }
+
+operands!(Transpose { inputs: [X], outputs: [Y] });
 
 impl Operation for Transpose {
     fn name(&self) -> &'static str {
@@ -230,18 +266,22 @@ impl Operation for Transpose {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let mut ty = inputs[0].clone();
-        require(ty.shape.len() == 3, || format!("needs [B, T, D], found {}", inputs[0]))?;
+        let mut ty = inputs[Self::X].clone();
+        require(ty.shape.len() == 3, || format!("needs [B, T, D], found {}", inputs[Self::X]))?;
         ty.shape.swap(1, 2);
         Ok(vec![ty])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let turned = p.permute(inputs[0], &[0, 2, 1]);
+        let turned = p.permute(inputs[Self::X], &[0, 2, 1]);
         vec![p.contiguous(turned)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
         vec![Some(graph.add1(Transpose.into(), &[at.gradient()]))]
+    }
+
+    fn inputs_follow_outputs(&self) -> bool {
+        true
     }
 }

@@ -32,6 +32,8 @@ pub(super) fn normalize(p: &mut Primitives, x: Tensor, eps: f32) -> [Tensor; 2] 
     [p.mul(x, wide), factor]
 }
 
+operands!(RmsNorm { inputs: [X], outputs: [Y, FACTOR: F32] });
+
 impl Operation for RmsNorm {
     fn name(&self) -> &'static str {
         "rms_norm"
@@ -42,18 +44,22 @@ impl Operation for RmsNorm {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let x = &inputs[0];
+        let x = &inputs[Self::X];
         Ok(vec![x.clone(), TensorType::f32(&x.shape[..x.shape.len() - 1])])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        normalize(p, inputs[0], self.eps).to_vec()
+        normalize(p, inputs[Self::X], self.eps).to_vec()
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        vec![Some(graph.add1(RmsNormGrad.into(), &[at.outputs[0], at.outputs[1], at.gradient()]))]
+        vec![Some(
+            graph.add1(RmsNormGrad.into(), &[at.outputs[Self::Y], at.outputs[Self::FACTOR], at.gradient()]),
+        )]
     }
 }
+
+operands!(RmsNormGrad { inputs: [Y, FACTOR: F32, DY], outputs: [DX] });
 
 impl Operation for RmsNormGrad {
     fn name(&self) -> &'static str {
@@ -61,13 +67,16 @@ impl Operation for RmsNormGrad {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[2])?;
-        require_equal(&TensorType::f32(&inputs[0].shape[..inputs[0].shape.len() - 1]), &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::Y], &inputs[Self::DY])?;
+        require_equal(
+            &TensorType::f32(&inputs[Self::Y].shape[..inputs[Self::Y].shape.len() - 1]),
+            &inputs[Self::FACTOR],
+        )?;
+        Ok(vec![inputs[Self::Y].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (y, factor, dy) = (inputs[0], inputs[1], inputs[2]);
+        let (y, factor, dy) = (inputs[Self::Y], inputs[Self::FACTOR], inputs[Self::DY]);
         let shape = p.shape(y);
         let last = shape.len() - 1;
         let product = p.mul(dy, y);

@@ -18,23 +18,25 @@ pub struct RowDistance;
 /// What the squares of a row sum to at least.
 pub const LEAST_SQUARES: f32 = f32::MIN_POSITIVE;
 
+operands!(RowDistance { inputs: [NEW, OLD], outputs: [DISTANCE: F32] });
+
 impl Operation for RowDistance {
     fn name(&self) -> &'static str {
         "row_distance"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let new = &inputs[0];
-        require_equal(new, &inputs[1])?;
+        let new = &inputs[Self::NEW];
+        require_equal(new, &inputs[Self::OLD])?;
         require(new.shape.len() == 3, || format!("needs [B, T, D], found {new}"))?;
         Ok(vec![TensorType::f32(&new.shape[..1])])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let shape = p.shape(inputs[0]);
-        let difference = p.sub(inputs[0], inputs[1]);
+        let shape = p.shape(inputs[Self::NEW]);
+        let difference = p.sub(inputs[Self::NEW], inputs[Self::OLD]);
         // Both means are over the same number of elements, so that it cancels.
-        let [moved, old] = [difference, inputs[1]].map(|x| {
+        let [moved, old] = [difference, inputs[Self::OLD]].map(|x| {
             let x = p.contiguous(x);
             let x = p.reshape(x, &[shape[0], shape[1] * shape[2]]);
             let squares = p.mul(x, x);
@@ -46,13 +48,15 @@ impl Operation for RowDistance {
     }
 }
 
+operands!(ResetRows { inputs: [Z, MASK: F32, INIT: F32], outputs: [Y] });
+
 impl Operation for ResetRows {
     fn name(&self) -> &'static str {
         "reset_rows"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (z, mask, init) = (&inputs[0], &inputs[1], &inputs[2]);
+        let (z, mask, init) = (&inputs[Self::Z], &inputs[Self::MASK], &inputs[Self::INIT]);
         require(z.shape.len() == 3 && mask.shape == z.shape[..1] && init.shape == z.shape[2..], || {
             format!("needs [B, T, D], [B] and [D], found {z}, {mask} and {init}")
         })?;
@@ -60,10 +64,10 @@ impl Operation for ResetRows {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let shape = p.shape(inputs[0]);
-        let mask = p.expand_trailing(inputs[1], &shape[1..]);
+        let shape = p.shape(inputs[Self::Z]);
+        let mask = p.expand_trailing(inputs[Self::MASK], &shape[1..]);
         let mask = p.contiguous(mask);
-        let init = p.expand_leading(inputs[2], &shape[..2]);
-        vec![p.select(mask, init, inputs[0])]
+        let init = p.expand_leading(inputs[Self::INIT], &shape[..2]);
+        vec![p.select(mask, init, inputs[Self::Z])]
     }
 }

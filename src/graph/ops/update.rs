@@ -56,6 +56,13 @@ pub struct Average {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assign;
 
+impl AdamW {
+    /// Inputs of one shape, those of [`AdamAtan2`] too.
+    pub const TENSORS: [usize; 4] = [Self::WEIGHT, Self::MOMENT1, Self::MOMENT2, Self::GRADIENT];
+    /// Inputs that are one number each and the same for all weights, those of [`AdamAtan2`] too.
+    pub const SCALARS: [usize; 3] = [Self::LR, Self::STEP_SCALE, Self::ROOT_SCALE];
+}
+
 fn wide(p: &mut Primitives, scalar: Tensor, shape: &[usize]) -> Tensor {
     let element = p.reshape(scalar, &[]);
     p.expand_leading(element, shape)
@@ -79,13 +86,13 @@ fn mix(p: &mut Primitives, a: Tensor, b: Tensor, rate: f32) -> Tensor {
 
 /// Returns the new moments and `sqrt(v) root_scale`.
 fn moments(p: &mut Primitives, inputs: &[Tensor], beta1: f32, beta2: f32) -> [Tensor; 3] {
-    let gradient = inputs[3];
-    let m = mix(p, inputs[1], gradient, beta1);
+    let gradient = inputs[AdamW::GRADIENT];
+    let m = mix(p, inputs[AdamW::MOMENT1], gradient, beta1);
     let square = p.mul(gradient, gradient);
-    let v = mix(p, inputs[2], square, beta2);
+    let v = mix(p, inputs[AdamW::MOMENT2], square, beta2);
     let root = p.sqrt(v);
     let shape = p.shape(root);
-    let scale = wide(p, inputs[6], &shape);
+    let scale = wide(p, inputs[AdamW::ROOT_SCALE], &shape);
     [m, v, p.mul(root, scale)]
 }
 
@@ -127,22 +134,28 @@ fn atan2(p: &mut Primitives, y: Tensor, x: Tensor) -> Tensor {
 }
 
 fn adam_types(inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-    for other in &inputs[1..4] {
-        require_equal(&inputs[0], other)?;
+    let weight = &inputs[AdamW::WEIGHT];
+    for tensor in AdamW::TENSORS {
+        require_equal(weight, &inputs[tensor])?;
     }
-    for scalar in &inputs[4..7] {
+    for scalar in AdamW::SCALARS.map(|input| &inputs[input]) {
         require(scalar.elements() == 1, || format!("needs one element, found {scalar}"))?;
     }
-    Ok(vec![inputs[0].clone(); 3])
+    Ok(vec![weight.clone(); 3])
 }
 
 fn finish(p: &mut Primitives, inputs: &[Tensor], direction: Tensor, weight_decay: f32) -> Tensor {
-    let decayed = decay(p, inputs[0], inputs[4], weight_decay);
+    let decayed = decay(p, inputs[AdamW::WEIGHT], inputs[AdamW::LR], weight_decay);
     let shape = p.shape(direction);
-    let scale = wide(p, inputs[5], &shape);
+    let scale = wide(p, inputs[AdamW::STEP_SCALE], &shape);
     let step = p.mul(direction, scale);
     p.sub(decayed, step)
 }
+
+operands!(AdamAtan2, AdamW {
+    inputs: [WEIGHT: F32, MOMENT1: F32, MOMENT2: F32, GRADIENT: F32, LR: F32, STEP_SCALE: F32, ROOT_SCALE: F32],
+    outputs: [NEW_WEIGHT, NEW_MOMENT1, NEW_MOMENT2]
+});
 
 impl Operation for AdamAtan2 {
     fn name(&self) -> &'static str {
@@ -167,7 +180,11 @@ impl Operation for AdamAtan2 {
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
-        &[(0, 0), (1, 1), (2, 2)]
+        &[
+            (Self::WEIGHT, Self::NEW_WEIGHT),
+            (Self::MOMENT1, Self::NEW_MOMENT1),
+            (Self::MOMENT2, Self::NEW_MOMENT2),
+        ]
     }
 }
 
@@ -196,9 +213,15 @@ impl Operation for AdamW {
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
-        &[(0, 0), (1, 1), (2, 2)]
+        &[
+            (Self::WEIGHT, Self::NEW_WEIGHT),
+            (Self::MOMENT1, Self::NEW_MOMENT1),
+            (Self::MOMENT2, Self::NEW_MOMENT2),
+        ]
     }
 }
+
+operands!(SignSgdRows { inputs: [TABLE: F32, IDS, GRADIENT, LR: F32], outputs: [NEW_TABLE] });
 
 impl Operation for SignSgdRows {
     fn name(&self) -> &'static str {
@@ -210,7 +233,7 @@ impl Operation for SignSgdRows {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let (table, ids, gradient) = (&inputs[0], &inputs[1], &inputs[2]);
+        let (table, ids, gradient) = (&inputs[Self::TABLE], &inputs[Self::IDS], &inputs[Self::GRADIENT]);
         require(ids.elements() == gradient.rows() && table.width() == gradient.width(), || {
             format!("needs [V, E], [B] and [B, E], found {table}, {ids} and {gradient}")
         })?;
@@ -218,7 +241,8 @@ impl Operation for SignSgdRows {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (table, ids, gradient, lr) = (inputs[0], inputs[1], inputs[2], inputs[3]);
+        let (table, ids, gradient, lr) =
+            (inputs[Self::TABLE], inputs[Self::IDS], inputs[Self::GRADIENT], inputs[Self::LR]);
         let shape = p.shape(table);
         let hot = p.one_hot(ids, shape[0]);
         let hot = p.permute(hot, &[1, 0]);
@@ -243,9 +267,11 @@ impl Operation for SignSgdRows {
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
-        &[(0, 0)]
+        &[(Self::TABLE, Self::NEW_TABLE)]
     }
 }
+
+operands!(Average { inputs: [AVERAGE: F32, WEIGHT: F32], outputs: [NEW_AVERAGE] });
 
 impl Operation for Average {
     fn name(&self) -> &'static str {
@@ -257,18 +283,20 @@ impl Operation for Average {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::AVERAGE], &inputs[Self::WEIGHT])?;
+        Ok(vec![inputs[Self::AVERAGE].clone()])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![mix(p, inputs[0], inputs[1], self.rate)]
+        vec![mix(p, inputs[Self::AVERAGE], inputs[Self::WEIGHT], self.rate)]
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
-        &[(0, 0)]
+        &[(Self::AVERAGE, Self::NEW_AVERAGE)]
     }
 }
+
+operands!(Assign { inputs: [MEMORY: F32, VALUE], outputs: [NEW_MEMORY] });
 
 impl Operation for Assign {
     fn name(&self) -> &'static str {
@@ -276,16 +304,16 @@ impl Operation for Assign {
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[0], &inputs[1])?;
-        Ok(vec![inputs[0].clone()])
+        require_equal(&inputs[Self::MEMORY], &inputs[Self::VALUE])?;
+        Ok(vec![inputs[Self::MEMORY].clone()])
     }
 
     fn decompose(&self, _p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![inputs[1]]
+        vec![inputs[Self::VALUE]]
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
-        &[(0, 0)]
+        &[(Self::MEMORY, Self::NEW_MEMORY)]
     }
 }
 

@@ -21,8 +21,8 @@ use std::arch::x86_64::{
 use std::ops::Range;
 
 use super::Store;
+use super::operand::{Operand, Sizes};
 use super::parallel::{Shared, for_each_task};
-use super::product::{Operand, Sizes};
 use super::scratch::with_scratch;
 
 /// Columns of a panel.

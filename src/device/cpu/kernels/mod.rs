@@ -1,4 +1,5 @@
-//! CPU kernels: pure functions over slices of `f32`, ignorant of graphs and plans.
+//! CPU kernels: pure functions over slices of `f32`. They know no graphs and no plans; all they share with the rest of
+//! hrmc is the precision of products and the label that does not count.
 //!
 //! # Conventions
 //!
@@ -39,6 +40,7 @@ pub mod product;
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod operand;
 mod panel;
 mod parallel;
 mod scratch;
@@ -46,7 +48,7 @@ mod simd;
 #[cfg(test)]
 mod testing;
 
-pub use attention::{AttentionShape, Rope, attention, attention_grad};
+pub use attention::{AttentionShape, Rope};
 pub use elementwise::{add, add_positions, scale, sigmoid, sum_over_batch};
 pub use embedding::{embed, embed_grad};
 pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
@@ -68,4 +70,49 @@ pub enum Store {
     Replace,
     /// The result is added to the old content.
     Add,
+}
+
+/// `out = softmax(q' k'ᵀ) v` for every head.
+///
+/// # Shapes
+///
+/// `out` `[B, T, D]`, `lse` `[B, H, T]`: the logarithm of the softmax sum of each query, for
+/// the gradient; `qkv` `[B, T, 3D]`: all heads of q, then of k, then of v.
+pub fn attention(
+    out: &mut [f32],
+    lse: &mut [f32],
+    qkv: &[f32],
+    rope: Option<Rope<'_>>,
+    shape: AttentionShape,
+) {
+    attention::check(shape, qkv, lse, rope);
+    assert_eq!(out.len() * 3, qkv.len());
+    #[cfg(target_arch = "x86_64")]
+    if shape.in_pairs() {
+        return attention_bf16::attention(out, lse, qkv, rope, shape);
+    }
+    attention::attention(out, lse, qkv, rope, shape);
+}
+
+/// Gradient of [`attention`](fn@attention) with respect to `qkv`, before rotation.
+///
+/// # Shapes
+///
+/// `dqkv`, `qkv` `[B, T, 3D]`, `lse` `[B, H, T]` as the forward pass left it, `dout` `[B, T, D]`.
+pub fn attention_grad(
+    dqkv: &mut [f32],
+    qkv: &[f32],
+    lse: &[f32],
+    dout: &[f32],
+    rope: Option<Rope<'_>>,
+    shape: AttentionShape,
+) {
+    attention::check(shape, qkv, lse, rope);
+    assert_eq!(dqkv.len(), qkv.len());
+    assert_eq!(dout.len() * 3, qkv.len());
+    #[cfg(target_arch = "x86_64")]
+    if shape.in_pairs() {
+        return attention_bf16::attention_grad(dqkv, qkv, lse, dout, rope, shape);
+    }
+    attention::attention_grad(dqkv, qkv, lse, dout, rope, shape);
 }
