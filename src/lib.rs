@@ -138,8 +138,8 @@ pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
 pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
-    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SolveOptions, Solver,
-    StateUpdate, StepReport, Thought, TrainOptions, Training,
+    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput, SolveOptions,
+    Solver, StateUpdate, StepReport, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]

@@ -471,7 +471,7 @@ pub fn trainer_state(folder: &Path) -> Result<TrainerState, CheckpointError> {
 /// # Errors
 ///
 /// Returns an error if there is no checkpoint.
-pub fn usable_weights(folder: &Path) -> Result<PathBuf, CheckpointError> {
+pub fn weights_to_use(folder: &Path) -> Result<PathBuf, CheckpointError> {
     let folder = present(folder)?;
     let average = folder.join(AVERAGE);
     Ok(if average.is_file() { average } else { folder.join(WEIGHTS) })
