@@ -20,7 +20,7 @@ use crate::train::PuzzleRows;
 const EXAMPLES: &str = "\
 Examples:
   hrmc diff specs/sudoku.hrm specs/maze.hrm
-  hrmc diff specs/sudoku.hrm specs/sudoku.hrm --set-b model.N=3   what one edit costs
+  hrmc diff specs/sudoku.hrm specs/sudoku.hrm --set-b model.N=3   the cost of one edit
   hrmc diff old.hrm new.hrm --batch 1 --json
   hrmc diff old.hrm new.hrm --exit-code > /dev/null || echo they differ";
 
@@ -29,9 +29,9 @@ const REMOVED: Style = AnsiColor::Red.on_default();
 /// Style of what only the second spec has.
 const ADDED: Style = AnsiColor::Green.on_default();
 
-/// Say how two specs differ: in their values, in their loop nests, and in what they cost.
+/// Compare two specs: their values, their loop nests, and their cost.
 ///
-/// Both specs are resolved first, so a default that is written out is no difference. Costs are those of one
+/// Both specs are resolved first, so writing out a default makes no difference. Costs are those of one
 /// training and one evaluation segment, as `hrmc compile` shows them, each at the batch of its spec unless
 /// `--batch` says otherwise. The exit code is 0 whether the specs differ or not.
 #[derive(Debug, Args)]
@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     if arguments.exit_code && !difference.spec.is_empty() { Err(Failure::Reported) } else { Ok(()) }
 }
 
-/// How two specs differ.
+/// The difference of two specs.
 struct Difference {
     spec: SpecDiff,
     /// Every figure of both, equal ones too.

@@ -28,15 +28,15 @@ Examples:
 
 /// Evaluate a trained run on held-out puzzles.
 ///
-/// Solves every puzzle of the test data, as the spec says under `infer`, else each for the largest number of
-/// segments or, with `halt residual`, until its state has settled, and reports how many answers are right in
-/// every token (exact accuracy), how many tokens are right, and the losses.
+/// Solves every puzzle of the test data and reports how many answers are right in every token (exact accuracy), how
+/// many tokens are right, and the losses. `infer` in the spec says how answers are computed. By default every puzzle
+/// runs for the largest number of segments; with `halt residual` it stops when its state has settled.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Folder of the run
     run: PathBuf,
-    /// Dataset to use instead of that of the run
+    /// Dataset folder to use instead of the data of the run
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Evaluate only the first examples
@@ -45,16 +45,16 @@ pub struct Arguments {
     /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
     #[arg(long)]
     checkpoint: Option<run_arguments::CheckpointName>,
-    /// Seek the answers in another way than the spec says, as in `--set model.infer.segments=16`; may be repeated
+    /// Replace a value of `infer` in the spec, as in `--set model.infer.segments=16`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
     /// Rows in a batch [default: that of the spec]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
-    /// Threads to compute with; they do not change any result [default: one for each core]
+    /// Number of threads; it does not change any result [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::positive)]
     threads: Option<usize>,
-    /// What runs the programs [default: that of hrmc.toml, else cpu]
+    /// Device that runs the programs [default: that of hrmc.toml, else cpu]
     #[arg(long)]
     device: Option<String>,
     /// Write the result as JSON to standard output

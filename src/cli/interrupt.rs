@@ -11,7 +11,7 @@ use super::failure::Failure;
 /// Exit code of a process that Ctrl-C ended, by convention.
 const INTERRUPTED: i32 = 130;
 
-/// Whether somebody asked for an orderly end.
+/// Whether the user asked for an orderly end.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,

@@ -17,17 +17,17 @@ Examples:
   hrmc run --train                                        train the built-in 6x6 Sudoku
   hrmc run specs/sudoku-small.hrm --train --steps 500     stop after 500 steps
   hrmc run specs/sudoku.hrm --train --set train.batch=64 --seed 7
-  hrmc run --train --resume runs/quickstart-001           go on where a run was stopped
+  hrmc run --train --resume runs/quickstart-001           continue a run where it stopped
   hrmc run runs/quickstart-001 --puzzle my.txt            solve a puzzle
   hrmc run --puzzle - < my.txt                            the same with the newest run";
 
 /// Train a model, or solve a puzzle with a trained one.
 ///
-/// With `--train` it trains what a spec says, evaluates now and then, and leaves a run folder with the
-/// metrics and the checkpoints `best` and `last`. Ctrl-C saves and says how to go on. The same seed gives the
-/// same bytes, with any number of threads and wherever the run was interrupted.
+/// With `--train` it trains the model of a spec, evaluates it at intervals, and leaves a run folder with the
+/// metrics and the checkpoints `best` and `last`. Ctrl-C saves and prints the command that continues. The same
+/// seed gives the same bytes, for any number of threads, and whether or not the run was interrupted.
 ///
-/// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is typed row by
+/// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is written row by
 /// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         None => {
             if let Some(subject) = subject.filter(|subject| Run::is_run(subject)) {
                 return Err(Failure::message(format!(
-                    "`{0}` is the folder of a run; go on with it by `hrmc run --train --resume {0}`",
+                    "`{0}` is the folder of a run; continue it with `hrmc run --train --resume {0}`",
                     subject.display()
                 )));
             }

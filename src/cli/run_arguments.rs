@@ -13,21 +13,21 @@ use crate::train::{Checkpoint, Run};
 /// Arguments of training.
 #[derive(Debug, Args)]
 pub struct TrainArguments {
-    /// Stop at this step, counted from the beginning of the run; the schedule stays that of the spec, which
-    /// `--set train.steps=N` changes
+    /// Stop at this step, counted from the beginning of the run. The learning rate still follows the schedule of
+    /// the spec; `--set train.steps=N` changes that too
     #[arg(long, value_name = "N", conflicts_with = "puzzle", value_parser = super::positive)]
     pub steps: Option<usize>,
     /// Seed of every random stream [default: that of the spec]
     #[arg(long, value_name = "N", conflicts_with_all = ["puzzle", "resume"])]
     pub seed: Option<u64>,
-    /// Replace a value of the spec, as in `--set train.batch=64`, with `--puzzle` one of `infer`, as in
+    /// Replace a value of the spec, as in `--set train.batch=64`; with `--puzzle` only values of `infer`, as in
     /// `--set model.infer.segments=16`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "resume")]
     pub overrides: Vec<String>,
-    /// Go on with a run, from its checkpoint `last`
+    /// Continue a run from its checkpoint `last`
     #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
     pub resume: Option<PathBuf>,
-    /// Dataset to use instead of that of the spec
+    /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
     pub data: Option<PathBuf>,
     /// Evaluate only the first examples of the test data; 0 for no evaluation
@@ -46,10 +46,10 @@ pub struct SolveArguments {
 /// Arguments of both.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Threads to compute with; they do not change any result [default: one for each core]
+    /// Number of threads; it does not change any result [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::positive)]
     pub threads: Option<usize>,
-    /// What runs the programs [default: that of the run to go on with or of hrmc.toml, else cpu]
+    /// Device that runs the programs [default: that of the resumed run or of hrmc.toml, else cpu]
     #[arg(long)]
     pub device: Option<String>,
     /// Folder of the runs [default: runs]
@@ -78,11 +78,11 @@ pub fn checkpoint(name: Option<CheckpointName>) -> Checkpoint {
     }
 }
 
-/// Opens the folder of a run, and reports what is to be said about its spec.
+/// Opens the folder of a run, and reports the warnings about its spec.
 ///
 /// # Errors
 ///
-/// Returns a failure if it is not one, its description is damaged, or an override cannot be used.
+/// Returns a failure if it is not the folder of a run, `run.toml` is damaged, or an override cannot be used.
 pub fn open(path: &Path, overrides: &[String]) -> Result<Run, Failure> {
     if !path.exists() {
         return Err(Failure::message(format!(

@@ -16,19 +16,19 @@ use crate::train::{Question, SolveOptions};
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
 
-/// What is worth saying about one segment.
+/// The report about one segment.
 #[derive(Debug, Serialize)]
 struct SegmentLine {
     segment: usize,
     /// Tokens that differ from the segment before.
     changed: usize,
-    /// Probability that the model gives to being right.
+    /// Probability of being right, by the model's own estimate.
     confidence: Option<f64>,
     /// Whether the answer obeys the rules.
     valid: bool,
 }
 
-/// Solves the puzzle in a file and draws it; `overrides` may say how its answer is sought.
+/// Solves the puzzle in a file and draws it. `overrides` may replace values of `infer`.
 ///
 /// # Errors
 ///
@@ -95,9 +95,8 @@ pub fn run(
     }
     let mut text = picture::side_by_side(kind, &question, &answer);
     for line in &lines {
-        let confidence = line
-            .confidence
-            .map_or(String::new(), |share| format!(", {} sure of being right", percent(share)));
+        let confidence =
+            line.confidence.map_or(String::new(), |share| format!(", confidence {}", percent(share)));
         let valid = if line.valid { "obeys the rules" } else { "breaks the rules" };
         text.push_str(&format!(
             "segment {}: {} changed, the answer {valid}{confidence}\n",
@@ -106,8 +105,11 @@ pub fn run(
         ));
     }
     if let Some(rollouts) = rollouts {
-        let best = if solver.model().q_head.is_some() { "is the surest" } else { "has settled best" };
-        text.push_str(&format!("rollout {rollout} of {rollouts} {best}\n"));
+        let best = match solver.model().q_head {
+            Some(_) => "it has the highest confidence",
+            None => "its state has settled most",
+        };
+        text.push_str(&format!("rollout {rollout} of {rollouts} is the best: {best}\n"));
     }
     text.push_str(picture::verdict(kind, &question, &answer, None));
     text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));

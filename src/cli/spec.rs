@@ -1,4 +1,4 @@
-//! Reading specs: from a file or the built-in one, with overrides, and reporting what is wrong with them.
+//! Reads specs, from a file or the built-in one, applies overrides, and reports problems.
 
 #![expect(clippy::disallowed_methods, reason = "what the user named may be a folder")]
 
@@ -16,7 +16,7 @@ use crate::spec::{self, Examined, SpecError};
 
 pub use crate::spec::Spec;
 
-/// The arguments that choose a spec, of every command that takes one alone.
+/// The arguments that choose a spec, for commands that take exactly one.
 #[derive(Debug, Args)]
 pub struct Chosen {
     /// The spec [default: that of hrmc.toml, else the built-in quickstart]
@@ -73,10 +73,10 @@ pub fn examine(source: Source, overrides: &[String]) -> Examined {
     spec::examine(source, overrides)
 }
 
-/// Most problems of one text that are shown.
+/// The largest number of problems of one text that are shown.
 const MOST_SHOWN: usize = 100;
 
-/// Writes errors and warnings to standard error, of very many the first ones.
+/// Writes errors and warnings to standard error: the first ones, if there are very many.
 pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     let appearance = terminal::error_appearance();
     for (source, found) in diagnostics {
@@ -100,11 +100,11 @@ impl From<SpecError> for Failure {
     }
 }
 
-/// Checks a spec and reports what is to be said about it.
+/// Checks a spec and reports its problems.
 ///
 /// # Errors
 ///
-/// Returns a failure, already reported, if there is an error in it.
+/// Returns a failure, already reported, if the spec has an error.
 pub fn load(source: Source, overrides: &[String]) -> Result<Spec, Failure> {
     let spec = Spec::read(source, overrides)?;
     report(spec.warnings());

@@ -1,6 +1,6 @@
 //! A language server: what an editor asks about a spec while it is typed.
 //!
-//! [[`serve_stdio`]] speaks the Language Server Protocol over standard input and output. It reports problems after
+//! [`serve_stdio`] speaks the Language Server Protocol over standard input and output. It reports problems after
 //! every edit, explains the word under the pointer (`hover`), says what may be typed (`complete`), finds
 //! where a name is given (`names`), lists the names of a file and lays it out.
 //!

@@ -1,4 +1,4 @@
-//! Why the files of a run cannot be used.
+//! The error of the files of a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::CheckpointError;
 use crate::system;
 
-/// Why a run folder cannot be used.
+/// The error of a run folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
     /// A file or folder that cannot be read.
@@ -14,7 +14,7 @@ pub enum RunFolderError {
     Read {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error, in the words of the system.
         reason: io::Error,
     },
     /// A file or folder that cannot be written.
@@ -22,7 +22,7 @@ pub enum RunFolderError {
     Write {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error, in the words of the system.
         reason: io::Error,
     },
     /// A folder that is not the folder of a run.
@@ -31,7 +31,7 @@ pub enum RunFolderError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A file that is not what it should be.
+    /// A file with unexpected content.
     #[error("`{file}` is damaged: {reason}")]
     Damaged {
         /// The file.
@@ -39,7 +39,7 @@ pub enum RunFolderError {
         /// What is wrong.
         reason: String,
     },
-    /// A checkpoint in the folder is not what it should be.
+    /// A checkpoint in the folder cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: what training and evaluation measured, a line each.
+//! `metrics.jsonl`: the measurements of training and evaluation, one per line.
 
 use std::fs::File;
 use std::io::Write;
@@ -46,18 +46,18 @@ pub struct MetricMeans {
     /// Loss of `q_continue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_loss: Option<f64>,
-    /// Share of the labels that are right, averaged over rows.
+    /// Fraction of the labels that are right, averaged over rows.
     pub accuracy: Option<f64>,
-    /// Share of the rows with all labels right.
+    /// Fraction of the rows with all labels right.
     pub exact_accuracy: Option<f64>,
-    /// Share of the rows where `q_halt >= 0` is correct.
+    /// Fraction of the rows where `q_halt >= 0` is correct.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q_halt_accuracy: Option<f64>,
     /// Segments per row.
     pub mean_segments: Option<f64>,
 }
 
-/// JSON writes `null` for what is not a number, as a loss may be when training diverges.
+/// JSON writes `null` for a NaN, which a loss may be when training diverges.
 fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
@@ -120,7 +120,7 @@ impl MetricsLine {
     }
 }
 
-/// What every line of `metrics.jsonl` has.
+/// The part that every line of `metrics.jsonl` has.
 #[derive(Deserialize)]
 pub(super) struct StepOfLine {
     pub(super) step: u64,

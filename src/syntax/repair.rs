@@ -160,7 +160,7 @@ fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
     Cow::Owned(repaired)
 }
 
-// --- Characters and strings ---------------------------------------------------------------------
+// Characters and strings.
 
 /// What a text is made of, as far as delimiters are concerned.
 #[derive(Debug, Default)]
@@ -353,7 +353,7 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
     }
 }
 
-// --- Delimiters ---------------------------------------------------------------------------------
+// Delimiters.
 
 /// What pairs the delimiters up.
 struct Balanced {

@@ -1,4 +1,4 @@
-//! Training, going on, evaluating and solving from the command line, and what can be wrong with it.
+//! Training, resuming, evaluating and solving from the command line, and their errors.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,7 +66,7 @@ fn a_run_that_goes_on_ends_with_the_same_bytes() {
     place.succeed("run tiny.hrm --train --steps 12 --runs whole --threads 1");
     let stopped = place.succeed("run tiny.hrm --train --steps 5 --runs parts --threads 2");
     assert!(
-        stopped.contains("go on with `hrmc run --train --resume parts/tiny-001 --threads 2`"),
+        stopped.contains("continue with `hrmc run --train --resume parts/tiny-001 --threads 2`"),
         "{stopped}"
     );
     place.succeed("run --train --resume parts/tiny-001 --steps 12 --threads 2");
@@ -150,7 +150,7 @@ fn the_spec_says_how_answers_are_sought() {
     let rolled = "--set model.infer.rollouts=2 --set model.infer.noise=0.5";
     assert_eq!(segments(rolled, "rolled"), (3.0, 3));
     let said = place.succeed("run rolled/tiny-001 --puzzle puzzle.txt");
-    assert!(said.contains(" of 2 is the surest"), "{said}");
+    assert!(said.contains(" of 2 is the best: it has the highest confidence"), "{said}");
     // Two steps of training do not overcome this bias, so every row of a `bce` model stops at once.
     let sure = TINY.replace("halt q_learning", "halt bce").replace("bias = -5", "bias = 9");
     place.write("tiny.hrm", &sure);
@@ -212,7 +212,7 @@ fn a_residual_model_stops_early_and_chooses_among_rollouts() {
     let rolled = "--set model.infer.rollouts=3 --set model.infer.noise=1";
     assert_ne!(evaluated(rolled)["token_loss"], evaluated("")["token_loss"]);
     let said = place.succeed(&format!("run runs/tiny-001 --puzzle puzzle.txt {rolled}"));
-    assert!(said.contains(" of 3 has settled best"), "{said}");
+    assert!(said.contains(" of 3 is the best: its state has settled most"), "{said}");
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
         "0",
     ]);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert_eq!(said.out, "go on with `hrmc run --train --resume runs/tiny-001 --eval-limit 0`\n");
+    assert_eq!(said.out, "continue with `hrmc run --train --resume runs/tiny-001 --eval-limit 0`\n");
     assert!(said.err.contains("everything is saved in `runs/tiny-001`"), "{}", said.err);
     let state = fs::read_to_string(place.path("runs/tiny-001/last/state.json")).expect("it was saved");
     let step = json(&state)["trainer"]["step"].as_u64().expect("it is a number");

@@ -262,7 +262,7 @@ fn another_model_is_refused() {
     let refused = testing::trainer_of(model, 1).restore(&folder).map_err(|error| error.to_string());
     let message = refused.expect_err("it is another model");
     let reason = "it belongs to another model or other training settings than `tiny`";
-    assert_eq!(message, format!("cannot go on from `{}`: {reason}", folder.display()));
+    assert_eq!(message, format!("cannot continue from `{}`: {reason}", folder.display()));
 }
 
 #[test]

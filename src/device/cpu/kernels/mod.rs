@@ -1,4 +1,5 @@
-//! CPU kernels: pure functions over slices of `f32`, ignorant of graphs and plans.
+//! CPU kernels: pure functions over slices of `f32`. They know no graphs and no plans; all they share with the rest of
+//! hrmc is the precision of products and the label that does not count.
 //!
 //! # Conventions
 //!
