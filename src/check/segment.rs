@@ -323,7 +323,7 @@ fn count_blocks(steps: &[ir::Step], layers: &dyn Fn(NetworkId) -> usize) -> usiz
 ///
 /// The published codes have two states, of which the one that predicts the tokens is the high one, and one
 /// network for both or one for each. Models of that shape get their names; others are stored under the names of the spec.
-pub(super) fn name_storage(model: &mut ir::Model) {
+pub(crate) fn name_storage(model: &mut ir::Model) {
     let high = model.token_head.state;
     let states = model.states.len();
     for (index, state) in model.states.iter_mut().enumerate() {

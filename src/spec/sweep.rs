@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::overrides::override_source;
 use super::{SpecError, examine};
 use crate::diagnostic::{Code, has_errors};
 use crate::span::Source;
@@ -14,19 +15,19 @@ pub const MOST_COMBINATIONS: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SweepError {
     /// A text is no `path=values`.
-    #[error("`--set {text}`: expected `path=values`; write it like `--set model.N=1,2,3`")]
+    #[error("`{text}`: expected `path=values`, as in `model.N=1,2,3`")]
     NoValues {
         /// The whole text.
         text: String,
     },
     /// A list has nothing between two commas, or nothing at all.
-    #[error("`--set {text}`: there is no value between the commas")]
+    #[error("`{text}`: there is no value between the commas")]
     EmptyValue {
         /// The whole text.
         text: String,
     },
     /// A range ends before it begins.
-    #[error("`--set {text}`: the range `{range}` is empty; write the smaller number first")]
+    #[error("`{text}`: the range `{range}` is empty; write the smaller number first")]
     EmptyRange {
         /// The whole text.
         text: String,
@@ -34,7 +35,7 @@ pub enum SweepError {
         range: String,
     },
     /// Two axes have the same path.
-    #[error("`{path}` is set twice; list its values in one `--set`")]
+    #[error("`{path}` is set twice; list all of its values once, as in `{path}=1,2`")]
     Twice {
         /// The path.
         path: String,
@@ -60,7 +61,7 @@ pub enum SweepError {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Axis {
-    /// The path, as in `--set`.
+    /// The path, as an override has it.
     pub path: String,
     /// The values, as a spec spells them.
     pub values: Vec<String>,
@@ -173,8 +174,8 @@ pub fn combinations(axes: &[Axis]) -> Result<Vec<Vec<String>>, SweepError> {
 /// Returns the values that cannot be read, or the paths that name nothing.
 pub fn check_paths(source: &Source, combinations: &[Vec<String>]) -> Result<(), SpecError> {
     for text in combinations.iter().flatten() {
-        if let Err(rejected) = parse_override(text) {
-            return Err(SpecError::Faulty(vec![(rejected.source, rejected.diagnostics)]));
+        if let Err(found) = parse_override(text, 0) {
+            return Err(SpecError::Faulty(vec![(override_source(text), found)]));
         }
     }
     let Some(first) = combinations.first() else { return Ok(()) };

@@ -218,12 +218,12 @@ impl Run {
 fn refuse_what_is_fixed(run: &Path, overrides: &[String]) -> Result<(), Error> {
     for text in overrides {
         // What does not follow the grammar is reported with all else that is wrong.
-        let Ok(given) = parse_override(text) else { continue };
-        let names: Vec<&str> = given.path.iter().map(|name| name.text.as_str()).collect();
+        let Ok(given) = parse_override(text, 0) else { continue };
+        let names = given.names();
         if !matches!(names[..], ["model", "infer", ..]) {
             return Err(Error::unsuitable(format!(
-                "`{}` is fixed by the run `{}`; `--set model.infer.…` alone can change, as in \
-                 `--set model.infer.segments=16`",
+                "`{}` is fixed by the run `{}`; only values of `model.infer` can change, as in \
+                 `model.infer.segments=16`",
                 names.join("."),
                 run.display()
             )));
