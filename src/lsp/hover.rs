@@ -4,18 +4,18 @@ use super::document::Document;
 use super::names::{Definition, Thing, definition_of, definitions, reference, word_at};
 use super::place::{Entries, Place, Scope, place_at, section_of};
 use super::reference::{REFERENCE, Row};
-use super::words::{Kind, Word};
 use crate::check::keys::{self, Choice};
 use crate::ir::{self, Mixing, Model, Step};
 use crate::lower::parameters::{Role, parameters};
 use crate::span::Span;
 use crate::spell::integer;
+use crate::syntax::{Token, TokenKind, tokens};
 
 /// Returns Markdown about the word at a byte, and the place of the word.
 pub(super) fn hover(document: &Document, byte: usize) -> Option<(String, Span)> {
     let words = document.words();
-    let word = word_at(&words, byte).filter(|word| word.kind == Kind::Name)?;
-    let whole = super::words::words(&document.whole.text);
+    let word = word_at(&words, byte).filter(|word| word.kind == TokenKind::Name)?;
+    let whole = tokens(&document.whole.text);
     // A name of the base is described as one of the text.
     let in_base = || reference(&words, word)?.find(definitions(&whole));
     let text = match definition_of(&words, word).or_else(in_base) {
@@ -26,7 +26,7 @@ pub(super) fn hover(document: &Document, byte: usize) -> Option<(String, Span)> 
 }
 
 /// Explains a word of the language.
-fn explain(words: &[Word<'_>], word: Word<'_>, place: &Place<'_>, model: Option<&Model>) -> Option<String> {
+fn explain(words: &[Token<'_>], word: Token<'_>, place: &Place<'_>, model: Option<&Model>) -> Option<String> {
     if let Some((entries, key)) = place.key() {
         let choice = key.choices.iter().find(|choice| choice.name == word.text)?;
         return Some(explain_choice(entries, key.name, choice));
@@ -90,7 +90,7 @@ pub(super) fn explain_choice(entries: &Entries, key: &str, choice: &Choice) -> S
 }
 
 /// Describes what a name stands for.
-fn describe(document: &Document, words: &[Word<'_>], definition: &Definition<'_>) -> String {
+fn describe(document: &Document, words: &[Token<'_>], definition: &Definition<'_>) -> String {
     let name = definition.name;
     let model = document.model.as_ref();
     match definition.thing {
@@ -180,10 +180,10 @@ fn blocks(count: usize) -> String {
     if count == 1 { "1 block".to_string() } else { format!("{} blocks", integer(count)) }
 }
 
-fn describe_block(model: &Model, words: &[Word<'_>], name: &str) -> Option<String> {
+fn describe_block(model: &Model, words: &[Token<'_>], name: &str) -> Option<String> {
     let network = definitions(words).into_iter().find(|definition| {
         let behind = words.iter().skip_while(|word| word.span.start <= definition.span.start);
-        let mut value = behind.take_while(|word| word.kind != Kind::Newline);
+        let mut value = behind.take_while(|word| word.kind != TokenKind::Newline);
         definition.thing == Thing::Network && value.any(|word| word.text == name)
     })?;
     let network = model.networks.iter().find(|one| one.name == network.name)?;

@@ -6,7 +6,7 @@ use super::overrides::override_source;
 use super::{SpecError, examine};
 use crate::diagnostic::{Code, has_errors};
 use crate::span::Source;
-use crate::syntax::parse_override;
+use crate::syntax::{Scanner, TokenKind, parse_override};
 
 /// Most combinations of one sweep.
 pub const MOST_COMBINATIONS: usize = 10_000;
@@ -111,18 +111,14 @@ impl Axis {
 /// Splits a list at the commas that stand outside of parentheses and strings.
 fn parts(list: &str) -> Vec<&str> {
     let mut parts = Vec::new();
-    let (mut start, mut depth, mut in_string, mut escaped) = (0, 0usize, false, false);
-    for (at, character) in list.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
-            '"' => in_string = !in_string,
-            _ if in_string => {}
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(list[start..at].trim());
-                start = at + 1;
+    let (mut start, mut depth) = (0, 0usize);
+    for token in Scanner::new(list).filter(|token| token.kind == TokenKind::Symbol) {
+        match token.text {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            "," if depth == 0 => {
+                parts.push(list[start..token.span.start].trim());
+                start = token.span.end;
             }
             _ => {}
         }

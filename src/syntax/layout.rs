@@ -15,7 +15,7 @@ use super::ast::{
     Delimiter, Entries, Entry, Expr, ExprKind, File, Gradient, Item, Name, Predict, Repeat, Section,
     Statement, StatementKind, Step, StepKind, Steps, Value, Without,
 };
-use super::parse;
+use super::{Scanner, Token, TokenKind, parse};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Source, Span};
 
@@ -608,26 +608,12 @@ fn stands_apart(statement: &StatementKind, before: Option<&StatementKind>) -> bo
 
 /// Returns the comments of a text.
 fn comments(text: &str) -> Vec<Comment> {
-    let mut comments = Vec::new();
-    let mut in_string = false;
-    let mut escaped = false;
-    let mut skip_to = 0;
-    for (at, character) in text.char_indices() {
-        if at < skip_to {
-            continue;
-        }
-        match character {
-            '"' if !escaped => in_string = !in_string,
-            '#' if !in_string => {
-                skip_to = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-                let comment = text[at..skip_to].trim_end();
-                comments.push(Comment { span: Span::new(at, at + comment.len()), text: comment.to_string() });
-            }
-            _ => {}
-        }
-        escaped = in_string && character == '\\' && !escaped;
-    }
-    comments
+    let comments = Scanner::new(text).filter(|token| token.kind == TokenKind::Comment);
+    let comment = |token: Token<'_>| {
+        let (start, text) = (token.span.start, token.text.trim_end());
+        Comment { span: Span::new(start, start + text.len()), text: text.to_string() }
+    };
+    comments.map(comment).collect()
 }
 
 /// Pads neighbouring lines that are alike, and the comments behind neighbouring lines.

@@ -4,7 +4,8 @@
 //! cannot be read is reported and left out, and the lists it is missing from are marked incomplete.
 //! [`format()`] writes the canonical layout, [`print()`] that of a tree that no text was read for. [`merge_base`] puts a spec over its base,
 //! [`over_base`] finds the base first.
-//! [`parse_override`] reads an override, `path=value`.
+//! [`parse_override`] reads an override, `path=value`. What has to look at a text that may not follow the grammar, such as
+//! an editor, goes through its [`tokens`].
 
 pub mod ast;
 mod base;
@@ -14,6 +15,7 @@ mod merge;
 mod overrides;
 mod parse;
 mod repair;
+mod scan;
 mod text;
 
 pub use base::{BaseFile, Faulty, Whole, over_base};
@@ -21,6 +23,7 @@ pub use layout::{format, print, print_expr, print_steps, print_value};
 pub use merge::merge_base;
 pub use overrides::{Given, Override, parse_override};
 pub use parse::{Parsed, parse};
+pub use scan::{Scanner, Token, TokenKind, tokens};
 pub use text::to_text;
 
 /// Words that begin a statement of a model.

@@ -7,7 +7,7 @@ use pest::Parser;
 use pest::iterators::{Pair, Pairs};
 
 use super::repair::{Repaired, repair};
-use super::{ast, expectation};
+use super::{Scanner, Token, ast, expectation};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -582,24 +582,9 @@ fn too_many_operators(span: Span) -> Diagnostic {
     .help("split it with `let`")
 }
 
-/// Returns the length of `text` without the white space and the comment at its end.
+/// Returns the length of `text` without the white space and the comments at its end.
 fn trimmed_length(text: &str) -> usize {
-    let mut in_string = false;
-    let mut escaped = false;
-    let mut length = 0;
-    for (at, character) in text.char_indices() {
-        match character {
-            '#' if !in_string && !text[at..].contains('\n') => return length,
-            '"' if !escaped => in_string = !in_string,
-            '\n' => in_string = false,
-            _ => {}
-        }
-        escaped = in_string && character == '\\' && !escaped;
-        if !character.is_whitespace() {
-            length = at + character.len_utf8();
-        }
-    }
-    length
+    Scanner::new(text).filter(Token::is_content).last().map_or(0, |token| token.span.end)
 }
 
 /// Returns the text between the quotes of a literal that matches the grammar.

@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::{Scanner, Token, TokenKind};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -160,8 +161,6 @@ fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
     Cow::Owned(repaired)
 }
 
-// --- Characters and strings ---------------------------------------------------------------------
-
 /// What a text is made of, as far as delimiters are concerned.
 #[derive(Debug, Default)]
 struct Lexed {
@@ -194,89 +193,102 @@ struct Delimiter {
 
 fn lex(text: &str) -> Lexed {
     let mut lexed = Lexed::default();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let line_at = start;
-        start += line.len();
-        let mut line = line.trim_end_matches(['\n', '\r']);
-        let mut at = line_at;
-        // Editors of one system write this mark before the text; it means nothing.
-        if let Some(rest) = line.strip_prefix('\u{feff}').filter(|_| line_at == 0) {
-            at += line.len() - rest.len();
-            lexed.edits.push(Edit { start: 0, end: at, text: "" });
-            line = rest;
-        }
-        lexed.line(line, at);
+    let mut scanner = Scanner::new(text);
+    let mut line = text_of_line(text, 0);
+    // Editors of one system write this mark before the text; it means nothing.
+    if let Some(rest) = line.text.strip_prefix('\u{feff}') {
+        let at = line.text.len() - rest.len();
+        lexed.edits.push(Edit { start: 0, end: at, text: "" });
+        line = TextOfLine { at, text: rest };
+        scanner.go_to(at);
     }
+    let mut content: Option<Line> = None;
+    while let Some(token) = scanner.next() {
+        let start = token.span.start;
+        let end = match token.kind {
+            TokenKind::Newline => {
+                lexed.lines.extend(content.take());
+                line = text_of_line(text, token.span.end);
+                continue;
+            }
+            TokenKind::Comment => continue,
+            TokenKind::Text => lexed.string(token, line),
+            TokenKind::Unexpected => line.at + lexed.unexpected(line, start - line.at),
+            TokenKind::Name | TokenKind::Number | TokenKind::Symbol => token.span.end,
+        };
+        scanner.go_to(end);
+        let before = content.as_ref().map(|content| content.end);
+        let content = content.get_or_insert_with(|| Line {
+            first: start,
+            indent: start - line.at,
+            end,
+            delimiters: Vec::new(),
+        });
+        content.end = end;
+        if token.kind == TokenKind::Symbol
+            && let "{" | "}" | "(" | ")" | "[" | "]" = token.text
+        {
+            let character = token.text.chars().next().expect("a token is never empty");
+            content.delimiters.push(Delimiter { character, at: start, after: before.unwrap_or(start) });
+        }
+    }
+    lexed.lines.extend(content);
     lexed
 }
 
-impl Lexed {
-    /// Reads the line that begins at byte `line_at`.
-    fn line(&mut self, line: &str, line_at: usize) {
-        let mut read = Line { first: 0, indent: 0, end: 0, delimiters: Vec::new() };
-        let mut at = 0;
-        let mut seen = false;
-        while let Some(character) = line[at..].chars().next() {
-            let begin = at;
-            at += character.len_utf8();
-            match character {
-                ' ' | '\t' | '\r' => continue,
-                '#' => break,
-                '"' => at = self.string(line, begin, line_at),
-                '{' | '}' | '(' | ')' | '[' | ']' => {
-                    let after = if seen { read.end } else { line_at + begin };
-                    read.delimiters.push(Delimiter { character, at: line_at + begin, after });
-                }
-                'a'..='z' | 'A'..='Z' | '0'..='9' => {}
-                '_' | '.' | ',' | ':' | '=' | '<' | '+' | '-' | '*' | '/' => {}
-                _ => at = self.stranger(line, begin, line_at),
-            }
-            if !seen {
-                seen = true;
-                read.first = line_at + begin;
-                read.indent = begin;
-            }
-            read.end = line_at + at;
-        }
-        if seen {
-            self.lines.push(read);
-        }
-    }
+/// A line of the text without its end.
+#[derive(Debug, Clone, Copy)]
+struct TextOfLine<'a> {
+    /// Its first byte.
+    at: usize,
+    text: &'a str,
+}
 
-    /// Reads a string that begins at byte `begin` of a line and returns where it ends.
-    fn string(&mut self, line: &str, begin: usize, line_at: usize) -> usize {
-        let mut characters = line[begin + 1..].char_indices().map(|(at, c)| (begin + 1 + at, c));
+/// Returns the line that begins at a byte.
+fn text_of_line(text: &str, at: usize) -> TextOfLine<'_> {
+    let rest = &text[at..];
+    let length = rest.find('\n').unwrap_or(rest.len());
+    TextOfLine { at, text: rest[..length].trim_end_matches('\r') }
+}
+
+impl Lexed {
+    /// Checks a string and returns where it ends: one that is never closed where it was most likely meant to.
+    fn string(&mut self, token: Token<'_>, line: TextOfLine<'_>) -> usize {
+        let start = token.span.start;
+        let mut characters = token.text.char_indices().skip(1);
         while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => return at + 1,
-                '\\' => match characters.next() {
-                    Some((_, '"' | '\\' | 'n' | 't')) => {}
-                    Some((next, other)) => {
-                        let span = Span::new(line_at + at, line_at + next + other.len_utf8());
-                        self.diagnostics.push(unknown_escape(span, other));
-                        self.edits.push(Edit { start: line_at + at, end: line_at + at, text: "\\" });
-                    }
-                    None => {}
-                },
-                _ => {}
+            if character != '\\' {
+                continue;
             }
+            match characters.next() {
+                Some((_, '"' | '\\' | 'n' | 't')) | None => {}
+                Some((next, other)) => {
+                    let span = Span::new(start + at, start + next + other.len_utf8());
+                    self.diagnostics.push(unknown_escape(span, other));
+                    self.edits.push(Edit { start: start + at, end: start + at, text: "\\" });
+                }
+            }
+        }
+        if token.is_closed() {
+            return token.span.end;
         }
         // What follows a comma or a closing delimiter was hardly meant to be in it.
-        let rest = &line[begin + 1..];
+        let rest = &token.text[1..];
         let length = rest.find([',', ')', '}', '#']).filter(|&length| length > 0).unwrap_or(rest.len());
-        let end = begin + 1 + rest[..length].trim_end().len();
-        self.diagnostics.push(unclosed_string(Span::new(line_at + begin, line_at + end)));
+        let inner = rest[..length].trim_end();
+        let end = start + 1 + inner.len();
+        self.diagnostics.push(unclosed_string(Span::new(start, end)));
         // A backslash at the very end would escape the quote that is added.
-        let escapes = line[begin + 1..end].bytes().rev().take_while(|&byte| byte == b'\\').count();
+        let escapes = inner.bytes().rev().take_while(|&byte| byte == b'\\').count();
         let text = if escapes % 2 == 1 { "\\\"" } else { "\"" };
-        self.edits.push(Edit { start: line_at + end, end: line_at + end, text });
-        self.bad_strings.insert(line_at);
+        self.edits.push(Edit { start: end, end, text });
+        self.bad_strings.insert(line.at);
         end
     }
 
-    /// Reads characters the language does not have and returns where they end.
-    fn stranger(&mut self, line: &str, begin: usize, line_at: usize) -> usize {
+    /// Reads characters the language does not have, from byte `begin` of a line, and returns where they end there.
+    fn unexpected(&mut self, line: TextOfLine<'_>, begin: usize) -> usize {
+        let TextOfLine { at: line_at, text: line } = line;
         let rest = &line[begin..];
         let first = rest.chars().next().expect("the caller saw a character");
         let at = line_at + begin;
@@ -314,7 +326,7 @@ impl Lexed {
         } else {
             let arrow = first == '>' && line[..begin].ends_with('-');
             let (replacement, help) = stand_in(first, arrow);
-            self.diagnostics.push(stranger(span, first, help));
+            self.diagnostics.push(unexpected(span, first, help));
             if let Some(text) = replacement {
                 for (place, character) in line[begin..end].char_indices() {
                     let start = at + place;
@@ -352,8 +364,6 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
         _ => (None, "remove it"),
     }
 }
-
-// --- Delimiters ---------------------------------------------------------------------------------
 
 /// What pairs the delimiters up.
 struct Balanced {
@@ -689,7 +699,7 @@ fn foreign_word(span: Span, word: &str) -> Diagnostic {
         .help("spell it with plain letters")
 }
 
-fn stranger(span: Span, found: char, help: &str) -> Diagnostic {
+fn unexpected(span: Span, found: char, help: &str) -> Diagnostic {
     Diagnostic::error(Code::UnexpectedCharacter, span, format!("{} means nothing here", spelled(found)))
         .label("not expected")
         .help(help)
