@@ -170,7 +170,7 @@ impl<'a> Context<'a> {
         let infer = self.infer(outline, halt.as_ref());
         let gradient = self.gradient(outline, nest.as_ref());
         let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
-        if !nest.whole() {
+        if !nest.is_whole() {
             self.refused = true;
             return None;
         }

@@ -117,12 +117,12 @@ impl<'a> Context<'a> {
         outline: &Outline<'a>,
         nest: &mut Nest<'a>,
     ) -> Option<ir::Repeat> {
-        let count = match self.constant(&repeat.count).map(|constant| (constant, constant.whole())) {
+        let count = match self.constant(&repeat.count).map(|constant| (constant, constant.integer())) {
             Some((_, Some(0))) => {
                 self.report(no_iterations(repeat.count.span));
                 None
             }
-            Some(_) => self.whole_number(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
+            Some(_) => self.integer_value(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
             None => None,
         };
         if let Some(count) = count.filter(|&count| nest.largest.is_none_or(|(largest, _)| count > largest)) {
@@ -282,7 +282,7 @@ impl<'a> Context<'a> {
             return None;
         };
         let count = match count_expr {
-            Some(expr) => self.whole_number(expr, "last", 1..=LARGEST).map(to_usize),
+            Some(expr) => self.integer_value(expr, "last", 1..=LARGEST).map(to_usize),
             None => Some(1),
         };
         let nest = nest?;
@@ -304,7 +304,7 @@ impl<'a> Context<'a> {
 
 impl Nest<'_> {
     /// Returns whether `steps` holds everything the text says.
-    pub(super) fn whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.complete && !self.broken
     }
 }

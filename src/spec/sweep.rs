@@ -77,7 +77,7 @@ impl Axis {
         combinations(axes)
     }
 
-    /// Reads `path=values`: a list with commas, in which `A..B` stands for every whole number from A to B.
+    /// Reads `path=values`: a list with commas, in which `A..B` stands for every integer from A to B.
     ///
     /// # Errors
     ///

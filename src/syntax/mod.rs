@@ -53,7 +53,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn nearest_finds_a_slip_and_rejects_a_stranger() {
+    fn nearest_finds_a_slip_and_rejects_another_word() {
         let keys = ["hidden", "heads", "positions"];
         assert_eq!(nearest("hiden", keys), Some("hidden"));
         assert_eq!(nearest("head", keys), Some("heads"));

@@ -38,7 +38,7 @@ pub fn parse(source: &Source) -> Parsed {
     let mut repaired = repair(&source.text);
     let mut diagnostics = std::mem::take(&mut repaired.diagnostics);
     let mut file = ast::File { items: Vec::new(), span: whole, complete: false };
-    if !repaired.hopeless {
+    if !repaired.unreadable {
         match Grammar::parse(Rule::file, &repaired.text) {
             Ok(mut pairs) => {
                 let pair = pairs.next().expect("a successful match yields the rule that was asked for");
@@ -54,7 +54,7 @@ pub fn parse(source: &Source) -> Parsed {
             }
         }
     }
-    if !repaired.sure {
+    if !repaired.certain {
         // What is missing from the model may well stand elsewhere in the tree.
         file.items.iter_mut().for_each(mark_incomplete);
     }
@@ -84,7 +84,7 @@ pub(super) fn parse_rest(source: &Source) -> ast::File {
 /// Returns the text of a file that has mistakes, repaired as [`parse`] reads it; `None` if it cannot be read at all.
 pub(super) fn readable(source: &Source) -> Option<Source> {
     let repaired = repair(&source.text);
-    (!repaired.hopeless).then(|| repaired.source(source))
+    (!repaired.unreadable).then(|| repaired.source(source))
 }
 
 fn mark_incomplete(item: &mut ast::Item) {
@@ -257,7 +257,7 @@ impl Tree<'_> {
         };
         to_original(&mut refused, self.repaired);
         // After a repair the line may read oddly, which is no second mistake.
-        if !self.repaired.is_blamed(refused.primary.span.start) {
+        if !self.repaired.is_reported(refused.primary.span.start) {
             self.diagnostics.push(refused);
         }
     }

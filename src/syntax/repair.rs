@@ -27,16 +27,16 @@ pub(super) struct Repaired<'a> {
     /// What had to be repaired.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Whether the structure of the text is lost: it is of no use to the grammar.
-    pub(super) hopeless: bool,
+    pub(super) unreadable: bool,
     /// Whether every delimiter was put where indentation or a keyword asks for one.
-    pub(super) sure: bool,
+    pub(super) certain: bool,
     /// First bytes of the lines of the original text.
     starts: Vec<usize>,
     edits: Vec<Edit>,
     /// Where the replacement of each edit begins in the repaired text.
     begins: Vec<usize>,
     /// First bytes of lines about which something has been said already.
-    blamed: BTreeSet<usize>,
+    reported: BTreeSet<usize>,
 }
 
 /// A piece of the original text that is replaced.
@@ -74,8 +74,8 @@ impl Repaired<'_> {
     }
 
     /// Returns whether the line of a place in the original text has been reported already.
-    pub(super) fn is_blamed(&self, at: usize) -> bool {
-        self.blamed.contains(&line_start(&self.starts, at))
+    pub(super) fn is_reported(&self, at: usize) -> bool {
+        self.reported.contains(&line_start(&self.starts, at))
     }
 }
 
@@ -93,16 +93,16 @@ fn line_start(starts: &[usize], at: usize) -> usize {
 pub(super) fn repair(text: &str) -> Repaired<'_> {
     let mut lexed = lex(text);
     let starts = line_starts(text);
-    let mut hopeless = false;
-    let mut sure = true;
+    let mut unreadable = false;
+    let mut certain = true;
     if let Some(at) = lone_return(text) {
         // Where the lines of the text end is unknown, so that nothing else can be said about it.
         lexed = Lexed { diagnostics: vec![returns_alone(at)], ..Lexed::default() };
-        hopeless = true;
+        unreadable = true;
     }
     match balance(text, &lexed) {
         Ok(balanced) => {
-            sure = balanced.sure;
+            certain = balanced.certain;
             for fix in balanced.fixes {
                 lexed.edits.push(fix.edit());
                 if !lexed.bad_strings.contains(&line_start(&starts, fix.place())) {
@@ -111,17 +111,17 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
             }
         }
         Err(at) => {
-            hopeless = true;
+            unreadable = true;
             lexed.diagnostics.push(too_deep(at));
         }
     }
     // Edits at one place stay in the order they were found in.
     lexed.edits.sort_by_key(|edit| (edit.start, edit.end));
-    let blamed = lexed.diagnostics.iter().flat_map(|diagnostic| {
+    let reported = lexed.diagnostics.iter().flat_map(|diagnostic| {
         let places = diagnostic.secondary.iter().chain([&diagnostic.primary]);
         places.map(|label| line_start(&starts, label.span.start)).collect::<Vec<_>>()
     });
-    let blamed = blamed.collect();
+    let reported = reported.collect();
     let mut shift = 0;
     let begins = lexed.edits.iter().map(|edit| {
         let begins = edit.start.wrapping_add_signed(shift);
@@ -130,11 +130,11 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
     });
     Repaired {
         begins: begins.collect(),
-        blamed,
+        reported,
         text: apply(text, &lexed.edits),
         diagnostics: lexed.diagnostics,
-        hopeless,
-        sure,
+        unreadable,
+        certain,
         starts,
         edits: lexed.edits,
     }
@@ -357,7 +357,7 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
         '→' => (None, "an update is written `state <- network(…)`"),
         '>' if arrow => (None, "an update is written `state <- network(…)`"),
         '^' => (None, "there are no powers; write a product"),
-        '%' => (None, "write a share as a number such as `0.1`, or a comment with `#`"),
+        '%' => (None, "write a percentage as a fraction such as `0.1`, or begin a comment with `#`"),
         '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»' => {
             (None, "put strings between `\"`")
         }
@@ -368,7 +368,7 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
 /// What pairs the delimiters up.
 struct Balanced {
     fixes: Vec<Fix>,
-    sure: bool,
+    certain: bool,
 }
 
 /// A way to give one delimiter a partner.
@@ -383,7 +383,7 @@ enum Fix {
 }
 
 impl Fix {
-    /// Returns the place that is blamed.
+    /// Returns the place that is reported.
     fn place(&self) -> usize {
         match *self {
             Fix::Close { opened, .. } => opened,
@@ -429,14 +429,14 @@ enum Reading {
 /// Returns the fewest fixes after which delimiters pair up, or where they are nested too deeply.
 fn balance(text: &str, lexed: &Lexed) -> Result<Balanced, usize> {
     if pairs_up(lexed)? {
-        return Ok(Balanced { fixes: Vec::new(), sure: true });
+        return Ok(Balanced { fixes: Vec::new(), certain: true });
     }
     let mut best: Option<Balanced> = None;
     for reading in [Reading::Strict, Reading::Lenient, Reading::Plain] {
         let fixes = Balancing { text, lines: &lexed.lines, reading, open: Vec::new(), fixes: Vec::new() };
         let fixes = fixes.run()?;
         if best.as_ref().is_none_or(|best| fixes.len() < best.fixes.len()) {
-            best = Some(Balanced { fixes, sure: reading != Reading::Plain });
+            best = Some(Balanced { fixes, certain: reading != Reading::Plain });
         }
     }
     Ok(best.expect("there is a reading"))
@@ -728,7 +728,7 @@ mod tests {
         repair(text).diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
     }
 
-    /// Returns the repaired text and the lines that are blamed.
+    /// Returns the repaired text and the lines that are reported.
     fn repaired(text: &str) -> (String, Vec<usize>) {
         let source = Source::new("a.hrm", text);
         let repaired = repair(text);
@@ -809,7 +809,7 @@ mod tests {
     fn a_string_ends_with_its_line() {
         let (text, lines) = repaired("train {\n  data = maze(\"a\n  batch = 3\n}\n");
         assert_eq!(text, "train {\n  data = maze(\"a\")\n  batch = 3\n}\n");
-        assert_eq!(lines, [2], "the parenthesis in the string is not blamed");
+        assert_eq!(lines, [2], "the parenthesis in the string is not reported");
         assert_eq!(messages("a = \"x\\y\""), ["`\\y` means nothing in a string"]);
         assert_eq!(messages("a = \"x\\"), ["this string is never closed"]);
     }
