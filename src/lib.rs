@@ -119,6 +119,7 @@ mod pipeline;
 mod plan;
 mod span;
 mod spec;
+mod spell;
 mod store;
 mod syntax;
 mod system;
@@ -214,6 +215,9 @@ pub mod internals {
     }
     pub mod spec {
         pub use crate::spec::*;
+    }
+    pub mod spell {
+        pub use crate::spell::*;
     }
     pub mod store {
         pub use crate::store::*;

@@ -27,7 +27,7 @@ Examples:
 
 /// Train a spec once for every combination of values, and print one table.
 ///
-/// Each `--set` names a path and its values: a list with commas, in which `A..B` stands for every whole number
+/// Each `--set` names a path and its values: a list with commas, in which `A..B` stands for every integer
 /// from A to B, both included. A comma within parentheses belongs to a value. The last `--set` varies fastest.
 /// Every combination gets a run folder of its own, and its `run.toml` records the values.
 ///

@@ -215,8 +215,8 @@ impl Run {
 fn refuse_what_is_fixed(run: &Path, overrides: &[String]) -> Result<(), Error> {
     for text in overrides {
         // An override that does not parse is reported later, with all other problems.
-        let Ok(given) = parse_override(text) else { continue };
-        let names: Vec<&str> = given.path.iter().map(|name| name.text.as_str()).collect();
+        let Ok(given) = parse_override(text, 0) else { continue };
+        let names = given.names();
         if !matches!(names[..], ["model", "infer", ..]) {
             return Err(Error::unsuitable(format!(
                 "`{}` is fixed by the run `{}`; only values below `model.infer` can be replaced, as in \
