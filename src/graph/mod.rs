@@ -146,9 +146,8 @@ impl Graph {
 
     /// Adds a node with one output and returns it.
     pub fn add1(&mut self, op: Op, inputs: &[Value]) -> Value {
-        let outputs = self.add(op, inputs);
-        debug_assert_eq!(outputs.len(), 1, "the operator has one output");
-        outputs[0]
+        let [output] = self.add(op, inputs)[..] else { panic!("the operator has one output") };
+        output
     }
 
     /// Adds a node that takes the place in the order of `like`; passes use this for what they fuse.

@@ -15,8 +15,8 @@ mod segment;
 use crate::autodiff::differentiate;
 use crate::graph::ops::loss::IGNORE;
 use crate::graph::ops::{
-    AdamAtan2, AdamW, Add, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, RowDistance,
-    Scale, Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
+    AdamAtan2, AdamW, Add, BceWithLogits, Choose, Correctness, Detach, Equal, Fill, Maximum, ResetRows,
+    RowDistance, Scale, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
 use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
@@ -240,7 +240,7 @@ impl Lowering<'_> {
         let go_on = go_on.expect("q-learning predicts both Q values");
         let best = self.graph.add1(Maximum.into(), &[halt, go_on]);
         let at_limit = self.rows(&self.scope.at_limit());
-        let best = self.graph.add1(Select.into(), &[at_limit, halt, best]);
+        let best = self.graph.add1(Choose.into(), &[at_limit, halt, best]);
         let target = self.graph.add1(Sigmoid.into(), &[best]);
         let target = self.graph.add1(Detach.into(), &[target]);
         self.graph.set_output(&self.scope.target_q_continue(), target);

@@ -7,7 +7,7 @@ use std::ffi::c_int;
 
 use half::bf16;
 use hrmc::internals::device::cpu::Cpu;
-use hrmc::internals::device::cuda::tiles::{Blocks, Heads, product_swiglu};
+use hrmc::internals::device::cuda::tiles::{Blocks, Heads, linear_swiglu};
 use hrmc::internals::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
 use hrmc::internals::graph::{Op, TensorType};
 
@@ -268,7 +268,7 @@ fn gated_product_differs(
     let (x_shape, w_shape) = ([rows, terms], [2 * inner, terms]);
     let (x, w) = (rounded(&mut draw, &x_shape), rounded(&mut draw, &w_shape));
     let results = expected(LinearSwiGlu { keep: true }, &[(&x_shape, &x), (&w_shape, &w)]);
-    let blocks = product_swiglu(rows as u64, inner as u64);
+    let blocks = linear_swiglu(rows as u64, inner as u64);
     orders.iter().find_map(|&order| {
         let mut outs = [(); 2].map(|()| Piece::unwritten(2 * rows * inner));
         let mut wide = Piece::unwritten(4 * rows * inner);

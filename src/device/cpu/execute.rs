@@ -9,14 +9,13 @@ use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
-use super::plain;
 use crate::device::{Buffer, Memory, MemoryId, Observe};
 use crate::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
-    BceWithLogitsGrad, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
+    BceWithLogitsGrad, Choose, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
     LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, RmsNorm, RmsNormGrad, Rotate,
-    RowDistance, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss,
-    TokenLossGrad, TokenLossKind, Transpose, rope_tables,
+    RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, TokenLossKind, Transpose, rope_tables,
 };
 use crate::graph::{DType, Op, Operation, TensorType};
 use crate::ir::Precision;
@@ -356,61 +355,40 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         Op::Input(_) | Op::Detach(_) | Op::Reshape(_) => unreachable!("inputs and views make no call"),
         Op::Slice(Slice { axis, start, end }) => {
             let shape = copy_shape(at.out_ty(Slice::Y), at.ty(Slice::X), *axis, 0, *start, end - start);
-            kernels::copy_strided(at.out(Slice::Y), at.f32(Slice::X), Rest::Keep, shape);
+            kernels::copy_axis(at.out(Slice::Y), at.f32(Slice::X), Rest::Keep, shape);
         }
         Op::Pad(op) => {
             let count = at.ty(Pad::X).shape[op.axis];
             let shape = copy_shape(at.out_ty(Pad::Y), at.ty(Pad::X), op.axis, op.before, 0, count);
-            kernels::copy_strided(at.out(Pad::Y), at.f32(Pad::X), Rest::Zero, shape);
+            kernels::pad(at.out(Pad::Y), at.f32(Pad::X), shape);
         }
         Op::Concat(op) => {
             let out = at.out(Concat::Y);
             let [first, second] = [Concat::A, Concat::B].map(|input| at.ty(input).shape[op.axis]);
             let shape = copy_shape(at.out_ty(Concat::Y), at.ty(Concat::A), op.axis, 0, 0, first);
-            kernels::copy_strided(out, at.f32(Concat::A), Rest::Keep, shape);
+            kernels::copy_axis(out, at.f32(Concat::A), Rest::Keep, shape);
             let shape = copy_shape(at.out_ty(Concat::Y), at.ty(Concat::B), op.axis, first, 0, second);
-            kernels::copy_strided(out, at.f32(Concat::B), Rest::Keep, shape);
+            kernels::copy_axis(out, at.f32(Concat::B), Rest::Keep, shape);
         }
         Op::Transpose(_) => {
             let shape = &at.ty(Transpose::X).shape;
-            kernels::transpose_last_two(
-                at.out(Transpose::Y),
-                at.f32(Transpose::X),
-                shape[0],
-                shape[1],
-                shape[2],
-            );
+            kernels::transpose(at.out(Transpose::Y), at.f32(Transpose::X), shape[0], shape[1], shape[2]);
         }
         Op::Add(_) => kernels::add(at.out(Add::Y), at.f32(Add::A), at.f32(Add::B)),
         Op::Scale(op) => kernels::scale(at.out(Scale::Y), at.f32(Scale::X), op.factor),
         Op::AddSuffix(_) => {
-            kernels::add_positions(at.out(AddSuffix::Y), at.f32(AddSuffix::X), at.f32(AddSuffix::SUFFIX))
+            kernels::add_suffix(at.out(AddSuffix::Y), at.f32(AddSuffix::X), at.f32(AddSuffix::SUFFIX))
         }
         Op::SumLeading(_) => {
-            kernels::sum_over_batch(at.out(SumLeading::Y), at.f32(SumLeading::X), Store::Replace)
+            kernels::sum_leading(at.out(SumLeading::Y), at.f32(SumLeading::X), Store::Replace)
         }
-        Op::Fill(op) => at.out(Fill::Y).fill(op.value),
+        Op::Fill(op) => kernels::fill(at.out(Fill::Y), op.value),
         Op::Sigmoid(_) => kernels::sigmoid(at.out(Sigmoid::Y), at.f32(Sigmoid::X)),
-        Op::Maximum(_) => {
-            let (a, b) = (at.f32(Maximum::A), at.f32(Maximum::B));
-            at.out(Maximum::Y)
-                .iter_mut()
-                .zip(a.iter().zip(b))
-                .for_each(|(out, (&a, &b))| *out = if a < b { b } else { a });
+        Op::Maximum(_) => kernels::maximum(at.out(Maximum::Y), at.f32(Maximum::A), at.f32(Maximum::B)),
+        Op::Choose(_) => {
+            kernels::choose(at.out(Choose::Y), at.f32(Choose::MASK), at.f32(Choose::A), at.f32(Choose::B));
         }
-        Op::Select(_) => {
-            let (mask, a, b) = (at.f32(Select::MASK), at.f32(Select::A), at.f32(Select::B));
-            for (index, out) in at.out(Select::Y).iter_mut().enumerate() {
-                *out = if mask[index] != 0.0 { a[index] } else { b[index] };
-            }
-        }
-        Op::Equal(_) => {
-            let (a, b) = (at.f32(Equal::A), at.f32(Equal::B));
-            at.out(Equal::Y)
-                .iter_mut()
-                .zip(a.iter().zip(b))
-                .for_each(|(out, (a, b))| *out = f32::from(u8::from(a == b)));
-        }
+        Op::Equal(_) => kernels::equal(at.out(Equal::Y), at.f32(Equal::A), at.f32(Equal::B)),
         Op::Linear(_) => {
             let shape = ProductShape::nt(
                 at.ty(Linear::X).rows(),
@@ -508,7 +486,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         }
         Op::Rotate(op) => {
             let rope = rope.expect("a rotation has its table");
-            plain::rotate_qkv(
+            kernels::rotate(
                 at.out(Rotate::ROTATED),
                 at.f32(Rotate::QKV),
                 rope,
@@ -583,11 +561,10 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
             at.f32(ResetRows::MASK),
             at.f32(ResetRows::INIT),
         ),
-        Op::RowDistance(_) => plain::row_distance(
-            at.out(RowDistance::DISTANCE),
-            at.f32(RowDistance::NEW),
-            at.f32(RowDistance::OLD),
-        ),
+        Op::RowDistance(_) => {
+            let (new, old) = (at.f32(RowDistance::NEW), at.f32(RowDistance::OLD));
+            kernels::row_distance(at.out(RowDistance::DISTANCE), new, old, SMALLEST_SUM_OF_SQUARES);
+        }
         Op::TokenLoss(op) => {
             let shape = loss_shape(at.ty(TokenLoss::LOGITS));
             kernels::token_loss(
@@ -658,7 +635,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 root_scale: at.scalar(AdamW::ROOT_SCALE),
                 eps: op.eps,
             };
-            kernels::adamw(
+            kernels::adam_w(
                 at.out(AdamW::NEW_WEIGHT),
                 at.out(AdamW::NEW_MOMENT1),
                 at.out(AdamW::NEW_MOMENT2),
@@ -676,8 +653,8 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 step,
             );
         }
-        Op::Average(op) => kernels::ema(at.out(Average::NEW_AVERAGE), at.f32(Average::WEIGHT), op.rate),
-        Op::Assign(_) => at.out(Assign::NEW_MEMORY).copy_from_slice(at.f32(Assign::VALUE)),
+        Op::Average(op) => kernels::average(at.out(Average::NEW_AVERAGE), at.f32(Average::WEIGHT), op.rate),
+        Op::Assign(_) => kernels::assign(at.out(Assign::NEW_MEMORY), at.f32(Assign::VALUE)),
     }
 }
 

@@ -4,7 +4,6 @@ mod engine;
 mod execute;
 pub mod kernels;
 mod peak;
-mod plain;
 
 use std::fs;
 

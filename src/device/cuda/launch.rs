@@ -8,9 +8,9 @@ use super::kernels::{Kernel, Template};
 use super::tiles::{self, Heads};
 use crate::graph::ops::{
     AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, Concat, Correctness, Embed, EmbedGrad, Fill,
-    LEAST_SQUARES, Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Pad, ResetRows,
-    Rotate, RowDistance, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss, TokenLossGrad,
-    TokenLossKind, Transpose,
+    Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Pad, ResetRows, Rotate,
+    RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -365,8 +365,8 @@ impl Placing<'_> {
             | Template::AttentionBf16Of64
             | Template::AttentionBf16Of128
             | Template::AttentionGradBf16Short
-            | Template::ProductSwiglu
-            | Template::ProductSwigluBf16 => self.call.flops,
+            | Template::LinearSwiglu
+            | Template::LinearSwigluBf16 => self.call.flops,
             Template::AttentionGradQueries
             | Template::AttentionGradKeys
             | Template::AttentionGradQueriesBf16Of64
@@ -480,7 +480,7 @@ impl Placing<'_> {
         arguments.push(Argument::Number(if inverse { -1.0 } else { 1.0 }));
         arguments.extend(heads.sizes());
         let pairs = heads.batch * heads.positions * 3 * heads.heads * (heads.head_width / 2);
-        self.elements(Template::RotateQkv, pairs, arguments);
+        self.elements(Template::Rotate, pairs, arguments);
     }
 
     /// Returns whether arguments of the call lie in bf16, as the kernels on tensor cores take them.
@@ -559,14 +559,14 @@ impl Placing<'_> {
         let sizes = [rows, inner, self.ty(LinearSwiGlu::X).width() as u64].map(Argument::Size);
         if self.in_bf16([out, x, w]) && (!keep || self.in_bf16([wide])) {
             let arguments = [[out, wide, x, w].as_slice(), &sizes].concat();
-            self.launch_tiles(tiles::product_swiglu(rows, inner), arguments);
+            self.launch_tiles(tiles::linear_swiglu(rows, inner), arguments);
         } else if keep {
             self.linear(LinearSwiGlu::X, LinearSwiGlu::W, LinearSwiGlu::PRODUCT);
             self.gate(wide);
         } else {
             let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
             let arguments = [[out, x, w].as_slice(), &sizes].concat();
-            self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
+            self.launch(Template::LinearSwiglu, blocks, [16, 16], arguments);
         }
     }
 
@@ -628,14 +628,14 @@ impl Placing<'_> {
                 let count = elements(out);
                 let mut arguments = self.operands();
                 arguments.extend(sizes.map(Argument::Size));
-                self.elements(Template::PadAxis, count, arguments);
+                self.elements(Template::Pad, count, arguments);
             }
             Op::Transpose(_) => {
                 let [batch, rows, columns] = [0, 1, 2].map(|axis| self.ty(Transpose::X).shape[axis] as u64);
                 let mut arguments = self.operands();
                 arguments.extend([rows, columns].map(Argument::Size));
                 let squares = rows.div_ceil(WARP) * columns.div_ceil(WARP);
-                self.warps(Template::TransposeLastTwo, batch * squares, arguments);
+                self.warps(Template::Transpose, batch * squares, arguments);
             }
             Op::Add(_) => self.pointwise(Template::Add),
             Op::Scale(Scale { factor: 1.0 }) => {
@@ -671,7 +671,7 @@ impl Placing<'_> {
             }
             Op::Sigmoid(_) => self.pointwise(Template::Sigmoid),
             Op::Maximum(_) => self.pointwise(Template::Maximum),
-            Op::Select(_) => self.pointwise(Template::Choose),
+            Op::Choose(_) => self.pointwise(Template::Choose),
             Op::Equal(_) => self.pointwise(Template::Equal),
             Op::Linear(_) => self.linear(Linear::X, Linear::W, Linear::Y),
             Op::LinearGradInput(_) => {
@@ -756,7 +756,7 @@ impl Placing<'_> {
                 let batch = self.ty(RowDistance::NEW).shape[0] as u64;
                 let row = elements(self.ty(RowDistance::NEW)) / batch;
                 let mut arguments = self.operands();
-                arguments.extend([Argument::Number(LEAST_SQUARES), Argument::Size(row)]);
+                arguments.extend([Argument::Number(SMALLEST_SUM_OF_SQUARES), Argument::Size(row)]);
                 self.warps(Template::RowDistance, batch, arguments);
             }
             Op::TokenLoss(op) => self.tokens(Template::TokenLoss, TokenLoss::LOGITS, Some(op.kind)),

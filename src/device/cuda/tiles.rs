@@ -94,7 +94,7 @@ impl Heads {
 
 /// Returns the launch of the gated product of `x [rows, terms]` and `w [2 inner, terms]`: `out [rows, inner]`, the
 /// product `[rows, 2 inner]` or null, `x`, `w`, and the sizes `rows`, `inner`, `terms`.
-pub fn product_swiglu(rows: u64, inner: u64) -> Blocks {
+pub fn linear_swiglu(rows: u64, inner: u64) -> Blocks {
     let blocks = rows.div_ceil(GATED_TILE[0]) * inner.div_ceil(GATED_TILE[1]);
-    Blocks { kernel: Template::ProductSwigluBf16, blocks, threads: [WARP, GATED_WARPS] }
+    Blocks { kernel: Template::LinearSwigluBf16, blocks, threads: [WARP, GATED_WARPS] }
 }
