@@ -130,3 +130,45 @@ fn operands_are_addressed_by_name() {
         }
     }
 }
+
+/// Types that may have one name, with the reason.
+const SHARED_TYPE_NAMES: &[(&str, &str)] = &[
+    (
+        "Arguments",
+        "each command of the command line has a file, whose type of this name holds what it is given",
+    ),
+    ("Data", "`ir::Data` is what a spec asks for, `train::Data` what was made of it"),
+    ("Violation", "each of `ir`, `graph` and `plan` has rules of its own, and a type for a broken one"),
+    ("Edit", "private to its file, in each of several stages over text"),
+    ("Line", "private to its file, in each of several stages over text"),
+    ("Part", "private to its file, in each of several stages over text"),
+    ("Piece", "private to `span` and to a file of `syntax`"),
+    ("Tree", "private to its file, in each of several stages over text"),
+    ("Place", "what stands around the cursor in `lsp`, a piece of memory in `plan`"),
+    ("Reference", "a name and a page in `lsp`, a device in `device`"),
+    ("Row", "a row of a page in `lsp`, of a dataset in `data`"),
+    ("Scope", "what may stand at the cursor in `lsp`, the owner of a batch in `lower`"),
+];
+
+#[test]
+fn no_two_types_have_one_name() {
+    let declared = Regex::new(r"(?m)^(?:pub(?:\([a-z ]+\))? )?(?:struct|enum|trait|type|union) (\w+)")
+        .expect("the pattern is one");
+    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in files("src", "rs") {
+        let text = code(&path);
+        for found in declared.captures_iter(&text) {
+            let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("it is below").display();
+            types.entry(found[1].to_string()).or_default().push(path.to_string());
+        }
+    }
+    let mut shared: BTreeMap<&str, &str> = SHARED_TYPE_NAMES.iter().copied().collect();
+    for (name, mut files) in types {
+        // The syntax tree names what the language has, is always written `ast::Name`, and becomes another type.
+        files.retain(|file| file != "src/syntax/ast.rs");
+        if files.len() > 1 {
+            assert!(shared.remove(name.as_str()).is_some(), "`{name}` is declared in {files:?}");
+        }
+    }
+    assert!(shared.is_empty(), "no longer shared: {shared:?}");
+}

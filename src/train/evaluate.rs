@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::fit::check_fit;
-use super::infer::{self, Pass};
+use super::infer::{self, SegmentPass};
 use super::init::initialize;
 use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
@@ -154,7 +154,7 @@ impl Answers {
     }
 
     /// Takes over the rows that count by this segment.
-    fn keep(&mut self, pass: &Pass<'_>) -> Result<(), DeviceError> {
+    fn keep(&mut self, pass: &SegmentPass<'_>) -> Result<(), DeviceError> {
         let session = pass.session;
         for (row, _) in pass.surest.iter().enumerate().filter(|(_, surest)| **surest) {
             self.token_loss[row] = session.f32(&SCOPE.token_loss())?[row];

@@ -26,7 +26,7 @@ pub(super) const PROGRAM: &str = "evaluate";
 const SCOPE: Scope = Scope::Evaluate;
 
 /// One segment of one rollout, while its results are in the memory of the session.
-pub(super) struct Pass<'a> {
+pub(super) struct SegmentPass<'a> {
     /// The memory.
     pub session: &'a Session,
     /// Which rollout, from 0.
@@ -48,7 +48,7 @@ pub(super) fn infer(
     model: &Model,
     first: usize,
     rows: usize,
-    visit: &mut dyn FnMut(&Pass<'_>) -> Result<(), DeviceError>,
+    visit: &mut dyn FnMut(&SegmentPass<'_>) -> Result<(), DeviceError>,
 ) -> Result<(), DeviceError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
@@ -73,7 +73,7 @@ pub(super) fn infer(
                     ended[row] && (rollout == 0 || is_surer(merit(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&Pass { session, rollout, segment: steps, active: &active, surest: &surest })?;
+            visit(&SegmentPass { session, rollout, segment: steps, active: &active, surest: &surest })?;
             for row in 0..rows {
                 if surest[row] {
                     best[row] = merit(&model.halt, outcomes[row]);

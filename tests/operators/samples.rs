@@ -1,5 +1,6 @@
 //! A small random instance of every operator.
 
+use hrmc::internals::data::IGNORED_LABEL;
 use hrmc::internals::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
     BceWithLogitsGrad, Choose, Concat, Correctness, Detach, Embed, EmbedGrad, Equal, Fill, Linear,
@@ -8,7 +9,6 @@ use hrmc::internals::graph::ops::{
     SwiGluGrad, TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use hrmc::internals::graph::{Op, TensorType};
-use hrmc::internals::lower::IGNORED_LABEL;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

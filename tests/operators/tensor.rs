@@ -7,7 +7,7 @@ use std::ffi::c_int;
 
 use half::bf16;
 use hrmc::internals::device::cpu::Cpu;
-use hrmc::internals::device::cuda::tiles::{Blocks, Heads, linear_swiglu};
+use hrmc::internals::device::cuda::tiles::{Heads, TileLaunch, linear_swiglu};
 use hrmc::internals::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
 use hrmc::internals::graph::{Op, TensorType};
 
@@ -72,7 +72,7 @@ impl Tables {
 /// Launches a kernel of attention on values and on what all of them take: tables, scale, and sizes.
 fn launch<'a>(
     emulator: &Emulator,
-    (blocks, heads): (Blocks, Heads),
+    (blocks, heads): (TileLaunch, Heads),
     mut values: Vec<Value<'a>>,
     tables: &'a mut Tables,
     order: c_int,

@@ -15,7 +15,7 @@ use crate::graph::ops::{
     BceWithLogitsGrad, Choose, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
     LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, RmsNorm, RmsNormGrad, Rotate,
     RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
-    TokenLoss, TokenLossGrad, TokenLossKind, Transpose, rope_tables,
+    TokenLoss, TokenLossGrad, Transpose, rope_tables,
 };
 use crate::graph::{DType, Op, Operation, TensorType};
 use crate::ir::Precision;
@@ -30,13 +30,13 @@ pub(super) struct CpuProgram {
     written: Vec<bool>,
     /// Rotation tables of each call that rotates, by index in [`CpuProgram::tables`].
     rotations: Vec<Option<usize>>,
-    tables: Vec<Table>,
+    tables: Vec<RotationTables>,
     /// The weights that several calls read, by index in [`Plan::memory`]: these are arranged once.
     weights: Vec<Option<WeightShape>>,
     pointers: Pointers,
 }
 
-struct Table {
+struct RotationTables {
     positions: usize,
     head_width: usize,
     theta: f32,
@@ -66,7 +66,7 @@ unsafe impl Sync for Pointers {}
 impl CpuProgram {
     /// Prepares a plan, whose memory is allocated.
     pub(super) fn new(plan: Plan, memory: &Memory) -> Self {
-        let mut tables: Vec<Table> = Vec::new();
+        let mut tables: Vec<RotationTables> = Vec::new();
         let rotations = plan
             .calls
             .iter()
@@ -84,7 +84,7 @@ impl CpuProgram {
                 });
                 Some(found.unwrap_or_else(|| {
                     let (cos, sin) = rope_tables(positions, head_width, theta);
-                    tables.push(Table { positions, head_width, theta, cos, sin });
+                    tables.push(RotationTables { positions, head_width, theta, cos, sin });
                     tables.len() - 1
                 }))
             })
@@ -241,7 +241,7 @@ pub(super) fn arranged_bytes(plans: &[&Plan]) -> u64 {
 
 /// Gives the kernels of one call their slices.
 ///
-/// The plan's verifier shows that outputs overlap no input but the one they replace, and each output is
+/// The plan's validator shows that outputs overlap no input but the one they replace, and each output is
 /// taken once, so the slices of one call never alias.
 struct Operands<'a> {
     call: &'a Call,
@@ -256,7 +256,7 @@ impl<'a> Operands<'a> {
     fn start(&self, place: &Place) -> *mut u8 {
         match place.location {
             Location::Named(index) => self.pointers.named[index],
-            // SAFETY: the offset lies within the arena, as the plan's verifier checks.
+            // SAFETY: the offset lies within the arena, as the plan's validator checks.
             Location::Arena(offset) => unsafe { self.pointers.arena.add(offset) },
         }
     }
@@ -321,13 +321,6 @@ fn attention_shape(qkv: &TensorType, heads: usize, precision: Precision) -> Atte
 
 fn loss_shape(logits: &TensorType) -> LossShape {
     LossShape { batch: logits.shape[0], positions: logits.shape[1], vocab: logits.shape[2] }
-}
-
-fn loss_kind(kind: TokenLossKind) -> kernels::TokenLoss {
-    match kind {
-        TokenLossKind::Stablemax => kernels::TokenLoss::Stablemax,
-        TokenLossKind::Softmax => kernels::TokenLoss::Softmax,
-    }
 }
 
 /// Returns the copy of `count` indices of an axis between two tensors.
@@ -571,7 +564,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.out(TokenLoss::LOSS),
                 at.f32(TokenLoss::LOGITS),
                 at.i32(TokenLoss::LABELS),
-                loss_kind(op.kind),
+                op.kind,
                 shape,
             );
         }
@@ -582,7 +575,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.f32(TokenLossGrad::LOGITS),
                 at.i32(TokenLossGrad::LABELS),
                 at.f32(TokenLossGrad::DLOSS),
-                loss_kind(op.kind),
+                op.kind,
                 shape,
             );
         }

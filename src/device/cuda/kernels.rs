@@ -136,7 +136,7 @@ templates!(
 
 /// What a kernel takes in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parameter {
+pub enum ParameterKind {
     /// A pointer to memory of the device.
     Pointer,
     /// An unsigned number of 64 bits.
@@ -150,7 +150,7 @@ struct Declared {
     /// The parameter, with the letter of its element where that differs from use to use.
     text: &'static str,
     /// Its kind.
-    kind: Parameter,
+    kind: ParameterKind,
 }
 
 impl Template {
@@ -183,9 +183,9 @@ impl Template {
         let declared = parts.map(|part| {
             let text = part.trim();
             let kind = match text {
-                text if text.contains('*') => Parameter::Pointer,
-                text if text.starts_with("u64 ") => Parameter::Size,
-                text if text.starts_with("float ") => Parameter::Number,
+                text if text.contains('*') => ParameterKind::Pointer,
+                text if text.starts_with("u64 ") => ParameterKind::Size,
+                text if text.starts_with("float ") => ParameterKind::Number,
                 text => panic!("`{text}` is no parameter of a kernel"),
             };
             Declared { text, kind }
@@ -249,7 +249,7 @@ impl Kernel {
     }
 
     /// Returns what the kernel takes, read from its text.
-    pub fn parameters(&self) -> Vec<Parameter> {
+    pub fn parameters(&self) -> Vec<ParameterKind> {
         self.template.declared().1.into_iter().map(|parameter| parameter.kind).collect()
     }
 

@@ -44,11 +44,11 @@ pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Launches {
     /// The steps, in order. Each is one launch.
-    pub steps: Vec<Step>,
+    pub steps: Vec<LaunchStep>,
     /// Tables that [`Argument::Cos`] and [`Argument::Sin`] refer to.
-    pub tables: Vec<Table>,
+    pub tables: Vec<RotationTable>,
     /// Lists of chunks that [`Argument::Chunks`] refers to, made once: what they lead to does not move.
-    pub chunks: Vec<Vec<Word>>,
+    pub chunks: Vec<Vec<ChunkWord>>,
     /// Bytes of [`Argument::Scratch`]: the most that any call needs.
     pub scratch_bytes: u64,
 }
@@ -72,7 +72,7 @@ impl Launches {
 
 /// One launch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub struct LaunchStep {
     /// Index of the call in [`Plan::calls`]; of the last one, where several in a row are one launch.
     pub call: usize,
     /// What is done.
@@ -83,7 +83,7 @@ pub struct Step {
     pub bytes: u64,
 }
 
-impl Step {
+impl LaunchStep {
     /// Returns the kernel that is run, if the step is not a product.
     pub fn launch(&self) -> Option<&Launch> {
         match &self.task {
@@ -195,7 +195,7 @@ pub enum Argument {
 
 /// A word of a list of chunks, 64 bits wide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ChunkWord {
     /// Address of a place in memory, and so many bytes behind it.
     Address {
         /// The place.
@@ -209,7 +209,7 @@ pub enum Word {
 
 /// Rotation tables, by [`rope_tables`](crate::graph::ops::rope_tables).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Table {
+pub struct RotationTable {
     /// Positions `T`.
     pub positions: usize,
     /// Width `K` of a head.
@@ -313,7 +313,7 @@ impl Placing<'_> {
     }
 
     fn step(&mut self, task: Task, flops: u64, bytes: u64) {
-        self.all.steps.push(Step { call: self.index, task, flops, bytes });
+        self.all.steps.push(LaunchStep { call: self.index, task, flops, bytes });
     }
 
     /// Says that the last step moves so many bytes, and not all that its arguments lead to.
@@ -464,8 +464,11 @@ impl Placing<'_> {
     /// Returns the arguments of a table, which may be absent.
     fn table(&mut self, heads: &Heads, theta: Option<f32>) -> [Argument; 2] {
         let Some(theta) = theta else { return [Argument::Null; 2] };
-        let table =
-            Table { positions: heads.positions as usize, head_width: heads.head_width as usize, theta };
+        let table = RotationTable {
+            positions: heads.positions as usize,
+            head_width: heads.head_width as usize,
+            theta,
+        };
         let found = self.all.tables.iter().position(|other| *other == table).unwrap_or_else(|| {
             self.all.tables.push(table);
             self.all.tables.len() - 1
@@ -488,8 +491,8 @@ impl Placing<'_> {
         arguments.into_iter().all(|argument| self.element(argument) == Element::Bf16)
     }
 
-    fn launch_tiles(&mut self, tiles: tiles::Blocks, arguments: Vec<Argument>) {
-        let tiles::Blocks { kernel, blocks, threads } = tiles;
+    fn launch_tiles(&mut self, tiles: tiles::TileLaunch, arguments: Vec<Argument>) {
+        let tiles::TileLaunch { kernel, blocks, threads } = tiles;
         self.launch(kernel, blocks, threads.map(u64::from), arguments);
     }
 
@@ -585,11 +588,11 @@ impl Placing<'_> {
             let count = elements(&tensors[0].ty);
             let chunk = count.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
             for start in (0..count).step_by(chunk as usize) {
-                words.extend(tensors.iter().map(|place| Word::Address {
+                words.extend(tensors.iter().map(|place| ChunkWord::Address {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * start,
                 }));
-                words.push(Word::Size(chunk.min(count - start)));
+                words.push(ChunkWord::Size(chunk.min(count - start)));
             }
         }
         let of_one = tensors(self.call);

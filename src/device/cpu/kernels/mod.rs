@@ -1,4 +1,5 @@
-//! CPU kernels: pure functions over slices of `f32`, ignorant of graphs and plans.
+//! CPU kernels: pure functions over slices of `f32`. They know no graph and no plan, only the words of what is asked
+//! of them: the precision, and how logits become probabilities.
 //!
 //! # Conventions
 //!
@@ -52,10 +53,7 @@ pub use elementwise::{add, add_suffix, choose, equal, fill, maximum, scale, sigm
 pub use embedding::{embed, embed_grad};
 pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
 pub use layout::{CopyShape, Rest, copy_axis, pad, reset_rows, transpose};
-pub use loss::{
-    IGNORED_LABEL, LossShape, TokenLoss, bce_with_logits, bce_with_logits_grad, correctness, token_loss,
-    token_loss_grad,
-};
+pub use loss::{LossShape, bce_with_logits, bce_with_logits_grad, correctness, token_loss, token_loss_grad};
 pub use norm::{add_rms_norm, linear_add_rms_norm, rms_norm, rms_norm_grad};
 pub use optimizer::{
     AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adam_w, assign, average, sign_sgd_rows,
