@@ -70,7 +70,7 @@ pub struct Origin<'a> {
 
 /// A place on the page, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Location {
+pub struct LineColumn {
     /// Line, counted from 1.
     pub line: usize,
     /// Character in the line, counted from 1.
@@ -178,34 +178,37 @@ impl Source {
 
     /// Returns line and column of a byte of this text, wherever it is from. A byte past the end stands after the last character, one
     /// inside a character stands where the character does.
-    pub fn location(&self, byte: usize) -> Location {
+    pub fn location(&self, byte: usize) -> LineColumn {
         let mut byte = byte.min(self.text.len());
         while !self.text.is_char_boundary(byte) {
             byte -= 1;
         }
         let before = &self.text[..byte];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Location { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        LineColumn {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Location, Source, Span};
+    use super::{LineColumn, Source, Span};
 
     #[test]
     fn location_counts_lines_and_characters_from_one() {
         let source = Source::new("a.hrm", "é = 1\nb = 2");
-        assert_eq!(source.location(0), Location { line: 1, column: 1 });
-        assert_eq!(source.location(2), Location { line: 1, column: 2 });
-        assert_eq!(source.location(7), Location { line: 2, column: 1 });
-        assert_eq!(source.location(999), Location { line: 2, column: 6 });
+        assert_eq!(source.location(0), LineColumn { line: 1, column: 1 });
+        assert_eq!(source.location(2), LineColumn { line: 1, column: 2 });
+        assert_eq!(source.location(7), LineColumn { line: 2, column: 1 });
+        assert_eq!(source.location(999), LineColumn { line: 2, column: 6 });
     }
 
     #[test]
     fn location_inside_a_character_is_that_of_the_character() {
         let source = Source::new("a.hrm", "é");
-        assert_eq!(source.location(1), Location { line: 1, column: 1 });
+        assert_eq!(source.location(1), LineColumn { line: 1, column: 1 });
     }
 
     #[test]

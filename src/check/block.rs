@@ -24,7 +24,7 @@ pub(super) struct Placed<T> {
 
 /// The sizes of a model.
 #[derive(Debug)]
-pub(super) struct Sizes {
+pub(super) struct ModelSizes {
     pub(super) hidden: usize,
     pub(super) tokens: ir::Tokens,
     pub(super) puzzles: Option<ir::Puzzles>,
@@ -83,7 +83,7 @@ fn shortest_f64(value: f32) -> f64 {
 
 impl<'a> Context<'a> {
     /// Checks everything that has a width.
-    pub(super) fn sizes(&mut self, outline: &Outline<'a>) -> Option<Sizes> {
+    pub(super) fn sizes(&mut self, outline: &Outline<'a>) -> Option<ModelSizes> {
         let tokens = self.tokens(outline);
         let mut blocks: Vec<BlockDraft> = outline.blocks.iter().map(|block| self.block(block)).collect();
         let hidden = self.common_width(&blocks);
@@ -118,7 +118,7 @@ impl<'a> Context<'a> {
             })
             .collect::<Option<Vec<_>>>()?;
         let tokens = ir::Tokens { vocab, positions: token_positions, learned_positions: learned? };
-        Some(Sizes { hidden, tokens, puzzles: puzzles?, networks })
+        Some(ModelSizes { hidden, tokens, puzzles: puzzles?, networks })
     }
 
     fn tokens(&mut self, outline: &Outline<'a>) -> Option<(usize, usize)> {

@@ -56,7 +56,7 @@ pub fn check(file: &ast::File) -> Checked {
     diagnostic::sort(&mut diagnostics);
     let model = model.filter(|_| !context.refused && !diagnostic::has_errors(&diagnostics));
     if let Some(model) = &model {
-        debug_assert_eq!(ir::verify(model), Ok(()), "a model without errors obeys the rules of the IR");
+        debug_assert_eq!(ir::validate(model), Ok(()), "a model without errors obeys the rules of the IR");
     }
     Checked { model, diagnostics }
 }
@@ -310,7 +310,7 @@ mod tests {
             include_str!("../../specs/sudoku-small.hrm"),
             include_str!("../../specs/quickstart.hrm"),
         ] {
-            assert_eq!(ir::verify(&model(text)), Ok(()));
+            assert_eq!(ir::validate(&model(text)), Ok(()));
         }
     }
 }

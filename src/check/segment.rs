@@ -29,7 +29,7 @@ pub(super) struct Nest<'a> {
     updated: BTreeMap<StateId, Span>,
     /// States that an update reads, errors or not.
     read: BTreeMap<StateId, Span>,
-    labels: BTreeMap<&'a str, Label>,
+    labels: BTreeMap<&'a str, LoopLabel>,
     /// The largest count of a loop, and where it stands.
     largest: Option<(usize, Span)>,
     /// Whether anything was left out.
@@ -40,7 +40,7 @@ pub(super) struct Nest<'a> {
 
 /// A labelled loop.
 #[derive(Debug)]
-struct Label {
+struct LoopLabel {
     span: Span,
     count: Option<usize>,
 }
@@ -133,7 +133,7 @@ impl<'a> Context<'a> {
             match nest.labels.get(label.text.as_str()) {
                 Some(first) => self.report(duplicate_label(label, first.span)),
                 None => {
-                    nest.labels.insert(&label.text, Label { span: label.span, count });
+                    nest.labels.insert(&label.text, LoopLabel { span: label.span, count });
                 }
             }
         }

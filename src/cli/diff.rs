@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::project::{Devices, Project};
 use super::terminal::{bytes, flops, grouped, heading};
 use super::{spec, terminal};
-use crate::census::{Census, CostChange, Unit};
+use crate::census::{Census, CostChange, FigureUnit};
 use crate::lower::Sizes;
 use crate::spec::{LineChange, Side, Spec, SpecDiff, ValueChange, is_equal, shown};
 use crate::train::PuzzleRows;
@@ -140,9 +140,9 @@ impl Difference {
         for CostChange { name, unit, old, new } in &self.cost {
             let shown = |count: &Option<u64>| match (count, unit) {
                 (None, _) => "-".to_string(),
-                (Some(count), Unit::Elements | Unit::Rows) => grouped(*count),
-                (Some(count), Unit::Flops) => flops(*count),
-                (Some(count), Unit::Bytes) => bytes(*count),
+                (Some(count), FigureUnit::Elements | FigureUnit::Rows) => grouped(*count),
+                (Some(count), FigureUnit::Flops) => flops(*count),
+                (Some(count), FigureUnit::Bytes) => bytes(*count),
             };
             let change = match (old, new) {
                 (Some(old), Some(new)) if old == new => "equal".to_string(),

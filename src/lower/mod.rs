@@ -13,10 +13,9 @@ pub mod parameters;
 mod segment;
 
 use crate::autodiff::differentiate;
-use crate::graph::ops::loss::IGNORE;
 use crate::graph::ops::{
-    AdamAtan2, AdamW, Add, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, RowDistance,
-    Scale, Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
+    AdamAtan2, AdamW, Add, BceWithLogits, Choose, Correctness, Detach, Equal, Fill, Maximum, ResetRows,
+    RowDistance, Scale, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
 use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
@@ -26,9 +25,6 @@ use heads::QValues;
 use names::Scope;
 use parameters::{PUZZLE_TABLE, Parameter, Role, parameters, state_init};
 use segment::Flow;
-
-/// Label of a token that is neither trained nor scored.
-pub const IGNORED_LABEL: i32 = IGNORE;
 
 /// Weight of the losses of the Q values beside the loss of the tokens.
 pub const Q_LOSS_SCALE: f32 = 0.5;
@@ -89,7 +85,7 @@ impl Sizes {
 }
 
 /// Training settings that shape a graph.
-struct Training<'a> {
+struct TrainingSettings<'a> {
     loss: Loss,
     train: Option<&'a Train>,
 }
@@ -120,7 +116,7 @@ pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
         graph: Graph::new(),
         parameters: parameters(model, options.puzzle_rows),
     };
-    let training = Training {
+    let training = TrainingSettings {
         loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss),
         train: model.train.as_ref(),
     };
@@ -129,7 +125,7 @@ pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
 }
 
 impl Lowering<'_> {
-    fn run(&mut self, training: &Training<'_>) {
+    fn run(&mut self, training: &TrainingSettings<'_>) {
         let scope = self.scope;
         let carry = self.carry();
         let before = self.begin(&carry);
@@ -240,7 +236,7 @@ impl Lowering<'_> {
         let q_continue = q_continue.expect("q-learning predicts both Q values");
         let best = self.graph.add1(Maximum.into(), &[q_halt, q_continue]);
         let at_limit = self.rows(&self.scope.at_limit());
-        let best = self.graph.add1(Select.into(), &[at_limit, q_halt, best]);
+        let best = self.graph.add1(Choose.into(), &[at_limit, q_halt, best]);
         let target = self.graph.add1(Sigmoid.into(), &[best]);
         let target = self.graph.add1(Detach.into(), &[target]);
         self.graph.set_output(&self.scope.target_q_continue(), target);

@@ -141,7 +141,7 @@ struct Server<'a> {
 }
 
 /// An answer, or what is wrong with the question.
-type Answer = Result<serde_json::Value, (ErrorCode, String)>;
+type Reply = Result<serde_json::Value, (ErrorCode, String)>;
 
 impl Server<'_> {
     fn send(&self, message: Message) -> Result<(), ServeError> {
@@ -324,10 +324,7 @@ impl Server<'_> {
 }
 
 /// Answers a request whose parameters can be read.
-fn asked<P: DeserializeOwned, R: Serialize>(
-    params: serde_json::Value,
-    answer: impl FnOnce(P) -> R,
-) -> Answer {
+fn asked<P: DeserializeOwned, R: Serialize>(params: serde_json::Value, answer: impl FnOnce(P) -> R) -> Reply {
     let params = serde_json::from_value(params)
         .map_err(|error| (ErrorCode::InvalidParams, format!("cannot read the parameters: {error}")))?;
     Ok(json!(answer(params)))

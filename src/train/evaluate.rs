@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::fit::check_fit;
-use super::infer::{self, Pass};
+use super::infer::{self, SegmentPass};
 use super::init::initialize;
 use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
@@ -155,7 +155,7 @@ impl Answers {
     }
 
     /// Takes over the rows whose best answer is that of this segment.
-    fn keep(&mut self, pass: &Pass<'_>) -> Result<(), DeviceError> {
+    fn keep(&mut self, pass: &SegmentPass<'_>) -> Result<(), DeviceError> {
         let session = pass.session;
         let (token_loss, right, counted) =
             (session.f32(&SCOPE.token_loss())?, session.f32(&SCOPE.right())?, session.f32(&SCOPE.counted())?);

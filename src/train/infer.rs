@@ -27,7 +27,7 @@ pub(super) const PROGRAM: &str = "evaluate";
 const SCOPE: Scope = Scope::Evaluate;
 
 /// One segment of one rollout, while its results are in the memory of the session.
-pub(super) struct Pass<'a> {
+pub(super) struct SegmentPass<'a> {
     /// The memory.
     pub session: &'a Session,
     /// Number of the rollout, from 0.
@@ -49,7 +49,7 @@ pub(super) fn infer(
     model: &Model,
     first: usize,
     rows: usize,
-    visit: &mut dyn FnMut(&Pass<'_>) -> Result<(), DeviceError>,
+    visit: &mut dyn FnMut(&SegmentPass<'_>) -> Result<(), DeviceError>,
 ) -> Result<(), DeviceError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
@@ -74,7 +74,7 @@ pub(super) fn infer(
                     ended[row] && (rollout == 0 || is_better(score(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&Pass { session, rollout, segment: steps, active: &active, best: &improved })?;
+            visit(&SegmentPass { session, rollout, segment: steps, active: &active, best: &improved })?;
             for row in 0..rows {
                 if improved[row] {
                     best[row] = score(&model.halt, outcomes[row]);

@@ -6,11 +6,10 @@ use super::error::Error;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
 use crate::check::{DatasetShape, fit};
-use crate::data::PuzzleKind;
 use crate::data::puzzle::parse_puzzle;
+use crate::data::{IGNORED_LABEL, PuzzleKind};
 use crate::device::{DeviceError, Session};
 use crate::ir::Model;
-use crate::lower::IGNORED_LABEL;
 use crate::lower::names::Scope;
 
 const SCOPE: Scope = Scope::Evaluate;

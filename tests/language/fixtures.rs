@@ -75,7 +75,7 @@ fn accepted_specs_become_trees_and_models() {
         let outcome = outcome(&fixture.source);
         assert_eq!(outcome.diagnostics, [], "{}", fixture.case);
         let model = outcome.model.expect("a spec without problems has a model");
-        assert_eq!(ir::verify(&model), Ok(()), "{}", fixture.case);
+        assert_eq!(ir::validate(&model), Ok(()), "{}", fixture.case);
         snapshot("ast", &fixture, &outcome.ast);
         snapshot("model", &fixture, &ir::to_text(&model));
         snapshot("show", &fixture, &spell::text(&model));

@@ -27,7 +27,7 @@ pub fn exercise(bytes: &[u8]) {
     to_json(&source, &diagnostics);
     assert_eq!(checked.model.is_none(), diagnostic::has_errors(&diagnostics), "refused without a reason");
     if let Some(model) = &checked.model {
-        assert_eq!(ir::verify(model), Ok(()), "a checked model breaks the rules of the IR");
+        assert_eq!(ir::validate(model), Ok(()), "a checked model breaks the rules of the IR");
         assert_eq!(model_of(&spell::text(model)).as_ref(), Some(model), "a shown spec says something else");
     }
     match format(&source) {
