@@ -9,10 +9,11 @@
 use std::time::{Duration, Instant};
 
 use hrmc::internals::device::cpu::kernels::{
-    AdamAtan2Step, AttentionShape, LossShape, ProductShape, Rope, Store, SwigluShape, TokenLoss, Weight,
-    adam_atan2, add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt,
-    product_tn, rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,
+    AdamAtan2Step, AttentionShape, LossShape, ProductShape, Rope, Store, SwigluShape, Weight, adam_atan2,
+    add, attention, attention_grad, linear_add_rms_norm, linear_swiglu, product_nn, product_nt, product_tn,
+    rms_norm_grad, swiglu_grad, token_loss, token_loss_grad,
 };
+use hrmc::internals::graph::ops::TokenLossKind;
 use hrmc::internals::ir::Precision;
 
 /// Prints measurements.
@@ -156,7 +157,7 @@ fn rest(bench: &mut Bench) {
     let logits = values(32 * 81 * 11);
     let labels: Vec<i32> = (0..32 * 81).map(|at| at % 11).collect();
     let (mut loss, mut dlogits) = (vec![0.0; 32], vec![0.0; logits.len()]);
-    for (name, kind) in [("stablemax", TokenLoss::Stablemax), ("softmax", TokenLoss::Softmax)] {
+    for (name, kind) in [("stablemax", TokenLossKind::Stablemax), ("softmax", TokenLossKind::Softmax)] {
         bench.measure(&format!("token_loss {name}"), 0.0, 4.0 * logits.len() as f64, || {
             token_loss(&mut loss, &logits, &labels, kind, shape);
         });

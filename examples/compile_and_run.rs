@@ -32,6 +32,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let puzzle: Vec<i32> = training.data().test().inputs(0).collect();
     let answer = &training.solve(&[Question::new(puzzle.clone())])?[0];
-    println!("puzzle {puzzle:?}\nanswer {:?} after {} segments", answer.tokens(), answer.thoughts.len());
+    println!("puzzle {puzzle:?}\nanswer {:?} after {} segments", answer.tokens(), answer.segments.len());
     Ok(())
 }

@@ -119,6 +119,7 @@ mod pipeline;
 mod plan;
 mod span;
 mod spec;
+mod spell;
 mod store;
 mod syntax;
 mod system;
@@ -138,8 +139,8 @@ pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
 pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
-    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SolveOptions, Solver,
-    StateUpdate, StepReport, Thought, TrainOptions, Training,
+    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput, SolveOptions,
+    Solver, StateUpdate, StepReport, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]
@@ -214,6 +215,9 @@ pub mod internals {
     }
     pub mod spec {
         pub use crate::spec::*;
+    }
+    pub mod spell {
+        pub use crate::spell::*;
     }
     pub mod store {
         pub use crate::store::*;

@@ -12,6 +12,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// No bytes at all: the place of what was never written in a text.
+    pub const EMPTY: Span = Span { start: 0, end: 0 };
+
     /// Returns the range from `start` up to `end`.
     pub fn new(start: usize, end: usize) -> Span {
         debug_assert!(start <= end, "a span ends before it starts");
@@ -67,7 +70,7 @@ pub struct Origin<'a> {
 
 /// A place on the page, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Location {
+pub struct LineColumn {
     /// Line, counted from 1.
     pub line: usize,
     /// Character in the line, counted from 1.
@@ -97,6 +100,20 @@ impl Source {
         let text = format!("{before}{}{after}", other.slice(part));
         self.text.replace_range(span.start..span.end, &text);
         self.pieces = pieces;
+    }
+
+    /// Adds another text behind this one and returns where it begins. It is no part of what this text says; places in it
+    /// lead to where it is from.
+    pub fn append(&mut self, other: &Source) -> usize {
+        let mut pieces = self.cut(Span::new(0, self.text.len()));
+        let origin = Arc::new((self.name.clone(), self.text.clone()));
+        pieces.push(Piece { length: 1, origin, offset: None });
+        pieces.extend(other.cut(Span::new(0, other.text.len())));
+        self.pieces = pieces;
+        self.text.push('\n');
+        let place = self.text.len();
+        self.text.push_str(&other.text);
+        place
     }
 
     /// Removes the text under `span`.
@@ -133,6 +150,12 @@ impl Source {
         let mut last = None;
         for piece in &self.pieces {
             let end = start + piece.length;
+            // The end of what a user wrote is a place of its own.
+            if let (None, Some(last)) = (piece.offset, last)
+                && span == Span::new(start, start)
+            {
+                return last;
+            }
             if let Some(offset) = piece.offset {
                 let from = span.start.max(start);
                 let to = span.end.min(end).max(from);
@@ -155,34 +178,53 @@ impl Source {
 
     /// Returns line and column of a byte of this text, wherever it is from. A byte past the end stands after the last character, one
     /// inside a character stands where the character does.
-    pub fn location(&self, byte: usize) -> Location {
+    pub fn location(&self, byte: usize) -> LineColumn {
         let mut byte = byte.min(self.text.len());
         while !self.text.is_char_boundary(byte) {
             byte -= 1;
         }
         let before = &self.text[..byte];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Location { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        LineColumn {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Location, Source, Span};
+    use super::{LineColumn, Source, Span};
 
     #[test]
     fn location_counts_lines_and_characters_from_one() {
         let source = Source::new("a.hrm", "é = 1\nb = 2");
-        assert_eq!(source.location(0), Location { line: 1, column: 1 });
-        assert_eq!(source.location(2), Location { line: 1, column: 2 });
-        assert_eq!(source.location(7), Location { line: 2, column: 1 });
-        assert_eq!(source.location(999), Location { line: 2, column: 6 });
+        assert_eq!(source.location(0), LineColumn { line: 1, column: 1 });
+        assert_eq!(source.location(2), LineColumn { line: 1, column: 2 });
+        assert_eq!(source.location(7), LineColumn { line: 2, column: 1 });
+        assert_eq!(source.location(999), LineColumn { line: 2, column: 6 });
     }
 
     #[test]
     fn location_inside_a_character_is_that_of_the_character() {
         let source = Source::new("a.hrm", "é");
-        assert_eq!(source.location(1), Location { line: 1, column: 1 });
+        assert_eq!(source.location(1), LineColumn { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn places_in_an_appended_text_lead_to_it() {
+        let mut source = Source::new("a.hrm", "ab");
+        let place = source.append(&Source::new("given", "cd"));
+        assert_eq!(source.slice(Span::new(place, place + 2)), "cd");
+        let origin = |start: usize, end: usize| {
+            let found = source.origin(Span::new(start, end));
+            (found.name, found.span)
+        };
+        assert_eq!(origin(place + 1, place + 2), ("given", Span::new(1, 2)));
+        assert_eq!(origin(0, 1), ("a.hrm", Span::new(0, 1)));
+        assert_eq!(origin(2, 2), ("a.hrm", Span::new(2, 2)), "the end of the text itself");
+        let place = source.append(&Source::new("empty", ""));
+        assert_eq!(source.origin(Span::new(place, place)).name, "empty");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Census;
 /// What a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub enum FigureUnit {
     /// Elements of tensors.
     Elements,
     /// Floating-point operations.
@@ -24,7 +24,7 @@ pub enum Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CostChange {
     pub(crate) name: String,
-    pub(crate) unit: Unit,
+    pub(crate) unit: FigureUnit,
     /// Absent where the first spec has no such thing.
     pub(crate) old: Option<u64>,
     /// Absent where the second spec has no such thing.
@@ -34,7 +34,7 @@ pub struct CostChange {
 /// Returns every figure of two censuses, equal ones too.
 pub(super) fn cost_changes(a: &Census, b: &Census) -> Vec<CostChange> {
     let mut changes = Vec::new();
-    let mut add = |name: String, unit: Unit, old: Option<u64>, new: Option<u64>| {
+    let mut add = |name: String, unit: FigureUnit, old: Option<u64>, new: Option<u64>| {
         // Zero stands for an absent part, as in the census.
         if old.is_some_and(|count| count > 0) || new.is_some_and(|count| count > 0) {
             changes.push(CostChange { name, unit, old, new });
@@ -47,19 +47,19 @@ pub(super) fn cost_changes(a: &Census, b: &Census) -> Vec<CostChange> {
     for one in a.parameters.networks.iter().chain(&b.parameters.networks) {
         if seen.insert(&one.name) {
             let name = format!("parameters of network {}", one.name);
-            add(name, Unit::Elements, network(a, &one.name), network(b, &one.name));
+            add(name, FigureUnit::Elements, network(a, &one.name), network(b, &one.name));
         }
     }
     let parts = |census: &Census| {
         let parameters = &census.parameters;
         [
-            ("token embedding", Unit::Elements, parameters.token_embedding),
-            ("position embedding", Unit::Elements, parameters.position_embedding),
-            ("puzzle table", Unit::Elements, parameters.puzzle_table),
-            ("token head", Unit::Elements, parameters.token_head),
-            ("q head", Unit::Elements, parameters.q_head),
-            ("all parameters", Unit::Elements, parameters.total),
-            ("batch", Unit::Rows, census.batch as u64),
+            ("token embedding", FigureUnit::Elements, parameters.token_embedding),
+            ("position embedding", FigureUnit::Elements, parameters.position_embedding),
+            ("puzzle table", FigureUnit::Elements, parameters.puzzle_table),
+            ("token head", FigureUnit::Elements, parameters.token_head),
+            ("q head", FigureUnit::Elements, parameters.q_head),
+            ("all parameters", FigureUnit::Elements, parameters.total),
+            ("batch", FigureUnit::Rows, census.batch as u64),
         ]
     };
     let training = |census: &Census| {
@@ -67,8 +67,8 @@ pub(super) fn cost_changes(a: &Census, b: &Census) -> Vec<CostChange> {
     };
     let evaluation = |census: &Census| {
         [
-            ("work of an evaluation segment", Unit::Flops, census.evaluate.flops),
-            ("peak memory of evaluation", Unit::Bytes, census.evaluate.memory.peak),
+            ("work of an evaluation segment", FigureUnit::Flops, census.evaluate.flops),
+            ("peak memory of evaluation", FigureUnit::Bytes, census.evaluate.memory.peak),
         ]
     };
     for ((name, unit, old), (_, _, new)) in parts(a).into_iter().zip(parts(b)) {
@@ -76,9 +76,9 @@ pub(super) fn cost_changes(a: &Census, b: &Census) -> Vec<CostChange> {
     }
     let (old, new) = (training(a), training(b));
     for (index, (name, unit)) in [
-        ("work of a training segment", Unit::Flops),
-        ("activations kept", Unit::Bytes),
-        ("peak memory of training", Unit::Bytes),
+        ("work of a training segment", FigureUnit::Flops),
+        ("activations kept", FigureUnit::Bytes),
+        ("peak memory of training", FigureUnit::Bytes),
     ]
     .into_iter()
     .enumerate()

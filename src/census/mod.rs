@@ -20,7 +20,7 @@ use crate::pipeline::compile;
 use crate::plan::{Plan, Work, session_bytes};
 
 pub use crate::lower::parameters::trained_parameters;
-pub use diff::{CostChange, Unit};
+pub use diff::{CostChange, FigureUnit};
 
 use diff::cost_changes;
 

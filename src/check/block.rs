@@ -24,7 +24,7 @@ pub(super) struct Placed<T> {
 
 /// The sizes of a model.
 #[derive(Debug)]
-pub(super) struct Sizes {
+pub(super) struct ModelSizes {
     pub(super) hidden: usize,
     pub(super) tokens: ir::Tokens,
     pub(super) puzzles: Option<ir::Puzzles>,
@@ -83,7 +83,7 @@ fn shortest_f64(value: f32) -> f64 {
 
 impl<'a> Context<'a> {
     /// Checks everything that has a width.
-    pub(super) fn sizes(&mut self, outline: &Outline<'a>) -> Option<Sizes> {
+    pub(super) fn sizes(&mut self, outline: &Outline<'a>) -> Option<ModelSizes> {
         let tokens = self.tokens(outline);
         let mut blocks: Vec<BlockDraft> = outline.blocks.iter().map(|block| self.block(block)).collect();
         let hidden = self.common_width(&blocks);
@@ -118,7 +118,7 @@ impl<'a> Context<'a> {
             })
             .collect::<Option<Vec<_>>>()?;
         let tokens = ir::Tokens { vocab, positions: token_positions, learned_positions: learned? };
-        Some(Sizes { hidden, tokens, puzzles: puzzles?, networks })
+        Some(ModelSizes { hidden, tokens, puzzles: puzzles?, networks })
     }
 
     fn tokens(&mut self, outline: &Outline<'a>) -> Option<(usize, usize)> {
@@ -128,8 +128,8 @@ impl<'a> Context<'a> {
         };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::TOKENS, owner, entries);
-        let vocab = self.whole(&fields, "vocab", 2..=MOST_ROWS);
-        let positions = self.whole(&fields, "positions", 1..=WIDEST);
+        let vocab = self.integer(&fields, "vocab", 2..=MOST_ROWS);
+        let positions = self.integer(&fields, "positions", 1..=WIDEST);
         Some((vocab?, positions?))
     }
 
@@ -142,9 +142,9 @@ impl<'a> Context<'a> {
         let Some(section) = outline.puzzles else { return Some(None) };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::PUZZLES, owner, entries);
-        let width = self.whole(&fields, "width", 1..=MOST_ROWS);
+        let width = self.integer(&fields, "width", 1..=MOST_ROWS);
         let positions = match fields.get("positions") {
-            Some(_) => self.whole(&fields, "positions", 1..=WIDEST).map(Some),
+            Some(_) => self.integer(&fields, "positions", 1..=WIDEST).map(Some),
             None => Some(None),
         };
         let (width, positions, hidden) = (width?, positions?, hidden?);
@@ -159,7 +159,7 @@ impl<'a> Context<'a> {
     fn block(&mut self, section: &'a Section) -> BlockDraft {
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::BLOCK, owner, entries);
-        let hidden = self.whole(&fields, "hidden", 1..=WIDEST);
+        let hidden = self.integer(&fields, "hidden", 1..=WIDEST);
         let hidden = hidden.map(|value| Placed { value, span: fields.span("hidden") });
         let mixing = self.choice(&fields, "mixing", "attention");
         let is_mlp = matches!(mixing, Some(("mlp", _)));
@@ -171,7 +171,7 @@ impl<'a> Context<'a> {
                 self.width(&settings).map(MixingDraft::Mlp)
             }
             Some(_) => {
-                let heads = self.whole(&fields, "heads", 1..=WIDEST);
+                let heads = self.integer(&fields, "heads", 1..=WIDEST);
                 if let (Some(heads), Some(hidden)) = (heads, hidden) {
                     self.head_width(&fields, heads, hidden, placement);
                 }
@@ -249,10 +249,10 @@ impl<'a> Context<'a> {
                     self.report(width_twice(other, span, width));
                 }
             }
-            return self.whole(settings, "width", 1..=WIDEST_UNIT).map(Width::Exact);
+            return self.integer(settings, "width", 1..=WIDEST_UNIT).map(Width::Exact);
         }
         let expansion = self.real_or(settings, "expansion", Reals::Positive, 4.0);
-        let multiple_of = self.whole_or(settings, "multiple_of", 1..=MOST_ROWS, 256);
+        let multiple_of = self.integer_or(settings, "multiple_of", 1..=MOST_ROWS, 256);
         if let Some(expansion) = expansion.filter(|&expansion| expansion > LARGEST_EXPANSION) {
             self.report(too_wide(settings.span("expansion"), expansion));
             return None;
@@ -301,7 +301,7 @@ impl<'a> Context<'a> {
     ) -> Option<NetworkDraft> {
         let (count, block) = stack(&network.value);
         let layers = match count {
-            Some(count) => self.whole_number(count, "number of blocks", 1..=MOST_LAYERS).map(to_usize),
+            Some(count) => self.integer_value(count, "number of blocks", 1..=MOST_LAYERS).map(to_usize),
             None => Some(1),
         };
         let Some((block, name)) = block.and_then(|block| match &block.kind {

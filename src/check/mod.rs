@@ -2,8 +2,7 @@
 //!
 //! [`check`] resolves names, evaluates constant expressions, writes in the defaults and tests everything
 //! that can be known without data or a device. It reports every problem of the file at once and yields a
-//! model only if none of them is an error. [`show()`] is the way back: a model as the text of a spec, with
-//! every default written out. [`apply_overrides`] puts values from a command line into the text of a spec.
+//! model only if none of them is an error.
 
 mod block;
 mod constant;
@@ -14,18 +13,15 @@ mod infer;
 pub mod keys;
 mod names;
 mod outline;
-mod overrides;
 mod reader;
 mod segment;
-mod show;
 mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, Misfits, check_dataset, fit};
-pub use overrides::apply_overrides;
 pub use reader::MOST_ROWS;
-pub use show::{show, whole};
+pub(crate) use segment::name_storage;
 
 use crate::diagnostic::{self, Code, Diagnostic, Label};
 use crate::ir;
@@ -60,7 +56,7 @@ pub fn check(file: &ast::File) -> Checked {
     diagnostic::sort(&mut diagnostics);
     let model = model.filter(|_| !context.refused && !diagnostic::has_errors(&diagnostics));
     if let Some(model) = &model {
-        debug_assert_eq!(ir::verify(model), Ok(()), "a model without errors obeys the rules of the IR");
+        debug_assert_eq!(ir::validate(model), Ok(()), "a model without errors obeys the rules of the IR");
     }
     Checked { model, diagnostics }
 }
@@ -176,7 +172,7 @@ impl<'a> Context<'a> {
         let infer = self.infer(outline, halt.as_ref());
         let gradient = self.gradient(outline, nest.as_ref());
         let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
-        if !nest.whole() {
+        if !nest.is_whole() {
             self.refused = true;
             return None;
         }
@@ -199,7 +195,7 @@ impl<'a> Context<'a> {
             infer: infer?,
             train: None,
         };
-        segment::name_storage(&mut model);
+        name_storage(&mut model);
         self.flow(outline, &nest, &model);
         Some(model)
     }
@@ -314,7 +310,7 @@ mod tests {
             include_str!("../../specs/sudoku-small.hrm"),
             include_str!("../../specs/quickstart.hrm"),
         ] {
-            assert_eq!(ir::verify(&model(text)), Ok(()));
+            assert_eq!(ir::validate(&model(text)), Ok(()));
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// Program to time; may be repeated, and `--profile` shows the kernels of the first one
     /// [default: train (if the spec trains) and evaluate]
     #[arg(long = "program", value_name = "PROGRAM")]
-    programs: Vec<ProgramName>,
+    programs: Vec<BenchProgram>,
     /// Measured runs of each program, after one run to warm up
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
     repeat: usize,
@@ -59,7 +59,7 @@ pub struct Arguments {
 
 /// The choices of `--program`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ProgramName {
+enum BenchProgram {
     /// One training segment
     Train,
     /// One evaluation segment
@@ -68,12 +68,12 @@ enum ProgramName {
     Answer,
 }
 
-impl From<ProgramName> for Measured {
-    fn from(name: ProgramName) -> Measured {
+impl From<BenchProgram> for Measured {
+    fn from(name: BenchProgram) -> Measured {
         match name {
-            ProgramName::Train => Measured::Train,
-            ProgramName::Evaluate => Measured::Evaluate,
-            ProgramName::Answer => Measured::Answer,
+            BenchProgram::Train => Measured::Train,
+            BenchProgram::Evaluate => Measured::Evaluate,
+            BenchProgram::Answer => Measured::Answer,
         }
     }
 }
@@ -124,9 +124,9 @@ fn names(devices: &Devices, is_wanted: impl Fn(&dyn Device) -> bool) -> String {
 }
 
 /// Returns the programs to time, each once.
-fn measured(model: &Model, names: &[ProgramName]) -> Result<Vec<Measured>, Failure> {
+fn measured(model: &Model, names: &[BenchProgram]) -> Result<Vec<Measured>, Failure> {
     let trains = model.train.is_some();
-    if names.contains(&ProgramName::Train) && !trains {
+    if names.contains(&BenchProgram::Train) && !trains {
         return Err(Failure::message(format!(
             "`{}` has no `train` block, so there is no training to time; use `--program evaluate`",
             model.name

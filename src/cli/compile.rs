@@ -60,7 +60,7 @@ pub struct Arguments {
     emit: Option<Stage>,
     /// Program whose graph or plan is written [default: train, or evaluate if the spec does not train]
     #[arg(long, requires = "emit")]
-    program: Option<ProgramName>,
+    program: Option<CompileProgram>,
     /// Rate of a large product for which `--emit plan` predicts times, in GFLOP/s; `hrmc bench` measures it
     #[cfg_attr(
         not(feature = "cuda"),
@@ -118,7 +118,7 @@ enum Stage {
 
 /// A program of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ProgramName {
+enum CompileProgram {
     /// One segment of training
     Train,
     /// One segment of evaluation
@@ -221,15 +221,15 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-fn program(model: &ir::Model, name: Option<ProgramName>) -> Result<Program, Failure> {
+fn program(model: &ir::Model, name: Option<CompileProgram>) -> Result<Program, Failure> {
     let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
     match name {
-        Some(ProgramName::Train) if model.train.is_none() => Err(Failure::message(format!(
+        Some(CompileProgram::Train) if model.train.is_none() => Err(Failure::message(format!(
             "`{}` has no `train` block, so there is no program to train it; use `--program evaluate`",
             model.name
         ))),
-        Some(ProgramName::Train) => Ok(Program::Train),
-        Some(ProgramName::Evaluate) => Ok(Program::Evaluate { averaged }),
+        Some(CompileProgram::Train) => Ok(Program::Train),
+        Some(CompileProgram::Evaluate) => Ok(Program::Evaluate { averaged }),
         None if model.train.is_some() => Ok(Program::Train),
         None => Ok(Program::Evaluate { averaged }),
     }

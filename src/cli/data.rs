@@ -51,7 +51,7 @@ pub enum Arguments {
 
 /// Arguments of both kinds of puzzles.
 #[derive(Debug, Args)]
-struct Common {
+struct BuildArguments {
     /// Folder with `train.csv` and `test.csv`
     #[arg(long, value_name = "CSVDIR", required_unless_present = "generate", conflicts_with = "generate")]
     from: Option<PathBuf>,
@@ -82,7 +82,7 @@ struct Common {
 #[derive(Debug, Args)]
 pub struct SudokuArguments {
     #[command(flatten)]
-    common: Common,
+    common: BuildArguments,
     /// Cells on one side: 4, 6 or 9
     #[arg(long, value_name = "SIDE", default_value = "9", value_parser = sudoku_size)]
     size: SudokuSize,
@@ -101,7 +101,7 @@ pub struct SudokuArguments {
 #[derive(Debug, Args)]
 pub struct MazeArguments {
     #[command(flatten)]
-    common: Common,
+    common: BuildArguments,
     /// Cells on one side of each generated maze [default: 30]; CSV files have their own size
     #[arg(long, value_name = "SIDE", conflicts_with = "from")]
     size: Option<usize>,

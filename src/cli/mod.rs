@@ -128,10 +128,10 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
     }
 }
 
-/// Reads a whole number of at least 1.
+/// Reads an integer of at least 1.
 fn positive(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
-        Ok(0) | Err(_) => Err("expected a whole number of at least 1".to_string()),
+        Ok(0) | Err(_) => Err("expected an integer of at least 1".to_string()),
         Ok(number) => Ok(number),
     }
 }

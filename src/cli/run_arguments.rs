@@ -74,7 +74,7 @@ pub fn checkpoint(name: Option<CheckpointName>) -> Checkpoint {
     match name {
         Some(CheckpointName::Best) => Checkpoint::Best,
         Some(CheckpointName::Last) => Checkpoint::Last,
-        None => Checkpoint::Usable,
+        None => Checkpoint::BestOrLast,
     }
 }
 

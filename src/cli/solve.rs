@@ -67,14 +67,14 @@ pub fn run(
     let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
     let mut lines: Vec<SegmentLine> = Vec::new();
     let mut answer = question.clone();
-    for (index, thought) in found.thoughts.into_iter().enumerate() {
+    for (index, output) in found.segments.into_iter().enumerate() {
         lines.push(SegmentLine {
             segment: index + 1,
-            changed: answer.iter().zip(&thought.tokens).filter(|(before, after)| before != after).count(),
-            confidence: thought.confidence(),
-            valid: is_valid_solution(kind, &question, &thought.tokens),
+            changed: answer.iter().zip(&output.tokens).filter(|(before, after)| before != after).count(),
+            confidence: output.confidence(),
+            valid: is_valid_solution(kind, &question, &output.tokens),
         });
-        answer = thought.tokens;
+        answer = output.tokens;
     }
     let settled = lines.iter().rfind(|line| line.changed > 0).map_or(1, |line| line.segment);
     let expected = expected_answer(kind, &question);

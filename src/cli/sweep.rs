@@ -27,7 +27,7 @@ Examples:
 
 /// Train a spec once for every combination of values, and print one table.
 ///
-/// Each `--set` names a path and its values: a list with commas, in which `A..B` stands for every whole number
+/// Each `--set` names a path and its values: a list with commas, in which `A..B` stands for every integer
 /// from A to B, both included. A comma within parentheses belongs to a value. The last `--set` varies fastest.
 /// Every combination gets a run folder of its own, and its `run.toml` records the values.
 ///
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     } else {
         terminal::print(sweep.table(&rows))?;
     }
-    let failed = rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).count();
+    let failed = rows.iter().filter(|row| matches!(row.outcome, SweepOutcome::Failed(_))).count();
     if failed == 0 {
         return Ok(());
     }
@@ -97,14 +97,14 @@ struct Sweep<'a> {
 }
 
 /// One combination and its outcome.
-struct Row {
+struct SweepRow {
     /// `path=value` for each axis.
     values: Vec<String>,
-    outcome: Outcome,
+    outcome: SweepOutcome,
 }
 
 /// The outcome of a combination.
-enum Outcome {
+enum SweepOutcome {
     /// It was only listed, with its number of parameters.
     Listed(u64),
     Trained(Box<Trained>),
@@ -116,24 +116,24 @@ enum Outcome {
 
 impl Sweep<'_> {
     /// Checks a combination without training it.
-    fn listed(&self, values: Vec<String>) -> Result<Row, Failure> {
+    fn listed(&self, values: Vec<String>) -> Result<SweepRow, Failure> {
         let outcome = match spec::load(self.source.clone(), &values) {
             Ok(loaded) => {
                 let puzzle_rows = PuzzleRows::of(loaded.model(), self.project.root())?.count;
-                Outcome::Listed(trained_parameters(&loaded.model, Sizes { batch: 1, puzzle_rows }))
+                SweepOutcome::Listed(trained_parameters(&loaded.model, Sizes { batch: 1, puzzle_rows }))
             }
-            Err(failure) => Outcome::Failed(why(failure)?),
+            Err(failure) => SweepOutcome::Failed(why(failure)?),
         };
-        Ok(Row { values, outcome })
+        Ok(SweepRow { values, outcome })
     }
 
-    fn train(&self, combinations: Vec<Vec<String>>) -> Result<Vec<Row>, Failure> {
+    fn train(&self, combinations: Vec<Vec<String>>) -> Result<Vec<SweepRow>, Failure> {
         let interrupt = Interrupt::listen()?;
         let total = combinations.len();
         let mut rows = Vec::new();
         for (index, values) in combinations.into_iter().enumerate() {
             if interrupt.is_requested() {
-                rows.push(Row { values, outcome: Outcome::LeftOut });
+                rows.push(SweepRow { values, outcome: SweepOutcome::LeftOut });
                 continue;
             }
             let title = format!("combination {} of {total}: {}", index + 1, values.join(" "));
@@ -148,36 +148,36 @@ impl Sweep<'_> {
             };
             let subject = Subject::Spec(self.source.clone());
             let outcome = match train(subject, &arguments, &self.arguments.common, self.project, &interrupt) {
-                Ok(trained) => Outcome::Trained(Box::new(trained)),
-                Err(failure) => Outcome::Failed(why(failure)?),
+                Ok(trained) => SweepOutcome::Trained(Box::new(trained)),
+                Err(failure) => SweepOutcome::Failed(why(failure)?),
             };
-            rows.push(Row { values, outcome });
+            rows.push(SweepRow { values, outcome });
         }
         if interrupt.is_requested() {
-            let left_out = rows.iter().filter(|row| matches!(row.outcome, Outcome::LeftOut)).count();
+            let left_out = rows.iter().filter(|row| matches!(row.outcome, SweepOutcome::LeftOut)).count();
             terminal::note(format_args!("stopped; {} left out", counted(left_out, "combination")));
         }
         Ok(rows)
     }
 
     /// Returns the value of each axis.
-    fn axis_values<'r>(&'r self, row: &'r Row) -> impl Iterator<Item = (&'r str, &'r str)> {
+    fn axis_values<'r>(&'r self, row: &'r SweepRow) -> impl Iterator<Item = (&'r str, &'r str)> {
         self.axes
             .iter()
             .zip(&row.values)
             .map(|(axis, text)| (axis.path.as_str(), &text[axis.path.len() + 1..]))
     }
 
-    fn row_to_json(&self, row: &Row) -> serde_json::Value {
+    fn row_to_json(&self, row: &SweepRow) -> serde_json::Value {
         let values: serde_json::Map<String, serde_json::Value> =
             self.axis_values(row).map(|(path, value)| (path.to_string(), json!(value))).collect();
         match &row.outcome {
-            Outcome::Listed(parameters) => {
+            SweepOutcome::Listed(parameters) => {
                 json!({ "status": "listed", "values": values, "parameters": parameters })
             }
-            Outcome::LeftOut => json!({ "status": "left out", "values": values }),
-            Outcome::Failed(why) => json!({ "status": "failed", "values": values, "error": why }),
-            Outcome::Trained(trained) => {
+            SweepOutcome::LeftOut => json!({ "status": "left out", "values": values }),
+            SweepOutcome::Failed(why) => json!({ "status": "failed", "values": values, "error": why }),
+            SweepOutcome::Trained(trained) => {
                 let means = trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means());
                 json!({
                     "status": if trained.is_stopped() { "interrupted" } else { "trained" },
@@ -196,7 +196,7 @@ impl Sweep<'_> {
     }
 
     /// Returns the table: a row for each combination.
-    fn table(&self, rows: &[Row]) -> String {
+    fn table(&self, rows: &[SweepRow]) -> String {
         let mut head: Vec<String> = self.axes.iter().map(|axis| axis.path.clone()).collect();
         let numbers: &[&str] = if self.arguments.dry_run {
             &["parameters"]
@@ -208,17 +208,17 @@ impl Sweep<'_> {
         for row in rows {
             let mut line: Vec<String> = self.axis_values(row).map(|(_, value)| value.to_string()).collect();
             let remark = match &row.outcome {
-                Outcome::Listed(parameters) => {
+                SweepOutcome::Listed(parameters) => {
                     line.push(grouped(*parameters));
                     String::new()
                 }
-                Outcome::Trained(trained) => {
+                SweepOutcome::Trained(trained) => {
                     line.extend(figures(trained));
                     let path = trained.folder.display();
                     if trained.is_stopped() { format!("{path} (interrupted)") } else { path.to_string() }
                 }
-                Outcome::Failed(why) => format!("failed: {why}"),
-                Outcome::LeftOut => "left out".to_string(),
+                SweepOutcome::Failed(why) => format!("failed: {why}"),
+                SweepOutcome::LeftOut => "left out".to_string(),
             };
             line.resize(self.axes.len() + numbers.len(), String::new());
             cells.push((line, remark));

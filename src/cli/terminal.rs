@@ -11,7 +11,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
 use super::failure::Failure;
-use crate::data::puzzle::{Drawing, Role};
+use crate::data::puzzle::{Drawing, PieceRole};
 use crate::diagnostic::Appearance;
 use crate::system::reason;
 
@@ -103,12 +103,12 @@ pub fn coloured(drawing: &Drawing) -> String {
     text
 }
 
-fn role_style(role: Role) -> Style {
+fn role_style(role: PieceRole) -> Style {
     match role {
-        Role::Frame | Role::Wall => Style::new().dimmed(),
-        Role::Given | Role::Open | Role::Blank => Style::new(),
-        Role::Filled | Role::Path => AnsiColor::Green.on_default(),
-        Role::Start | Role::Goal => AnsiColor::Cyan.on_default().bold(),
-        Role::Wrong => AnsiColor::Red.on_default().bold(),
+        PieceRole::Frame | PieceRole::Wall => Style::new().dimmed(),
+        PieceRole::Given | PieceRole::Open | PieceRole::Blank => Style::new(),
+        PieceRole::Filled | PieceRole::Path => AnsiColor::Green.on_default(),
+        PieceRole::Start | PieceRole::Goal => AnsiColor::Cyan.on_default().bold(),
+        PieceRole::Wrong => AnsiColor::Red.on_default().bold(),
     }
 }

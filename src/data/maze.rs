@@ -38,7 +38,7 @@ fn neighbours(side: usize, cell: usize) -> impl Iterator<Item = usize> {
 }
 
 /// What a breadth-first search from one cell finds.
-struct Reach {
+struct Reachable {
     /// Moves to each cell, or `None` where it cannot be reached.
     moves: Vec<Option<usize>>,
     /// The cell before each reached cell.
@@ -46,8 +46,8 @@ struct Reach {
 }
 
 /// Searches breadth first over the cells that `is_free` allows. A cell keeps the first parent that finds it.
-fn reach_from(side: usize, start: usize, is_free: impl Fn(usize) -> bool) -> Reach {
-    let mut reach = Reach { moves: vec![None; side * side], parents: vec![start; side * side] };
+fn reach_from(side: usize, start: usize, is_free: impl Fn(usize) -> bool) -> Reachable {
+    let mut reach = Reachable { moves: vec![None; side * side], parents: vec![start; side * side] };
     reach.moves[start] = Some(0);
     let mut queue = VecDeque::from([(start, 0)]);
     while let Some((cell, moves)) = queue.pop_front() {

@@ -214,7 +214,7 @@ pub fn judge(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: &[i32])
 
 /// What a piece of a drawing stands for, so that it can be coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum PieceRole {
     /// A line or space between cells.
     Frame,
     /// A digit of the question.
@@ -243,7 +243,7 @@ pub struct Cell {
     /// What to print.
     pub text: String,
     /// What it stands for.
-    pub role: Role,
+    pub role: PieceRole,
 }
 
 /// A puzzle as lines of text. It displays as plain text.
@@ -296,7 +296,7 @@ pub fn draw(kind: PuzzleKind, question: &[i32], answer: Option<&[i32]>) -> Drawi
     }
 }
 
-fn piece(text: impl Into<String>, role: Role) -> Cell {
+fn piece(text: impl Into<String>, role: PieceRole) -> Cell {
     Cell { text: text.into(), role }
 }
 
@@ -307,20 +307,20 @@ fn draw_sudoku(size: SudokuSize, question: &[i32], answer: &[i32]) -> Drawing {
     let mut lines = Vec::new();
     for row in 0..side {
         if row % size.box_rows() == 0 {
-            lines.push(vec![piece(&rule, Role::Frame)]);
+            lines.push(vec![piece(&rule, PieceRole::Frame)]);
         }
         let mut line = Vec::new();
         for column in 0..side {
             let frame = if column % size.box_columns() == 0 { "| " } else { "" };
-            line.push(piece(frame, Role::Frame));
+            line.push(piece(frame, PieceRole::Frame));
             let cell = row * side + column;
             line.push(draw_sudoku_cell(size, question[cell], answer[cell]));
-            line.push(piece(" ", Role::Frame));
+            line.push(piece(" ", PieceRole::Frame));
         }
-        line.push(piece("|", Role::Frame));
+        line.push(piece("|", PieceRole::Frame));
         lines.push(line);
     }
-    lines.push(vec![piece(&rule, Role::Frame)]);
+    lines.push(vec![piece(&rule, PieceRole::Frame)]);
     Drawing { lines }
 }
 
@@ -331,10 +331,10 @@ fn draw_sudoku_cell(size: SudokuSize, question: i32, answer: i32) -> Cell {
         _ => "?".to_owned(),
     };
     let role = match (question, answer) {
-        (BLANK, BLANK) => Role::Blank,
-        (BLANK, digit) if sudoku::is_digit(size, digit) => Role::Filled,
-        (given, token) if given == token && sudoku::is_digit(size, token) => Role::Given,
-        _ => Role::Wrong,
+        (BLANK, BLANK) => PieceRole::Blank,
+        (BLANK, digit) if sudoku::is_digit(size, digit) => PieceRole::Filled,
+        (given, token) if given == token && sudoku::is_digit(size, token) => PieceRole::Given,
+        _ => PieceRole::Wrong,
     };
     piece(text, role)
 }
@@ -342,12 +342,12 @@ fn draw_sudoku_cell(size: SudokuSize, question: i32, answer: i32) -> Cell {
 fn draw_maze(side: usize, question: &[i32], answer: &[i32]) -> Drawing {
     let cell = |(&question, &answer): (&i32, &i32)| {
         let role = match (question, answer) {
-            (WALL, WALL) => Role::Wall,
-            (OPEN, OPEN) => Role::Open,
-            (START, START) => Role::Start,
-            (GOAL, GOAL) => Role::Goal,
-            (OPEN | PATH, PATH) => Role::Path,
-            _ => Role::Wrong,
+            (WALL, WALL) => PieceRole::Wall,
+            (OPEN, OPEN) => PieceRole::Open,
+            (START, START) => PieceRole::Start,
+            (GOAL, GOAL) => PieceRole::Goal,
+            (OPEN | PATH, PATH) => PieceRole::Path,
+            _ => PieceRole::Wrong,
         };
         piece(maze::character(answer), role)
     };
@@ -463,18 +463,23 @@ mod tests {
         answer[0] = 3;
         answer[2] = 0;
         let drawing = draw(FOUR, &question, Some(&answer));
-        let cells: Vec<(&str, Role)> = drawing
+        let cells: Vec<(&str, PieceRole)> = drawing
             .lines
             .iter()
             .flatten()
-            .filter(|cell| cell.role != Role::Frame)
+            .filter(|cell| cell.role != PieceRole::Frame)
             .map(|cell| (cell.text.as_str(), cell.role))
             .collect();
         assert_eq!(
             cells[..4],
-            [("2", Role::Wrong), ("4", Role::Filled), ("?", Role::Wrong), (".", Role::Blank)]
+            [
+                ("2", PieceRole::Wrong),
+                ("4", PieceRole::Filled),
+                ("?", PieceRole::Wrong),
+                (".", PieceRole::Blank)
+            ]
         );
-        assert_eq!(cells[6], ("2", Role::Given));
+        assert_eq!(cells[6], ("2", PieceRole::Given));
     }
 
     #[test]

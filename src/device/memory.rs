@@ -22,10 +22,10 @@ pub struct MemoryId(usize);
 #[derive(Debug, Default)]
 pub struct Memory {
     ids: BTreeMap<String, MemoryId>,
-    pieces: Vec<Piece>,
+    pieces: Vec<NamedBuffer>,
 }
 
-struct Piece {
+struct NamedBuffer {
     ty: TensorType,
     /// Grows with every write, by whom ever.
     version: u64,
@@ -35,9 +35,12 @@ struct Piece {
     spare: RefCell<Option<Buffer>>,
 }
 
-impl fmt::Debug for Piece {
+impl fmt::Debug for NamedBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Piece").field("ty", &self.ty).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("NamedBuffer")
+            .field("ty", &self.ty)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,7 +61,7 @@ impl Memory {
         }
         let host = OnceCell::from(Buffer::zeroed(ty.bytes(), name)?);
         let id = MemoryId(self.pieces.len());
-        self.pieces.push(Piece { ty: ty.clone(), version: 0, host, spare: RefCell::new(None) });
+        self.pieces.push(NamedBuffer { ty: ty.clone(), version: 0, host, spare: RefCell::new(None) });
         self.ids.insert(name.to_string(), id);
         Ok(id)
     }
@@ -102,7 +105,7 @@ impl Memory {
         id: MemoryId,
         fetch: impl FnOnce(&mut Buffer) -> Result<(), DeviceError>,
     ) -> Result<&Buffer, DeviceError> {
-        let Piece { host, spare, .. } = &self.pieces[id.0];
+        let NamedBuffer { host, spare, .. } = &self.pieces[id.0];
         if let Some(content) = host.get() {
             return Ok(content);
         }
@@ -119,7 +122,7 @@ impl Memory {
     ///
     /// Where only a device had the content, the buffer holds an old one, and the caller overwrites all of it.
     pub fn write(&mut self, id: MemoryId) -> &mut Buffer {
-        let Piece { host, spare, version, .. } = &mut self.pieces[id.0];
+        let NamedBuffer { host, spare, version, .. } = &mut self.pieces[id.0];
         *version += 1;
         if let Some(buffer) = spare.get_mut().take() {
             *host = OnceCell::from(buffer);
@@ -134,7 +137,7 @@ impl Memory {
 
     /// Records that a device has written its copy of memory, so that the one on the host is old. Returns the new version.
     pub fn written_elsewhere(&mut self, id: MemoryId) -> u64 {
-        let Piece { host, spare, version, .. } = &mut self.pieces[id.0];
+        let NamedBuffer { host, spare, version, .. } = &mut self.pieces[id.0];
         *version += 1;
         if let Some(buffer) = host.take() {
             spare.replace(Some(buffer));
@@ -144,7 +147,7 @@ impl Memory {
 
     /// Returns the bytes of all memory on the host.
     pub fn bytes(&self) -> usize {
-        let of = |piece: &Piece| {
+        let of = |piece: &NamedBuffer| {
             let here = piece.host.get().map_or(0, Buffer::bytes);
             here + piece.spare.borrow().as_ref().map_or(0, Buffer::bytes)
         };
@@ -154,7 +157,7 @@ impl Memory {
 
 /// Gives a dangling pointer the alignment of real memory.
 #[repr(align(64))]
-struct Line;
+struct Aligned;
 
 /// Memory aligned for vector loads, zero when new. Its pages are touched only when used.
 pub struct Buffer {
@@ -176,7 +179,7 @@ impl fmt::Debug for Buffer {
 impl Buffer {
     /// Returns a buffer without memory.
     pub fn empty() -> Self {
-        Buffer { start: NonNull::<Line>::dangling().cast(), bytes: 0 }
+        Buffer { start: NonNull::<Aligned>::dangling().cast(), bytes: 0 }
     }
 
     /// Allocates at least `bytes` bytes for `what`.

@@ -7,7 +7,7 @@ use crate::ir::Precision;
 use crate::plan::{Demands, plan_for, round_factors};
 
 /// Opens the device that is measured.
-type Open<'a> = &'a dyn Fn() -> Result<Box<dyn Engine>, DeviceError>;
+type OpenEngine<'a> = &'a dyn Fn() -> Result<Box<dyn Engine>, DeviceError>;
 
 /// Sides of the products that are tried, until one takes long enough to be judged by.
 const SIDES: [usize; 4] = [1024, 2048, 4096, 8192];
@@ -19,7 +19,7 @@ const COPIES: [usize; 4] = [1 << 20, 1 << 23, 1 << 25, 1 << 27];
 const LONG_ENOUGH: f64 = 1e-3;
 
 /// Returns the best rate of one large product, in 10^9 operations per second.
-pub(super) fn product_rate(open: Open<'_>, demands: Demands) -> Result<f64, DeviceError> {
+pub(super) fn product_rate(open: OpenEngine<'_>, demands: Demands) -> Result<f64, DeviceError> {
     judge(&SIDES, |side| {
         let mut graph = Graph::new();
         let [x, w] = ["x", "w"].map(|name| graph.input(name, TensorType::f32(&[side, side])));
@@ -31,7 +31,7 @@ pub(super) fn product_rate(open: Open<'_>, demands: Demands) -> Result<f64, Devi
 }
 
 /// Returns the best rate of a copy, bytes read and written, in 10^9 bytes per second.
-pub(super) fn copy_rate(open: Open<'_>, demands: Demands) -> Result<f64, DeviceError> {
+pub(super) fn copy_rate(open: OpenEngine<'_>, demands: Demands) -> Result<f64, DeviceError> {
     judge(&COPIES, |elements| {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32(&[elements]));

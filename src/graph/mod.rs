@@ -21,7 +21,7 @@ pub mod luminal;
 pub mod ops;
 mod text;
 mod types;
-mod verify;
+mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ use ops::Scale;
 pub use ops::{Backward, NamedOperand, Op, Operation, ShapeError, Signature, Storage};
 pub use text::{to_dot, to_text};
 pub use types::{DType, TensorType};
-pub use verify::{Violation, verify};
+pub use validate::{Violation, validate};
 
 /// One node of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,9 +147,8 @@ impl Graph {
 
     /// Adds a node with one output and returns it.
     pub fn add1(&mut self, op: Op, inputs: &[Value]) -> Value {
-        let outputs = self.add(op, inputs);
-        debug_assert_eq!(outputs.len(), 1, "the operator has one output");
-        outputs[0]
+        let [output] = self.add(op, inputs)[..] else { panic!("the operator has one output") };
+        output
     }
 
     /// Adds a node that takes the place in the order of `like`; passes use this for what they fuse.
@@ -394,7 +393,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::ops::{Add, Assign, Average, Linear, Reshape, RmsNorm};
-    use super::{Graph, Op, Scale, TensorType, Updates, Value, verify};
+    use super::{Graph, Op, Scale, TensorType, Updates, Value, validate};
 
     fn input(graph: &mut Graph, name: &str) -> Value {
         graph.input(name, TensorType::f32(&[2, 3]))
@@ -552,12 +551,12 @@ mod tests {
         let [memory, average, value] = ["memory", "average", "value"].map(|name| input(&mut graph, name));
         let new = graph.add1(Assign.into(), &[memory, value]);
         graph.add1(Average { rate: 0.5 }.into(), &[average, new]);
-        assert_eq!(verify(&graph), Ok(()));
+        assert_eq!(validate(&graph), Ok(()));
         assert_eq!(names(&graph)[3..], ["assign", "average"]);
     }
 
     #[test]
-    fn the_verifier_finds_memory_that_is_overwritten_twice() {
+    fn the_validator_finds_memory_that_is_overwritten_twice() {
         let mut graph = Graph::new();
         let [memory, a] = ["memory", "a"].map(|name| input(&mut graph, name));
         let b = scale(&mut graph, a, 2.0);
@@ -565,7 +564,7 @@ mod tests {
         // The second update reads the result of the first, so that an order exists.
         let mixed = graph.add1(Add.into(), &[first, b]);
         graph.add1(Assign.into(), &[first, mixed]);
-        let found = verify(&graph).expect_err("memory is overwritten twice");
+        let found = validate(&graph).expect_err("memory is overwritten twice");
         assert_eq!(found[0].0, "`assign` overwrites a value that is no input");
     }
 

@@ -16,16 +16,16 @@
 //!   flow from a differentiated update into the embedded input.
 //! * The carry between segments is the value of every state at the end of the segment, detached.
 //!
-//! Nothing here knows about text, spans or tensors. A model that [`verify()`] accepts can be lowered;
+//! Nothing here knows about text, spans or tensors. A model that [`validate()`] accepts can be lowered;
 //! lowering cannot fail.
 
 mod text;
 mod unroll;
-mod verify;
+mod validate;
 
 pub use text::to_text;
 pub use unroll::{UnrolledUpdate, unroll};
-pub use verify::{Violation, verify};
+pub use validate::{Violation, validate};
 
 /// Index of a state in [`Model::states`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

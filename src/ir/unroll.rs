@@ -20,11 +20,11 @@ pub struct UnrolledUpdate<'a> {
 /// last `count` iterations of the named loop on, with [`Gradient::Full`] all of them. A named loop inside
 /// other loops runs several times; its last run counts.
 ///
-/// Requires that the named loop exists and has at least `count` iterations, as the verifier checks.
+/// Requires that the named loop exists and has at least `count` iterations, as the validator checks.
 pub fn unroll(model: &Model) -> Vec<UnrolledUpdate<'_>> {
-    let mut walk = Walk { gradient: &model.gradient, updates: Vec::new(), boundary: 0 };
+    let mut walk = Unroll { gradient: &model.gradient, updates: Vec::new(), boundary: 0 };
     walk.steps(&model.segment, &mut Vec::new());
-    let Walk { mut updates, boundary, .. } = walk;
+    let Unroll { mut updates, boundary, .. } = walk;
     match &model.gradient {
         Gradient::OneStep => {
             let mut seen = vec![false; model.states.len()];
@@ -44,14 +44,14 @@ pub fn unroll(model: &Model) -> Vec<UnrolledUpdate<'_>> {
     updates
 }
 
-struct Walk<'a> {
+struct Unroll<'a> {
     gradient: &'a Gradient,
     updates: Vec<UnrolledUpdate<'a>>,
     /// Number of updates that had run when the last iterations of the named loop began.
     boundary: usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Unroll<'a> {
     fn steps(&mut self, steps: &'a [Step], iterations: &mut Vec<usize>) {
         for step in steps {
             match step {

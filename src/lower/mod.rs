@@ -13,10 +13,9 @@ pub mod parameters;
 mod segment;
 
 use crate::autodiff::differentiate;
-use crate::graph::ops::loss::IGNORE;
 use crate::graph::ops::{
-    AdamAtan2, AdamW, Add, BceWithLogits, Correctness, Detach, Equal, Fill, Maximum, ResetRows, RowDistance,
-    Scale, Select, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
+    AdamAtan2, AdamW, Add, BceWithLogits, Choose, Correctness, Detach, Equal, Fill, Maximum, ResetRows,
+    RowDistance, Scale, Sigmoid, SignSgdRows, TokenLoss, TokenLossKind,
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
 use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
@@ -26,9 +25,6 @@ use heads::QValues;
 use names::Scope;
 use parameters::{PUZZLE_TABLE, Parameter, Role, parameters, state_init};
 use segment::Flow;
-
-/// Label of a token that is neither trained nor scored.
-pub const IGNORED_LABEL: i32 = IGNORE;
 
 /// Weight of the losses of the Q values beside the loss of the tokens.
 pub const Q_LOSS_SCALE: f32 = 0.5;
@@ -89,7 +85,7 @@ impl Sizes {
 }
 
 /// Training settings that shape a graph.
-struct Training<'a> {
+struct TrainingSettings<'a> {
     loss: Loss,
     train: Option<&'a Train>,
 }
@@ -120,7 +116,7 @@ pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
         graph: Graph::new(),
         parameters: parameters(model, options.puzzle_rows),
     };
-    let training = Training {
+    let training = TrainingSettings {
         loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss),
         train: model.train.as_ref(),
     };
@@ -129,7 +125,7 @@ pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
 }
 
 impl Lowering<'_> {
-    fn run(&mut self, training: &Training<'_>) {
+    fn run(&mut self, training: &TrainingSettings<'_>) {
         let scope = self.scope;
         let carry = self.carry();
         let before = self.begin(&carry);
@@ -144,9 +140,9 @@ impl Lowering<'_> {
         let q = self.q_head(&states);
         self.graph.set_output(&scope.logits(), logits);
         if let Some(q) = q {
-            self.graph.set_output(&scope.q_halt(), q.halt);
-            if let Some(go_on) = q.go_on {
-                self.graph.set_output(&scope.q_continue(), go_on);
+            self.graph.set_output(&scope.q_halt(), q.q_halt);
+            if let Some(q_continue) = q.q_continue {
+                self.graph.set_output(&scope.q_continue(), q_continue);
             }
         }
         let detached: Vec<Value> =
@@ -236,11 +232,11 @@ impl Lowering<'_> {
         self.graph.set_phase(Phase::Target);
         let x = self.graph.add1(Detach.into(), &[x]);
         let next = self.segment(x, states.to_vec(), Flow::Detached);
-        let QValues { halt, go_on } = self.q_head(&next).expect("q-learning has a Q head");
-        let go_on = go_on.expect("q-learning predicts both Q values");
-        let best = self.graph.add1(Maximum.into(), &[halt, go_on]);
+        let QValues { q_halt, q_continue } = self.q_head(&next).expect("q-learning has a Q head");
+        let q_continue = q_continue.expect("q-learning predicts both Q values");
+        let best = self.graph.add1(Maximum.into(), &[q_halt, q_continue]);
         let at_limit = self.rows(&self.scope.at_limit());
-        let best = self.graph.add1(Select.into(), &[at_limit, halt, best]);
+        let best = self.graph.add1(Choose.into(), &[at_limit, q_halt, best]);
         let target = self.graph.add1(Sigmoid.into(), &[best]);
         let target = self.graph.add1(Detach.into(), &[target]);
         self.graph.set_output(&self.scope.target_q_continue(), target);
@@ -265,13 +261,13 @@ impl Lowering<'_> {
         self.graph.set_output(&scope.counted(), counted);
         if let Some(q) = q {
             let exact = self.graph.add1(Equal.into(), &[right, counted]);
-            let halt = self.graph.add1(BceWithLogits.into(), &[q.halt, exact]);
-            self.graph.set_output(&scope.halt_loss(), halt);
-            let mut q_loss = halt;
-            if let (Some(go_on), Some(target)) = (q.go_on, target) {
-                let go_on = self.graph.add1(BceWithLogits.into(), &[go_on, target]);
-                self.graph.set_output(&scope.continue_loss(), go_on);
-                q_loss = self.graph.add1(Add.into(), &[halt, go_on]);
+            let halt_loss = self.graph.add1(BceWithLogits.into(), &[q.q_halt, exact]);
+            self.graph.set_output(&scope.halt_loss(), halt_loss);
+            let mut q_loss = halt_loss;
+            if let (Some(q_continue), Some(target)) = (q.q_continue, target) {
+                let continue_loss = self.graph.add1(BceWithLogits.into(), &[q_continue, target]);
+                self.graph.set_output(&scope.continue_loss(), continue_loss);
+                q_loss = self.graph.add1(Add.into(), &[halt_loss, continue_loss]);
             }
             let half = self.graph.add1(Scale { factor: Q_LOSS_SCALE }.into(), &[q_loss]);
             total = self.graph.add1(Add.into(), &[total, half]);

@@ -7,12 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::position::Lines;
-use super::words::{Word, words};
 use crate::check::{check, let_values};
 use crate::diagnostic;
 use crate::ir;
 use crate::span::{Source, Span};
-use crate::syntax::{BaseFile, Faulty, over_base, parse};
+use crate::syntax::{BaseFile, Faulty, Token, over_base, parse, tokens};
 use crate::system;
 
 /// An open text.
@@ -80,9 +79,9 @@ impl Document {
         Document { source, lines, whole, faults, base, lets, model }
     }
 
-    /// Returns the words of the text.
-    pub(super) fn words(&self) -> Vec<Word<'_>> {
-        words(&self.source.text)
+    /// Returns the tokens of the text.
+    pub(super) fn words(&self) -> Vec<Token<'_>> {
+        tokens(&self.source.text)
     }
 
     /// Returns where a place of the text over its base is from.

@@ -17,7 +17,6 @@ mod names;
 mod place;
 mod position;
 mod reference;
-mod words;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -45,7 +44,7 @@ use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::span::{Source, Span};
-use crate::syntax::{self, BaseFile};
+use crate::syntax::{self, BaseFile, tokens};
 use document::{Document, Spot};
 use names::Thing;
 use position::Lines;
@@ -142,7 +141,7 @@ struct Server<'a> {
 }
 
 /// An answer, or what is wrong with the question.
-type Answer = Result<serde_json::Value, (ErrorCode, String)>;
+type Reply = Result<serde_json::Value, (ErrorCode, String)>;
 
 impl Server<'_> {
     fn send(&self, message: Message) -> Result<(), ServeError> {
@@ -277,7 +276,7 @@ impl Server<'_> {
         let location = match names::definition_of(&words, word) {
             Some(definition) => location(document, uri, Spot::Here(definition.span)),
             None => {
-                let whole = words::words(&document.whole.text);
+                let whole = tokens(&document.whole.text);
                 let definition = names::reference(&words, word)?.find(names::definitions(&whole))?;
                 location(document, uri, document.spot_of_whole(definition.span))
             }
@@ -325,10 +324,7 @@ impl Server<'_> {
 }
 
 /// Answers a request whose parameters can be read.
-fn asked<P: DeserializeOwned, R: Serialize>(
-    params: serde_json::Value,
-    answer: impl FnOnce(P) -> R,
-) -> Answer {
+fn asked<P: DeserializeOwned, R: Serialize>(params: serde_json::Value, answer: impl FnOnce(P) -> R) -> Reply {
     let params = serde_json::from_value(params)
         .map_err(|error| (ErrorCode::InvalidParams, format!("cannot read the parameters: {error}")))?;
     Ok(json!(answer(params)))

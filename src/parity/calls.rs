@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::fixture::Fixture;
 use super::{Extent, VerifyError};
-use crate::data::{DataError, Dataset, DatasetBuilder, Metadata, Row};
+use crate::data::{DataError, Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, Row};
 use crate::device::{Device, DeviceError, EngineOptions, Session};
 use crate::ir::{Halt, Model};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::Role;
-use crate::lower::{IGNORED_LABEL, LOCAL_PUZZLE_ROWS, Program, Sizes};
+use crate::lower::{LOCAL_PUZZLE_ROWS, Program, Sizes};
 use crate::train::refill::mask;
 use crate::train::{Error, EvaluationRequest, Metrics, Trainer, TrainerParts};
 

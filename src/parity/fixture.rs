@@ -134,19 +134,19 @@ struct Config {
 
 /// Values of a recorded tensor.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+pub enum RecordedValues {
     /// 32-bit floating point.
     F32(Vec<f32>),
     /// 32-bit integers; booleans are 0 and 1.
     I32(Vec<i32>),
 }
 
-impl Values {
+impl RecordedValues {
     /// Returns the values as f64.
     pub fn wide(&self) -> Vec<f64> {
         match self {
-            Values::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
-            Values::I32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            RecordedValues::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            RecordedValues::I32(values) => values.iter().map(|&value| f64::from(value)).collect(),
         }
     }
 }
@@ -178,7 +178,7 @@ pub struct Fixture {
     /// Noise by group.
     pub noise: BTreeMap<String, Noise>,
     /// All tensors.
-    pub tensors: BTreeMap<String, Values>,
+    pub tensors: BTreeMap<String, RecordedValues>,
 }
 
 impl Fixture {
@@ -223,16 +223,16 @@ impl Fixture {
     /// Returns an f32 tensor that [`Fixture::open`] found.
     pub fn f32(&self, name: &str) -> &[f32] {
         match &self.tensors[name] {
-            Values::F32(values) => values,
-            Values::I32(_) => panic!("`{name}` was checked to hold f32"),
+            RecordedValues::F32(values) => values,
+            RecordedValues::I32(_) => panic!("`{name}` was checked to hold f32"),
         }
     }
 
     /// Returns an i32 tensor that [`Fixture::open`] found.
     pub fn i32(&self, name: &str) -> &[i32] {
         match &self.tensors[name] {
-            Values::I32(values) => values,
-            Values::F32(_) => panic!("`{name}` was checked to hold i32"),
+            RecordedValues::I32(values) => values,
+            RecordedValues::F32(_) => panic!("`{name}` was checked to hold i32"),
         }
     }
 
@@ -265,8 +265,8 @@ impl Fixture {
         for (name, elements, is_float) in needed {
             match self.tensors.get(&name) {
                 None => return Err(format!("tensor `{name}` is missing")),
-                Some(Values::F32(values)) if is_float && values.len() == elements => {}
-                Some(Values::I32(values)) if !is_float && values.len() == elements => {}
+                Some(RecordedValues::F32(values)) if is_float && values.len() == elements => {}
+                Some(RecordedValues::I32(values)) if !is_float && values.len() == elements => {}
                 Some(_) => {
                     return Err(format!(
                         "tensor `{name}` does not have {elements} elements of the right type"
@@ -283,15 +283,15 @@ fn read(path: &Path) -> Result<Vec<u8>, FixtureError> {
         .map_err(|error| FixtureError::Read { path: path.to_path_buf(), reason: system::reason(&error) })
 }
 
-fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Values>, String> {
+fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, RecordedValues>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     file.tensors()
         .into_iter()
         .map(|(name, view)| {
             let words = view.data().chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
             let values = match view.dtype() {
-                Dtype::F32 => Values::F32(words.map(f32::from_le_bytes).collect()),
-                Dtype::I32 => Values::I32(words.map(i32::from_le_bytes).collect()),
+                Dtype::F32 => RecordedValues::F32(words.map(f32::from_le_bytes).collect()),
+                Dtype::I32 => RecordedValues::I32(words.map(i32::from_le_bytes).collect()),
                 other => return Err(format!("tensor `{name}` has type {other:?}, expected F32 or I32")),
             };
             Ok((name, values))

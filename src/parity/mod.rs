@@ -32,7 +32,7 @@ use crate::device::{Device, DeviceError, EngineOptions, Form};
 use crate::ir::Precision;
 use crate::train::Error;
 
-pub use fixture::{Fixture, FixtureError, Noise, Values};
+pub use fixture::{Fixture, FixtureError, Noise, RecordedValues};
 
 /// Bound as a multiple of the recorded noise.
 pub const NOISE_FACTOR: f64 = 10.0;
@@ -53,7 +53,7 @@ pub const BF16_GRADIENTS: f64 = 0.15;
 
 /// Comparison of one group of values.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct ReportRow {
     /// Name of the group, as in the fixture's `noise`.
     pub group: String,
     /// Values compared.
@@ -92,7 +92,7 @@ pub struct Verdict {
     /// Device it ran on.
     pub device: &'static str,
     /// One row per group.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ReportRow>,
     /// Recorded tensors that were compared.
     pub tensors: usize,
     /// What was not compared, and why.
@@ -175,7 +175,7 @@ pub fn verify(
     let computed = calls::run(fixture, device, EngineOptions { threads }, extent)?;
     let same_answers =
         !rounded || computed[EXACT][0] == fixture.tensors[&format!("expect.{EXACT}")].wide()[0];
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Quantity> = BTreeMap::new();
     let mut tensors = 0;
     for (name, recorded) in &fixture.tensors {
         let Some(item) = name.strip_prefix("expect.") else { continue };
@@ -202,10 +202,10 @@ pub fn verify(
         let learning_rate = fixture.learning_rate(&group);
         groups
             .entry(group.clone())
-            .or_insert_with(|| Group::new(&group, &noise, learning_rate, rounded))
+            .or_insert_with(|| Quantity::new(&group, &noise, learning_rate, rounded))
             .compare(item, &recorded, values);
     }
-    let rows: Vec<Row> = groups.into_values().map(Group::finish).collect();
+    let rows: Vec<ReportRow> = groups.into_values().map(Quantity::finish).collect();
     let pass = rows.iter().all(|row| row.pass);
     let note = (!same_answers).then(|| {
         "gradients are not compared: rounding made an answer right or wrong, which changes the Q targets"
@@ -264,7 +264,7 @@ enum Allowance {
     Everywhere(f64),
 }
 
-struct Group {
+struct Quantity {
     name: String,
     /// Bound of everything that no update came before.
     strict: f64,
@@ -281,7 +281,7 @@ struct Group {
     squares: [f64; 2],
 }
 
-impl Group {
+impl Quantity {
     fn new(name: &str, noise: &Noise, learning_rate: f64, rounded: bool) -> Self {
         let allowance = allowance_of(name, noise, learning_rate);
         let strict = (NOISE_FACTOR * noise.f32_vs_f64_max_abs).max(ROUNDING * noise.max_abs);
@@ -289,7 +289,7 @@ impl Group {
         if let Allowance::Everywhere(slack) = allowance {
             bound = bound.max(slack);
         }
-        Group {
+        Quantity {
             name: name.to_string(),
             strict,
             bound,
@@ -327,11 +327,11 @@ impl Group {
         }
     }
 
-    fn finish(self) -> Row {
+    fn finish(self) -> ReportRow {
         if self.rounded {
             let bound = if self.name == "grad" { BF16_GRADIENTS } else { BF16_OUTPUTS };
             let relative = (self.squares[0] / self.squares[1].max(f64::MIN_POSITIVE)).sqrt();
-            return Row {
+            return ReportRow {
                 group: self.name,
                 values: self.values,
                 largest: relative,
@@ -343,7 +343,7 @@ impl Group {
         }
         let excusable = (self.values as f64 * SIGN_SHARE).ceil() as usize;
         let pass = !self.broken && (self.beyond == 0 || self.beyond <= excusable);
-        Row {
+        ReportRow {
             group: self.name,
             values: self.values,
             largest: self.largest,

@@ -15,7 +15,7 @@ mod share_equal;
 #[cfg(test)]
 mod testing;
 
-use crate::graph::{Graph, verify};
+use crate::graph::{Graph, validate};
 
 /// A rewrite with its name.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ pub fn optimize(graph: &mut Graph) -> Vec<PassReport> {
         .map(|pass| {
             let before = graph.operators();
             (pass.run)(graph);
-            debug_assert_eq!(verify(graph), Ok(()), "after `{}`", pass.name);
+            debug_assert_eq!(validate(graph), Ok(()), "after `{}`", pass.name);
             PassReport { name: pass.name, before, after: graph.operators() }
         })
         .collect()

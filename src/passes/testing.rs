@@ -1,6 +1,6 @@
 //! What the tests of the passes share.
 
-use crate::graph::{Graph, TensorType, Value, to_text, verify};
+use crate::graph::{Graph, TensorType, Value, to_text, validate};
 
 /// Returns the f32 input of this name and shape.
 pub(super) fn input(graph: &mut Graph, name: &str, shape: &[usize]) -> Value {
@@ -10,10 +10,10 @@ pub(super) fn input(graph: &mut Graph, name: &str, shape: &[usize]) -> Value {
 fn run(pass: fn(&mut Graph), build: impl FnOnce(&mut Graph)) -> [String; 2] {
     let mut graph = Graph::new();
     build(&mut graph);
-    assert_eq!(verify(&graph), Ok(()), "before the pass");
+    assert_eq!(validate(&graph), Ok(()), "before the pass");
     let before = to_text(&graph);
     pass(&mut graph);
-    assert_eq!(verify(&graph), Ok(()), "after the pass");
+    assert_eq!(validate(&graph), Ok(()), "after the pass");
     [before, to_text(&graph)]
 }
 

@@ -14,7 +14,7 @@
 mod machine;
 mod storage;
 mod text;
-mod verify;
+mod validate;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::ir::Precision;
 pub use machine::{Machine, Predicted};
 pub use storage::round_factors;
 pub use text::to_text;
-pub use verify::{Violation, verify};
+pub use validate::{Violation, validate};
 
 /// Offsets in the arena are multiples of this, so that vector loads never straddle values.
 pub const ALIGNMENT: usize = 64;
@@ -33,7 +33,7 @@ pub const ALIGNMENT: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Named memory: inputs and outputs of the graph, sorted by name.
-    pub memory: Vec<Memory>,
+    pub memory: Vec<NamedMemory>,
     /// The calls, in order.
     pub calls: Vec<Call>,
     /// Size of the arena in bytes.
@@ -46,7 +46,7 @@ pub struct Plan {
 
 /// A named piece of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
+pub struct NamedMemory {
     /// Name, unique.
     pub name: String,
     /// Type of what it holds.
@@ -263,7 +263,7 @@ pub fn plan_for(graph: &Graph, demands: Demands) -> Plan {
         })
         .collect();
     let plan = Plan { memory, calls, arena_bytes, kept_bytes, precision };
-    debug_assert_eq!(verify(&plan), Ok(()));
+    debug_assert_eq!(validate(&plan), Ok(()));
     plan
 }
 
@@ -284,10 +284,10 @@ fn find_roots(graph: &Graph, order: &[NodeId]) -> BTreeMap<Value, Value> {
 }
 
 /// Returns the named memory, and for each value that owns some its index.
-fn name_memory(graph: &Graph, roots: &BTreeMap<Value, Value>) -> (Vec<Memory>, BTreeMap<Value, usize>) {
+fn name_memory(graph: &Graph, roots: &BTreeMap<Value, Value>) -> (Vec<NamedMemory>, BTreeMap<Value, usize>) {
     let mut memory = Vec::new();
     for (name, &value) in graph.inputs() {
-        memory.push((Memory { name: name.clone(), ty: graph.ty(value).clone(), is_input: true }, value));
+        memory.push((NamedMemory { name: name.clone(), ty: graph.ty(value).clone(), is_input: true }, value));
     }
     for (name, &value) in graph.outputs() {
         let root = roots[&value];
@@ -295,7 +295,7 @@ fn name_memory(graph: &Graph, roots: &BTreeMap<Value, Value>) -> (Vec<Memory>, B
             memory.iter().all(|(_, other)| *other != root),
             "output `{name}` has memory of its own; lowering names every result once"
         );
-        memory.push((Memory { name: name.clone(), ty: graph.ty(value).clone(), is_input: false }, root));
+        memory.push((NamedMemory { name: name.clone(), ty: graph.ty(value).clone(), is_input: false }, root));
     }
     memory.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     let named = memory.iter().enumerate().map(|(index, (_, root))| (*root, index)).collect();
@@ -398,7 +398,7 @@ mod tests {
 
     use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
-    use super::{ALIGNMENT, Location, Plan, Precision, plan, verify};
+    use super::{ALIGNMENT, Location, Plan, Precision, plan, validate};
     use crate::graph::ops::{Add, Assign, Linear, Reshape, RmsNorm, Scale};
     use crate::graph::{Graph, Phase, TensorType, Value};
 
@@ -422,7 +422,7 @@ mod tests {
     }
 
     fn blame(plan: &Plan) -> Vec<String> {
-        match verify(plan) {
+        match validate(plan) {
             Ok(()) => Vec::new(),
             Err(violations) => violations.into_iter().map(|violation| violation.0).collect(),
         }
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_finds_an_output_over_an_input() {
+    fn the_validator_finds_an_output_over_an_input() {
         let mut plan = small();
         plan.calls[1].outputs[0].location = plan.calls[0].outputs[0].location;
         let found = blame(&plan);
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_finds_a_read_of_what_was_overwritten() {
+    fn the_validator_finds_a_read_of_what_was_overwritten() {
         let mut plan = small();
         // The second call reads nothing of the arena and overwrites what the third still needs.
         plan.calls[1].inputs = plan.calls[0].inputs.clone();
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_finds_an_offset_that_is_not_aligned() {
+    fn the_validator_finds_an_offset_that_is_not_aligned() {
         let mut plan = small();
         plan.calls[1].outputs[0].location = Location::Arena(ALIGNMENT - 4);
         let found = blame(&plan);
@@ -487,14 +487,14 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_finds_an_output_beyond_the_arena() {
+    fn the_validator_finds_an_output_beyond_the_arena() {
         let mut plan = small();
         plan.arena_bytes -= ALIGNMENT;
         assert_eq!(blame(&plan), ["call 1, `scale`: output 0 at 64 is outside the arena or not aligned"]);
     }
 
     #[test]
-    fn the_verifier_finds_an_input_that_is_overwritten() {
+    fn the_validator_finds_an_input_that_is_overwritten() {
         let mut plan = small();
         plan.calls[1].outputs[0].location = plan.calls[0].inputs[0].location;
         let found = blame(&plan);
@@ -502,14 +502,14 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_finds_an_output_read_before_it_is_written() {
+    fn the_validator_finds_an_output_read_before_it_is_written() {
         let mut plan = small();
         plan.calls[0].inputs = plan.calls[2].outputs.clone();
         assert_eq!(blame(&plan)[0], "call 0, `scale`: reads `y` before it is written");
     }
 
     #[test]
-    fn the_verifier_finds_outputs_of_one_call_that_overlap() {
+    fn the_validator_finds_outputs_of_one_call_that_overlap() {
         let mut graph = Graph::new();
         let x = input(&mut graph, "x", &[2, 8]);
         let norm = graph.add(RmsNorm { eps: 0.1 }.into(), &[x]);
@@ -628,7 +628,7 @@ mod tests {
         fn live_values_never_overlap(choices in proptest::collection::vec((any::<u8>(), any::<usize>(), any::<usize>()), 1..40)) {
             let graph = random(&choices);
             let plan = plan(&graph, Precision::F32);
-            prop_assert_eq!(verify(&plan), Ok(()));
+            prop_assert_eq!(validate(&plan), Ok(()));
             // What each byte of the arena holds, by the number of the output that wrote it, against what
             // the graph says each call reads.
             let mut holds: BTreeMap<usize, Value> = BTreeMap::new();

@@ -101,13 +101,13 @@ mod tests {
         Add, Assign, Average, Linear, LinearGradInput, LinearGradWeight, RmsNorm, Slice, TokenLoss,
         TokenLossKind,
     };
-    use crate::graph::{Graph, TensorType, verify};
+    use crate::graph::{Graph, TensorType, validate};
     use crate::ir::Precision;
     use crate::plan::{Call, Demands, Element, Place, Plan, plan_for};
 
     fn in_bf16(graph: &mut Graph) -> Plan {
         round_factors(graph);
-        assert_eq!(verify(graph), Ok(()));
+        assert_eq!(validate(graph), Ok(()));
         plan_for(graph, Demands::cuda(Precision::Bf16))
     }
 

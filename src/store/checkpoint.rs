@@ -312,10 +312,10 @@ fn write_tensors(file: &Path, session: &Session, tensors: &[Stored]) -> io::Resu
         writer.write_all(header.as_bytes())?;
         for stored in tensors {
             match values_of(session, stored).map_err(io::Error::other)? {
-                Values::F32(values) => {
+                Content::F32(values) => {
                     values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
                 }
-                Values::I32(values) => {
+                Content::I32(values) => {
                     values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
                 }
             }
@@ -335,17 +335,17 @@ fn write_synced(file: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Res
 }
 
 /// Content of memory.
-enum Values<'a> {
+enum Content<'a> {
     F32(&'a [f32]),
     I32(&'a [i32]),
 }
 
 /// Returns the content of a tensor that is saved.
-fn values_of<'a>(session: &'a Session, stored: &Stored) -> Result<Values<'a>, DeviceError> {
+fn values_of<'a>(session: &'a Session, stored: &Stored) -> Result<Content<'a>, DeviceError> {
     let memory = stored.memory.as_ref().expect("saved tensors have memory");
     Ok(match stored.ty.dtype {
-        DType::F32 => Values::F32(session.f32(memory)?),
-        DType::I32 => Values::I32(session.i32(memory)?),
+        DType::F32 => Content::F32(session.f32(memory)?),
+        DType::I32 => Content::I32(session.i32(memory)?),
     })
 }
 
@@ -394,12 +394,12 @@ fn present(folder: &Path) -> Result<PathBuf, CheckpointError> {
 }
 
 /// A checkpoint that was read and found to fit.
-pub struct Checkpoint {
+pub struct StoredCheckpoint {
     state: TrainerState,
     files: Vec<(TensorFile, Vec<Stored>)>,
 }
 
-impl Checkpoint {
+impl StoredCheckpoint {
     /// Returns everything that is not a tensor.
     pub fn state(&self) -> &TrainerState {
         &self.state
@@ -425,7 +425,7 @@ pub fn read(
     session: &Session,
     model: &Model,
     parameters: &[Parameter],
-) -> Result<Checkpoint, CheckpointError> {
+) -> Result<StoredCheckpoint, CheckpointError> {
     let folder = present(folder)?;
     let state = read_state(&folder)?;
     if state.model != model_hash(model) {
@@ -440,7 +440,7 @@ pub fn read(
             Ok((file, tensors))
         })
         .collect::<Result<_, CheckpointError>>()?;
-    Ok(Checkpoint { state: state.trainer, files })
+    Ok(StoredCheckpoint { state: state.trainer, files })
 }
 
 fn read_state(folder: &Path) -> Result<StateFile, CheckpointError> {
@@ -471,7 +471,7 @@ pub fn trainer_state(folder: &Path) -> Result<TrainerState, CheckpointError> {
 /// # Errors
 ///
 /// Returns an error if there is no checkpoint.
-pub fn usable_weights(folder: &Path) -> Result<PathBuf, CheckpointError> {
+pub fn weights_to_use(folder: &Path) -> Result<PathBuf, CheckpointError> {
     let folder = present(folder)?;
     let average = folder.join(AVERAGE);
     Ok(if average.is_file() { average } else { folder.join(WEIGHTS) })

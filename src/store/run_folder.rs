@@ -211,11 +211,11 @@ impl RunFolder {
     /// # Errors
     ///
     /// Returns an error if there is neither.
-    pub fn usable_checkpoint(&self) -> Result<PathBuf, RunFolderError> {
-        match checkpoint::usable_weights(&self.best()) {
+    pub fn best_or_last(&self) -> Result<PathBuf, RunFolderError> {
+        match checkpoint::weights_to_use(&self.best()) {
             Ok(_) => Ok(self.best()),
             Err(_) => {
-                checkpoint::usable_weights(&self.last())?;
+                checkpoint::weights_to_use(&self.last())?;
                 Ok(self.last())
             }
         }

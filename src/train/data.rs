@@ -41,12 +41,12 @@ pub struct Data {
     train: Arc<Dataset>,
     test: Arc<Dataset>,
     augment: Option<Augment>,
-    origin: Origin,
+    origin: ChosenBy,
 }
 
 /// Who chose the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Origin {
+enum ChosenBy {
     /// The spec names or describes it.
     Spec,
     /// A folder that stands in for the data of the spec.
@@ -70,7 +70,7 @@ impl Data {
     pub(crate) fn of_model(model: &Model, seed: u64, root: &Path) -> Result<Data, Error> {
         let Some(train) = &model.train else { return Err(untrained(model)) };
         match &train.data {
-            ir::Data::Folder(folder) => open_folder(model, root.join(folder), Origin::Spec),
+            ir::Data::Folder(folder) => open_folder(model, root.join(folder), ChosenBy::Spec),
             ir::Data::Sudoku(wanted) => generate_sudoku(wanted, seed),
             ir::Data::Maze(wanted) => generate_mazes(wanted, seed),
         }
@@ -95,7 +95,7 @@ impl Data {
                 Path::new(&path).display()
             ))
         })?;
-        open_folder(model, folder.to_path_buf(), Origin::Folder(text))
+        open_folder(model, folder.to_path_buf(), ChosenBy::Folder(text))
     }
 
     /// Returns data that a program made, with a training and a test split.
@@ -119,7 +119,7 @@ impl Data {
             train: Arc::new(train),
             test: Arc::new(test),
             augment: None,
-            origin: Origin::Given,
+            origin: ChosenBy::Given,
         }
     }
 
@@ -146,8 +146,8 @@ impl Data {
     /// Returns the path of the folder that stands in for the data of the spec, if one does.
     pub(crate) fn folder(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Folder(path) => Some(path),
-            Origin::Spec | Origin::Given => None,
+            ChosenBy::Folder(path) => Some(path),
+            ChosenBy::Spec | ChosenBy::Given => None,
         }
     }
 
@@ -167,7 +167,7 @@ impl Data {
     /// Returns an error that names both sides if they are not. Where the data is that of the spec, it points at the
     /// places in its text.
     pub fn check_fit(&self, spec: &Spec) -> Result<(), Error> {
-        if self.origin == Origin::Spec {
+        if self.origin == ChosenBy::Spec {
             for dataset in [&self.train, &self.test] {
                 let found = check_dataset(spec.file(), spec.model(), &shape(dataset, &self.what()));
                 if !found.is_empty() {
@@ -255,7 +255,7 @@ pub fn kind_of(model: &Model, root: &Path) -> Option<PuzzleKind> {
     }
 }
 
-fn open_folder(model: &Model, folder: PathBuf, origin: Origin) -> Result<Data, Error> {
+fn open_folder(model: &Model, folder: PathBuf, origin: ChosenBy) -> Result<Data, Error> {
     if !fs::metadata(&folder).is_ok_and(|found| found.is_dir()) {
         return Err(Error::unsuitable(format!(
             "there is no dataset `{}`; {}",
@@ -310,5 +310,5 @@ fn generate_mazes(wanted: &GeneratedMaze, seed: u64) -> Result<Data, Error> {
 
 fn generated(name: String, built: BuiltDataset, augment: Option<Augment>) -> Data {
     let (train, test) = (Arc::new(built.train), Arc::new(built.test));
-    Data { name, train, test, augment, origin: Origin::Spec }
+    Data { name, train, test, augment, origin: ChosenBy::Spec }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::fit::check_fit;
-use super::infer::{self, Pass};
+use super::infer::{self, SegmentPass};
 use super::init::initialize;
 use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
@@ -155,15 +155,23 @@ impl Answers {
     }
 
     /// Takes over the rows whose best answer is that of this segment.
-    fn keep(&mut self, pass: &Pass<'_>) -> Result<(), DeviceError> {
+    fn keep(&mut self, pass: &SegmentPass<'_>) -> Result<(), DeviceError> {
         let session = pass.session;
-        for (row, _) in pass.surest.iter().enumerate().filter(|(_, surest)| **surest) {
-            self.token_loss[row] = session.f32(&SCOPE.token_loss())?[row];
-            self.right[row] = session.f32(&SCOPE.right())?[row];
-            self.counted[row] = session.f32(&SCOPE.counted())?[row];
-            if let (Some(halt_loss), Some(q_halt)) = (&mut self.halt_loss, &mut self.q_halt) {
-                halt_loss[row] = session.f32(&SCOPE.halt_loss())?[row];
-                q_halt[row] = session.f32(&SCOPE.q_halt())?[row];
+        let (token_loss, right, counted) =
+            (session.f32(&SCOPE.token_loss())?, session.f32(&SCOPE.right())?, session.f32(&SCOPE.counted())?);
+        let q = match &self.q_halt {
+            Some(_) => Some((session.f32(&SCOPE.halt_loss())?, session.f32(&SCOPE.q_halt())?)),
+            None => None,
+        };
+        for (row, _) in pass.best.iter().enumerate().filter(|(_, best)| **best) {
+            self.token_loss[row] = token_loss[row];
+            self.right[row] = right[row];
+            self.counted[row] = counted[row];
+            if let (Some(halt_losses), Some(q_halts), Some((halt_loss, q_halt))) =
+                (&mut self.halt_loss, &mut self.q_halt, q)
+            {
+                halt_losses[row] = halt_loss[row];
+                q_halts[row] = q_halt[row];
             }
             self.steps[row] = pass.segment;
             self.halted[row] = true;

@@ -27,7 +27,7 @@ pub(super) const PROGRAM: &str = "evaluate";
 const SCOPE: Scope = Scope::Evaluate;
 
 /// One segment of one rollout, while its results are in the memory of the session.
-pub(super) struct Pass<'a> {
+pub(super) struct SegmentPass<'a> {
     /// The memory.
     pub session: &'a Session,
     /// Number of the rollout, from 0.
@@ -38,7 +38,7 @@ pub(super) struct Pass<'a> {
     pub active: &'a [bool],
     /// Whether the best answer of each row is that of this segment, so far: the row was running, stops here, and
     /// has a better score than in every rollout before.
-    pub surest: &'a [bool],
+    pub best: &'a [bool],
 }
 
 /// Computes answers to the first `rows` rows in the slots and calls `visit` after every segment.
@@ -49,7 +49,7 @@ pub(super) fn infer(
     model: &Model,
     first: usize,
     rows: usize,
-    visit: &mut dyn FnMut(&Pass<'_>) -> Result<(), DeviceError>,
+    visit: &mut dyn FnMut(&SegmentPass<'_>) -> Result<(), DeviceError>,
 ) -> Result<(), DeviceError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
@@ -69,15 +69,15 @@ pub(super) fn infer(
             let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows])?;
             let ended: Vec<bool> =
                 (0..rows).map(|row| active[row] && stops(&model.halt, &inference, outcomes[row])).collect();
-            let surest: Vec<bool> = (0..rows)
+            let improved: Vec<bool> = (0..rows)
                 .map(|row| {
-                    ended[row] && (rollout == 0 || is_surer(merit(&model.halt, outcomes[row]), best[row]))
+                    ended[row] && (rollout == 0 || is_better(score(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&Pass { session, rollout, segment: steps, active: &active, surest: &surest })?;
+            visit(&SegmentPass { session, rollout, segment: steps, active: &active, best: &improved })?;
             for row in 0..rows {
-                if surest[row] {
-                    best[row] = merit(&model.halt, outcomes[row]);
+                if improved[row] {
+                    best[row] = score(&model.halt, outcomes[row]);
                 }
                 active[row] &= !ended[row];
             }
@@ -87,7 +87,7 @@ pub(super) fn infer(
 }
 
 /// Returns the score by which rollouts are compared; larger is better.
-fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
+fn score(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     match policy {
         Halt::Residual { .. } => outcome.residual.map(|residual| -residual),
         Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Fixed { .. } => outcome.q_halt,
@@ -95,9 +95,9 @@ fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
 }
 
 /// Returns whether a value is larger. A NaN is less than any number.
-fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
-    let rank = |merit: Option<f32>| merit.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
-    rank(merit) > rank(best)
+fn is_better(score: Option<f32>, best: Option<f32>) -> bool {
+    let rank = |score: Option<f32>| score.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
+    rank(score) > rank(best)
 }
 
 /// Runs one segment; the first one of a rollout without noise begins from the initial states.
@@ -199,9 +199,9 @@ mod tests {
     #[test]
     fn a_row_that_stops_counts_by_the_segment_it_stopped_at() {
         let plain = Infer { segments: 6, halt: false, rollouts: None };
-        let (thoughts, _) = solve(&mut evaluator(Some(plain), EXAMPLES));
+        let (segments, _) = solve(&mut evaluator(Some(plain), EXAMPLES));
         // A bias in the middle of the Q values, so that some rows stop soon and others late.
-        let mut sorted: Vec<f32> = thoughts.iter().flat_map(q_halt).copied().collect();
+        let mut sorted: Vec<f32> = segments.iter().flat_map(q_halt).copied().collect();
         sorted.sort_by(f32::total_cmp);
         let bias = -sorted[sorted.len() * 2 / 3];
         let evaluator = |infer, batch| {
@@ -209,13 +209,13 @@ mod tests {
             evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(bias);
             evaluator
         };
-        let (thoughts, _) = solve(&mut evaluator(plain, EXAMPLES));
+        let (segments, _) = solve(&mut evaluator(plain, EXAMPLES));
         let stops: Vec<usize> = (0..EXAMPLES)
-            .map(|row| thoughts.iter().position(|thought| q_halt(thought)[row] > 0.0).map_or(6, |at| at + 1))
+            .map(|row| segments.iter().position(|segment| q_halt(segment)[row] > 0.0).map_or(6, |at| at + 1))
             .collect();
         assert!(stops.contains(&1) && stops.iter().any(|&stop| stop > 1), "rows differ: {stops:?}");
         let expected: Vec<Vec<i32>> =
-            stops.iter().enumerate().map(|(row, stop)| thoughts[stop - 1].predictions[row].clone()).collect();
+            stops.iter().enumerate().map(|(row, stop)| segments[stop - 1].predictions[row].clone()).collect();
 
         let halting = Infer { halt: true, ..plain };
         let evaluation = evaluate(&mut evaluator(halting, 4));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_surest_rollout_counts() {
+    fn the_rollout_with_the_best_score_counts() {
         let single = Infer { segments: 2, halt: false, rollouts: None };
         let many = Infer { rollouts: Some(Rollouts { count: 3, noise: 0.3 }), ..single };
         let (plain, first) = solve(&mut evaluator(Some(single), EXAMPLES));
@@ -333,9 +333,9 @@ mod tests {
 
     #[test]
     fn a_larger_q_value_is_surer_and_an_equal_one_is_not() {
-        assert!(is_surer(Some(1.0), Some(0.5)));
-        assert!(!is_surer(Some(1.0), Some(1.0)));
-        assert!(is_surer(Some(-9.0), Some(f32::NAN)));
-        assert!(!is_surer(Some(f32::NAN), Some(-9.0)));
+        assert!(is_better(Some(1.0), Some(0.5)));
+        assert!(!is_better(Some(1.0), Some(1.0)));
+        assert!(is_better(Some(-9.0), Some(f32::NAN)));
+        assert!(!is_better(Some(f32::NAN), Some(-9.0)));
     }
 }

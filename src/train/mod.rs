@@ -52,7 +52,7 @@ pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator}
 pub use memory::{TooLarge, check_memory};
 pub use metrics::Metrics;
 pub use run::{Checkpoint, Run};
-pub use solve::{Answer, Question, Thought};
+pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
 pub use trace::StateUpdate;
 pub use trainer::{StepReport, Trainer, TrainerParts};

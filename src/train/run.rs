@@ -13,7 +13,7 @@ use crate::diagnostic::Severity;
 use crate::lower::{Program, Sizes};
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::checkpoint::{puzzle_rows, usable_weights};
+use crate::store::checkpoint::{puzzle_rows, weights_to_use};
 use crate::store::{MetricsLine, RunFolder, RunManifest};
 use crate::syntax::parse_override;
 
@@ -32,7 +32,7 @@ use crate::syntax::parse_override;
 /// # let run = hrmc::Run::create(folder.path(), &training)?;
 /// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
 /// // After one evaluation, the newest checkpoint is also the best.
-/// for checkpoint in [Checkpoint::Usable, Checkpoint::Best, Checkpoint::Last] {
+/// for checkpoint in [Checkpoint::BestOrLast, Checkpoint::Best, Checkpoint::Last] {
 ///     run.solver(checkpoint, SolveOptions::default())?;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,7 +41,7 @@ use crate::syntax::parse_override;
 pub enum Checkpoint {
     /// The checkpoint with the best exact accuracy, or the newest one if there was no evaluation yet.
     #[default]
-    Usable,
+    BestOrLast,
     /// The checkpoint with the best exact accuracy, and the newest among equals. Before the first evaluation there is
     /// none.
     Best,
@@ -179,11 +179,11 @@ impl Run {
     /// Returns an error if there is no such checkpoint, it is damaged, or memory cannot be had.
     pub fn solver(&self, checkpoint: Checkpoint, options: SolveOptions) -> Result<Solver, Error> {
         let folder = match checkpoint {
-            Checkpoint::Usable => self.folder.usable_checkpoint()?,
+            Checkpoint::BestOrLast => self.folder.best_or_last()?,
             Checkpoint::Best => self.best(),
             Checkpoint::Last => self.last(),
         };
-        let weights = usable_weights(&folder)?;
+        let weights = weights_to_use(&folder)?;
         let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: puzzle_rows(&weights)? };
         let model = self.spec.model();
         check_memory(model, &[(Program::Evaluate { averaged: false }, sizes)], &*options.device)?;
@@ -199,7 +199,7 @@ impl Run {
 
     /// Returns whether the folder has a checkpoint.
     pub(super) fn has_checkpoint(&self) -> bool {
-        self.folder.usable_checkpoint().is_ok()
+        self.folder.best_or_last().is_ok()
     }
 
     pub(super) fn last(&self) -> PathBuf {
@@ -215,8 +215,8 @@ impl Run {
 fn refuse_what_is_fixed(run: &Path, overrides: &[String]) -> Result<(), Error> {
     for text in overrides {
         // An override that does not parse is reported later, with all other problems.
-        let Ok(given) = parse_override(text) else { continue };
-        let names: Vec<&str> = given.path.iter().map(|name| name.text.as_str()).collect();
+        let Ok(given) = parse_override(text, 0) else { continue };
+        let names = given.names();
         if !matches!(names[..], ["model", "infer", ..]) {
             return Err(Error::unsuitable(format!(
                 "`{}` is fixed by the run `{}`; only values below `model.infer` can be replaced, as in \

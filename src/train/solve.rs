@@ -6,11 +6,10 @@ use super::error::Error;
 use super::infer::infer;
 use super::slots::{self, SlotRow};
 use crate::check::{DatasetShape, fit};
-use crate::data::PuzzleKind;
 use crate::data::puzzle::parse_puzzle;
+use crate::data::{IGNORED_LABEL, PuzzleKind};
 use crate::device::{DeviceError, Session};
 use crate::ir::Model;
-use crate::lower::IGNORED_LABEL;
 use crate::lower::names::Scope;
 
 const SCOPE: Scope = Scope::Evaluate;
@@ -66,13 +65,13 @@ impl Question {
 /// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
 /// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
 /// let answer = &solver.solve(&[question])?[0];
-/// for (segment, thought) in answer.thoughts.iter().enumerate() {
-///     println!("segment {}: q_halt {:?}, {:?}", segment + 1, thought.q_halt, thought.tokens);
+/// for (segment, output) in answer.segments.iter().enumerate() {
+///     println!("segment {}: q_halt {:?}, {:?}", segment + 1, output.q_halt, output.tokens);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Thought {
+pub struct SegmentOutput {
     /// Predicted tokens, `[S]`.
     pub tokens: Vec<i32>,
     /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
@@ -97,7 +96,7 @@ pub struct Thought {
 /// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
 /// let answer = &solver.solve(&[question])?[0];
 /// assert_eq!(answer.tokens().len(), 36);
-/// assert_eq!(answer.thoughts.len(), solver.model().max_segments());
+/// assert_eq!(answer.segments.len(), solver.model().max_segments());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -105,23 +104,23 @@ pub struct Answer {
     /// Number of the best rollout, from 0; always 0 if there is one rollout.
     pub rollout: usize,
     /// The output after each segment; the last one is the answer.
-    pub thoughts: Vec<Thought>,
+    pub segments: Vec<SegmentOutput>,
 }
 
 impl Answer {
     /// Returns the answer: the predicted tokens `[S]` after the last segment.
     pub fn tokens(&self) -> &[i32] {
-        self.thoughts.last().map_or(&[], |thought| &thought.tokens)
+        self.segments.last().map_or(&[], |output| &output.tokens)
     }
 
     /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
     /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
-        self.thoughts.last().and_then(Thought::confidence)
+        self.segments.last().and_then(SegmentOutput::confidence)
     }
 }
 
-impl Thought {
+impl SegmentOutput {
     /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
     /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
@@ -173,11 +172,13 @@ fn seek(
         let q_halt = SCOPE.q_halt();
         for (row, answer) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
             if pass.segment == 1 {
-                *answer = Answer { rollout: pass.rollout, thoughts: Vec::new() };
+                *answer = Answer { rollout: pass.rollout, segments: Vec::new() };
             }
             let q = if pass.session.has(&q_halt) { Some(pass.session.f32(&q_halt)?[row]) } else { None };
-            answer.thoughts.push(Thought { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
-            if pass.surest[row] {
+            answer
+                .segments
+                .push(SegmentOutput { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
+            if pass.best[row] {
                 best[row].clone_from(answer);
             }
         }
@@ -224,14 +225,14 @@ pub(super) struct SolvedSegment {
 /// Returns answers segment by segment; a question that stopped stays as it is.
 #[cfg(test)]
 pub(super) fn by_segment(answers: &[Answer]) -> Vec<SolvedSegment> {
-    let most = answers.iter().map(|answer| answer.thoughts.len()).max().unwrap_or(0);
+    let most = answers.iter().map(|answer| answer.segments.len()).max().unwrap_or(0);
     let after = |segment: usize| {
-        let thoughts: Vec<&Thought> =
-            answers.iter().map(|answer| &answer.thoughts[segment.min(answer.thoughts.len() - 1)]).collect();
+        let segments: Vec<&SegmentOutput> =
+            answers.iter().map(|answer| &answer.segments[segment.min(answer.segments.len() - 1)]).collect();
         SolvedSegment {
             segment: segment + 1,
-            predictions: thoughts.iter().map(|thought| thought.tokens.clone()).collect(),
-            q_halt: thoughts.iter().map(|thought| thought.q_halt).collect(),
+            predictions: segments.iter().map(|output| output.tokens.clone()).collect(),
+            q_halt: segments.iter().map(|output| output.q_halt).collect(),
         }
     };
     (0..most).map(after).collect()

@@ -68,9 +68,10 @@ fn a_difference_is_shown_as_values_loop_nest_and_cost() {
     let said = place.run("diff tiny.hrm edited.hrm");
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
     for part in [
-        "model.low.layers    1 -> 2",
-        "model.gradient      one_step -> full",
-        "train.optimizer.lr  0.001 -> 0.01",
+        "model.low.layers     1 -> 2",
+        "model.segment.cycle  1 -> 2",
+        "model.gradient       one_step -> full",
+        "train.optimizer.lr   0.001 -> 0.01",
         "  - cycle: repeat 1 {\n  + cycle: repeat 2 {\n      z_low <- low(z_low + z_high + x)\n",
         "parameters of network low               1,792 ->           3,584  x 2.000",
         "parameters of network high              1,792 ->           1,792  equal",
@@ -90,7 +91,9 @@ fn a_difference_can_be_had_as_json() {
     let place = tiny();
     let found = json(&place.succeed("diff tiny.hrm tiny.hrm --set-b model.N=2 --json"));
     assert_eq!(found["equal"], false);
-    assert_eq!(found["values"], serde_json::json!([]), "a loop count is part of the loop nest");
+    let count = serde_json::json!([{ "path": "model.segment.cycle", "old": "1", "new": "2" }]);
+    assert_eq!(found["values"], count, "the count of a loop with a label is a value");
+    assert_eq!(found["states"][0], serde_json::json!({ "side": "both", "line": "state z_low" }));
     assert_eq!(found["loop_nest"][0], serde_json::json!({ "side": "old", "line": "cycle: repeat 1 {" }));
     let cost = |name: &str| {
         let list = found["cost"].as_array().expect("it is a list");

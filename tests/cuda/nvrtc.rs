@@ -28,9 +28,9 @@ const REGISTERS: &[(Template, u32)] = &[
     (Template::AttentionGradKeysBf16Of128, 255),
     // Two blocks of 192 threads.
     (Template::AttentionGradBf16Short, 168),
-    (Template::ProductSwiglu, 96),
+    (Template::LinearSwiglu, 96),
     // One block of 256 threads: half of these are sums, and a larger tile reads less from the second-level cache.
-    (Template::ProductSwigluBf16, 216),
+    (Template::LinearSwigluBf16, 216),
 ];
 const USUAL_REGISTERS: u32 = 42;
 
@@ -38,7 +38,7 @@ const USUAL_REGISTERS: u32 = 42;
 const SHARED: &[(Template, u32)] = &[
     (Template::SumLeading, 1024),
     (Template::EmbedGrad, 1024),
-    (Template::TransposeLastTwo, 4224),
+    (Template::Transpose, 4224),
     (Template::RowDistance, 32),
     (Template::TokenLoss, 32),
     (Template::TokenLossGrad, 32),
@@ -54,8 +54,8 @@ const SHARED: &[(Template, u32)] = &[
     (Template::AttentionGradKeysBf16Of64, 16896),
     (Template::AttentionGradKeysBf16Of128, 33280),
     (Template::AttentionGradBf16Short, 49152),
-    (Template::ProductSwiglu, 8320),
-    (Template::ProductSwigluBf16, 49152),
+    (Template::LinearSwiglu, 8320),
+    (Template::LinearSwigluBf16, 49152),
 ];
 
 /// Bytes of registers that go to memory at most; a kernel that is not here spills none.

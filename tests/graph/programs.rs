@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use hrmc::internals::check::check;
+use hrmc::internals::data::IGNORED_LABEL;
 use hrmc::internals::device::cpu::Cpu;
 use hrmc::internals::device::reference::Reference;
 use hrmc::internals::device::{Device, EngineOptions, Executable, Session};
@@ -13,7 +14,7 @@ use hrmc::internals::graph::{self, DType, Graph, Op, Phase, TensorType};
 use hrmc::internals::ir::{Halt, Mixing, Model, Precision, QOutputs, gated_width};
 use hrmc::internals::lower::names::Scope;
 use hrmc::internals::lower::parameters::{Role, parameters};
-use hrmc::internals::lower::{IGNORED_LABEL, Program, Sizes, lower};
+use hrmc::internals::lower::{Program, Sizes, lower};
 use hrmc::internals::parity::{BF16_GRADIENTS, BF16_OUTPUTS};
 use hrmc::internals::passes::{PASSES, Pass, simplify};
 use hrmc::internals::pipeline::{compile, compile_for, executable};
@@ -80,7 +81,7 @@ fn specs_become_graphs_with_their_detach_boundary() {
         let text = text_of(case);
         let model = model_of(&text);
         let graph = lower(&model, fullest(&model), OPTIONS);
-        assert_eq!(graph::verify(&graph), Ok(()), "{case}");
+        assert_eq!(graph::validate(&graph), Ok(()), "{case}");
         let content = format!("{text}\n---------- graph ----------\n\n{}", graph::to_text(&graph));
         snapshot("graph", case, &content);
     }
@@ -332,9 +333,9 @@ fn every_pass_leaves_a_valid_graph() {
             let mut graph = lower(&model, program, OPTIONS);
             for pass in PASSES {
                 (pass.run)(&mut graph);
-                assert_eq!(graph::verify(&graph), Ok(()), "{case} after `{}`", pass.name);
+                assert_eq!(graph::validate(&graph), Ok(()), "{case} after `{}`", pass.name);
             }
-            assert_eq!(plan::verify(&plan(&graph, Precision::F32)), Ok(()), "{case}");
+            assert_eq!(plan::validate(&plan(&graph, Precision::F32)), Ok(()), "{case}");
         }
     }
 }
@@ -559,5 +560,5 @@ fn a_deep_model_is_compiled_whole() {
     assert_eq!(census["linear_swiglu"], 2 * blocks);
     // The last update of each state is differentiated.
     assert_eq!(census["attention_grad"], 2 * 4);
-    assert_eq!(plan::verify(&compiled.plan), Ok(()));
+    assert_eq!(plan::validate(&compiled.plan), Ok(()));
 }

@@ -3,16 +3,19 @@
 //! `tests/fixtures/ok` holds specs without any problem, `warn` specs that are accepted with warnings, and
 //! `err` specs that are refused, each named after the code it shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hrmc::internals::check::check;
 use hrmc::internals::check::keys::{self, Group, Key};
-use hrmc::internals::check::{apply_overrides, check, show};
 use hrmc::internals::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
 use hrmc::internals::ir;
 use hrmc::internals::span::Source;
-use hrmc::internals::syntax::{format, merge_base, parse, parse_override, to_text};
+use hrmc::internals::spec::{Spec, Structure, examine_whole};
+use hrmc::internals::spell;
+use hrmc::internals::syntax::{format, merge_base, parse, to_text};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 /// A spec of `tests/fixtures`.
@@ -72,10 +75,10 @@ fn accepted_specs_become_trees_and_models() {
         let outcome = outcome(&fixture.source);
         assert_eq!(outcome.diagnostics, [], "{}", fixture.case);
         let model = outcome.model.expect("a spec without problems has a model");
-        assert_eq!(ir::verify(&model), Ok(()), "{}", fixture.case);
+        assert_eq!(ir::validate(&model), Ok(()), "{}", fixture.case);
         snapshot("ast", &fixture, &outcome.ast);
         snapshot("model", &fixture, &ir::to_text(&model));
-        snapshot("show", &fixture, &show(&model));
+        snapshot("show", &fixture, &spell::text(&model));
     }
 }
 
@@ -83,7 +86,7 @@ fn accepted_specs_become_trees_and_models() {
 fn shown_specs_check_to_equal_models() {
     for fixture in fixtures("ok").into_iter().chain(fixtures("warn")) {
         let model = outcome(&fixture.source).model.expect("the fixture is accepted");
-        let shown = Source::new("shown.hrm", show(&model));
+        let shown = Source::new("shown.hrm", spell::text(&model));
         assert_eq!(outcome(&shown).model, Some(model), "{}", fixture.case);
     }
 }
@@ -140,9 +143,8 @@ fn every_code_of_the_catalog_has_a_fixture() {
         shown.extend(outcome(&fixture.source).diagnostics.iter().map(|diagnostic| diagnostic.code));
     }
     let source = Source::new("a.hrm", "train {\n}\n");
-    let unknown = parse_override("train.bath=3").expect("well formed");
-    for rejected in apply_overrides(&source, &[unknown]).expect_err("there is no such path") {
-        shown.extend(rejected.diagnostics.iter().map(|diagnostic| diagnostic.code));
+    for (_, found) in examine_whole(source, &["train.bath=3"]).diagnostics {
+        shown.extend(found.iter().map(|diagnostic| diagnostic.code));
     }
     let missing: Vec<&str> =
         CODES.iter().filter(|code| !shown.contains(code)).map(|code| code.as_str()).collect();
@@ -317,22 +319,19 @@ fn the_examples_of_the_reference_are_accepted() {
 /// Returns the codes that checking an example of a page raises, overrides applied.
 fn codes_of(example: &diagnostic::Example) -> BTreeSet<&'static str> {
     let mut source = Source::new("tiny.hrm", example.spec);
-    let mut found = Vec::new();
     if let Some(file) = example.files.first() {
         match merge_base(&Source::new(file.name, file.text), &source) {
             Ok(whole) => source = whole,
             Err(problems) => return problems.iter().map(|problem| problem.code.as_str()).collect(),
         }
     }
-    for text in &example.overrides {
-        let parsed = parse_override(text).expect("the override is well formed");
-        match apply_overrides(&source, &[parsed]) {
-            Ok(changed) => source = changed,
-            Err(rejected) => found.extend(rejected.into_iter().flat_map(|rejected| rejected.diagnostics)),
-        }
-    }
-    found.extend(outcome(&source).diagnostics);
-    found.iter().map(|diagnostic| diagnostic.code.as_str()).collect()
+    let examined = examine_whole(source, &example.overrides);
+    examined
+        .diagnostics
+        .iter()
+        .flat_map(|(_, found)| found)
+        .map(|diagnostic| diagnostic.code.as_str())
+        .collect()
 }
 
 #[test]
@@ -436,4 +435,57 @@ fn habits_of_other_languages_are_answered() {
         let error = first_error_with(piece, habit);
         assert_eq!(error.help.as_deref(), Some(help), "{habit}: {error:?}");
     }
+}
+
+/// Returns the specs that are shipped, by their names.
+fn shipped_specs() -> Vec<(String, Spec)> {
+    let mut paths: Vec<PathBuf> = fs::read_dir("specs")
+        .expect("the specs are checked in")
+        .map(|entry| entry.expect("the folder can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "hrm"))
+        .collect();
+    paths.sort();
+    let name = |path: &Path| path.file_stem().expect("specs have names").to_string_lossy().into_owned();
+    paths.iter().map(|path| (name(path), Spec::open(path, &[]).expect("it is shipped"))).collect()
+}
+
+#[test]
+fn the_difference_of_two_specs_is_overrides_and_structure() {
+    let specs = shipped_specs();
+    let mut in_full = Vec::new();
+    let mut in_part: BTreeMap<Vec<Structure>, Vec<String>> = BTreeMap::new();
+    for (first_name, first) in &specs {
+        for (second_name, second) in specs.iter().filter(|(name, _)| name != first_name) {
+            let pair = format!("{first_name} -> {second_name}");
+            let diff = first.diff(second);
+            let overrides = diff.overrides();
+            let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+            let arrived = first.with(&overrides);
+            if let Err(error) = &arrived {
+                let codes: BTreeSet<Code> = error.diagnostics().map(|diagnostic| diagnostic.code).collect();
+                let refused = [Code::UnknownPath, Code::Syntax, Code::WrongUnit, Code::WrongType];
+                assert!(refused.iter().all(|code| !codes.contains(code)), "{pair}: {error}");
+            }
+            let structure = diff.structure();
+            let is_second = arrived.is_ok_and(|arrived| arrived.model() == second.model());
+            assert_eq!(is_second, structure.is_empty(), "{pair}: {structure:?}, {overrides:#?}");
+            match is_second {
+                true => in_full.push(pair),
+                false => in_part.entry(structure).or_default().push(pair),
+            }
+        }
+    }
+    let pairs = specs.len() * (specs.len() - 1);
+    let mut text = format!("{} of {pairs} pairs arrive in full\n", in_full.len());
+    in_full.iter().for_each(|pair| writeln!(text, "  {pair}").expect("memory takes every byte"));
+    for (structure, pairs) in in_part {
+        let parts: Vec<&str> = structure.iter().map(|part| part.name()).collect();
+        write!(text, "\n{} differ in {}\n", pairs.len(), parts.join(", ")).expect("memory takes every byte");
+        pairs.iter().for_each(|pair| writeln!(text, "  {pair}").expect("memory takes every byte"));
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../snapshots/diff");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("shipped_specs_replayed_as_overrides", text));
 }

@@ -3,9 +3,10 @@
 //! A seed decides how a spec is written. It is written twice, by one choice of words and numbers and by another of
 //! white space, separators, line ends and comments, wherever the grammar lets them stand.
 
-use hrmc::internals::check::{check, show};
+use hrmc::internals::check::check;
 use hrmc::internals::ir;
 use hrmc::internals::span::Source;
+use hrmc::internals::spell;
 use hrmc::internals::syntax::{BaseFile, Whole, format, over_base, parse, to_text};
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use rand_chacha::ChaCha8Rng;
@@ -671,7 +672,7 @@ proptest! {
         let (base, spec) = pair(words, layout);
         let whole = over(&base, &spec);
         let model = model(&whole.source).expect("it makes sense");
-        let shown = Source::new("shown.hrm", show(&model));
+        let shown = Source::new("shown.hrm", spell::text(&model));
         prop_assert_eq!(self::model(&shown), Some(model), "{}", shown.text);
         prop_assert!(!shown.text.contains("base ") && !shown.text.contains("without"), "{}", shown.text);
     }
@@ -682,10 +683,10 @@ proptest! {
         let checked = check(&parse(&source).file);
         prop_assert!(checked.model.is_some(), "{:?}\n{}", checked.diagnostics, source.text);
         let model = checked.model.expect("it was there");
-        let shown = Source::new("shown.hrm", show(&model));
+        let shown = Source::new("shown.hrm", spell::text(&model));
         let again = self::model(&shown);
         prop_assert_eq!(again.as_ref(), Some(&model), "{}", shown.text);
-        prop_assert_eq!(show(&model), shown.text.clone());
+        prop_assert_eq!(spell::text(&model), shown.text.clone());
         prop_assert_eq!(format(&shown), Ok(shown.text.clone()), "what is shown is laid out already");
     }
 }

@@ -78,7 +78,7 @@ fn recorded_models_agree_in_bf16() {
 fn a_wrong_weight_is_noticed() {
     let mut fixture =
         Fixture::open(Path::new("tests/fixtures/rope-puzzle.json")).expect("the fixture is checked in");
-    let hrmc::internals::parity::Values::F32(values) =
+    let hrmc::internals::parity::RecordedValues::F32(values) =
         fixture.tensors.get_mut("param.inner.lm_head.weight").expect("every model has a token head")
     else {
         panic!("weights are f32");

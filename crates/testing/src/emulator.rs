@@ -16,9 +16,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 
 use half::bf16;
-use hrmc::internals::device::cuda::kernels::{COMMON, Family, Kernel, Parameter, TENSOR, text_with_entries};
+use hrmc::internals::device::cuda::kernels::{
+    COMMON, Family, Kernel, ParameterKind, TENSOR, text_with_entries,
+};
 use hrmc::internals::device::cuda::launch::{
-    Argument, Element, Launch, Launches, Product, ProductKind, Task, Word, launches,
+    Argument, ChunkWord, Element, Launch, Launches, Product, ProductKind, Task, launches,
 };
 use hrmc::internals::graph::ops::rope_tables;
 use hrmc::internals::plan::{Location, Plan};
@@ -215,9 +217,9 @@ impl Memory {
             tables: tables.collect(),
             chunks: Vec::new(),
         };
-        let mut word = |word: &Word| match *word {
-            Word::Address { location, offset_bytes } => memory.start(location) as u64 + offset_bytes,
-            Word::Size(size) => size,
+        let mut word = |word: &ChunkWord| match *word {
+            ChunkWord::Address { location, offset_bytes } => memory.start(location) as u64 + offset_bytes,
+            ChunkWord::Size(size) => size,
         };
         memory.chunks = all.chunks.iter().map(|words| words.iter().map(&mut word).collect()).collect();
         memory
@@ -230,9 +232,9 @@ impl Memory {
         let mut kinds = Vec::new();
         for &argument in &launch.arguments {
             let (kind, value) = match argument {
-                Argument::Size(size) => (Parameter::Size, size),
-                Argument::Number(number) => (Parameter::Number, u64::from(number.to_bits())),
-                Argument::Null => (Parameter::Pointer, 0),
+                Argument::Size(size) => (ParameterKind::Size, size),
+                Argument::Number(number) => (ParameterKind::Number, u64::from(number.to_bits())),
+                Argument::Null => (ParameterKind::Pointer, 0),
                 Argument::Memory(location) => pointer(self.start(location)),
                 Argument::Scratch => pointer(self.scratch.start(0)),
                 Argument::Chunks(list) => pointer(self.chunks[list].as_mut_ptr().cast()),
@@ -309,8 +311,8 @@ impl Memory {
     }
 }
 
-fn pointer(start: *mut c_void) -> (Parameter, u64) {
-    (Parameter::Pointer, start as u64)
+fn pointer(start: *mut c_void) -> (ParameterKind, u64) {
+    (ParameterKind::Pointer, start as u64)
 }
 
 /// Reads an element.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hrmc::internals::device::{Device, EngineOptions, Executable, Form, Session};
 use hrmc::internals::graph::decomposed::updated_inputs;
 use hrmc::internals::graph::ops::Scale;
-use hrmc::internals::graph::{Graph, Op, TensorType, Value, verify};
+use hrmc::internals::graph::{Graph, Op, TensorType, Value, validate};
 use hrmc::internals::ir::Precision;
 use hrmc::internals::plan::plan_for;
 
@@ -38,7 +38,7 @@ pub fn graph_of(sample: &Sample) -> Graph {
             graph.set_output(&format!("output.{index}"), output);
         }
     }
-    assert_eq!(verify(&graph), Ok(()));
+    assert_eq!(validate(&graph), Ok(()));
     graph
 }
 

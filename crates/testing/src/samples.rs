@@ -2,15 +2,15 @@
 
 #![expect(missing_docs, reason = "each function draws the operator of its name")]
 
+use hrmc::internals::data::IGNORED_LABEL;
 use hrmc::internals::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
-    BceWithLogitsGrad, Concat, Correctness, Detach, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
-    LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, Reshape, RmsNorm, RmsNormGrad,
-    Rotate, RowDistance, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
-    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
+    BceWithLogitsGrad, Choose, Concat, Correctness, Detach, Embed, EmbedGrad, Equal, Fill, Linear,
+    LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, Reshape,
+    RmsNorm, RmsNormGrad, Rotate, RowDistance, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu,
+    SwiGluGrad, TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use hrmc::internals::graph::{Op, TensorType};
-use hrmc::internals::lower::IGNORED_LABEL;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -85,7 +85,7 @@ macro_rules! every_operator {
             Fill => fill,
             Sigmoid => sigmoid,
             Maximum => maximum,
-            Select => select,
+            Choose => choose,
             Equal => equal,
             Linear => linear (0, 1),
             LinearGradInput => linear_grad_input,
@@ -314,10 +314,10 @@ pub fn maximum(draw: &mut Draw) -> Sample {
     Sample::exact(Maximum, inputs)
 }
 
-pub fn select(draw: &mut Draw) -> Sample {
+pub fn choose(draw: &mut Draw) -> Sample {
     let shape = draw.sizes.rows();
     let inputs = vec![draw.mask(&shape), draw.even(&shape), draw.even(&shape)];
-    Sample::exact(Select, inputs)
+    Sample::exact(Choose, inputs)
 }
 
 pub fn equal(draw: &mut Draw) -> Sample {

@@ -1,10 +1,12 @@
 //! What is done with arbitrary bytes, by the fuzz target and by `tests/language/fuzz_corpus.rs` alike.
 
-use hrmc::internals::check::{apply_overrides, check, show};
+use hrmc::internals::check::check;
 use hrmc::internals::diagnostic::{self, Appearance, render, to_json};
 use hrmc::internals::ir;
 use hrmc::internals::span::Source;
-use hrmc::internals::syntax::{BaseFile, format, over_base, parse, parse_override, to_text};
+use hrmc::internals::spec::examine_whole;
+use hrmc::internals::spell;
+use hrmc::internals::syntax::{BaseFile, format, over_base, parse, to_text};
 
 /// A spec that takes away, replaces and adds.
 const OVER: &str = "base \"base.hrm\"\nmodel over {\n  let N = T, let T = 2\n  block encoder { without heads\n    mixing = mlp }\n  \
@@ -25,8 +27,8 @@ pub fn exercise(bytes: &[u8]) {
     to_json(&source, &diagnostics);
     assert_eq!(checked.model.is_none(), diagnostic::has_errors(&diagnostics), "refused without a reason");
     if let Some(model) = &checked.model {
-        assert_eq!(ir::verify(model), Ok(()), "a checked model breaks the rules of the IR");
-        assert_eq!(model_of(&show(model)).as_ref(), Some(model), "a shown spec says something else");
+        assert_eq!(ir::validate(model), Ok(()), "a checked model breaks the rules of the IR");
+        assert_eq!(model_of(&spell::text(model)).as_ref(), Some(model), "a shown spec says something else");
     }
     match format(&source) {
         Ok(once) => {
@@ -38,11 +40,12 @@ pub fn exercise(bytes: &[u8]) {
     }
     over(include_str!("../../../specs/quickstart.hrm"), &format!("base \"base.hrm\"\n{text}"));
     over(text, OVER);
-    // The first line as a value of `--set`, for a spec that the rest of the text is.
-    if let Some((line, rest)) = text.split_once('\n')
-        && let Ok(given) = parse_override(line)
-    {
-        let _ = apply_overrides(&Source::new("rest.hrm", rest), &[given]);
+    // The first line as an override of a spec that the rest of the text is.
+    if let Some((line, rest)) = text.split_once('\n') {
+        let examined = examine_whole(Source::new("rest.hrm", rest), &[line]);
+        for (source, found) in &examined.diagnostics {
+            render(source, found, Appearance::Coloured);
+        }
     }
 }
 

@@ -11,14 +11,13 @@ use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
-use super::plain;
 use crate::device::{Buffer, Memory, MemoryId, Observe};
 use crate::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
-    BceWithLogitsGrad, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
+    BceWithLogitsGrad, Choose, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
     LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, RmsNorm, RmsNormGrad, Rotate,
-    RowDistance, Scale, Select, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss,
-    TokenLossGrad, TokenLossKind, Transpose, rope_tables,
+    RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, Transpose, rope_tables,
 };
 use crate::graph::{DType, Op, Operation, TensorType};
 use crate::ir::Precision;
@@ -33,13 +32,13 @@ pub(super) struct CpuProgram {
     written: Vec<bool>,
     /// Rotation tables of each call that rotates, by index in [`CpuProgram::tables`].
     rotations: Vec<Option<usize>>,
-    tables: Vec<Table>,
+    tables: Vec<RotationTables>,
     /// The weights that several calls read, by index in [`Plan::memory`]: these are arranged once.
     weights: Vec<Option<WeightShape>>,
     pointers: Pointers,
 }
 
-struct Table {
+struct RotationTables {
     positions: usize,
     head_width: usize,
     theta: f32,
@@ -69,7 +68,7 @@ unsafe impl Sync for Pointers {}
 impl CpuProgram {
     /// Prepares a plan, whose memory is allocated.
     pub(super) fn new(plan: Plan, memory: &Memory) -> Self {
-        let mut tables: Vec<Table> = Vec::new();
+        let mut tables: Vec<RotationTables> = Vec::new();
         let rotations = plan
             .calls
             .iter()
@@ -87,7 +86,7 @@ impl CpuProgram {
                 });
                 Some(found.unwrap_or_else(|| {
                     let (cos, sin) = rope_tables(positions, head_width, theta);
-                    tables.push(Table { positions, head_width, theta, cos, sin });
+                    tables.push(RotationTables { positions, head_width, theta, cos, sin });
                     tables.len() - 1
                 }))
             })
@@ -244,7 +243,7 @@ pub(super) fn arranged_bytes(plans: &[&Plan]) -> u64 {
 
 /// Gives the kernels of one call their slices.
 ///
-/// The plan's verifier shows that outputs overlap no input but the one they replace, and each output is
+/// The plan's validator shows that outputs overlap no input but the one they replace, and each output is
 /// taken once, so the slices of one call never alias.
 struct Operands<'a> {
     call: &'a Call,
@@ -259,7 +258,7 @@ impl<'a> Operands<'a> {
     fn start(&self, place: &Place) -> *mut u8 {
         match place.location {
             Location::Named(index) => self.pointers.named[index],
-            // SAFETY: the offset lies within the arena, as the plan's verifier checks.
+            // SAFETY: the offset lies within the arena, as the plan's validator checks.
             Location::Arena(offset) => unsafe { self.pointers.arena.add(offset) },
         }
     }
@@ -326,13 +325,6 @@ fn loss_shape(logits: &TensorType) -> LossShape {
     LossShape { batch: logits.shape[0], positions: logits.shape[1], vocab: logits.shape[2] }
 }
 
-fn loss_kind(kind: TokenLossKind) -> kernels::TokenLoss {
-    match kind {
-        TokenLossKind::Stablemax => kernels::TokenLoss::Stablemax,
-        TokenLossKind::Softmax => kernels::TokenLoss::Softmax,
-    }
-}
-
 /// Returns the copy of `count` indices of an axis between two tensors.
 fn copy_shape(
     out: &TensorType,
@@ -358,61 +350,40 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         Op::Input(_) | Op::Detach(_) | Op::Reshape(_) => unreachable!("inputs and views make no call"),
         Op::Slice(Slice { axis, start, end }) => {
             let shape = copy_shape(at.out_ty(Slice::Y), at.ty(Slice::X), *axis, 0, *start, end - start);
-            kernels::copy_strided(at.out(Slice::Y), at.f32(Slice::X), Rest::Keep, shape);
+            kernels::copy_axis(at.out(Slice::Y), at.f32(Slice::X), Rest::Keep, shape);
         }
         Op::Pad(op) => {
             let count = at.ty(Pad::X).shape[op.axis];
             let shape = copy_shape(at.out_ty(Pad::Y), at.ty(Pad::X), op.axis, op.before, 0, count);
-            kernels::copy_strided(at.out(Pad::Y), at.f32(Pad::X), Rest::Zero, shape);
+            kernels::pad(at.out(Pad::Y), at.f32(Pad::X), shape);
         }
         Op::Concat(op) => {
             let out = at.out(Concat::Y);
             let [first, second] = [Concat::A, Concat::B].map(|input| at.ty(input).shape[op.axis]);
             let shape = copy_shape(at.out_ty(Concat::Y), at.ty(Concat::A), op.axis, 0, 0, first);
-            kernels::copy_strided(out, at.f32(Concat::A), Rest::Keep, shape);
+            kernels::copy_axis(out, at.f32(Concat::A), Rest::Keep, shape);
             let shape = copy_shape(at.out_ty(Concat::Y), at.ty(Concat::B), op.axis, first, 0, second);
-            kernels::copy_strided(out, at.f32(Concat::B), Rest::Keep, shape);
+            kernels::copy_axis(out, at.f32(Concat::B), Rest::Keep, shape);
         }
         Op::Transpose(_) => {
             let shape = &at.ty(Transpose::X).shape;
-            kernels::transpose_last_two(
-                at.out(Transpose::Y),
-                at.f32(Transpose::X),
-                shape[0],
-                shape[1],
-                shape[2],
-            );
+            kernels::transpose(at.out(Transpose::Y), at.f32(Transpose::X), shape[0], shape[1], shape[2]);
         }
         Op::Add(_) => kernels::add(at.out(Add::Y), at.f32(Add::A), at.f32(Add::B)),
         Op::Scale(op) => kernels::scale(at.out(Scale::Y), at.f32(Scale::X), op.factor),
         Op::AddSuffix(_) => {
-            kernels::add_positions(at.out(AddSuffix::Y), at.f32(AddSuffix::X), at.f32(AddSuffix::SUFFIX))
+            kernels::add_suffix(at.out(AddSuffix::Y), at.f32(AddSuffix::X), at.f32(AddSuffix::SUFFIX))
         }
         Op::SumLeading(_) => {
-            kernels::sum_over_batch(at.out(SumLeading::Y), at.f32(SumLeading::X), Store::Replace)
+            kernels::sum_leading(at.out(SumLeading::Y), at.f32(SumLeading::X), Store::Replace)
         }
-        Op::Fill(op) => at.out(Fill::Y).fill(op.value),
+        Op::Fill(op) => kernels::fill(at.out(Fill::Y), op.value),
         Op::Sigmoid(_) => kernels::sigmoid(at.out(Sigmoid::Y), at.f32(Sigmoid::X)),
-        Op::Maximum(_) => {
-            let (a, b) = (at.f32(Maximum::A), at.f32(Maximum::B));
-            at.out(Maximum::Y)
-                .iter_mut()
-                .zip(a.iter().zip(b))
-                .for_each(|(out, (&a, &b))| *out = if a < b { b } else { a });
+        Op::Maximum(_) => kernels::maximum(at.out(Maximum::Y), at.f32(Maximum::A), at.f32(Maximum::B)),
+        Op::Choose(_) => {
+            kernels::choose(at.out(Choose::Y), at.f32(Choose::MASK), at.f32(Choose::A), at.f32(Choose::B));
         }
-        Op::Select(_) => {
-            let (mask, a, b) = (at.f32(Select::MASK), at.f32(Select::A), at.f32(Select::B));
-            for (index, out) in at.out(Select::Y).iter_mut().enumerate() {
-                *out = if mask[index] != 0.0 { a[index] } else { b[index] };
-            }
-        }
-        Op::Equal(_) => {
-            let (a, b) = (at.f32(Equal::A), at.f32(Equal::B));
-            at.out(Equal::Y)
-                .iter_mut()
-                .zip(a.iter().zip(b))
-                .for_each(|(out, (a, b))| *out = f32::from(u8::from(a == b)));
-        }
+        Op::Equal(_) => kernels::equal(at.out(Equal::Y), at.f32(Equal::A), at.f32(Equal::B)),
         Op::Linear(_) => {
             let shape = ProductShape::nt(
                 at.ty(Linear::X).rows(),
@@ -510,7 +481,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         }
         Op::Rotate(op) => {
             let rope = rope.expect("a rotation has its table");
-            plain::rotate_qkv(
+            kernels::rotate(
                 at.out(Rotate::ROTATED),
                 at.f32(Rotate::QKV),
                 rope,
@@ -585,18 +556,17 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
             at.f32(ResetRows::MASK),
             at.f32(ResetRows::INIT),
         ),
-        Op::RowDistance(_) => plain::row_distance(
-            at.out(RowDistance::DISTANCE),
-            at.f32(RowDistance::NEW),
-            at.f32(RowDistance::OLD),
-        ),
+        Op::RowDistance(_) => {
+            let (new, old) = (at.f32(RowDistance::NEW), at.f32(RowDistance::OLD));
+            kernels::row_distance(at.out(RowDistance::DISTANCE), new, old, SMALLEST_SUM_OF_SQUARES);
+        }
         Op::TokenLoss(op) => {
             let shape = loss_shape(at.ty(TokenLoss::LOGITS));
             kernels::token_loss(
                 at.out(TokenLoss::LOSS),
                 at.f32(TokenLoss::LOGITS),
                 at.i32(TokenLoss::LABELS),
-                loss_kind(op.kind),
+                op.kind,
                 shape,
             );
         }
@@ -607,7 +577,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.f32(TokenLossGrad::LOGITS),
                 at.i32(TokenLossGrad::LABELS),
                 at.f32(TokenLossGrad::DLOSS),
-                loss_kind(op.kind),
+                op.kind,
                 shape,
             );
         }
@@ -660,7 +630,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 root_scale: at.scalar(AdamW::ROOT_SCALE),
                 eps: op.eps,
             };
-            kernels::adamw(
+            kernels::adam_w(
                 at.out(AdamW::NEW_WEIGHT),
                 at.out(AdamW::NEW_MOMENT1),
                 at.out(AdamW::NEW_MOMENT2),
@@ -678,8 +648,8 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 step,
             );
         }
-        Op::Average(op) => kernels::ema(at.out(Average::NEW_AVERAGE), at.f32(Average::WEIGHT), op.rate),
-        Op::Assign(_) => at.out(Assign::NEW_MEMORY).copy_from_slice(at.f32(Assign::VALUE)),
+        Op::Average(op) => kernels::average(at.out(Average::NEW_AVERAGE), at.f32(Average::WEIGHT), op.rate),
+        Op::Assign(_) => kernels::assign(at.out(Assign::NEW_MEMORY), at.f32(Assign::VALUE)),
     }
 }
 

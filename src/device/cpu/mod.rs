@@ -5,7 +5,6 @@ mod engine;
 mod execute;
 pub mod kernels;
 mod peak;
-mod plain;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;

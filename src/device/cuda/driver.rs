@@ -1,7 +1,7 @@
 //! Safe owners of what the driver and cuBLAS allocate: memory, modules, recorded graphs, events.
 //!
 //! All work is on one stream of the first device. The context is that of the process, and each thread makes it current
-//! before it calls the driver ([`Card::bind`]). A value frees what it owns when it is dropped. Errors of freeing are
+//! before it calls the driver ([`OpenCard::bind`]). A value frees what it owns when it is dropped. Errors of freeing are
 //! not reported: a device that has failed reports its error at every later call.
 
 use std::ffi::{CString, c_void};
@@ -26,7 +26,7 @@ const FIRST: i32 = 0;
 pub(super) type Pointer = sys::CUdeviceptr;
 
 /// A device, its context and its stream.
-pub(super) struct Card {
+pub(super) struct OpenCard {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
@@ -35,9 +35,9 @@ pub(super) struct Card {
 }
 
 // SAFETY: the driver may be called from any thread; a card is used by one at a time, or for giving memory back.
-unsafe impl Send for Card {}
+unsafe impl Send for OpenCard {}
 // SAFETY: as above.
-unsafe impl Sync for Card {}
+unsafe impl Sync for OpenCard {}
 
 /// Turns an error of the driver into one that names the activity, as in `loading a kernel`.
 fn at<T>(what: impl Display, result: Result<T, DriverError>) -> Result<T, DeviceError> {
@@ -56,9 +56,9 @@ fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, Dev
     result.map_err(|error| DeviceError::Device { what: what.to_string(), reason: format!("{:?}", error.0) })
 }
 
-impl Card {
+impl OpenCard {
     /// Opens the first device, after a probe has found it and all libraries.
-    pub(super) fn open(toolkits: &[PathBuf]) -> Result<Arc<Card>, DeviceError> {
+    pub(super) fn open(toolkits: &[PathBuf]) -> Result<Arc<OpenCard>, DeviceError> {
         let found = probe(toolkits);
         if let Some(reason) = Found::problem(&found) {
             return Err(DeviceError::NoCuda { reason });
@@ -77,7 +77,7 @@ impl Card {
         };
         // SAFETY: as above; the context is given back when the card is dropped.
         let context = at("opening the device", unsafe { result::primary_ctx::retain(device) })?;
-        let mut card = Card { device, context, stream: std::ptr::null_mut(), capability };
+        let mut card = OpenCard { device, context, stream: std::ptr::null_mut(), capability };
         card.bind()?;
         card.stream =
             at("creating a stream", result::stream::create(result::stream::StreamKind::NonBlocking))?;
@@ -97,11 +97,15 @@ impl Card {
     }
 
     /// Allocates memory whose content is arbitrary.
-    pub(super) fn allocate(self: &Arc<Card>, bytes: usize, what: &str) -> Result<Memory, DeviceError> {
+    pub(super) fn allocate(
+        self: &Arc<OpenCard>,
+        bytes: usize,
+        what: &str,
+    ) -> Result<DeviceMemory, DeviceError> {
         let bytes = bytes.max(1);
         // SAFETY: the memory is given back once, when it is dropped.
         match unsafe { result::malloc_sync(bytes) } {
-            Ok(start) => Ok(Memory { card: Arc::clone(self), start, bytes }),
+            Ok(start) => Ok(DeviceMemory { card: Arc::clone(self), start, bytes }),
             Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
                 Err(DeviceError::OutOfMemory { bytes, what: format!("{what} on the GPU") })
             }
@@ -111,7 +115,7 @@ impl Card {
 
     /// Allocates pinned host memory, through which copies go.
     pub(super) fn allocate_staging(
-        self: &Arc<Card>,
+        self: &Arc<OpenCard>,
         bytes: usize,
         what: &str,
     ) -> Result<Staging, DeviceError> {
@@ -170,7 +174,7 @@ impl Card {
     }
 
     /// Loads compiled kernels: an image for this device, or portable assembly that ends with zero.
-    pub(super) fn load(self: &Arc<Card>, image: &[u8], what: &str) -> Result<Module, DeviceError> {
+    pub(super) fn load(self: &Arc<OpenCard>, image: &[u8], what: &str) -> Result<Module, DeviceError> {
         // SAFETY: the image is whole: it comes from the compiler, or from a file whose hash was checked.
         let module = unsafe { result::module::load_data(image.as_ptr().cast::<c_void>()) };
         Ok(Module { card: Arc::clone(self), module: at(format!("loading {what}"), module)? })
@@ -207,7 +211,7 @@ impl Card {
 
     /// Records the work that `work` starts, without doing it.
     pub(super) fn record(
-        self: &Arc<Card>,
+        self: &Arc<OpenCard>,
         work: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<Recorded, DeviceError> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -234,19 +238,19 @@ impl Card {
     }
 
     /// Creates an event, whose time the device can record.
-    pub(super) fn event(self: &Arc<Card>) -> Result<Event, DeviceError> {
+    pub(super) fn event(self: &Arc<OpenCard>) -> Result<DeviceEvent, DeviceError> {
         let event = at("measuring time", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
-        Ok(Event { card: Arc::clone(self), event })
+        Ok(DeviceEvent { card: Arc::clone(self), event })
     }
 
     /// Has the device record the time when it reaches this place in its work.
-    pub(super) fn note(&self, event: &Event) -> Result<(), DeviceError> {
+    pub(super) fn note(&self, event: &DeviceEvent) -> Result<(), DeviceError> {
         // SAFETY: both exist.
         at("measuring time", unsafe { result::event::record(event.event, self.stream) })
     }
 }
 
-impl Drop for Card {
+impl Drop for OpenCard {
     fn drop(&mut self) {
         // SAFETY: both were made in `open` and are not used again; all that was allocated keeps the card alive.
         unsafe {
@@ -259,13 +263,13 @@ impl Drop for Card {
 }
 
 /// Memory of the device.
-pub(super) struct Memory {
-    card: Arc<Card>,
+pub(super) struct DeviceMemory {
+    card: Arc<OpenCard>,
     start: Pointer,
     bytes: usize,
 }
 
-impl Memory {
+impl DeviceMemory {
     pub(super) fn start(&self) -> Pointer {
         self.start
     }
@@ -275,7 +279,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for DeviceMemory {
     fn drop(&mut self) {
         // Work that was begun may still use it.
         if self.card.bind().is_ok() && self.card.synchronize().is_ok() {
@@ -287,7 +291,7 @@ impl Drop for Memory {
 
 /// Pinned host memory, which the device copies from and to by itself.
 pub(super) struct Staging {
-    card: Arc<Card>,
+    card: Arc<OpenCard>,
     start: *mut u32,
     bytes: usize,
 }
@@ -319,7 +323,7 @@ impl Drop for Staging {
 
 /// Kernels on the device.
 pub(super) struct Module {
-    card: Arc<Card>,
+    card: Arc<OpenCard>,
     module: sys::CUmodule,
 }
 
@@ -354,7 +358,7 @@ impl Drop for Module {
 
 /// Recorded work, which one launch starts.
 pub(super) struct Recorded {
-    card: Arc<Card>,
+    card: Arc<OpenCard>,
     graph: sys::CUgraphExec,
 }
 
@@ -371,14 +375,14 @@ impl Drop for Recorded {
 }
 
 /// A time on the device.
-pub(super) struct Event {
-    card: Arc<Card>,
+pub(super) struct DeviceEvent {
+    card: Arc<OpenCard>,
     event: sys::CUevent,
 }
 
-impl Event {
+impl DeviceEvent {
     /// Returns the seconds between two events, whose times the device has recorded.
-    pub(super) fn seconds_to(&self, later: &Event) -> Result<f64, DeviceError> {
+    pub(super) fn seconds_to(&self, later: &DeviceEvent) -> Result<f64, DeviceError> {
         type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
         // `cudarc` calls a second version of it, which drivers before CUDA 12.8 do not have, and panics without it.
         // SAFETY: the driver is loaded, and the function has this type in every version.
@@ -394,7 +398,7 @@ impl Event {
     }
 }
 
-impl Drop for Event {
+impl Drop for DeviceEvent {
     fn drop(&mut self) {
         if self.card.bind().is_ok() {
             // SAFETY: it was made in `event`.
@@ -406,7 +410,7 @@ impl Drop for Event {
 /// cuBLAS with its workspace.
 pub(super) struct Blas {
     handle: blas_sys::cublasHandle_t,
-    workspace: Memory,
+    workspace: DeviceMemory,
 }
 
 // SAFETY: a handle may be used from any thread, by one at a time.
@@ -414,7 +418,7 @@ unsafe impl Send for Blas {}
 
 impl Blas {
     /// Opens cuBLAS on the stream of a card.
-    pub(super) fn open(card: &Arc<Card>) -> Result<Blas, DeviceError> {
+    pub(super) fn open(card: &Arc<OpenCard>) -> Result<Blas, DeviceError> {
         let workspace = card.allocate(WORKSPACE, "products")?;
         let blas = Blas { handle: at_blas("opening cuBLAS", blas::create_handle())?, workspace };
         // SAFETY: the handle and the stream exist, and the workspace lives as long as the handle.

@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use super::NAME;
 use super::cache::Slot;
-use super::driver::{Blas, Card, Event, Function, Memory, Module, Pointer, Recorded, Staging};
-use super::kernels::{Family, Kernel, Parameter, source};
-use super::launch::{Argument, Launch, Launches, Step, Task, Word, launches};
+use super::driver::{
+    Blas, DeviceEvent, DeviceMemory, Function, Module, OpenCard, Pointer, Recorded, Staging,
+};
+use super::kernels::{Family, Kernel, ParameterKind, source};
+use super::launch::{Argument, ChunkWord, Launch, LaunchStep, Launches, Task, launches};
 use super::nvrtc::{Compiler, architecture_for};
 use super::probe::{Version, list};
 use crate::device::{
@@ -36,9 +38,9 @@ const MOST_BETWEEN: usize = 64 << 10;
 
 /// A GPU with memory and programs.
 pub(super) struct Gpu {
-    card: Arc<Card>,
+    card: Arc<OpenCard>,
     /// Programs are dropped first: their recordings refer to the memory below.
-    programs: BTreeMap<String, Program>,
+    programs: BTreeMap<String, GpuProgram>,
     blas: Blas,
     compiler: Compiler,
     /// Architecture that kernels are compiled for, by the compiler's name.
@@ -47,22 +49,22 @@ pub(super) struct Gpu {
     modules: BTreeMap<String, Module>,
     /// Folder for compiled kernels.
     kernel_cache: Option<PathBuf>,
-    blocks: Vec<Block>,
-    named: BTreeMap<MemoryId, Place>,
-    arena: Option<Memory>,
-    scratch: Option<Memory>,
+    blocks: Vec<DeviceBlock>,
+    named: BTreeMap<MemoryId, DevicePlace>,
+    arena: Option<DeviceMemory>,
+    scratch: Option<DeviceMemory>,
 }
 
-/// Memory of several names that lie side by side.
-struct Block {
-    memory: Memory,
+/// DeviceMemory of several names that lie side by side.
+struct DeviceBlock {
+    memory: DeviceMemory,
     /// Pinned host memory for copies of the block; memory that is copied by itself has none.
     staging: Option<Staging>,
 }
 
 /// Where named memory is on the device.
 #[derive(Clone, Copy)]
-struct Place {
+struct DevicePlace {
     block: usize,
     /// Offset in the block, in bytes.
     start: usize,
@@ -82,15 +84,15 @@ struct Use {
 }
 
 /// A loaded program: its launches, and what they need on the device.
-struct Program {
+struct GpuProgram {
     launches: Launches,
     /// The memory that the plan names, in its order, with its use.
     memory: Vec<(MemoryId, Use)>,
     functions: BTreeMap<Kernel, Function>,
     /// Cosines and sines of each table.
-    tables: Vec<[Memory; 2]>,
+    tables: Vec<[DeviceMemory; 2]>,
     /// Lists of chunks, and whether their addresses are up to date.
-    chunks: Vec<Memory>,
+    chunks: Vec<DeviceMemory>,
     chunks_valid: bool,
     /// Blocks of results that are copied out after each run.
     results: BTreeSet<usize>,
@@ -100,7 +102,7 @@ struct Program {
 
 /// The kind of memory that decides which block a name is put into.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Role {
+enum BlockKind {
     /// Written by the host, read by programs.
     In,
     /// Written by programs, read by the host after each run.
@@ -116,7 +118,7 @@ impl Gpu {
     ///
     /// Returns an error if a library is missing, or the device reports one.
     pub(super) fn open(places: &Places) -> Result<Gpu, DeviceError> {
-        let card = Card::open(&places.toolkits)?;
+        let card = OpenCard::open(&places.toolkits)?;
         let compiler = Compiler::load(&places.toolkits).map_err(|looked| DeviceError::NoCuda {
             reason: format!("NVRTC was not found; looked for {}", list(&looked)),
         })?;
@@ -171,7 +173,7 @@ impl Gpu {
     }
 
     /// Allocates memory with a content.
-    fn upload(&self, values: &[f32]) -> Result<Memory, DeviceError> {
+    fn upload(&self, values: &[f32]) -> Result<DeviceMemory, DeviceError> {
         let memory = self.card.allocate(4 * values.len(), "rotations")?;
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
         self.card.write(memory.start(), &words)?;
@@ -194,14 +196,14 @@ impl Gpu {
 
     /// Places the memory of a plan that has no place yet.
     fn place(&mut self, plan: &Plan, named: &[(MemoryId, Use)]) -> Result<(), DeviceError> {
-        let mut new: BTreeMap<Role, Vec<(MemoryId, &str, usize)>> = BTreeMap::new();
+        let mut new: BTreeMap<BlockKind, Vec<(MemoryId, &str, usize)>> = BTreeMap::new();
         for (memory, (id, used)) in plan.memory.iter().zip(named) {
             let bytes = memory.ty.bytes();
             let role = match (used.reads, used.writes) {
-                _ if bytes > MOST_STAGED => Role::Alone,
-                (_, false) => Role::In,
-                (false, true) => Role::Out,
-                (true, true) => Role::Alone,
+                _ if bytes > MOST_STAGED => BlockKind::Alone,
+                (_, false) => BlockKind::In,
+                (false, true) => BlockKind::Out,
+                (true, true) => BlockKind::Alone,
             };
             if !self.named.contains_key(id) {
                 new.entry(role).or_default().push((*id, &memory.name, bytes));
@@ -209,8 +211,8 @@ impl Gpu {
         }
         for (role, names) in new {
             match role {
-                Role::Alone => names.chunks(1).try_for_each(|name| self.add_block(name, false))?,
-                Role::In | Role::Out => self.add_block(&names, true)?,
+                BlockKind::Alone => names.chunks(1).try_for_each(|name| self.add_block(name, false))?,
+                BlockKind::In | BlockKind::Out => self.add_block(&names, true)?,
             }
         }
         Ok(())
@@ -222,7 +224,10 @@ impl Gpu {
         let mut places = Vec::new();
         for (id, _, size) in names {
             let block = self.blocks.len();
-            places.push((*id, Place { block, start: bytes, bytes: *size, written: false, version: None }));
+            places.push((
+                *id,
+                DevicePlace { block, start: bytes, bytes: *size, written: false, version: None },
+            ));
             bytes += size.next_multiple_of(ALIGNMENT);
         }
         let what = match names {
@@ -235,7 +240,7 @@ impl Gpu {
             self.card.write(memory.start(), &vec![0; bytes / 4])?;
         }
         let staging = if staged { Some(self.card.allocate_staging(bytes, &what)?) } else { None };
-        self.blocks.push(Block { memory, staging });
+        self.blocks.push(DeviceBlock { memory, staging });
         self.named.extend(places);
         Ok(())
     }
@@ -246,7 +251,7 @@ impl Gpu {
         let wanted =
             [(&mut self.arena, arena_bytes, "activations"), (&mut self.scratch, scratch_bytes, "scratch")];
         for (memory, bytes, what) in wanted {
-            if memory.as_ref().map_or(0, Memory::bytes) >= bytes {
+            if memory.as_ref().map_or(0, DeviceMemory::bytes) >= bytes {
                 continue;
             }
             for program in self.programs.values_mut() {
@@ -261,7 +266,7 @@ impl Gpu {
     }
 
     /// Starts the copies of memory that a program reads and that is newer on the host.
-    fn send(&mut self, program: &Program, memory: &HostMemory) -> Result<(), DeviceError> {
+    fn send(&mut self, program: &GpuProgram, memory: &HostMemory) -> Result<(), DeviceError> {
         let mut staged: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for (id, used) in &program.memory {
             let place = self.named.get_mut(id).expect("it was given a place");
@@ -283,7 +288,8 @@ impl Gpu {
         for (index, starts) in staged {
             let block = &self.blocks[index];
             let staging = block.staging.as_ref().expect("only such blocks are collected");
-            let mut places: Vec<&Place> = self.named.values().filter(|place| place.block == index).collect();
+            let mut places: Vec<&DevicePlace> =
+                self.named.values().filter(|place| place.block == index).collect();
             places.sort_by_key(|place| place.start);
             for range in spans(&places, &starts) {
                 let to = block.memory.start() + range.start as u64;
@@ -296,8 +302,8 @@ impl Gpu {
     /// Starts all work of a program; `before` is called before each step.
     fn begin(
         &self,
-        program: &Program,
-        mut before: impl FnMut(&Step) -> Result<(), DeviceError>,
+        program: &GpuProgram,
+        mut before: impl FnMut(&LaunchStep) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         for step in &program.launches.steps {
             before(step)?;
@@ -320,14 +326,14 @@ impl Gpu {
     }
 
     /// Writes the lists of chunks, if their addresses are out of date.
-    fn write_chunks(&self, program: &mut Program) -> Result<(), DeviceError> {
+    fn write_chunks(&self, program: &mut GpuProgram) -> Result<(), DeviceError> {
         if !program.chunks_valid {
             for (memory, list) in program.chunks.iter().zip(&program.launches.chunks) {
                 let words = list.iter().map(|word| match *word {
-                    Word::Address { location, offset_bytes } => {
+                    ChunkWord::Address { location, offset_bytes } => {
                         self.pointer(program, location) + offset_bytes
                     }
-                    Word::Size(size) => size,
+                    ChunkWord::Size(size) => size,
                 });
                 let halves: Vec<u32> = words.flat_map(|word| [word as u32, (word >> 32) as u32]).collect();
                 self.card.write(memory.start(), &halves)?;
@@ -337,7 +343,7 @@ impl Gpu {
         Ok(())
     }
 
-    fn pointer(&self, program: &Program, location: Location) -> Pointer {
+    fn pointer(&self, program: &GpuProgram, location: Location) -> Pointer {
         match location {
             Location::Arena(offset) => {
                 self.arena.as_ref().expect("a program was loaded").start() + offset as u64
@@ -350,7 +356,7 @@ impl Gpu {
     }
 
     /// Returns the eight bytes of an argument, of which a kernel reads as many as it declares.
-    fn argument(&self, program: &Program, argument: &Argument) -> u64 {
+    fn argument(&self, program: &GpuProgram, argument: &Argument) -> u64 {
         match *argument {
             Argument::Memory(location) => self.pointer(program, location),
             Argument::Scratch => self.scratch.as_ref().expect("a program was loaded").start(),
@@ -364,10 +370,10 @@ impl Gpu {
     }
 
     /// Starts all work of a program and measures the seconds of each call.
-    fn begin_timed(&self, program: &Program, observe: Observe<'_>) -> Result<(), DeviceError> {
+    fn begin_timed(&self, program: &GpuProgram, observe: Observe<'_>) -> Result<(), DeviceError> {
         let mut calls = Vec::new();
-        let mut events: Vec<Event> = Vec::new();
-        let note = |events: &mut Vec<Event>| -> Result<(), DeviceError> {
+        let mut events: Vec<DeviceEvent> = Vec::new();
+        let note = |events: &mut Vec<DeviceEvent>| -> Result<(), DeviceError> {
             let event = self.card.event()?;
             self.card.note(&event)?;
             events.push(event);
@@ -391,7 +397,7 @@ impl Gpu {
     /// Runs a program, which the caller has taken out of the list.
     fn run_program(
         &mut self,
-        program: &mut Program,
+        program: &mut GpuProgram,
         memory: &mut HostMemory,
         observe: Option<Observe<'_>>,
     ) -> Result<(), DeviceError> {
@@ -441,7 +447,7 @@ impl Engine for Gpu {
         let memory: Vec<(MemoryId, Use)> = ids.zip(uses(&plan)).collect();
         self.place(&plan, &memory)?;
         self.grow(plan.arena_bytes, launches.scratch_bytes as usize)?;
-        launches.steps.iter().filter_map(Step::launch).for_each(check_arguments);
+        launches.steps.iter().filter_map(LaunchStep::launch).for_each(check_arguments);
         let functions = self.functions(&launches.kernels())?;
         let tables = launches.tables.iter().map(|table| {
             let (cos, sin) = rope_tables(table.positions, table.head_width, table.theta);
@@ -459,7 +465,7 @@ impl Engine for Gpu {
         for (id, _) in memory.iter().filter(|(_, used)| used.writes) {
             self.named.get_mut(id).expect("it was given a place").written = true;
         }
-        let program = Program {
+        let program = GpuProgram {
             launches,
             memory,
             functions,
@@ -496,10 +502,11 @@ impl Engine for Gpu {
 
     fn bytes(&self, _: &HostMemory) -> usize {
         let blocks = self.blocks.iter().map(|block| block.memory.bytes()).sum::<usize>();
-        let shared = [&self.arena, &self.scratch].into_iter().flatten().map(Memory::bytes).sum::<usize>();
+        let shared =
+            [&self.arena, &self.scratch].into_iter().flatten().map(DeviceMemory::bytes).sum::<usize>();
         let own =
             self.programs.values().flat_map(|program| program.tables.iter().flatten().chain(&program.chunks));
-        blocks + shared + own.map(Memory::bytes).sum::<usize>() + self.blas.bytes()
+        blocks + shared + own.map(DeviceMemory::bytes).sum::<usize>() + self.blas.bytes()
     }
 }
 
@@ -511,7 +518,7 @@ fn uses(plan: &Plan) -> Vec<Use> {
 
 /// Returns ranges of bytes that cover all places that begin at `starts`. Ranges that lie close together become one,
 /// unless a program writes to a place between them.
-fn spans(places: &[&Place], starts: &BTreeSet<usize>) -> Vec<Range<usize>> {
+fn spans(places: &[&DevicePlace], starts: &BTreeSet<usize>) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut joins = false;
     for place in places {
@@ -531,13 +538,13 @@ fn spans(places: &[&Place], starts: &BTreeSet<usize>) -> Vec<Range<usize>> {
 
 /// Checks that a launch has the kinds of arguments that its kernel declares.
 fn check_arguments(launch: &Launch) {
-    let kinds: Vec<Parameter> = launch
+    let kinds: Vec<ParameterKind> = launch
         .arguments
         .iter()
         .map(|argument| match argument {
-            Argument::Size(_) => Parameter::Size,
-            Argument::Number(_) => Parameter::Number,
-            _ => Parameter::Pointer,
+            Argument::Size(_) => ParameterKind::Size,
+            Argument::Number(_) => ParameterKind::Number,
+            _ => ParameterKind::Pointer,
         })
         .collect();
     assert_eq!(kinds, launch.kernel.parameters(), "`{}` is given what it takes", launch.kernel.name());
@@ -547,11 +554,11 @@ fn check_arguments(launch: &Launch) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{MOST_BETWEEN, Place, spans};
+    use super::{DevicePlace, MOST_BETWEEN, spans};
 
     #[test]
     fn what_lies_close_together_is_copied_together() {
-        let place = |start: usize, bytes: usize, written: bool| Place {
+        let place = |start: usize, bytes: usize, written: bool| DevicePlace {
             block: 0,
             start,
             bytes,
@@ -567,7 +574,7 @@ mod tests {
             place(far + 64, 4, true),
             place(far + 128, 4, false),
         ];
-        let places: Vec<&Place> = places.iter().collect();
+        let places: Vec<&DevicePlace> = places.iter().collect();
         let spans = |starts: &[usize]| spans(&places, &starts.iter().copied().collect::<BTreeSet<_>>());
         assert!(spans(&[]).is_empty());
         assert_eq!(spans(&[64]), vec![64..124]);

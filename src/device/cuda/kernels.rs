@@ -97,12 +97,12 @@ templates!(
     Choose "choose" Elementwise,
     Equal "equal" Elementwise,
     CopyAxis "copy_axis" Layout,
-    PadAxis "pad_axis" Layout,
-    TransposeLastTwo "transpose_last_two" Layout,
+    Pad "pad" Layout,
+    Transpose "transpose" Layout,
     ResetRows "reset_rows" Layout,
     RowDistance "row_distance" Layout,
-    ProductSwiglu "product_swiglu" Product,
-    ProductSwigluBf16 "product_swiglu_bf16" ProductBf16,
+    LinearSwiglu "linear_swiglu" Product,
+    LinearSwigluBf16 "linear_swiglu_bf16" ProductBf16,
     RmsNorm "rms_norm" Norm,
     AddRmsNorm "add_rms_norm" Norm,
     RmsNormGrad "rms_norm_grad" Norm,
@@ -110,7 +110,7 @@ templates!(
     AttentionGradDelta "attention_grad_delta" Attention,
     AttentionGradQueries "attention_grad_queries" Attention,
     AttentionGradKeys "attention_grad_keys" Attention,
-    RotateQkv "rotate_qkv" Attention,
+    Rotate "rotate" Attention,
     AttentionBf16Of64 "attention_bf16_64" AttentionBf16,
     AttentionBf16Of128 "attention_bf16_128" AttentionBf16,
     AttentionGradQueriesBf16Of64 "attention_grad_queries_bf16_64" AttentionBf16,
@@ -136,7 +136,7 @@ templates!(
 
 /// What a kernel takes in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parameter {
+pub enum ParameterKind {
     /// A pointer to memory of the device.
     Pointer,
     /// An unsigned number of 64 bits.
@@ -150,7 +150,7 @@ struct Declared {
     /// The parameter, with the letter of its element where that differs from use to use.
     text: &'static str,
     /// Its kind.
-    kind: Parameter,
+    kind: ParameterKind,
 }
 
 impl Template {
@@ -183,9 +183,9 @@ impl Template {
         let declared = parts.map(|part| {
             let text = part.trim();
             let kind = match text {
-                text if text.contains('*') => Parameter::Pointer,
-                text if text.starts_with("u64 ") => Parameter::Size,
-                text if text.starts_with("float ") => Parameter::Number,
+                text if text.contains('*') => ParameterKind::Pointer,
+                text if text.starts_with("u64 ") => ParameterKind::Size,
+                text if text.starts_with("float ") => ParameterKind::Number,
                 text => panic!("`{text}` is no parameter of a kernel"),
             };
             Declared { text, kind }
@@ -249,7 +249,7 @@ impl Kernel {
     }
 
     /// Returns what the kernel takes, read from its text.
-    pub fn parameters(&self) -> Vec<Parameter> {
+    pub fn parameters(&self) -> Vec<ParameterKind> {
         self.template.declared().1.into_iter().map(|parameter| parameter.kind).collect()
     }
 

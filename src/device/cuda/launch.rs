@@ -8,9 +8,9 @@ use super::kernels::{Kernel, Template};
 use super::tiles::{self, Heads};
 use crate::graph::ops::{
     AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, Concat, Correctness, Embed, EmbedGrad, Fill,
-    LEAST_SQUARES, Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Pad, ResetRows,
-    Rotate, RowDistance, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss, TokenLossGrad,
-    TokenLossKind, Transpose,
+    Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Pad, ResetRows, Rotate,
+    RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -44,11 +44,11 @@ pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Launches {
     /// The steps, in order. Each is one launch.
-    pub steps: Vec<Step>,
+    pub steps: Vec<LaunchStep>,
     /// Tables that [`Argument::Cos`] and [`Argument::Sin`] refer to.
-    pub tables: Vec<Table>,
+    pub tables: Vec<RotationTable>,
     /// Lists of chunks that [`Argument::Chunks`] refers to, made once: what they lead to does not move.
-    pub chunks: Vec<Vec<Word>>,
+    pub chunks: Vec<Vec<ChunkWord>>,
     /// Bytes of [`Argument::Scratch`]: the most that any call needs.
     pub scratch_bytes: u64,
 }
@@ -72,7 +72,7 @@ impl Launches {
 
 /// One launch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub struct LaunchStep {
     /// Index of the call in [`Plan::calls`]; of the last one, where several in a row are one launch.
     pub call: usize,
     /// What is done.
@@ -83,7 +83,7 @@ pub struct Step {
     pub bytes: u64,
 }
 
-impl Step {
+impl LaunchStep {
     /// Returns the kernel that is run, if the step is not a product.
     pub fn launch(&self) -> Option<&Launch> {
         match &self.task {
@@ -195,7 +195,7 @@ pub enum Argument {
 
 /// A word of a list of chunks, 64 bits wide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ChunkWord {
     /// Address of a place in memory, and so many bytes behind it.
     Address {
         /// The place.
@@ -209,7 +209,7 @@ pub enum Word {
 
 /// Rotation tables, by [`rope_tables`](crate::graph::ops::rope_tables).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Table {
+pub struct RotationTable {
     /// Positions `T`.
     pub positions: usize,
     /// Width `K` of a head.
@@ -313,7 +313,7 @@ impl Placing<'_> {
     }
 
     fn step(&mut self, task: Task, flops: u64, bytes: u64) {
-        self.all.steps.push(Step { call: self.index, task, flops, bytes });
+        self.all.steps.push(LaunchStep { call: self.index, task, flops, bytes });
     }
 
     /// Says that the last step moves so many bytes, and not all that its arguments lead to.
@@ -365,8 +365,8 @@ impl Placing<'_> {
             | Template::AttentionBf16Of64
             | Template::AttentionBf16Of128
             | Template::AttentionGradBf16Short
-            | Template::ProductSwiglu
-            | Template::ProductSwigluBf16 => self.call.flops,
+            | Template::LinearSwiglu
+            | Template::LinearSwigluBf16 => self.call.flops,
             Template::AttentionGradQueries
             | Template::AttentionGradKeys
             | Template::AttentionGradQueriesBf16Of64
@@ -464,8 +464,11 @@ impl Placing<'_> {
     /// Returns the arguments of a table, which may be absent.
     fn table(&mut self, heads: &Heads, theta: Option<f32>) -> [Argument; 2] {
         let Some(theta) = theta else { return [Argument::Null; 2] };
-        let table =
-            Table { positions: heads.positions as usize, head_width: heads.head_width as usize, theta };
+        let table = RotationTable {
+            positions: heads.positions as usize,
+            head_width: heads.head_width as usize,
+            theta,
+        };
         let found = self.all.tables.iter().position(|other| *other == table).unwrap_or_else(|| {
             self.all.tables.push(table);
             self.all.tables.len() - 1
@@ -480,7 +483,7 @@ impl Placing<'_> {
         arguments.push(Argument::Number(if inverse { -1.0 } else { 1.0 }));
         arguments.extend(heads.sizes());
         let pairs = heads.batch * heads.positions * 3 * heads.heads * (heads.head_width / 2);
-        self.elements(Template::RotateQkv, pairs, arguments);
+        self.elements(Template::Rotate, pairs, arguments);
     }
 
     /// Returns whether arguments of the call lie in bf16, as the kernels on tensor cores take them.
@@ -488,8 +491,8 @@ impl Placing<'_> {
         arguments.into_iter().all(|argument| self.element(argument) == Element::Bf16)
     }
 
-    fn launch_tiles(&mut self, tiles: tiles::Blocks, arguments: Vec<Argument>) {
-        let tiles::Blocks { kernel, blocks, threads } = tiles;
+    fn launch_tiles(&mut self, tiles: tiles::TileLaunch, arguments: Vec<Argument>) {
+        let tiles::TileLaunch { kernel, blocks, threads } = tiles;
         self.launch(kernel, blocks, threads.map(u64::from), arguments);
     }
 
@@ -559,14 +562,14 @@ impl Placing<'_> {
         let sizes = [rows, inner, self.ty(LinearSwiGlu::X).width() as u64].map(Argument::Size);
         if self.in_bf16([out, x, w]) && (!keep || self.in_bf16([wide])) {
             let arguments = [[out, wide, x, w].as_slice(), &sizes].concat();
-            self.launch_tiles(tiles::product_swiglu(rows, inner), arguments);
+            self.launch_tiles(tiles::linear_swiglu(rows, inner), arguments);
         } else if keep {
             self.linear(LinearSwiGlu::X, LinearSwiGlu::W, LinearSwiGlu::PRODUCT);
             self.gate(wide);
         } else {
             let blocks = rows.div_ceil(TILE) * inner.div_ceil(TILE / 2);
             let arguments = [[out, x, w].as_slice(), &sizes].concat();
-            self.launch(Template::ProductSwiglu, blocks, [16, 16], arguments);
+            self.launch(Template::LinearSwiglu, blocks, [16, 16], arguments);
         }
     }
 
@@ -585,11 +588,11 @@ impl Placing<'_> {
             let count = elements(&tensors[0].ty);
             let chunk = count.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
             for start in (0..count).step_by(chunk as usize) {
-                words.extend(tensors.iter().map(|place| Word::Address {
+                words.extend(tensors.iter().map(|place| ChunkWord::Address {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * start,
                 }));
-                words.push(Word::Size(chunk.min(count - start)));
+                words.push(ChunkWord::Size(chunk.min(count - start)));
             }
         }
         let of_one = tensors(self.call);
@@ -628,14 +631,14 @@ impl Placing<'_> {
                 let count = elements(out);
                 let mut arguments = self.operands();
                 arguments.extend(sizes.map(Argument::Size));
-                self.elements(Template::PadAxis, count, arguments);
+                self.elements(Template::Pad, count, arguments);
             }
             Op::Transpose(_) => {
                 let [batch, rows, columns] = [0, 1, 2].map(|axis| self.ty(Transpose::X).shape[axis] as u64);
                 let mut arguments = self.operands();
                 arguments.extend([rows, columns].map(Argument::Size));
                 let squares = rows.div_ceil(WARP) * columns.div_ceil(WARP);
-                self.warps(Template::TransposeLastTwo, batch * squares, arguments);
+                self.warps(Template::Transpose, batch * squares, arguments);
             }
             Op::Add(_) => self.pointwise(Template::Add),
             Op::Scale(Scale { factor: 1.0 }) => {
@@ -671,7 +674,7 @@ impl Placing<'_> {
             }
             Op::Sigmoid(_) => self.pointwise(Template::Sigmoid),
             Op::Maximum(_) => self.pointwise(Template::Maximum),
-            Op::Select(_) => self.pointwise(Template::Choose),
+            Op::Choose(_) => self.pointwise(Template::Choose),
             Op::Equal(_) => self.pointwise(Template::Equal),
             Op::Linear(_) => self.linear(Linear::X, Linear::W, Linear::Y),
             Op::LinearGradInput(_) => {
@@ -756,7 +759,7 @@ impl Placing<'_> {
                 let batch = self.ty(RowDistance::NEW).shape[0] as u64;
                 let row = elements(self.ty(RowDistance::NEW)) / batch;
                 let mut arguments = self.operands();
-                arguments.extend([Argument::Number(LEAST_SQUARES), Argument::Size(row)]);
+                arguments.extend([Argument::Number(SMALLEST_SUM_OF_SQUARES), Argument::Size(row)]);
                 self.warps(Template::RowDistance, batch, arguments);
             }
             Op::TokenLoss(op) => self.tokens(Template::TokenLoss, TokenLoss::LOGITS, Some(op.kind)),

@@ -19,7 +19,7 @@ pub struct Compiler {
 
 /// What the text of a family becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compiled {
+pub struct CompiledFamily {
     /// Portable assembly.
     pub ptx: String,
     /// What a device of the architecture loads; portable assembly that ends with zero if it is that of no device.
@@ -41,7 +41,7 @@ pub struct Usage {
     pub spilled_bytes: u32,
 }
 
-type Program = *mut c_void;
+type ProgramHandle = *mut c_void;
 
 /// How architectures are called that are none of a device.
 const PORTABLE: &str = "compute_";
@@ -100,7 +100,7 @@ impl Compiler {
         family: Family,
         kernels: &[Kernel],
         architecture: &str,
-    ) -> Result<Compiled, String> {
+    ) -> Result<CompiledFamily, String> {
         self.compile_text(family.file(), &source(family, kernels), architecture)
     }
 
@@ -109,12 +109,12 @@ impl Compiler {
     /// # Errors
     ///
     /// Returns what the compiler says if it does not accept the text.
-    pub fn compile_text(&self, file: &str, text: &str, architecture: &str) -> Result<Compiled, String> {
+    pub fn compile_text(&self, file: &str, text: &str, architecture: &str) -> Result<CompiledFamily, String> {
         let text = CString::new(text).expect("kernels have no zero");
         let name = CString::new(file).expect("a file name has no zero");
-        let mut program: Program = ptr::null_mut();
+        let mut program: ProgramHandle = ptr::null_mut();
         type Create = unsafe extern "C" fn(
-            *mut Program,
+            *mut ProgramHandle,
             *const c_char,
             *const c_char,
             c_int,
@@ -129,13 +129,14 @@ impl Compiler {
             return Err(format!("`nvrtcCreateProgram` gives the error {status}"));
         }
         let compiled = self.compile_program(program, architecture);
-        let destroy = self.function::<unsafe extern "C" fn(*mut Program) -> c_int>("nvrtcDestroyProgram")?;
+        let destroy =
+            self.function::<unsafe extern "C" fn(*mut ProgramHandle) -> c_int>("nvrtcDestroyProgram")?;
         // SAFETY: the program was created above and is not used again.
         unsafe { destroy(&mut program) };
         compiled
     }
 
-    fn compile_program(&self, program: Program, architecture: &str) -> Result<Compiled, String> {
+    fn compile_program(&self, program: ProgramHandle, architecture: &str) -> Result<CompiledFamily, String> {
         // Families share functions of which none uses all; 177 is the warning about that.
         let options = ["--std=c++17", "--ptxas-options=--verbose", "--diag-suppress=177"].map(str::to_string);
         let options: Vec<CString> = options
@@ -144,7 +145,7 @@ impl Compiler {
             .map(|option| CString::new(option).expect("options have no zero"))
             .collect();
         let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
-        type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
+        type Compile = unsafe extern "C" fn(ProgramHandle, c_int, *const *const c_char) -> c_int;
         let compile = self.function::<Compile>("nvrtcCompileProgram")?;
         // SAFETY: the program exists, and as many options as said live on.
         let status = unsafe { compile(program, pointers.len() as c_int, pointers.as_ptr()) };
@@ -159,7 +160,7 @@ impl Compiler {
         } else {
             self.bytes(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?
         };
-        Ok(Compiled { ptx, image, usage: usage(&log) })
+        Ok(CompiledFamily { ptx, image, usage: usage(&log) })
     }
 
     fn function<T: Copy>(&self, name: &str) -> Result<T, String> {
@@ -169,16 +170,17 @@ impl Compiler {
     }
 
     /// Returns a text of a program, by the functions for its size, the zero at its end included, and for itself.
-    fn text(&self, program: Program, size_function: &str, function: &str) -> Result<String, String> {
+    fn text(&self, program: ProgramHandle, size_function: &str, function: &str) -> Result<String, String> {
         let mut bytes = self.bytes(program, size_function, function)?;
         bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Returns a part of a program, by the functions for its size and for itself.
-    fn bytes(&self, program: Program, size_function: &str, function: &str) -> Result<Vec<u8>, String> {
-        let size_of = self.function::<unsafe extern "C" fn(Program, *mut usize) -> c_int>(size_function)?;
-        let copy = self.function::<unsafe extern "C" fn(Program, *mut c_char) -> c_int>(function)?;
+    fn bytes(&self, program: ProgramHandle, size_function: &str, function: &str) -> Result<Vec<u8>, String> {
+        let size_of =
+            self.function::<unsafe extern "C" fn(ProgramHandle, *mut usize) -> c_int>(size_function)?;
+        let copy = self.function::<unsafe extern "C" fn(ProgramHandle, *mut c_char) -> c_int>(function)?;
         let mut size = 0;
         // SAFETY: the program exists.
         let status = unsafe { size_of(program, &mut size) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::card::Card;
-use super::launch::{MOST_BLOCKS, Step, launches};
+use super::launch::{LaunchStep, MOST_BLOCKS, launches};
 use crate::graph::Phase;
 use crate::ir::Precision;
 use crate::plan::{Machine, Plan};
@@ -125,7 +125,7 @@ impl ProgramReport {
             too_many_blocks: launched
                 .steps
                 .iter()
-                .filter_map(Step::launch)
+                .filter_map(LaunchStep::launch)
                 .any(|launch| launch.blocks > MOST_BLOCKS),
             all,
             phases: phases.into_iter().map(|(phase, cost)| (phase.name(), cost)).collect(),

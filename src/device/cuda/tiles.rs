@@ -26,7 +26,7 @@ const GATED_WARPS: u32 = 8;
 
 /// What is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Blocks {
+pub struct TileLaunch {
     /// The kernel.
     pub kernel: Template,
     /// Blocks, in one dimension.
@@ -50,28 +50,28 @@ pub struct Heads {
 
 impl Heads {
     /// Returns which of two kernels is wide enough, with so many rows of the tile of a warp; `None` if neither is.
-    fn blocks(self, narrow: (Template, u64), wide: (Template, u64)) -> Option<Blocks> {
+    fn blocks(self, narrow: (Template, u64), wide: (Template, u64)) -> Option<TileLaunch> {
         let (kernel, parts) = match self.head_width {
             0..=64 => narrow,
             65..=128 => wide,
             _ => return None,
         };
         let tiles = self.positions.div_ceil(u64::from(ATTENTION_WARPS) * parts * ROWS);
-        Some(Blocks { kernel, blocks: self.batch * self.heads * tiles, threads: [WARP, ATTENTION_WARPS] })
+        Some(TileLaunch { kernel, blocks: self.batch * self.heads * tiles, threads: [WARP, ATTENTION_WARPS] })
     }
 
     /// Returns the launch of attention: `out`, `lse`, `qkv`, the tables or twice null, the scale of the scores, and
     /// the sizes `positions`, `heads`, `head_width`. `None` if no kernel is for heads of this width.
-    pub fn attention(self) -> Option<Blocks> {
+    pub fn attention(self) -> Option<TileLaunch> {
         self.blocks((Template::AttentionBf16Of64, 2), (Template::AttentionBf16Of128, 1))
     }
 
     /// Returns the one launch of the gradient of attention where a block holds a head: `dqkv`, memory for
     /// `delta [B, N, T]` in f32, `qkv`, `lse`, `dout`, then what [`Heads::attention`] takes. `None` for longer rows or
     /// wider heads.
-    pub fn attention_grad_short(self) -> Option<Blocks> {
+    pub fn attention_grad_short(self) -> Option<TileLaunch> {
         let fits = self.positions <= SHORT[0] && self.head_width <= SHORT[1];
-        fits.then_some(Blocks {
+        fits.then_some(TileLaunch {
             kernel: Template::AttentionGradBf16Short,
             blocks: self.batch * self.heads,
             threads: [WARP, SHORT_WARPS],
@@ -81,7 +81,7 @@ impl Heads {
     /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out` or
     /// null, `lse`, `dout`; the second `dqkv`, `qkv`, `lse`, `dout`, `delta`; then both what [`Heads::attention`] takes.
     /// Memory for `delta [B, N, T]` in f32 is needed in between. The first launch is faster where it has `out`.
-    pub fn attention_grad(self) -> Option<[Blocks; 2]> {
+    pub fn attention_grad(self) -> Option<[TileLaunch; 2]> {
         let queries = self.blocks(
             (Template::AttentionGradQueriesBf16Of64, 2),
             (Template::AttentionGradQueriesBf16Of128, 1),
@@ -94,7 +94,7 @@ impl Heads {
 
 /// Returns the launch of the gated product of `x [rows, terms]` and `w [2 inner, terms]`: `out [rows, inner]`, the
 /// product `[rows, 2 inner]` or null, `x`, `w`, and the sizes `rows`, `inner`, `terms`.
-pub fn product_swiglu(rows: u64, inner: u64) -> Blocks {
+pub fn linear_swiglu(rows: u64, inner: u64) -> TileLaunch {
     let blocks = rows.div_ceil(GATED_TILE[0]) * inner.div_ceil(GATED_TILE[1]);
-    Blocks { kernel: Template::ProductSwigluBf16, blocks, threads: [WARP, GATED_WARPS] }
+    TileLaunch { kernel: Template::LinearSwigluBf16, blocks, threads: [WARP, GATED_WARPS] }
 }

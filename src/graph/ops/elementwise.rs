@@ -45,7 +45,7 @@ pub struct Maximum;
 
 /// `a` where the mask is 1, `b` where it is 0: inputs mask, `a`, `b`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Select;
+pub struct Choose;
 
 /// 1 where `a == b`, else 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,11 +219,11 @@ impl Operation for Maximum {
     }
 }
 
-operands!(Select { inputs: [MASK: F32, A: F32, B: F32], outputs: [Y: F32] });
+operands!(Choose { inputs: [MASK: F32, A: F32, B: F32], outputs: [Y: F32] });
 
-impl Operation for Select {
+impl Operation for Choose {
     fn name(&self) -> &'static str {
-        "select"
+        "choose"
     }
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {

@@ -1,14 +1,11 @@
 //! Losses and correctness.
 //!
-//! A label of [`IGNORE`] is not counted. The loss of a row is the mean over its counted labels; a row
+//! A negative label, as [`IGNORED_LABEL`](crate::data::IGNORED_LABEL) is, is not counted. The loss of a row is the mean over its counted labels; a row
 //! without any has loss 0 and counts as exact.
 
 use super::{Backward, Operation, ShapeError, require, require_equal};
 use crate::graph::luminal::{Primitives, Tensor};
 use crate::graph::{DType, Graph, TensorType, Value};
-
-/// Label of a token that is neither trained nor scored.
-pub const IGNORE: i32 = -100;
 
 /// How logits become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

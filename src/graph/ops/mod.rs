@@ -25,7 +25,7 @@ use super::luminal::{Primitives, Tensor};
 use super::{Graph, TensorType, Value};
 
 pub use attention::{Attention, AttentionGrad, Rotate, rope_tables};
-pub use elementwise::{Add, AddSuffix, Equal, Fill, Maximum, Scale, Select, Sigmoid, SumLeading};
+pub use elementwise::{Add, AddSuffix, Choose, Equal, Fill, Maximum, Scale, Sigmoid, SumLeading};
 pub use embedding::{Embed, EmbedGrad};
 pub use fused::{AddRmsNorm, LinearAddRmsNorm, LinearSwiGlu};
 pub use gated::{SwiGlu, SwiGluGrad};
@@ -34,7 +34,7 @@ pub use loss::{BceWithLogits, BceWithLogitsGrad, Correctness, TokenLoss, TokenLo
 pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
 pub use operands::{NamedOperand, Signature, Storage};
-pub use rows::{LEAST_SQUARES, ResetRows, RowDistance};
+pub use rows::{ResetRows, RowDistance, SMALLEST_SUM_OF_SQUARES};
 pub use update::{AdamAtan2, AdamW, Assign, Average, SignSgdRows};
 
 /// Why an operator does not accept inputs of some types.
@@ -159,7 +159,7 @@ operators!(
     Fill,
     Sigmoid,
     Maximum,
-    Select,
+    Choose,
     Equal,
     Linear,
     LinearGradInput,

@@ -26,20 +26,20 @@ fn assert_found(right: &str, wrong: &str, sample: fn(&mut Draw) -> Sample, said:
 }
 
 /// Returns a sample of the only product that a kernel of hrmc makes.
-fn product_swiglu(draw: &mut Draw) -> Sample {
+fn linear_swiglu(draw: &mut Draw) -> Sample {
     Sample { op: LinearSwiGlu { keep: false }.into(), ..samples::linear_swiglu(draw) }
 }
 
 #[test]
 fn a_missing_barrier_before_a_read_is_found() {
     let right = "__syncthreads();\n    for (int l = 0; l < SLICE; l++)";
-    assert_found(right, "for (int l = 0; l < SLICE; l++)", product_swiglu, "order");
+    assert_found(right, "for (int l = 0; l < SLICE; l++)", linear_swiglu, "order");
 }
 
 #[test]
 fn a_missing_barrier_before_the_next_write_is_found() {
     let right = "// Nobody may overwrite a slice that others still read.\n    __syncthreads();";
-    assert_found(right, "", product_swiglu, "order");
+    assert_found(right, "", linear_swiglu, "order");
     let right = "// Nobody may overwrite what others still read.\n    __syncthreads();";
     assert_found(right, "", samples::attention, "order");
 }
@@ -53,7 +53,7 @@ fn a_write_beyond_the_end_is_found() {
 #[test]
 fn a_read_beyond_the_end_of_a_row_is_found() {
     let right = "bool there = row < rows && term < terms;";
-    assert_found(right, "bool there = row < rows && term <= terms;", product_swiglu, "expected");
+    assert_found(right, "bool there = row < rows && term <= terms;", linear_swiglu, "expected");
 }
 
 #[test]

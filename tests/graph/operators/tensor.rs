@@ -7,7 +7,7 @@ use std::ffi::c_int;
 
 use half::bf16;
 use hrmc::internals::device::cpu::Cpu;
-use hrmc::internals::device::cuda::tiles::{Blocks, Heads, product_swiglu};
+use hrmc::internals::device::cuda::tiles::{Heads, TileLaunch, linear_swiglu};
 use hrmc::internals::graph::ops::{Attention, AttentionGrad, LinearSwiGlu, rope_tables};
 use hrmc::internals::graph::{Op, TensorType};
 
@@ -74,7 +74,7 @@ impl Tables {
 /// Launches a kernel of attention on values and on what all of them take: tables, scale, and sizes.
 fn launch<'a>(
     emulator: &Emulator,
-    (blocks, heads): (Blocks, Heads),
+    (blocks, heads): (TileLaunch, Heads),
     mut values: Vec<Value<'a>>,
     tables: &'a mut Tables,
     order: c_int,
@@ -270,7 +270,7 @@ fn gated_product_differs(
     let (x_shape, w_shape) = ([rows, terms], [2 * inner, terms]);
     let (x, w) = (rounded(&mut draw, &x_shape), rounded(&mut draw, &w_shape));
     let results = expected(LinearSwiGlu { keep: true }, &[(&x_shape, &x), (&w_shape, &w)]);
-    let blocks = product_swiglu(rows as u64, inner as u64);
+    let blocks = linear_swiglu(rows as u64, inner as u64);
     orders.iter().find_map(|&order| {
         let mut outs = [(); 2].map(|()| Piece::unwritten(2 * rows * inner));
         let mut wide = Piece::unwritten(4 * rows * inner);

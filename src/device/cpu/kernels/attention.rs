@@ -22,7 +22,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Store;
-use super::layout::transpose;
+use super::layout::transpose_matrix;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
 #[cfg(target_arch = "x86_64")]
@@ -366,7 +366,7 @@ fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: us
     if count < QUERIES {
         turned.fill(0.0);
     }
-    transpose(turned, QUERIES, rows, stride, count, width);
+    transpose_matrix(turned, QUERIES, rows, stride, count, width);
 }
 
 /// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.

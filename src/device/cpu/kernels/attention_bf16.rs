@@ -9,7 +9,7 @@ use super::attention::{
     AttentionShape, Head, Rope, inv_sqrt, scaled, score_gradients, softmax, store_gradients, take_rows,
 };
 use super::avx512::{PANEL, Pairs, Panels, Unit, arrange_panels, pairs_len, panels_len};
-use super::operand::Operand;
+use super::operand::MatrixView;
 use super::panel;
 use super::parallel::{Shared, for_each_block};
 use super::scratch::{aligned, carve, with_scratch};
@@ -20,16 +20,16 @@ const QUERIES: usize = PANEL;
 
 /// Sizes of one head: positions, width, and the width padded to whole registers.
 #[derive(Clone, Copy)]
-struct Sizes {
+struct HeadSizes {
     positions: usize,
     width: usize,
     padded: usize,
 }
 
-impl Sizes {
+impl HeadSizes {
     fn new(shape: AttentionShape) -> Self {
         let AttentionShape { positions, head_width: width, .. } = shape;
-        Sizes { positions, width, padded: width.next_multiple_of(panel::PANEL) }
+        HeadSizes { positions, width, padded: width.next_multiple_of(panel::PANEL) }
     }
 
     /// Elements of all rows of a head in f32.
@@ -37,18 +37,18 @@ impl Sizes {
         self.positions * self.padded
     }
 
-    /// Elements of [`Sizes::turned`].
+    /// Elements of [`HeadSizes::turned`].
     fn turned_len(self) -> usize {
         panels_len(self.positions, self.width, Unit::Pair)
     }
 
-    /// Elements of [`Sizes::stacked`].
+    /// Elements of [`HeadSizes::stacked`].
     fn stacked_len(self) -> usize {
         panels_len(self.width, self.positions, Unit::Pair)
     }
 
-    fn operand(self, rows: &[f32]) -> Operand<'_> {
-        Operand::new(rows, self.positions, self.width, self.padded)
+    fn operand(self, rows: &[f32]) -> MatrixView<'_> {
+        MatrixView::new(rows, self.positions, self.width, self.padded)
     }
 
     /// Arranges rows as columns, for sums along the head; a block of queries is a panel.
@@ -79,7 +79,7 @@ pub fn attention(
 ) {
     let AttentionShape { batch, positions, heads, head_width, .. } = shape;
     let width = shape.width();
-    let sizes = Sizes::new(shape);
+    let sizes = HeadSizes::new(shape);
     let padded = sizes.padded;
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     for_each_block(batch * heads, shape.heads_per_task(), shape.work(), |tasks| {
@@ -135,12 +135,12 @@ pub fn attention(
 
 /// Rounds columns of scores, for sums over positions.
 fn by_query<'a>(target: &'a mut [f32], scores: &[f32], count: usize, positions: usize) -> Pairs<'a> {
-    Pairs::new(target, Operand::new(scores, positions, QUERIES, QUERIES).transposed(), count, positions)
+    Pairs::new(target, MatrixView::new(scores, positions, QUERIES, QUERIES).transposed(), count, positions)
 }
 
 /// Rounds rows of scores, for sums over the first `count` queries.
 fn by_key<'a>(target: &'a mut [f32], scores: &[f32], count: usize, positions: usize) -> Pairs<'a> {
-    Pairs::new(target, Operand::new(scores, positions, QUERIES, QUERIES), positions, count)
+    Pairs::new(target, MatrixView::new(scores, positions, QUERIES, QUERIES), positions, count)
 }
 
 /// [`attention_grad`](super::attention_grad) on a processor that multiplies pairs.
@@ -154,7 +154,7 @@ pub fn attention_grad(
 ) {
     let AttentionShape { batch, positions, heads, head_width, .. } = shape;
     let width = shape.width();
-    let sizes = Sizes::new(shape);
+    let sizes = HeadSizes::new(shape);
     let padded = sizes.padded;
     let dqkv = Shared::new(dqkv);
     for_each_block(batch * heads, shape.heads_per_task(), 2 * shape.work(), |tasks| {

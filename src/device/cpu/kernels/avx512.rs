@@ -21,7 +21,7 @@ use std::arch::x86_64::{
 use std::ops::Range;
 
 use super::Store;
-use super::operand::{Operand, Sizes};
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{Shared, for_each_task};
 use super::scratch::with_scratch;
 
@@ -96,7 +96,7 @@ pub const fn panels_len(columns: usize, depth: usize, unit: Unit) -> usize {
 /// # Panics
 ///
 /// Panics if the processor cannot multiply such units.
-pub fn arrange_panels(target: &mut [f32], right: Operand<'_>, columns: usize, depth: usize, unit: Unit) {
+pub fn arrange_panels(target: &mut [f32], right: MatrixView<'_>, columns: usize, depth: usize, unit: Unit) {
     assert!(unit.available(), "the processor has the instructions");
     let size = panels_len(PANEL, depth, unit);
     let target = Shared::new(target);
@@ -110,7 +110,7 @@ pub fn arrange_panels(target: &mut [f32], right: Operand<'_>, columns: usize, de
 
 /// Arranges `right` in scratch and calls `run` with the panels.
 pub fn with_panels<R>(
-    right: Operand<'_>,
+    right: MatrixView<'_>,
     columns: usize,
     depth: usize,
     unit: Unit,
@@ -131,12 +131,12 @@ pub fn with_panels<R>(
 pub unsafe fn multiply(
     out: *mut f32,
     out_stride: usize,
-    left: Operand<'_>,
+    left: MatrixView<'_>,
     right: Panels<'_>,
-    sizes: Sizes,
+    sizes: MatrixSizes,
     store: Store,
 ) {
-    let Sizes { rows, columns, depth } = sizes;
+    let MatrixSizes { rows, columns, depth } = sizes;
     let Panels { data, unit, units } = right;
     assert!(unit.available(), "the processor has the instructions");
     assert_eq!(units, depth.div_ceil(unit.elements()), "the panels have the depth of the product");
@@ -175,10 +175,10 @@ unsafe fn add_chunk(
     left: Left,
     right: Panels<'_>,
     units: Range<usize>,
-    sizes: Sizes,
+    sizes: MatrixSizes,
     store: Store,
 ) {
-    let Sizes { rows, columns, .. } = sizes;
+    let MatrixSizes { rows, columns, .. } = sizes;
     for column in (0..columns).step_by(PANEL) {
         let panel = &right.data[column * right.units..(column + PANEL) * right.units];
         let panel = panel[units.start * PANEL..units.end * PANEL].as_ptr().cast::<u32>();
@@ -217,7 +217,7 @@ impl<'a> Pairs<'a> {
     /// # Panics
     ///
     /// Panics if the processor cannot multiply pairs.
-    pub fn new(target: &'a mut [f32], left: Operand<'_>, rows: usize, depth: usize) -> Self {
+    pub fn new(target: &'a mut [f32], left: MatrixView<'_>, rows: usize, depth: usize) -> Self {
         assert!(Unit::Pair.available(), "the processor has the instructions");
         left.check(rows, depth);
         let units = depth.div_ceil(Unit::Pair.elements());
@@ -248,11 +248,11 @@ impl<'a> Pairs<'a> {
             right.data.len() >= columns.div_ceil(PANEL) * PANEL * right.units,
             "the panels have all columns"
         );
-        Operand::new(out, rows, columns, out_stride);
+        MatrixView::new(out, rows, columns, out_stride);
         for start in (0..units.max(1)).step_by(CHUNK) {
             let chunk = CHUNK.min(units - start);
             let left = Left { data: data[start * along..].as_ptr().cast(), down, along };
-            let sizes = Sizes { rows, columns, depth: 2 * chunk };
+            let sizes = MatrixSizes { rows, columns, depth: 2 * chunk };
             let store = if start > 0 { Store::Add } else { store };
             let range = first + start..first + start + chunk;
             // SAFETY: the processor has the instructions, since there are `Pairs`; all lengths were checked above, and
@@ -279,7 +279,7 @@ const fn copy_len(rows: usize, units: usize, by_row: bool) -> usize {
 /// Rows that are contiguous are copied as pairs; single elements of them are read where they are.
 fn copy_units(
     target: &mut [f32],
-    left: Operand<'_>,
+    left: MatrixView<'_>,
     rows: usize,
     depth: usize,
     unit: Unit,
@@ -306,17 +306,17 @@ struct Left {
 }
 
 /// Multiplies one chunk of a few rows with one panel; the arguments are those of [`tile_of_singles`].
-type Tile = unsafe fn(usize, Left, *const u32, *mut f32, usize, usize, Store);
+type TileKernel = unsafe fn(usize, Left, *const u32, *mut f32, usize, usize, Store);
 
 /// Returns the kernel for some rows and columns of the result.
-fn tile(unit: Unit, height: usize, width: usize) -> Tile {
+fn tile(unit: Unit, height: usize, width: usize) -> TileKernel {
     macro_rules! table {
         ($kernel:ident: $($height:literal)*) => {
             [$([$kernel::<$height, 1>, $kernel::<$height, 2>, $kernel::<$height, 3>, $kernel::<$height, 4>]),*]
         };
     }
-    const SINGLES: [[Tile; VECTORS]; ROWS] = table!(tile_of_singles: 1 2 3 4 5 6);
-    const PAIRS: [[Tile; VECTORS]; ROWS] = table!(tile_of_pairs: 1 2 3 4 5 6);
+    const SINGLES: [[TileKernel; VECTORS]; ROWS] = table!(tile_of_singles: 1 2 3 4 5 6);
+    const PAIRS: [[TileKernel; VECTORS]; ROWS] = table!(tile_of_pairs: 1 2 3 4 5 6);
     let table = match unit {
         Unit::Single => &SINGLES,
         Unit::Pair => &PAIRS,
@@ -396,7 +396,14 @@ const fn first_lanes(count: usize) -> u16 {
 /// Writes the units of `source`, one below the other: unit `p` of column `j` at `p * stride + j`.
 ///
 /// Columns up to the next whole register become zero; `source` has `depth` rows of `columns` columns.
-fn arrange(target: &mut [f32], stride: usize, source: Operand<'_>, columns: usize, depth: usize, unit: Unit) {
+fn arrange(
+    target: &mut [f32],
+    stride: usize,
+    source: MatrixView<'_>,
+    columns: usize,
+    depth: usize,
+    unit: Unit,
+) {
     let units = depth.div_ceil(unit.elements());
     source.check(depth, columns);
     assert!(stride.is_multiple_of(LANES) && columns <= stride && target.len() >= units * stride);
@@ -418,7 +425,7 @@ fn arrange(target: &mut [f32], stride: usize, source: Operand<'_>, columns: usiz
 ///
 /// As [`arrange`] checks.
 #[target_feature(enable = "avx512f")]
-unsafe fn single_rows(target: *mut u32, stride: usize, source: Operand<'_>, columns: usize, depth: usize) {
+unsafe fn single_rows(target: *mut u32, stride: usize, source: MatrixView<'_>, columns: usize, depth: usize) {
     for row in 0..depth {
         for column in (0..columns).step_by(LANES) {
             let lanes = first_lanes(columns - column);
@@ -438,7 +445,7 @@ unsafe fn single_rows(target: *mut u32, stride: usize, source: Operand<'_>, colu
 ///
 /// As [`arrange`] checks.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn interleave(target: *mut u32, stride: usize, source: Operand<'_>, columns: usize, depth: usize) {
+unsafe fn interleave(target: *mut u32, stride: usize, source: MatrixView<'_>, columns: usize, depth: usize) {
     for unit in 0..depth.div_ceil(2) {
         for column in (0..columns).step_by(LANES) {
             let lanes = first_lanes(columns - column);
@@ -485,7 +492,7 @@ unsafe fn pairs(data: *const f32, count: usize) -> __m512i {
 ///
 /// The processor has the instructions, and `source` has `rows` rows of `depth` elements.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn pair_rows(target: &mut [f32], stride: usize, source: Operand<'_>, rows: usize, depth: usize) {
+unsafe fn pair_rows(target: &mut [f32], stride: usize, source: MatrixView<'_>, rows: usize, depth: usize) {
     for row in 0..rows {
         let target = &mut target[row * stride..(row + 1) * stride];
         for (register, element) in (0..depth).step_by(2 * LANES).enumerate() {
@@ -507,7 +514,13 @@ macro_rules! define_turn {
         ///
         /// As [`arrange`] checks.
         #[target_feature(enable = $features)]
-        unsafe fn $name(target: *mut u32, stride: usize, source: Operand<'_>, columns: usize, depth: usize) {
+        unsafe fn $name(
+            target: *mut u32,
+            stride: usize,
+            source: MatrixView<'_>,
+            columns: usize,
+            depth: usize,
+        ) {
             for column in (0..columns).step_by(LANES) {
                 for element in (0..depth).step_by($elements * LANES) {
                     let mut square = [_mm512_setzero_si512(); LANES];

@@ -64,7 +64,7 @@ pub fn sigmoid(out: &mut [f32], x: &[f32]) {
 /// # Shapes
 ///
 /// `out`, `x` `[B, T, D]`, `positions` `[T, D]`.
-pub fn add_positions(out: &mut [f32], x: &[f32], positions: &[f32]) {
+pub fn add_suffix(out: &mut [f32], x: &[f32], positions: &[f32]) {
     assert_eq!(x.len(), out.len());
     let size = positions.len();
     assert!(size > 0 && out.len().is_multiple_of(size), "{} elements of {size} positions", out.len());
@@ -95,7 +95,7 @@ pub fn add_positions(out: &mut [f32], x: &[f32], positions: &[f32]) {
 /// # Shapes
 ///
 /// `out` `[T, D]` (or `[N]`), `dy` `[B, T, D]` (or `[R, N]`).
-pub fn sum_over_batch(out: &mut [f32], dy: &[f32], store: Store) {
+pub fn sum_leading(out: &mut [f32], dy: &[f32], store: Store) {
     let size = out.len();
     assert!(size > 0 && dy.len().is_multiple_of(size), "{} elements into {size}", dy.len());
     let out = Shared::new(out);
@@ -116,6 +116,44 @@ pub fn sum_over_batch(out: &mut [f32], dy: &[f32], store: Store) {
             },
         );
     });
+}
+
+/// `out = value` everywhere.
+pub fn fill(out: &mut [f32], value: f32) {
+    out.fill(value);
+}
+
+/// `out = a` where `a` is not below `b`, else `b`.
+///
+/// # Shapes
+///
+/// All of one length.
+pub fn maximum(out: &mut [f32], a: &[f32], b: &[f32]) {
+    for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
+        *out = if a < b { b } else { a };
+    }
+}
+
+/// `out = a` where the mask is not 0, else `b`.
+///
+/// # Shapes
+///
+/// All of one length.
+pub fn choose(out: &mut [f32], mask: &[f32], a: &[f32], b: &[f32]) {
+    for (index, out) in out.iter_mut().enumerate() {
+        *out = if mask[index] != 0.0 { a[index] } else { b[index] };
+    }
+}
+
+/// `out = 1` where `a = b`, else 0.
+///
+/// # Shapes
+///
+/// All of one length.
+pub fn equal(out: &mut [f32], a: &[f32], b: &[f32]) {
+    for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+        *out = f32::from(u8::from(a == b));
+    }
 }
 
 /// Calls `run` (vectorised) with consecutive pieces of `out`.
@@ -159,10 +197,10 @@ mod tests {
         fn batches_agree_with_the_formula(batch in 1_usize..9, size in 1_usize..2000, add: bool, seed: u64) {
             let (x, positions) = (values(seed, batch * size), values(seed ^ 1, size));
             let mut out = vec![0.0; batch * size];
-            add_positions(&mut out, &x, &positions);
+            add_suffix(&mut out, &x, &positions);
             prop_assert!((0..batch * size).all(|i| out[i] == x[i] + positions[i % size]));
             let mut sum = positions.clone();
-            sum_over_batch(&mut sum, &x, if add { Store::Add } else { Store::Replace });
+            sum_leading(&mut sum, &x, if add { Store::Add } else { Store::Replace });
             let start = |i: usize| if add { f64::from(positions[i]) } else { 0.0 };
             let exact: Vec<f64> =
                 (0..size).map(|i| start(i) + (0..batch).map(|b| f64::from(x[b * size + i])).sum::<f64>()).collect();
@@ -180,7 +218,7 @@ mod tests {
         };
         let exact = super::super::testing::differences(&wide(&positions), value);
         let mut sum = vec![0.0; size];
-        sum_over_batch(&mut sum, &dy, Store::Replace);
+        sum_leading(&mut sum, &dy, Store::Replace);
         assert_close(&sum, &exact, 1e-6);
     }
 
@@ -190,8 +228,8 @@ mod tests {
         let (x, positions) = (values(1, batch * size), values(2, size));
         assert_same_on_any_threads(|| {
             let (mut out, mut sum) = (vec![0.0; batch * size], vec![0.0; size]);
-            add_positions(&mut out, &x, &positions);
-            sum_over_batch(&mut sum, &out, Store::Replace);
+            add_suffix(&mut out, &x, &positions);
+            sum_leading(&mut sum, &out, Store::Replace);
             let (mut scaled, mut both) = (out.clone(), out.clone());
             scale(&mut scaled, &out, 0.3);
             add(&mut both, &scaled, &x);

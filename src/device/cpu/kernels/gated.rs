@@ -4,7 +4,7 @@
 //! operands come from one product whose weight holds the gate rows, then the up rows.
 
 use super::Store;
-use super::operand::{Operand, Sizes};
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{CHUNK, Shared, for_each_block};
 use super::product::{Grid, Method, Right, Weight, WeightShape, multiply, multiply_raw};
 use super::scratch::with_scratch;
@@ -71,14 +71,14 @@ pub fn linear_swiglu(
     let SwigluShape { rows, width, inner, precision } = shape;
     assert_eq!(h.len(), rows * inner);
     assert!(gate_up.as_ref().is_none_or(|gate_up| gate_up.len() == 2 * rows * inner));
-    let x = Operand::new(x, rows, width, width);
+    let x = MatrixView::new(x, rows, width, width);
     let (h, gate_up) = (Shared::new(h), gate_up.map(Shared::new));
     // Twice the depth stands for the two products of a tile.
     let method = Method::best(precision);
-    let grid = Grid::for_weight(Sizes { rows, columns: inner, depth: 2 * width }, x, method);
+    let grid = Grid::for_weight(MatrixSizes { rows, columns: inner, depth: 2 * width }, x, method);
     let run = |w_gate: Right<'_>, w_up: Right<'_>| {
         grid.for_each_tile(|tile| {
-            let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };
+            let sizes = MatrixSizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };
             let x = x.skip_rows(tile.rows.start);
             let (w_gate, w_up) =
                 (w_gate.skip_columns(tile.columns.start), w_up.skip_columns(tile.columns.start));

@@ -11,7 +11,7 @@ pub enum Rest {
     Zero,
 }
 
-/// Which positions a [`copy_strided`] copies.
+/// Which positions a [`copy_axis`] copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyShape {
     /// Batch rows `B` of both tensors.
@@ -37,7 +37,7 @@ pub struct CopyShape {
 /// # Shapes
 ///
 /// `out` `[B, out_positions, D]`, `x` `[B, in_positions, D]`.
-pub fn copy_strided(out: &mut [f32], x: &[f32], rest: Rest, shape: CopyShape) {
+pub fn copy_axis(out: &mut [f32], x: &[f32], rest: Rest, shape: CopyShape) {
     let CopyShape { batch, width, out_positions, out_start, in_positions, in_start, count } = shape;
     assert_eq!(out.len(), batch * out_positions * width);
     assert_eq!(x.len(), batch * in_positions * width);
@@ -63,12 +63,21 @@ pub fn copy_strided(out: &mut [f32], x: &[f32], rest: Rest, shape: CopyShape) {
     });
 }
 
+/// Zeros before and after `x` on an axis: `out[b, out_start + t] = x[b, t]` for `t < count`, and 0 elsewhere.
+///
+/// # Shapes
+///
+/// As for [`copy_axis`].
+pub fn pad(out: &mut [f32], x: &[f32], shape: CopyShape) {
+    copy_axis(out, x, Rest::Zero, shape);
+}
+
 /// `out[b, d, t] = x[b, t, d]`.
 ///
 /// # Shapes
 ///
 /// `out` `[B, D, T]`, `x` `[B, T, D]`.
-pub fn transpose_last_two(out: &mut [f32], x: &[f32], batch: usize, positions: usize, width: usize) {
+pub fn transpose(out: &mut [f32], x: &[f32], batch: usize, positions: usize, width: usize) {
     assert_eq!(out.len(), batch * positions * width);
     assert_eq!(x.len(), out.len());
     let size = positions * width;
@@ -78,7 +87,7 @@ pub fn transpose_last_two(out: &mut [f32], x: &[f32], batch: usize, positions: u
         for row in rows {
             // SAFETY: the batch rows of different tasks are disjoint.
             let out = unsafe { out.part(row * size..(row + 1) * size) };
-            transpose(out, positions, &x[row * size..(row + 1) * size], width, positions, width);
+            transpose_matrix(out, positions, &x[row * size..(row + 1) * size], width, positions, width);
         }
     });
 }
@@ -86,7 +95,7 @@ pub fn transpose_last_two(out: &mut [f32], x: &[f32], batch: usize, positions: u
 /// `out[j, i] = x[i, j]` for `i < rows`, `j < columns`, on the calling thread.
 ///
 /// Squares of four by four are turned in registers.
-pub(super) fn transpose(
+pub(super) fn transpose_matrix(
     out: &mut [f32],
     out_stride: usize,
     x: &[f32],
@@ -151,7 +160,7 @@ mod tests {
             let x = values(seed, batch * shape.in_positions * width);
             let old = values(seed ^ 1, batch * shape.out_positions * width);
             let mut out = old.clone();
-            copy_strided(&mut out, &x, if zero { Rest::Zero } else { Rest::Keep }, shape);
+            copy_axis(&mut out, &x, if zero { Rest::Zero } else { Rest::Keep }, shape);
             for at in 0..out.len() {
                 let (b, t, d) = (at / width / shape.out_positions, at / width % shape.out_positions, at % width);
                 let expected = if (starts[0]..starts[0] + count).contains(&t) {
@@ -165,7 +174,7 @@ mod tests {
         fn transposition_exchanges_the_axes(batch in 1_usize..4, positions in 1_usize..40, width in 1_usize..40, seed: u64) {
             let x = values(seed, batch * positions * width);
             let mut out = vec![0.0; x.len()];
-            transpose_last_two(&mut out, &x, batch, positions, width);
+            transpose(&mut out, &x, batch, positions, width);
             for (at, &x) in x.iter().enumerate() {
                 let (b, t, d) = (at / width / positions, at / width % positions, at % width);
                 prop_assert_eq!(out[(b * width + d) * positions + t], x);
@@ -190,7 +199,7 @@ mod tests {
         let x = values(1, 40 * 100 * 90);
         assert_same_on_any_threads(|| {
             let (mut turned, mut cut) = (vec![0.0; x.len()], vec![1.0; 40 * 60 * 90]);
-            transpose_last_two(&mut turned, &x, 40, 100, 90);
+            transpose(&mut turned, &x, 40, 100, 90);
             let shape = CopyShape {
                 batch: 40,
                 width: 90,
@@ -200,7 +209,7 @@ mod tests {
                 in_start: 30,
                 count: 50,
             };
-            copy_strided(&mut cut, &x, Rest::Zero, shape);
+            copy_axis(&mut cut, &x, Rest::Zero, shape);
             [turned, cut].concat()
         });
     }

@@ -12,29 +12,19 @@
 
 use super::parallel::{Shared, for_each_block};
 use super::simd::vectorised;
+use crate::data::IGNORED_LABEL;
+use crate::graph::ops::TokenLossKind;
 
-/// The label of a position without a loss.
-pub use crate::graph::ops::loss::IGNORE as IGNORED_LABEL;
-
-/// How logits become probabilities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenLoss {
-    /// Proportional to `x + 1` for `x >= 0`, `1 / (1 - x)` otherwise.
-    Stablemax,
-    /// Proportional to `e^x`.
-    Softmax,
-}
-
-impl TokenLoss {
+impl TokenLossKind {
     /// Returns `s(x)`; `shift` is the largest logit, which softmax subtracts.
     #[inline(always)]
     fn score(self, x: f64, shift: f64) -> f64 {
         match self {
-            TokenLoss::Stablemax => {
+            TokenLossKind::Stablemax => {
                 let below = 1.0 / (1.0 - x.min(0.0));
                 if x < 0.0 { below } else { x + 1.0 }
             }
-            TokenLoss::Softmax => (x - shift).exp(),
+            TokenLossKind::Softmax => (x - shift).exp(),
         }
     }
 
@@ -42,12 +32,12 @@ impl TokenLoss {
     #[inline(always)]
     fn slope(self, x: f64, score: f64) -> f64 {
         match self {
-            TokenLoss::Stablemax => {
+            TokenLossKind::Stablemax => {
                 // The sign of a logit is as good as random: a selection is cheaper than a branch.
                 let below = score * score;
                 if x < 0.0 { below } else { 1.0 }
             }
-            TokenLoss::Softmax => score,
+            TokenLossKind::Softmax => score,
         }
     }
 }
@@ -97,7 +87,7 @@ impl LossShape {
 /// # Shapes
 ///
 /// `loss` `[B]`, `logits` `[B, S, V]`, `labels` `[B, S]`: in `0..V`, or [`IGNORED_LABEL`].
-pub fn token_loss(loss: &mut [f32], logits: &[f32], labels: &[i32], kind: TokenLoss, shape: LossShape) {
+pub fn token_loss(loss: &mut [f32], logits: &[f32], labels: &[i32], kind: TokenLossKind, shape: LossShape) {
     shape.check(logits, labels);
     assert_eq!(loss.len(), shape.batch);
     let loss = Shared::new(loss);
@@ -129,7 +119,7 @@ pub fn token_loss_grad(
     logits: &[f32],
     labels: &[i32],
     dloss: &[f32],
-    kind: TokenLoss,
+    kind: TokenLossKind,
     shape: LossShape,
 ) {
     shape.check(logits, labels);
@@ -248,11 +238,11 @@ mod tests {
         labels
     }
 
-    fn naive(logits: &[f64], labels: &[i32], kind: TokenLoss, shape: LossShape) -> Vec<f64> {
+    fn naive(logits: &[f64], labels: &[i32], kind: TokenLossKind, shape: LossShape) -> Vec<f64> {
         let score = |x: f64| match kind {
-            TokenLoss::Softmax => x.exp(),
-            TokenLoss::Stablemax if x >= 0.0 => x + 1.0,
-            TokenLoss::Stablemax => 1.0 / (1.0 - x),
+            TokenLossKind::Softmax => x.exp(),
+            TokenLossKind::Stablemax if x >= 0.0 => x + 1.0,
+            TokenLossKind::Stablemax => 1.0 / (1.0 - x),
         };
         (0..shape.batch)
             .map(|row| {
@@ -277,7 +267,7 @@ mod tests {
             batch in 1_usize..4, positions in 1_usize..6, vocab in 2_usize..8, soft: bool, seed: u64,
         ) {
             let shape = LossShape { batch, positions, vocab };
-            let kind = if soft { TokenLoss::Softmax } else { TokenLoss::Stablemax };
+            let kind = if soft { TokenLossKind::Softmax } else { TokenLossKind::Stablemax };
             let logits: Vec<f32> = values(seed, batch * positions * vocab).iter().map(|x| 8.0 * x).collect();
             let (labels, dloss) = (some_labels(seed, shape), values(seed ^ 1, batch));
             let (mut loss, mut dlogits) = (vec![9.0; batch], vec![9.0; logits.len()]);
@@ -329,7 +319,7 @@ mod tests {
     fn certain_predictions_keep_a_gradient() {
         let shape = LossShape { batch: 1, positions: 1, vocab: 2 };
         let mut loss = [0.0];
-        token_loss(&mut loss, &[30.0, 0.0], &[0], TokenLoss::Softmax, shape);
+        token_loss(&mut loss, &[30.0, 0.0], &[0], TokenLossKind::Softmax, shape);
         assert!(loss[0] > 9.0e-14 && loss[0] < 9.7e-14, "{}", loss[0]);
     }
 
@@ -339,8 +329,8 @@ mod tests {
         let (logits, labels, dloss) = (values(1, 16 * 81 * 11), some_labels(2, shape), values(3, 16));
         assert_same_on_any_threads(|| {
             let (mut loss, mut dlogits) = (vec![0.0; 16], vec![0.0; logits.len()]);
-            token_loss(&mut loss, &logits, &labels, TokenLoss::Stablemax, shape);
-            token_loss_grad(&mut dlogits, &logits, &labels, &dloss, TokenLoss::Stablemax, shape);
+            token_loss(&mut loss, &logits, &labels, TokenLossKind::Stablemax, shape);
+            token_loss_grad(&mut dlogits, &logits, &labels, &dloss, TokenLossKind::Stablemax, shape);
             [loss, dlogits].concat()
         });
     }

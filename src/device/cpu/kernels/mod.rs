@@ -43,22 +43,23 @@ mod avx512;
 mod operand;
 mod panel;
 mod parallel;
+mod plain;
 mod scratch;
 mod simd;
 #[cfg(test)]
 mod testing;
 
 pub use attention::{AttentionShape, Rope};
-pub use elementwise::{add, add_positions, scale, sigmoid, sum_over_batch};
+pub use elementwise::{add, add_suffix, choose, equal, fill, maximum, scale, sigmoid, sum_leading};
 pub use embedding::{embed, embed_grad};
 pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
-pub use layout::{CopyShape, Rest, copy_strided, reset_rows, transpose_last_two};
-pub use loss::{
-    IGNORED_LABEL, LossShape, TokenLoss, bce_with_logits, bce_with_logits_grad, correctness, token_loss,
-    token_loss_grad,
-};
+pub use layout::{CopyShape, Rest, copy_axis, pad, reset_rows, transpose};
+pub use loss::{LossShape, bce_with_logits, bce_with_logits_grad, correctness, token_loss, token_loss_grad};
 pub use norm::{add_rms_norm, linear_add_rms_norm, rms_norm, rms_norm_grad};
-pub use optimizer::{AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adamw, ema, sign_sgd_rows};
+pub use optimizer::{
+    AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adam_w, assign, average, sign_sgd_rows,
+};
+pub use plain::{rotate, row_distance};
 pub use product::{
     ProductShape, Weight, WeightShape, arrange_weight, multiplies_in_bf16, product_nn, product_nt, product_tn,
 };

@@ -5,7 +5,7 @@
 //! `dx = s (dy - y mean(dy y))`, which needs `y` and `s` but not `x`.
 
 use super::Store;
-use super::operand::{Operand, Sizes};
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{CHUNK, Shared, for_each_block};
 use super::product::{Grid, Method, ProductShape, Weight, WeightShape, multiply_raw};
 use super::simd::{dot, vectorised};
@@ -88,15 +88,15 @@ pub fn linear_add_rms_norm(
     assert_eq!(shape.out_stride, n, "the result must be contiguous");
     assert_eq!(y.len(), r * n);
     assert_eq!(residual.len(), y.len());
-    let x = Operand::new(x, r, k, shape.a_stride);
-    let sizes = Sizes { rows: r, columns: n, depth: k };
+    let x = MatrixView::new(x, r, k, shape.a_stride);
+    let sizes = MatrixSizes { rows: r, columns: n, depth: k };
     let method = Method::best(precision);
     let grid = Grid::for_weight_and_rows(sizes, x, method);
     assert!(inv_rms.as_ref().is_none_or(|inv_rms| inv_rms.len() == r));
     let (sums, factors) = (Shared::new(y), inv_rms.as_deref_mut().map(Shared::new));
     w.with(0, WeightShape { n, k, parts: 1, precision }, shape.b_stride, method, |w| {
         grid.for_each_tile(|tile| {
-            let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
+            let sizes = MatrixSizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: k };
             for row in tile.rows.clone() {
                 let range = row * n + tile.columns.start..row * n + tile.columns.end;
                 // SAFETY: the tiles of different tasks are disjoint.

@@ -1,8 +1,8 @@
 //! What a product reads.
 
-/// Sizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
+/// MatrixSizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(super) struct MatrixSizes {
     pub rows: usize,
     pub columns: usize,
     pub depth: usize,
@@ -10,19 +10,19 @@ pub(super) struct Sizes {
 
 /// A matrix that is read: element `(i, j)` lies at `i * down + j * along`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Operand<'a> {
+pub(super) struct MatrixView<'a> {
     pub data: &'a [f32],
     pub down: usize,
     pub along: usize,
 }
 
-impl<'a> Operand<'a> {
+impl<'a> MatrixView<'a> {
     /// Views `rows` rows of `columns` elements, `stride` elements apart.
     pub fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns };
         assert!(columns <= stride || rows <= 1, "rows of {columns} elements overlap at stride {stride}");
         assert!(data.len() >= needed, "{} elements for {rows} rows of {columns} at {stride}", data.len());
-        Operand { data, down: stride, along: 1 }
+        MatrixView { data, down: stride, along: 1 }
     }
 
     /// Panics unless all elements of `rows` rows of `columns` columns are there.
@@ -36,12 +36,12 @@ impl<'a> Operand<'a> {
 
     /// Exchanges rows and columns.
     pub fn transposed(self) -> Self {
-        Operand { data: self.data, down: self.along, along: self.down }
+        MatrixView { data: self.data, down: self.along, along: self.down }
     }
 
     /// Leaves out the first rows.
     pub fn skip_rows(self, row: usize) -> Self {
-        Operand { data: &self.data[(row * self.down).min(self.data.len())..], ..self }
+        MatrixView { data: &self.data[(row * self.down).min(self.data.len())..], ..self }
     }
 
     /// Leaves out the first columns.

@@ -51,7 +51,7 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: 
     );
 }
 
-/// Constants of one [`adamw`] update.
+/// Constants of one [`adam_w`] update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
     /// Learning rate.
@@ -80,7 +80,7 @@ pub struct AdamWStep {
 /// # Shapes
 ///
 /// All of one length.
-pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: AdamWStep) {
+pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: AdamWStep) {
     let AdamWStep { lr, beta1, beta2, weight_decay, step_scale, root_scale, eps } = step;
     let keep = 1.0 - lr * weight_decay;
     by_parameters(
@@ -153,12 +153,21 @@ pub fn sign_sgd_rows(table: &mut [f32], ids: &[i32], grad_rows: &[f32], width: u
     });
 }
 
+/// `memory = value`.
+///
+/// # Shapes
+///
+/// Both of one length.
+pub fn assign(memory: &mut [f32], value: &[f32]) {
+    memory.copy_from_slice(value);
+}
+
 /// `average = rate average + (1 - rate) p`.
 ///
 /// # Shapes
 ///
 /// Both of one length.
-pub fn ema(average: &mut [f32], p: &[f32], rate: f32) {
+pub fn average(average: &mut [f32], p: &[f32], rate: f32) {
     assert_eq!(p.len(), average.len());
     let len = average.len();
     let average = Shared::new(average);
@@ -227,7 +236,7 @@ mod tests {
             let (old_p, old_m, old_v, wide_g) = (wide(&p), wide(&m), wide(&v), wide(&g));
             let (atan2_step, adamw_step) = constants(t);
             if plain {
-                adamw(&mut p, &mut m, &mut v, &g, adamw_step);
+                adam_w(&mut p, &mut m, &mut v, &g, adamw_step);
             } else {
                 adam_atan2(&mut p, &mut m, &mut v, &g, atan2_step);
             }
@@ -279,12 +288,12 @@ mod tests {
         #[test]
         fn averages_agree_with_the_formula(len in 1_usize..200, rate in 0.5_f32..1.0, seed: u64) {
             let (old, p) = (values(seed, len), values(seed ^ 1, len));
-            let mut average = old.clone();
-            ema(&mut average, &p, rate);
+            let mut mean = old.clone();
+            average(&mut mean, &p, rate);
             let rate = f64::from(rate);
             let exact: Vec<f64> =
                 (0..len).map(|i| (1.0 - rate) * f64::from(p[i]) + rate * f64::from(old[i])).collect();
-            assert_close(&average, &exact, 2e-7);
+            assert_close(&mean, &exact, 2e-7);
         }
     }
 
@@ -300,12 +309,12 @@ mod tests {
         let len = 150_000;
         let (p, g, ids, rows) = (values(1, len), values(2, len), numbers(3, 300, 40), values(4, 300 * 512));
         assert_same_on_any_threads(|| {
-            let (mut p, mut m, mut v, mut average) = (p.clone(), vec![0.0; len], vec![0.0; len], g.clone());
+            let (mut p, mut m, mut v, mut mean) = (p.clone(), vec![0.0; len], vec![0.0; len], g.clone());
             adam_atan2(&mut p, &mut m, &mut v, &g, constants(1).0);
-            ema(&mut average, &p, 0.99);
+            average(&mut mean, &p, 0.99);
             let mut table = values(5, 40 * 512);
             sign_sgd_rows(&mut table, &ids, &rows, 512, SignSgdStep { lr: 0.1, weight_decay: 0.1 });
-            [p, m, v, average, table].concat()
+            [p, m, v, mean, table].concat()
         });
     }
 }

@@ -49,18 +49,18 @@ impl PanelProduct<'_> {
             assert!((rows - 1) * self.left_down + (depth - 1) * self.left_along < self.left.len());
             assert!((depth - 1) * self.right_stride + columns <= self.right.len());
         }
-        Arch::new().dispatch(Run { product: self, out: out.as_mut_ptr(), out_stride });
+        Arch::new().dispatch(CheckedProduct { product: self, out: out.as_mut_ptr(), out_stride });
     }
 }
 
 /// A product whose bounds have been checked, and where its result goes.
-struct Run<'a> {
+struct CheckedProduct<'a> {
     product: PanelProduct<'a>,
     out: *mut f32,
     out_stride: usize,
 }
 
-impl WithSimd for Run<'_> {
+impl WithSimd for CheckedProduct<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -83,7 +83,7 @@ impl WithSimd for Run<'_> {
     }
 }
 
-impl Run<'_> {
+impl CheckedProduct<'_> {
     /// Computes `REGISTERS` registers of columns from `column` on, for all rows.
     ///
     /// # Safety
@@ -194,12 +194,15 @@ mod tests {
         let mut widest = vec![0.0; rows * columns];
         product.into(&mut widest, columns);
         let mut narrow = vec![0.0; rows * columns];
-        Simd::vectorize(pulp::Scalar, Run { product, out: narrow.as_mut_ptr(), out_stride: columns });
+        Simd::vectorize(
+            pulp::Scalar,
+            CheckedProduct { product, out: narrow.as_mut_ptr(), out_stride: columns },
+        );
         assert_close(&narrow, &super::super::testing::wide(&widest), 5e-6);
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = pulp::x86::V3::try_new() {
             narrow.fill(0.0);
-            Simd::vectorize(avx2, Run { product, out: narrow.as_mut_ptr(), out_stride: columns });
+            Simd::vectorize(avx2, CheckedProduct { product, out: narrow.as_mut_ptr(), out_stride: columns });
             assert_eq!(narrow, widest);
         }
     }

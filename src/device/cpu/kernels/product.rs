@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::Store;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{self, Panels, Unit};
-use super::operand::{Operand, Sizes};
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{Shared, for_each_task};
 use crate::ir::Precision;
 
@@ -87,7 +87,7 @@ impl Weight<'_> {
         let rows = n / parts;
         match (self, method) {
             (Weight::Rows(w), _) => {
-                let w = Operand::new(w, n, k, stride).transposed().skip_columns(part * rows);
+                let w = MatrixView::new(w, n, k, stride).transposed().skip_columns(part * rows);
                 with_right(w, rows, k, method, run)
             }
             #[cfg(target_arch = "x86_64")]
@@ -138,7 +138,7 @@ pub fn arrange_weight(target: &mut [f32], w: &[f32], shape: WeightShape) {
         Method::Gemm => unreachable!("`gemm` has no length above"),
         #[cfg(target_arch = "x86_64")]
         Method::Panels(unit) => {
-            let w = Operand::new(w, n, k, k).transposed();
+            let w = MatrixView::new(w, n, k, k).transposed();
             let rows = n / parts;
             for (part, target) in target.chunks_mut(avx512::panels_len(rows, k, unit).max(1)).enumerate() {
                 avx512::arrange_panels(target, w.skip_columns(part * rows), rows, k, unit);
@@ -171,8 +171,8 @@ pub fn product_nt(
         }
     }
     let store = if bias.is_some() { Store::Add } else { store };
-    let sizes = Sizes { rows: r, columns: n, depth: k };
-    let a = Operand::new(a, r, k, shape.a_stride);
+    let sizes = MatrixSizes { rows: r, columns: n, depth: k };
+    let a = MatrixView::new(a, r, k, shape.a_stride);
     let method = Method::best(precision);
     let grid = Grid::for_weight(sizes, a, method);
     let weight = WeightShape { n, k, parts: 1, precision };
@@ -186,9 +186,9 @@ pub fn product_nt(
 /// `out` `[R, K]`, `a` `[R, N]`, `b` `[N, K]`, with the strides of `shape`.
 pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: ProductShape) {
     let ProductShape { r, n, k, precision, .. } = shape;
-    let sizes = Sizes { rows: r, columns: k, depth: n };
-    let a = Operand::new(a, r, n, shape.a_stride);
-    let b = Operand::new(b, n, k, shape.b_stride);
+    let sizes = MatrixSizes { rows: r, columns: k, depth: n };
+    let a = MatrixView::new(a, r, n, shape.a_stride);
+    let b = MatrixView::new(b, n, k, shape.b_stride);
     product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
@@ -199,9 +199,9 @@ pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
 /// `out` `[N, K]`, `a` `[R, N]`, `b` `[R, K]`, with the strides of `shape`.
 pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: ProductShape) {
     let ProductShape { r, n, k, precision, .. } = shape;
-    let sizes = Sizes { rows: n, columns: k, depth: r };
-    let a = Operand::new(a, r, n, shape.a_stride).transposed();
-    let b = Operand::new(b, r, k, shape.b_stride);
+    let sizes = MatrixSizes { rows: n, columns: k, depth: r };
+    let a = MatrixView::new(a, r, n, shape.a_stride).transposed();
+    let b = MatrixView::new(b, r, k, shape.b_stride);
     product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
@@ -243,7 +243,7 @@ pub fn multiplies_in_bf16() -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Right<'a> {
     /// Where it is.
-    Plain(Operand<'a>),
+    Plain(MatrixView<'a>),
     /// Arranged once for all tiles.
     #[cfg(target_arch = "x86_64")]
     Panels(Panels<'a>),
@@ -262,7 +262,7 @@ impl Right<'_> {
 
 /// Calls `run` with `right`, `depth` rows of `columns` columns, arranged for `method`.
 pub(super) fn with_right<R>(
-    right: Operand<'_>,
+    right: MatrixView<'_>,
     columns: usize,
     depth: usize,
     method: Method,
@@ -284,9 +284,9 @@ pub(super) fn with_right<R>(
 fn product(
     out: &mut [f32],
     out_stride: usize,
-    left: Operand<'_>,
-    right: Operand<'_>,
-    sizes: Sizes,
+    left: MatrixView<'_>,
+    right: MatrixView<'_>,
+    sizes: MatrixSizes,
     store: Store,
     method: Method,
 ) {
@@ -297,12 +297,19 @@ fn product(
 }
 
 /// Computes the tiles of a result.
-fn tiled(out: &mut [f32], out_stride: usize, left: Operand<'_>, right: Right<'_>, grid: Grid, store: Store) {
-    let Sizes { rows, columns, .. } = grid.sizes;
-    Operand::new(out, rows, columns, out_stride);
+fn tiled(
+    out: &mut [f32],
+    out_stride: usize,
+    left: MatrixView<'_>,
+    right: Right<'_>,
+    grid: Grid,
+    store: Store,
+) {
+    let MatrixSizes { rows, columns, .. } = grid.sizes;
+    MatrixView::new(out, rows, columns, out_stride);
     let out = Shared::new(out);
     grid.for_each_tile(|tile| {
-        let sizes = Sizes { rows: tile.rows.len(), columns: tile.columns.len(), ..grid.sizes };
+        let sizes = MatrixSizes { rows: tile.rows.len(), columns: tile.columns.len(), ..grid.sizes };
         let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
         // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
         // element in common.
@@ -323,7 +330,7 @@ pub(super) struct Tile {
 /// How a result is cut into tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
-    sizes: Sizes,
+    sizes: MatrixSizes,
     tile_rows: usize,
     tile_columns: usize,
 }
@@ -333,19 +340,19 @@ impl Grid {
     ///
     /// Small tiles balance better; large ones arrange less. The costs are cycles as measured with AVX-512; they
     /// decide about speed only, and depend on sizes alone.
-    pub fn new(sizes: Sizes, left: Operand<'_>, right: Operand<'_>, method: Method) -> Self {
+    pub fn new(sizes: MatrixSizes, left: MatrixView<'_>, right: MatrixView<'_>, method: Method) -> Self {
         Grid::with_order(sizes, left, right.along == 1, false, method)
     }
 
     /// Chooses the grid of a product with a weight: [`Grid::new`] for a right operand whose rows are contiguous
     /// along the depth.
-    pub fn for_weight(sizes: Sizes, left: Operand<'_>, method: Method) -> Self {
+    pub fn for_weight(sizes: MatrixSizes, left: MatrixView<'_>, method: Method) -> Self {
         Grid::with_order(sizes, left, false, false, method)
     }
 
     /// [`Grid::for_weight`] for a result whose rows are read again as soon as they are whole: rather than read
     /// everything twice, it takes tiles of whole rows if they cost little more.
-    pub fn for_weight_and_rows(sizes: Sizes, left: Operand<'_>, method: Method) -> Self {
+    pub fn for_weight_and_rows(sizes: MatrixSizes, left: MatrixView<'_>, method: Method) -> Self {
         Grid::with_order(sizes, left, false, true, method)
     }
 
@@ -355,8 +362,8 @@ impl Grid {
     }
 
     fn with_order(
-        sizes: Sizes,
-        left: Operand<'_>,
+        sizes: MatrixSizes,
+        left: MatrixView<'_>,
         contiguous_columns: bool,
         rows_again: bool,
         method: Method,
@@ -368,7 +375,7 @@ impl Grid {
         const SMALL: usize = 2_000_000;
         /// Rows whose chunk of the depth stays in cache while all columns pass.
         const MOST_ROWS: usize = 480;
-        let Sizes { rows, columns, depth } = sizes;
+        let MatrixSizes { rows, columns, depth } = sizes;
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
         }
@@ -423,7 +430,7 @@ impl Grid {
 
     /// Calls `run` with every tile, on the rayon pool if there is more than one.
     pub fn for_each_tile(self, run: impl Fn(Tile) + Sync + Send) {
-        let Sizes { rows, columns, depth } = self.sizes;
+        let MatrixSizes { rows, columns, depth } = self.sizes;
         if rows == 0 || columns == 0 {
             return;
         }
@@ -440,7 +447,7 @@ impl Grid {
 }
 
 /// Returns the cycles that `gemm` needs to arrange the operands of a tile, per element of the depth.
-fn gemm_arranges(left: Operand<'_>, contiguous_columns: bool, height: usize, width: usize) -> f64 {
+fn gemm_arranges(left: MatrixView<'_>, contiguous_columns: bool, height: usize, width: usize) -> f64 {
     /// Rows up to which `gemm` reads a right operand in place, if its columns are contiguous.
     const ROWS_IN_PLACE: usize = 48;
     /// Columns up to which `gemm` reads a left operand in place.
@@ -456,7 +463,7 @@ fn gemm_arranges(left: Operand<'_>, contiguous_columns: bool, height: usize, wid
 
 impl Shared<'_> {
     /// Returns the address of a tile whose rows lie `stride` elements apart, after checking that it fits.
-    pub fn tile(&self, start: usize, stride: usize, sizes: Sizes) -> *mut f32 {
+    pub fn tile(&self, start: usize, stride: usize, sizes: MatrixSizes) -> *mut f32 {
         let end = start + sizes.rows.saturating_sub(1) * stride + sizes.columns;
         assert!(end <= self.len(), "a tile ends at {end} of {} elements", self.len());
         self.pointer().wrapping_add(start)
@@ -467,12 +474,12 @@ impl Shared<'_> {
 pub(super) fn multiply(
     out: &mut [f32],
     out_stride: usize,
-    left: Operand<'_>,
+    left: MatrixView<'_>,
     right: Right<'_>,
-    sizes: Sizes,
+    sizes: MatrixSizes,
     store: Store,
 ) {
-    Operand::new(out, sizes.rows, sizes.columns, out_stride);
+    MatrixView::new(out, sizes.rows, sizes.columns, out_stride);
     // SAFETY: the line above proves that `out` holds all rows; `out` is borrowed for writing.
     unsafe { multiply_raw(out.as_mut_ptr(), out_stride, left, right, sizes, store) }
 }
@@ -486,12 +493,12 @@ pub(super) fn multiply(
 pub(super) unsafe fn multiply_raw(
     out: *mut f32,
     out_stride: usize,
-    left: Operand<'_>,
+    left: MatrixView<'_>,
     right: Right<'_>,
-    sizes: Sizes,
+    sizes: MatrixSizes,
     store: Store,
 ) {
-    let Sizes { rows, columns, depth } = sizes;
+    let MatrixSizes { rows, columns, depth } = sizes;
     if rows == 0 || columns == 0 {
         return;
     }
@@ -611,12 +618,12 @@ mod tests {
             r in 1_usize..70, n in 1_usize..150, k in 1_usize..600, turned: [bool; 2], add: bool, seed: u64,
         ) {
             let (left, right) = (values(seed, r * k), values(seed ^ 1, k * n));
-            let left = if turned[0] { Operand::new(&left, k, r, r).transposed() } else { Operand::new(&left, r, k, k) };
-            let right = if turned[1] { Operand::new(&right, n, k, k).transposed() } else { Operand::new(&right, k, n, n) };
+            let left = if turned[0] { MatrixView::new(&left, k, r, r).transposed() } else { MatrixView::new(&left, r, k, k) };
+            let right = if turned[1] { MatrixView::new(&right, n, k, k).transposed() } else { MatrixView::new(&right, k, n, n) };
             let store = if add { Store::Add } else { Store::Replace };
             let run = |method: Method| {
                 let mut out = values(seed ^ 2, r * n);
-                product(&mut out, n, left, right, Sizes { rows: r, columns: n, depth: k }, store, method);
+                product(&mut out, n, left, right, MatrixSizes { rows: r, columns: n, depth: k }, store, method);
                 out
             };
             // Sums of up to 600 products below one, in another order.

@@ -10,10 +10,10 @@ use std::cell::RefCell;
 /// One cache line; makes every scratch buffer start at a multiple of 64 bytes.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+struct CacheLine([f32; 16]);
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Vec<CacheLine>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `run` with `len` floats of unspecified content, aligned to 64 bytes.
@@ -21,9 +21,9 @@ pub fn with_scratch<R>(len: usize, run: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut lines = FREE.with(|free| free.borrow_mut().pop()).unwrap_or_default();
     let needed = len.div_ceil(16);
     if lines.len() < needed {
-        lines.resize(needed, Line([0.0; 16]));
+        lines.resize(needed, CacheLine([0.0; 16]));
     }
-    // SAFETY: `Line` is `repr(C)` around sixteen floats without padding, so the lines are
+    // SAFETY: `CacheLine` is `repr(C)` around sixteen floats without padding, so the lines are
     // `16 * lines.len() >= len` initialised floats; the vector is not touched while the slice lives.
     let floats = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
     let result = run(floats);

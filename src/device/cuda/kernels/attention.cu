@@ -220,7 +220,7 @@ KERNEL attention_grad_keys(O *dqkv, const Q *qkv, const float *lse, const D *dou
 // Rotates queries and keys by `sign` times their angle and copies the values; `out` may be `qkv`. One thread for a
 // pair of columns: of the six halves of a head of all thirds, those of column `d` and `d + head_width / 2`.
 template <class O, class X>
-KERNEL rotate_qkv(O *out, const X *qkv, const float *cos, const float *sin, float sign, u64 positions, u64 heads,
+KERNEL rotate(O *out, const X *qkv, const float *cos, const float *sin, float sign, u64 positions, u64 heads,
                   u64 head_width, u64 count) {
   u64 i = element();
   if (i >= count) return;

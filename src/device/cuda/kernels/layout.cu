@@ -10,7 +10,7 @@ KERNEL copy_axis(O *out, const X *x, u64 run, u64 out_stride, u64 out_start, u64
 }
 
 // Each stretch of `stride` gets `run` elements of `x` from `start` on, and zeros elsewhere; `count` is all of `out`.
-template <class O, class X> KERNEL pad_axis(O *out, const X *x, u64 run, u64 stride, u64 start, u64 count) {
+template <class O, class X> KERNEL pad(O *out, const X *x, u64 run, u64 stride, u64 start, u64 count) {
   u64 i = element();
   if (i >= count) return;
   u64 stretch = i / stride, at = i % stride;
@@ -18,7 +18,7 @@ template <class O, class X> KERNEL pad_axis(O *out, const X *x, u64 run, u64 str
 }
 
 // x [B, rows, columns] to out [B, columns, rows], by squares that are turned in shared memory.
-template <class O, class X> KERNEL transpose_last_two(O *out, const X *x, u64 rows, u64 columns) {
+template <class O, class X> KERNEL transpose(O *out, const X *x, u64 rows, u64 columns) {
   // The column that is too many keeps the threads that read down a column off one bank.
   __shared__ float square[WARP][WARP + 1];
   u64 across = (columns + WARP - 1) / WARP, down = (rows + WARP - 1) / WARP;

@@ -28,7 +28,7 @@ static __device__ __forceinline__ void load_slice(Slice *slice, const T *factor,
 // x [rows, terms], w [2 inner, terms], gate rows before up rows, to silu(gate) up [rows, inner]. The wide product
 // stays in registers: a tile has 32 columns of the gate, and the same 32 of what it gates.
 template <class O, class F>
-KERNEL product_swiglu(O *out, const F *x, const F *w, u64 rows, u64 inner, u64 terms) {
+KERNEL linear_swiglu(O *out, const F *x, const F *w, u64 rows, u64 inner, u64 terms) {
   __shared__ float left[SLICE][TILE + 1], right[SLICE][TILE + 1];
   u64 across = (inner + TILE / 2 - 1) / (TILE / 2);
   u64 row0 = blockIdx.x / across * TILE, column0 = blockIdx.x % across * (TILE / 2);

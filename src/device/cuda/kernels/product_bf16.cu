@@ -66,7 +66,7 @@ static __device__ __forceinline__ void store_eight(Bf16 *row, u64 column, u64 wi
 // x [rows, terms], w [2 inner, terms], gate rows before up rows, to silu(gate) up [rows, inner] and, unless `wide` is
 // null, the product [rows, 2 inner]. The gate and what it gates are rounded first, as if they had been in memory: what
 // is computed from the product again has the same bits.
-extern "C" __global__ void product_swiglu_bf16(Bf16 *out, Bf16 *wide, const Bf16 *x, const Bf16 *w, u64 rows,
+extern "C" __global__ void linear_swiglu_bf16(Bf16 *out, Bf16 *wide, const Bf16 *x, const Bf16 *w, u64 rows,
                                                u64 inner, u64 terms) {
   __shared__ Unit slices[2 * GATED_SLICE];
   u64 across = (inner + GATED_COLUMNS - 1) / GATED_COLUMNS;

@@ -20,7 +20,7 @@ pub struct Violation(pub String);
 /// # Errors
 ///
 /// Returns every violation found.
-pub fn verify(plan: &Plan) -> Result<(), Vec<Violation>> {
+pub fn validate(plan: &Plan) -> Result<(), Vec<Violation>> {
     let mut violations = Vec::new();
     // Offset of each live stretch of the arena, with its end.
     let mut written: BTreeMap<usize, usize> = BTreeMap::new();

@@ -34,7 +34,7 @@ pub struct Violation(pub String);
 /// # Errors
 ///
 /// Returns every broken rule, in the order of the list above.
-pub fn verify(model: &Model) -> Result<(), Vec<Violation>> {
+pub fn validate(model: &Model) -> Result<(), Vec<Violation>> {
     let mut rules = Rules { violations: Vec::new() };
     rules.sizes(model);
     rules.networks(model);
@@ -300,7 +300,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use super::verify;
+    use super::validate;
     use crate::ir::testing::{example, repeat, update};
     use crate::ir::{
         Gradient, Halt, Infer, Mixing, Model, Operand, Puzzles, QOutputs, Rollouts, StateId, Tokens,
@@ -310,7 +310,7 @@ mod tests {
     fn broken(change: impl FnOnce(&mut Model)) -> Vec<String> {
         let mut model = example();
         change(&mut model);
-        match verify(&model) {
+        match validate(&model) {
             Ok(()) => Vec::new(),
             Err(violations) => violations.into_iter().map(|violation| violation.0).collect(),
         }

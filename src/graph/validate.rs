@@ -20,7 +20,7 @@ pub struct Violation(pub String);
 /// # Errors
 ///
 /// Returns every violation found.
-pub fn verify(graph: &Graph) -> Result<(), Vec<Violation>> {
+pub fn validate(graph: &Graph) -> Result<(), Vec<Violation>> {
     let mut violations = Vec::new();
     let order = graph.order();
     let mut overwritten = BTreeSet::new();

@@ -1,14 +1,13 @@
 //! Kernels that no shipped program spends time in; they are written for clarity.
 
-use super::kernels::{AttentionShape, Rope};
-use crate::graph::ops::LEAST_SQUARES;
+use super::{AttentionShape, Rope};
 
-/// `sqrt(sum (new - old)^2 / (sum old^2 + LEAST_SQUARES))` of each row, summed in f64.
+/// `sqrt(sum (new - old)^2 / (sum old^2 + smallest))` of each row, summed in f64.
 ///
 /// # Shapes
 ///
 /// `out` `[B]`, `new` and `old` `[B, T, D]`.
-pub(super) fn row_distance(out: &mut [f32], new: &[f32], old: &[f32]) {
+pub fn row_distance(out: &mut [f32], new: &[f32], old: &[f32], smallest: f32) {
     let row = new.len() / out.len();
     for ((out, new), old) in out.iter_mut().zip(new.chunks_exact(row)).zip(old.chunks_exact(row)) {
         let (mut moved, mut before) = (0.0, 0.0);
@@ -17,7 +16,7 @@ pub(super) fn row_distance(out: &mut [f32], new: &[f32], old: &[f32]) {
             moved += (new - old) * (new - old);
             before += old * old;
         }
-        *out = (moved / (before + f64::from(LEAST_SQUARES))).sqrt() as f32;
+        *out = (moved / (before + f64::from(smallest))).sqrt() as f32;
     }
 }
 
@@ -28,7 +27,7 @@ pub(super) fn row_distance(out: &mut [f32], new: &[f32], old: &[f32]) {
 /// # Shapes
 ///
 /// `out` and `qkv` `[B, T, 3D]`.
-pub(super) fn rotate_qkv(out: &mut [f32], qkv: &[f32], rope: Rope<'_>, inverse: bool, shape: AttentionShape) {
+pub fn rotate(out: &mut [f32], qkv: &[f32], rope: Rope<'_>, inverse: bool, shape: AttentionShape) {
     let AttentionShape { positions, heads, head_width, .. } = shape;
     let (width, half) = (heads * head_width, head_width / 2);
     let sign = if inverse { -1.0 } else { 1.0 };
