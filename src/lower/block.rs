@@ -7,7 +7,7 @@ use crate::graph::ops::{Add, Attention, Linear, RmsNorm, Rotate, SwiGlu, Transpo
 use crate::ir::{Block, Mixing, Network};
 
 impl Lowering<'_> {
-    /// Runs the stack of blocks of `network` on `x [B, T, D]`.
+    /// Runs the stack of blocks of `network` on `x [B, P + S, D]`.
     pub(super) fn network(&mut self, network: &Network, mut x: Value) -> Value {
         for layer in 0..network.layers {
             let names = BlockNames::new(&network.stored_as, layer);

@@ -13,7 +13,7 @@ const POSITION_SCALE: f32 = 0.707_106_77;
 pub(super) struct Embedded {
     /// `[B, P + S, D]`.
     pub x: Value,
-    /// Rows of the puzzle table `[B, E]`.
+    /// Rows of the puzzle table, `[B, width]`.
     pub puzzle_rows: Option<Value>,
 }
 

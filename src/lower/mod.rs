@@ -335,5 +335,5 @@ impl Lowering<'_> {
     }
 }
 
-/// Name of the gradient of each row's own copy of its puzzle vector, `[B, E]`.
+/// Name of the gradient of each row's own copy of its puzzle vector, `[B, width]`.
 pub const LOCAL_PUZZLE_ROWS: &str = "inner.puzzle_emb.local_weights";

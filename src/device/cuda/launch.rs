@@ -210,9 +210,9 @@ pub enum ChunkWord {
 /// Rotation tables, by [`rope_tables`](crate::graph::ops::rope_tables).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RotationTable {
-    /// Positions `T`.
+    /// Positions `S`.
     pub positions: usize,
-    /// Width `K` of a head.
+    /// Width `E` of a head.
     pub head_width: usize,
     /// Base of the frequencies.
     pub theta: f32,

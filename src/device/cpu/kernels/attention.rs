@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A task handles some heads of some batch rows. Scores are computed for a block of queries at a time, so
-//! that a block stays in cache and memory does not grow with `T²`. They are stored with one column per
+//! that a block stays in cache and memory does not grow with `S²`. They are stored with one column per
 //! query: maxima, exponentials and sums then run over many queries side by side and no sum
 //! crosses a register. The backward pass computes scores again from the logarithms of the softmax
 //! sums (Dao et al. 2022):
@@ -41,18 +41,18 @@ const QUERIES: usize = 32;
 pub struct AttentionShape {
     /// Batch rows `B`.
     pub batch: usize,
-    /// Positions `T`.
+    /// Positions `S`.
     pub positions: usize,
-    /// Heads `H`.
+    /// Heads `A`.
     pub heads: usize,
-    /// Width `d` of one head; even if positions are rotated.
+    /// Width `E` of one head; even if positions are rotated.
     pub head_width: usize,
     /// Arithmetic of the factors of products; sums and softmax are f32.
     pub precision: Precision,
 }
 
 impl AttentionShape {
-    /// Returns the model width `D = H d`.
+    /// Returns the model width `D = A E`.
     pub const fn width(&self) -> usize {
         self.heads * self.head_width
     }
@@ -73,7 +73,7 @@ impl AttentionShape {
     }
 }
 
-/// The tables of rotary positions, `cos` and `sin` `[T, d]`.
+/// The tables of rotary positions, `cos` and `sin` `[S, E]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rope<'a> {
     /// Cosines of the angles; both halves of a row hold the same angles.
@@ -86,8 +86,8 @@ pub struct Rope<'a> {
 ///
 /// # Shapes
 ///
-/// `out` `[B, T, D]`, `lse` `[B, H, T]`: the logarithm of the softmax sum of each query, for
-/// the gradient; `qkv` `[B, T, 3D]`: all heads of q, then of k, then of v.
+/// `out` `[B, S, D]`, `lse` `[B, A, S]`: the logarithm of the softmax sum of each query, for
+/// the gradient; `qkv` `[B, S, 3D]`: all heads of q, then of k, then of v.
 pub fn attention(
     out: &mut [f32],
     lse: &mut [f32],
@@ -171,7 +171,7 @@ pub fn attention(
 ///
 /// # Shapes
 ///
-/// `dqkv`, `qkv` `[B, T, 3D]`, `lse` `[B, H, T]` as the forward pass left it, `dout` `[B, T, D]`.
+/// `dqkv`, `qkv` `[B, S, 3D]`, `lse` `[B, A, S]` as the forward pass left it, `dout` `[B, S, D]`.
 pub fn attention_grad(
     dqkv: &mut [f32],
     qkv: &[f32],
