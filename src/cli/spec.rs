@@ -72,13 +72,13 @@ pub fn examine(source: Source, overrides: &[String]) -> Examined {
 }
 
 /// Most problems of one text that are shown.
-const MOST_SHOWN: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 /// Writes errors and warnings to standard error, of very many the first ones.
 pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     let appearance = terminal::error_appearance();
     for (source, found) in diagnostics {
-        let shown = &found[..found.len().min(MOST_SHOWN)];
+        let shown = &found[..found.len().min(MAX_SHOWN)];
         terminal::write_error_text(&render(source, shown, appearance));
         if found.len() > shown.len() {
             let rest = grouped((found.len() - shown.len()) as u64);

@@ -42,8 +42,8 @@ impl Lowering<'_> {
 
     /// `norm(xᵀ + swiglu(xᵀ))ᵀ`: the gated unit runs over the positions of each channel.
     fn mixer(&mut self, names: &BlockNames, block: &Block, x: Value) -> Value {
-        let turned = self.graph.add1(Transpose.into(), &[x]);
-        let mixed = self.gated(&names.mixer_gate_up(), &names.mixer_down(), block.norm_eps, turned);
+        let transposed = self.graph.add1(Transpose.into(), &[x]);
+        let mixed = self.gated(&names.mixer_gate_up(), &names.mixer_down(), block.norm_eps, transposed);
         self.graph.add1(Transpose.into(), &[mixed])
     }
 

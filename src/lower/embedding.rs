@@ -22,7 +22,7 @@ impl Lowering<'_> {
     ///
     /// Puzzle rows are padded with zeros to `P D` and cut into `P` positions.
     pub(super) fn embed(&mut self) -> Embedded {
-        let (batch, width) = (self.options.batch, self.model.hidden);
+        let (batch, width) = (self.sizes.batch, self.model.hidden);
         let ids = self.tokens();
         let table = self.weight(EMBED_TOKENS);
         let mut x = self.graph.add1(Embed.into(), &[table, ids]);

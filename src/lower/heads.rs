@@ -10,7 +10,7 @@ use crate::ir::QOutputs;
 #[derive(Clone, Copy)]
 pub(super) struct QValues {
     pub halt: Value,
-    pub go_on: Option<Value>,
+    pub q_continue: Option<Value>,
 }
 
 impl Lowering<'_> {
@@ -28,7 +28,7 @@ impl Lowering<'_> {
     /// Q values from one position of a state.
     pub(super) fn q_head(&mut self, states: &[Value]) -> Option<QValues> {
         let head = self.model.q_head.as_ref()?;
-        let batch = self.options.batch;
+        let batch = self.sizes.batch;
         let slice = Slice { axis: 1, start: head.position, end: head.position + 1 };
         let z = self.graph.add1(slice.into(), &[states[head.state.0]]);
         let z = self.graph.add1(Reshape { shape: vec![batch, self.model.hidden] }.into(), &[z]);
@@ -40,8 +40,8 @@ impl Lowering<'_> {
             self.graph.add1(Reshape { shape: vec![batch] }.into(), &[value])
         };
         Some(match head.outputs {
-            QOutputs::HaltContinue => QValues { halt: column(0), go_on: Some(column(1)) },
-            QOutputs::Halt => QValues { halt: column(0), go_on: None },
+            QOutputs::HaltContinue => QValues { halt: column(0), q_continue: Some(column(1)) },
+            QOutputs::Halt => QValues { halt: column(0), q_continue: None },
         })
     }
 }

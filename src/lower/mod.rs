@@ -19,7 +19,7 @@ use crate::graph::ops::{
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
 use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
-use crate::optim::{self, Rule, Slots, StepNames};
+use crate::optim::{self, Rule, StepNames, WeightMemory};
 
 use heads::QValues;
 use names::Scope;
@@ -92,7 +92,7 @@ struct TrainingSettings<'a> {
 
 struct Lowering<'a> {
     model: &'a Model,
-    options: Sizes,
+    sizes: Sizes,
     program: Program,
     scope: Scope,
     graph: Graph,
@@ -103,18 +103,18 @@ struct Lowering<'a> {
 ///
 /// A model without a `train` block evaluates with the stablemax loss; [`Program::Train`] of it has no
 /// updates, so ask for it only where there is one.
-pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
+pub fn lower(model: &Model, program: Program, sizes: Sizes) -> Graph {
     let scope = match program {
         Program::Train | Program::Gradients => Scope::Train,
         Program::Evaluate { .. } | Program::Trace => Scope::Evaluate,
     };
     let mut lowering = Lowering {
         model,
-        options,
+        sizes,
         program,
         scope,
         graph: Graph::new(),
-        parameters: parameters(model, options.puzzle_rows),
+        parameters: parameters(model, sizes.puzzle_rows),
     };
     let training = TrainingSettings {
         loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss),
@@ -141,8 +141,8 @@ impl Lowering<'_> {
         self.graph.set_output(&scope.logits(), logits);
         if let Some(q) = q {
             self.graph.set_output(&scope.q_halt(), q.halt);
-            if let Some(go_on) = q.go_on {
-                self.graph.set_output(&scope.q_continue(), go_on);
+            if let Some(q_continue) = q.q_continue {
+                self.graph.set_output(&scope.q_continue(), q_continue);
             }
         }
         let detached: Vec<Value> =
@@ -190,17 +190,17 @@ impl Lowering<'_> {
     }
 
     fn tokens(&mut self) -> Value {
-        let ty = TensorType::i32(&[self.options.batch, self.model.tokens.positions]);
+        let ty = TensorType::i32(&[self.sizes.batch, self.model.tokens.positions]);
         self.graph.input(&self.scope.tokens(), ty)
     }
 
     fn rows(&mut self, name: &str) -> Value {
-        self.graph.input(name, TensorType::f32(&[self.options.batch]))
+        self.graph.input(name, TensorType::f32(&[self.sizes.batch]))
     }
 
     /// Returns the memory of each state.
     fn carry(&mut self) -> Vec<Value> {
-        let shape = [self.options.batch, self.model.total_positions(), self.model.hidden];
+        let shape = [self.sizes.batch, self.model.total_positions(), self.model.hidden];
         self.model
             .states
             .iter()
@@ -232,9 +232,9 @@ impl Lowering<'_> {
         self.graph.set_phase(Phase::Target);
         let x = self.graph.add1(Detach.into(), &[x]);
         let next = self.segment(x, states.to_vec(), Flow::Detached);
-        let QValues { halt, go_on } = self.q_head(&next).expect("q-learning has a Q head");
-        let go_on = go_on.expect("q-learning predicts both Q values");
-        let best = self.graph.add1(Maximum.into(), &[halt, go_on]);
+        let QValues { halt, q_continue } = self.q_head(&next).expect("q-learning has a Q head");
+        let q_continue = q_continue.expect("q-learning predicts both Q values");
+        let best = self.graph.add1(Maximum.into(), &[halt, q_continue]);
         let at_limit = self.rows(&self.scope.at_limit());
         let best = self.graph.add1(Choose.into(), &[at_limit, halt, best]);
         let target = self.graph.add1(Sigmoid.into(), &[best]);
@@ -247,7 +247,7 @@ impl Lowering<'_> {
     /// Returns the loss of each row, `[B]`: tokens, plus half of the losses of the Q values.
     fn losses(&mut self, logits: Value, q: Option<QValues>, target: Option<Value>, loss: Loss) -> Value {
         let scope = self.scope;
-        let labels = TensorType::i32(&[self.options.batch, self.model.tokens.positions]);
+        let labels = TensorType::i32(&[self.sizes.batch, self.model.tokens.positions]);
         let labels = self.graph.input(&scope.labels(), labels);
         let kind = match loss {
             Loss::Stablemax => TokenLossKind::Stablemax,
@@ -264,10 +264,10 @@ impl Lowering<'_> {
             let halt = self.graph.add1(BceWithLogits.into(), &[q.halt, exact]);
             self.graph.set_output(&scope.halt_loss(), halt);
             let mut q_loss = halt;
-            if let (Some(go_on), Some(target)) = (q.go_on, target) {
-                let go_on = self.graph.add1(BceWithLogits.into(), &[go_on, target]);
-                self.graph.set_output(&scope.continue_loss(), go_on);
-                q_loss = self.graph.add1(Add.into(), &[halt, go_on]);
+            if let (Some(q_continue), Some(target)) = (q.q_continue, target) {
+                let q_continue = self.graph.add1(BceWithLogits.into(), &[q_continue, target]);
+                self.graph.set_output(&scope.continue_loss(), q_continue);
+                q_loss = self.graph.add1(Add.into(), &[halt, q_continue]);
             }
             let half = self.graph.add1(Scale { factor: Q_LOSS_SCALE }.into(), &[q_loss]);
             total = self.graph.add1(Add.into(), &[total, half]);
@@ -279,7 +279,7 @@ impl Lowering<'_> {
     /// own copy of its puzzle vector.
     fn gradients(&mut self, loss: Value, puzzle_rows: Option<Value>) -> Vec<(String, Value)> {
         self.graph.set_phase(Phase::Backward);
-        let batch = self.options.batch;
+        let batch = self.sizes.batch;
         let trained: Vec<String> = self
             .parameters
             .iter()
@@ -316,21 +316,21 @@ impl Lowering<'_> {
             if name == LOCAL_PUZZLE_ROWS {
                 let settings = train.puzzle_optimizer.as_ref().expect("a puzzle table has an optimizer");
                 let table = self.weight(PUZZLE_TABLE);
-                let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.options.batch]));
+                let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.sizes.batch]));
                 let rule = SignSgdRows { weight_decay: settings.weight_decay };
                 optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
                 continue;
             }
             let (moment1, moment2, average) =
                 (names::moment1(&name), names::moment2(&name), names::average(&name));
-            let slots = Slots {
+            let memory = WeightMemory {
                 weight: self.weight(&name),
                 gradient,
                 moment1: &moment1,
                 moment2: &moment2,
                 average: train.ema.map(|rate| (average.as_str(), rate)),
             };
-            optim::update(&mut self.graph, &rule, &slots, step);
+            optim::update(&mut self.graph, &rule, &memory, step);
         }
     }
 }

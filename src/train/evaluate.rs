@@ -63,7 +63,7 @@ pub struct EvaluationProgress {
 pub struct Evaluation {
     /// Examples that were evaluated.
     pub examples: usize,
-    /// Sums over the examples, each by the segment that counts: the last one of its surest rollout.
+    /// Sums over the examples, each by the segment that counts: the last one of its best rollout.
     #[doc(hidden)]
     pub metrics: Metrics,
     /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
@@ -156,7 +156,7 @@ impl Answers {
     /// Takes over the rows that count by this segment.
     fn keep(&mut self, pass: &SegmentPass<'_>) -> Result<(), DeviceError> {
         let session = pass.session;
-        for (row, _) in pass.surest.iter().enumerate().filter(|(_, surest)| **surest) {
+        for (row, _) in pass.improved.iter().enumerate().filter(|(_, improved)| **improved) {
             self.token_loss[row] = session.f32(&SCOPE.token_loss())?[row];
             self.right[row] = session.f32(&SCOPE.right())?[row];
             self.counted[row] = session.f32(&SCOPE.counted())?[row];

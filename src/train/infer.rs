@@ -35,9 +35,9 @@ pub(super) struct SegmentPass<'a> {
     pub segment: u32,
     /// Whether each row still took part.
     pub active: &'a [bool],
-    /// Whether each row counts by this segment, unless a later rollout is surer: it took part, stops here,
-    /// and is surer than in every rollout before.
-    pub surest: &'a [bool],
+    /// Whether each row counts by this segment, unless a later rollout is better: it took part, stops here,
+    /// and is better than in every rollout before.
+    pub improved: &'a [bool],
 }
 
 /// Seeks answers to the first `rows` rows in the slots and calls `visit` after every segment.
@@ -68,15 +68,15 @@ pub(super) fn infer(
             let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows])?;
             let ended: Vec<bool> =
                 (0..rows).map(|row| active[row] && stops(&model.halt, &inference, outcomes[row])).collect();
-            let surest: Vec<bool> = (0..rows)
+            let improved: Vec<bool> = (0..rows)
                 .map(|row| {
-                    ended[row] && (rollout == 0 || is_surer(merit(&model.halt, outcomes[row]), best[row]))
+                    ended[row] && (rollout == 0 || is_better(score(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&SegmentPass { session, rollout, segment: steps, active: &active, surest: &surest })?;
+            visit(&SegmentPass { session, rollout, segment: steps, active: &active, improved: &improved })?;
             for row in 0..rows {
-                if surest[row] {
-                    best[row] = merit(&model.halt, outcomes[row]);
+                if improved[row] {
+                    best[row] = score(&model.halt, outcomes[row]);
                 }
                 active[row] &= !ended[row];
             }
@@ -86,7 +86,7 @@ pub(super) fn infer(
 }
 
 /// Returns what rollouts are compared by; larger is better.
-fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
+fn score(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     match policy {
         Halt::Residual { .. } => outcome.residual.map(|residual| -residual),
         Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Fixed { .. } => outcome.q_halt,
@@ -94,9 +94,9 @@ fn merit(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
 }
 
 /// Returns whether a value is larger; one that is not a number is less than any.
-fn is_surer(merit: Option<f32>, best: Option<f32>) -> bool {
-    let rank = |merit: Option<f32>| merit.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
-    rank(merit) > rank(best)
+fn is_better(score: Option<f32>, best: Option<f32>) -> bool {
+    let rank = |score: Option<f32>| score.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
+    rank(score) > rank(best)
 }
 
 /// Runs one segment; the first one of a rollout without noise begins from the initial states.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_surest_rollout_counts() {
+    fn the_best_rollout_counts() {
         let single = Infer { segments: 2, halt: false, rollouts: None };
         let many = Infer { rollouts: Some(Rollouts { count: 3, noise: 0.3 }), ..single };
         let (plain, first) = solve(&mut evaluator(Some(single), EXAMPLES));
@@ -331,10 +331,10 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_q_value_is_surer_and_an_equal_one_is_not() {
-        assert!(is_surer(Some(1.0), Some(0.5)));
-        assert!(!is_surer(Some(1.0), Some(1.0)));
-        assert!(is_surer(Some(-9.0), Some(f32::NAN)));
-        assert!(!is_surer(Some(f32::NAN), Some(-9.0)));
+    fn a_larger_q_value_is_better_and_an_equal_one_is_not() {
+        assert!(is_better(Some(1.0), Some(0.5)));
+        assert!(!is_better(Some(1.0), Some(1.0)));
+        assert!(is_better(Some(-9.0), Some(f32::NAN)));
+        assert!(!is_better(Some(f32::NAN), Some(-9.0)));
     }
 }

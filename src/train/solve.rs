@@ -174,7 +174,7 @@ fn seek(
             }
             let q = if pass.session.has(&q_halt) { Some(pass.session.f32(&q_halt)?[row]) } else { None };
             answer.thoughts.push(Thought { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
-            if pass.surest[row] {
+            if pass.improved[row] {
                 best[row].clone_from(answer);
             }
         }

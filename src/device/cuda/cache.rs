@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use crate::hash::sha256;
 
 /// A place for one image.
-pub(super) struct Slot {
+pub(super) struct CacheFile {
     file: Option<PathBuf>,
 }
 
-impl Slot {
+impl CacheFile {
     /// Returns the place in `folder` for what a compiler makes of a text.
-    pub(super) fn of(folder: Option<&Path>, text: &str, architecture: &str, compiler: &str) -> Slot {
+    pub(super) fn of(folder: Option<&Path>, text: &str, architecture: &str, compiler: &str) -> CacheFile {
         let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
-        Slot { file: folder.map(|folder| folder.join(format!("{key}.cubin"))) }
+        CacheFile { file: folder.map(|folder| folder.join(format!("{key}.cubin"))) }
     }
 
     /// Returns the image, if it is there and whole.

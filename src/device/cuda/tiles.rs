@@ -16,7 +16,7 @@ const ATTENTION_WARPS: u32 = 4;
 const ROWS: u64 = 16;
 
 /// Most positions and columns of a head that one block of attention's gradient holds whole.
-const SHORT: [u64; 2] = [96, 64];
+const MAX_SHORT: [u64; 2] = [96, 64];
 /// Its warps.
 const SHORT_WARPS: u32 = 6;
 /// Rows and columns that a block of the gated product makes.
@@ -70,7 +70,7 @@ impl Heads {
     /// `delta [B, A, S]` in f32, `qkv`, `lse`, `dout`, then what [`Heads::attention`] takes. `None` for longer rows or
     /// wider heads.
     pub fn attention_grad_short(self) -> Option<TileLaunch> {
-        let fits = self.positions <= SHORT[0] && self.head_width <= SHORT[1];
+        let fits = self.positions <= MAX_SHORT[0] && self.head_width <= MAX_SHORT[1];
         fits.then_some(TileLaunch {
             kernel: Template::AttentionGradBf16Short,
             blocks: self.batch * self.heads,

@@ -119,9 +119,9 @@ fn rotate(p: &mut Primitives, x: Tensor, theta: f32, inverse: bool) -> Tensor {
     let negative = p.scale(second, -1.0);
     let left = p.pad(negative, 3, 0, half);
     let right = p.pad(first, 3, half, 0);
-    let turned = p.add(left, right);
+    let half_turned = p.add(left, right);
     let a = p.mul(x, cos);
-    let b = p.mul(turned, sin);
+    let b = p.mul(half_turned, sin);
     p.add(a, b)
 }
 
@@ -280,9 +280,9 @@ impl Operation for AttentionGrad {
         let shifted = p.sub(scores, lse);
         let probabilities = p.exp(shifted);
 
-        let turned = transpose(p, probabilities);
-        let dout_turned = transpose(p, dout);
-        let dv = p.product(turned, dout_turned);
+        let probabilities_transposed = transpose(p, probabilities);
+        let dout_transposed = transpose(p, dout);
+        let dv = p.product(probabilities_transposed, dout_transposed);
         let dprobabilities = p.product(dout, v);
         let product = p.mul(probabilities, dprobabilities);
         let delta = p.sum(product, 3);
@@ -290,11 +290,11 @@ impl Operation for AttentionGrad {
         let centred = p.sub(dprobabilities, delta);
         let dscores = p.mul(probabilities, centred);
         let dscores = p.scale(dscores, scale);
-        let k_turned = transpose(p, k);
-        let mut dq = p.product(dscores, k_turned);
-        let dscores_turned = transpose(p, dscores);
-        let q_turned = transpose(p, q);
-        let mut dk = p.product(dscores_turned, q_turned);
+        let k_transposed = transpose(p, k);
+        let mut dq = p.product(dscores, k_transposed);
+        let dscores_transposed = transpose(p, dscores);
+        let q_transposed = transpose(p, q);
+        let mut dk = p.product(dscores_transposed, q_transposed);
         if let Some(theta) = self.rope_theta {
             dq = rotate(p, dq, theta, true);
             dk = rotate(p, dk, theta, true);

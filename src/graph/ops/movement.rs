@@ -273,8 +273,8 @@ impl Operation for Transpose {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let turned = p.permute(inputs[Self::X], &[0, 2, 1]);
-        vec![p.contiguous(turned)]
+        let transposed = p.permute(inputs[Self::X], &[0, 2, 1]);
+        vec![p.contiguous(transposed)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {

@@ -11,12 +11,12 @@ pub struct ResetRows;
 /// How far rows have moved: `rms(new - old) / rms(old)` of each row, from `new` and `old`, both `[B, S, D]`, to `[B]`.
 ///
 /// A row of zeros that stays so has moved by 0; one that leaves zero has moved very far. For that, the sum of squares below
-/// the line is [`SMALLEST_SUM_OF_SQUARES`] larger than it is, which no other row notices. Nothing differentiates it.
+/// the line is [`MIN_SUM_OF_SQUARES`] larger than it is, which no other row notices. Nothing differentiates it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowDistance;
 
 /// What the squares of a row sum to at least.
-pub const SMALLEST_SUM_OF_SQUARES: f32 = f32::MIN_POSITIVE;
+pub const MIN_SUM_OF_SQUARES: f32 = f32::MIN_POSITIVE;
 
 operands!(RowDistance { inputs: [NEW, OLD], outputs: [DISTANCE: F32] });
 
@@ -42,7 +42,7 @@ impl Operation for RowDistance {
             let squares = p.mul(x, x);
             p.sum(squares, 1)
         });
-        let old = p.offset(old, SMALLEST_SUM_OF_SQUARES);
+        let old = p.offset(old, MIN_SUM_OF_SQUARES);
         let ratio = p.div(moved, old);
         vec![p.sqrt(ratio)]
     }

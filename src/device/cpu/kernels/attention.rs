@@ -113,7 +113,7 @@ pub fn attention(
             let q = carve(&mut rest, rows_size);
             let k = carve(&mut rest, rows_size);
             let v = carve(&mut rest, rows_size);
-            let turned = carve(&mut rest, head_width * QUERIES);
+            let transposed = carve(&mut rest, head_width * QUERIES);
             let weights = carve(&mut rest, positions * QUERIES);
             let mixed = carve(&mut rest, QUERIES * padded);
             for task in tasks {
@@ -127,8 +127,8 @@ pub fn attention(
                 for start in (0..positions).step_by(QUERIES) {
                     let count = QUERIES.min(positions - start);
                     let columns = count.next_multiple_of(PANEL);
-                    turn(turned, &q[start * padded..], padded, count, head_width);
-                    scores(weights, k, turned, columns, shape);
+                    transpose(transposed, &q[start * padded..], padded, count, head_width);
+                    scores(weights, k, transposed, columns, shape);
                     let factors = softmax::<QUERIES>(weights, &mut lse[start..start + count]);
                     PanelProduct {
                         rows: count,
@@ -203,8 +203,8 @@ pub fn attention_grad(
             let dq = carve(&mut rest, rows_size);
             let dk = carve(&mut rest, rows_size);
             let dv = carve(&mut rest, rows_size);
-            let turned = carve(&mut rest, head_width * QUERIES);
-            let turned_dy = carve(&mut rest, head_width * QUERIES);
+            let transposed = carve(&mut rest, head_width * QUERIES);
+            let transposed_dy = carve(&mut rest, head_width * QUERIES);
             let weights = carve(&mut rest, positions * QUERIES);
             let dscores = carve(&mut rest, positions * QUERIES);
             for task in tasks {
@@ -223,10 +223,10 @@ pub fn attention_grad(
                 for start in (0..positions).step_by(QUERIES) {
                     let count = QUERIES.min(positions - start);
                     let columns = count.next_multiple_of(PANEL);
-                    turn(turned, &q[start * padded..], padded, count, head_width);
-                    turn(turned_dy, &dy[start * padded..], padded, count, head_width);
-                    scores(weights, k, turned, columns, shape);
-                    scores(dscores, v, turned_dy, columns, shape);
+                    transpose(transposed, &q[start * padded..], padded, count, head_width);
+                    transpose(transposed_dy, &dy[start * padded..], padded, count, head_width);
+                    scores(weights, k, transposed, columns, shape);
+                    scores(dscores, v, transposed_dy, columns, shape);
                     score_gradients::<QUERIES>(weights, dscores, &lse[start..start + count]);
                     let store = if start == 0 { Store::Replace } else { Store::Add };
                     let by_key = |left: &[f32], right: &[f32], target: &mut [f32]| {
@@ -371,8 +371,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// `weights[j, i] = Σ_c rows[j, c] turned[c, i]`: one column per query.
-fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, shape: AttentionShape) {
+/// `weights[j, i] = Σ_c rows[j, c] transposed[c, i]`: one column per query.
+fn scores(weights: &mut [f32], rows: &[f32], transposed: &[f32], columns: usize, shape: AttentionShape) {
     PanelProduct {
         rows: shape.positions,
         columns,
@@ -380,7 +380,7 @@ fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, sha
         left: rows,
         left_down: shape.head_width.next_multiple_of(PANEL),
         left_along: 1,
-        right: turned,
+        right: transposed,
         right_stride: QUERIES,
         store: Store::Replace,
     }
@@ -388,11 +388,11 @@ fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, sha
 }
 
 /// Turns `count` rows into columns; the columns after them become zero.
-fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: usize) {
+fn transpose(transposed: &mut [f32], rows: &[f32], stride: usize, count: usize, width: usize) {
     if count < QUERIES {
-        turned.fill(0.0);
+        transposed.fill(0.0);
     }
-    transpose_matrix(turned, QUERIES, rows, stride, count, width);
+    transpose_matrix(transposed, QUERIES, rows, stride, count, width);
 }
 
 /// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.

@@ -94,7 +94,7 @@ pub fn transpose(out: &mut [f32], x: &[f32], batch: usize, positions: usize, wid
 
 /// `out[j, i] = x[i, j]` for `i < rows`, `j < columns`, on the calling thread.
 ///
-/// Squares of four by four are turned in registers.
+/// Squares of four by four are transposed in registers.
 pub(super) fn transpose_matrix(
     out: &mut [f32],
     out_stride: usize,
@@ -198,8 +198,8 @@ mod tests {
     fn copies_are_the_same_on_any_threads() {
         let x = values(1, 40 * 100 * 90);
         assert_same_on_any_threads(|| {
-            let (mut turned, mut cut) = (vec![0.0; x.len()], vec![1.0; 40 * 60 * 90]);
-            transpose(&mut turned, &x, 40, 100, 90);
+            let (mut transposed, mut cut) = (vec![0.0; x.len()], vec![1.0; 40 * 60 * 90]);
+            transpose(&mut transposed, &x, 40, 100, 90);
             let shape = CopyShape {
                 batch: 40,
                 width: 90,
@@ -210,7 +210,7 @@ mod tests {
                 count: 50,
             };
             copy_axis(&mut cut, &x, Rest::Zero, shape);
-            [turned, cut].concat()
+            [transposed, cut].concat()
         });
     }
 }

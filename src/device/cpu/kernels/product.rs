@@ -423,7 +423,7 @@ impl Grid {
         const TASK_CYCLES: f64 = 3000.0;
         const SMALL: usize = 2_000_000;
         /// Rows whose chunk of the depth stays in cache while all columns pass.
-        const MOST_ROWS: usize = 480;
+        const MAX_ROWS: usize = 480;
         let MatrixSizes { rows, columns, depth } = sizes;
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
@@ -458,7 +458,7 @@ impl Grid {
         };
         const PARTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24];
         let mut best: Option<(f64, Grid)> = None;
-        let least_parts = if method == Method::Gemm { 1 } else { rows.div_ceil(MOST_ROWS) };
+        let least_parts = if method == Method::Gemm { 1 } else { rows.div_ceil(MAX_ROWS) };
         for rows_parts in PARTS.into_iter().map(|parts| parts * least_parts) {
             for column_parts in PARTS {
                 if !(4..=48).contains(&(rows_parts / least_parts * column_parts)) {
