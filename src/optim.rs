@@ -13,7 +13,7 @@ pub enum Rule {
 }
 
 /// Memory one weight's update works on.
-pub struct Slots<'a> {
+pub struct WeightMemory<'a> {
     /// The weight.
     pub weight: Value,
     /// Its gradient.
@@ -38,10 +38,10 @@ pub struct StepNames {
 }
 
 /// Adds the update of one weight, and of its average.
-pub fn update(graph: &mut Graph, rule: &Rule, slots: &Slots<'_>, step: StepNames) {
-    let ty = graph.ty(slots.weight).clone();
-    let m = graph.input(slots.moment1, ty.clone());
-    let v = graph.input(slots.moment2, ty.clone());
+pub fn update(graph: &mut Graph, rule: &Rule, memory: &WeightMemory<'_>, step: StepNames) {
+    let ty = graph.ty(memory.weight).clone();
+    let m = graph.input(memory.moment1, ty.clone());
+    let v = graph.input(memory.moment2, ty.clone());
     let scalars = [step.lr, step.scale, step.root_scale].map(|name| graph.input(name, TensorType::f32(&[1])));
     let op: Op = match rule {
         Rule::AdamAtan2(rule) => rule.clone().into(),
@@ -49,8 +49,8 @@ pub fn update(graph: &mut Graph, rule: &Rule, slots: &Slots<'_>, step: StepNames
     };
     let [lr, scale, root_scale] = scalars;
     let updated =
-        graph.add(op, &[slots.weight, m, v, slots.gradient, lr, scale, root_scale])[AdamW::NEW_WEIGHT];
-    if let Some((name, rate)) = slots.average {
+        graph.add(op, &[memory.weight, m, v, memory.gradient, lr, scale, root_scale])[AdamW::NEW_WEIGHT];
+    if let Some((name, rate)) = memory.average {
         let average = graph.input(name, ty);
         graph.add(Average { rate }.into(), &[average, updated]);
     }
@@ -76,7 +76,7 @@ pub fn store(graph: &mut Graph, memory: Value, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rule, Slots, StepNames, store, update, update_rows};
+    use super::{Rule, StepNames, WeightMemory, store, update, update_rows};
     use crate::graph::ops::{AdamAtan2, AdamW, SignSgdRows};
     use crate::graph::{Graph, TensorType, to_text};
 
@@ -85,8 +85,8 @@ mod tests {
     fn updated(rule: &Rule, average: Option<(&str, f32)>) -> String {
         let mut graph = Graph::new();
         let [weight, gradient] = ["w", "g"].map(|name| graph.input(name, TensorType::f32(&[2, 3])));
-        let slots = Slots { weight, gradient, moment1: "m", moment2: "v", average };
-        update(&mut graph, rule, &slots, STEP);
+        let memory = WeightMemory { weight, gradient, moment1: "m", moment2: "v", average };
+        update(&mut graph, rule, &memory, STEP);
         to_text(&graph).lines().filter(|line| line.starts_with('%')).collect::<Vec<_>>().join("\n")
     }
 

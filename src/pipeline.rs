@@ -60,13 +60,13 @@ impl fmt::Display for Compiled {
 }
 
 /// Compiles one program of `model` to a plan for the CPU.
-pub fn compile(model: &Model, program: Program, options: Sizes) -> Compiled {
-    compile_for(model, program, options, Demands::cpu(model.precision()))
+pub fn compile(model: &Model, program: Program, sizes: Sizes) -> Compiled {
+    compile_for(model, program, sizes, Demands::cpu(model.precision()))
 }
 
 /// Compiles one program of `model` to a plan that a device asks for.
-pub fn compile_for(model: &Model, program: Program, options: Sizes, demands: Demands) -> Compiled {
-    let mut graph = lower(model, program, options);
+pub fn compile_for(model: &Model, program: Program, sizes: Sizes, demands: Demands) -> Compiled {
+    let mut graph = lower(model, program, sizes);
     let passes = optimize(&mut graph);
     if demands.storage == Precision::Bf16 {
         round_factors(&mut graph);
@@ -76,25 +76,25 @@ pub fn compile_for(model: &Model, program: Program, options: Sizes, demands: Dem
 }
 
 /// Compiles one program of `model` to what `device` runs.
-pub fn executable(model: &Model, program: Program, options: Sizes, device: &dyn Device) -> Executable {
+pub fn executable(model: &Model, program: Program, sizes: Sizes, device: &dyn Device) -> Executable {
     match device.form() {
         Form::Plan => {
             let demands = device.demands(model.precision());
-            Executable::Plan(compile_for(model, program, options, demands).plan)
+            Executable::Plan(compile_for(model, program, sizes, demands).plan)
         }
-        Form::Graph => Executable::Graph(simplified(model, program, options)),
+        Form::Graph => Executable::Graph(simplified(model, program, sizes)),
     }
 }
 
 /// Returns the graph of one program with nothing fused.
-fn simplified(model: &Model, program: Program, options: Sizes) -> Graph {
-    let mut graph = lower(model, program, options);
+fn simplified(model: &Model, program: Program, sizes: Sizes) -> Graph {
+    let mut graph = lower(model, program, sizes);
     simplify(&mut graph);
     graph
 }
 
 /// Returns the floating-point operations of products and attention in one program as it is lowered, before
 /// any pass skips work.
-pub fn lowered_flops(model: &Model, program: Program, options: Sizes) -> u64 {
-    plan(&simplified(model, program, options), model.precision()).flops()
+pub fn lowered_flops(model: &Model, program: Program, sizes: Sizes) -> u64 {
+    plan(&simplified(model, program, sizes), model.precision()).flops()
 }

@@ -5,7 +5,7 @@ use crate::data::PuzzleKind;
 use crate::data::puzzle::{self, Drawing, is_valid_solution, judge};
 
 /// Widest picture that is drawn in one piece, in characters.
-const WIDEST: usize = 100;
+const MAX_WIDTH: usize = 100;
 
 /// Text between question and answer.
 const GAP: &str = "   ";
@@ -14,7 +14,7 @@ const GAP: &str = "   ";
 pub fn side_by_side(kind: PuzzleKind, question: &[i32], answer: &[i32]) -> String {
     let asked = puzzle::draw(kind, question, None);
     let solved = puzzle::draw(kind, question, Some(answer));
-    if 2 * width(&asked) + GAP.len() > WIDEST {
+    if 2 * width(&asked) + GAP.len() > MAX_WIDTH {
         return format!("{}\n{}", terminal::coloured(&asked), terminal::coloured(&solved));
     }
     let (left, right) = (terminal::coloured(&asked), terminal::coloured(&solved));

@@ -74,13 +74,13 @@ pub fn examine(source: Source, overrides: &[String]) -> Examined {
 }
 
 /// The largest number of problems of one text that are shown.
-const MOST_SHOWN: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 /// Writes errors and warnings to standard error: the first ones, if there are very many.
 pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     let appearance = terminal::error_appearance();
     for (source, found) in diagnostics {
-        let shown = &found[..found.len().min(MOST_SHOWN)];
+        let shown = &found[..found.len().min(MAX_SHOWN)];
         terminal::write_error_text(&render(source, shown, appearance));
         if found.len() > shown.len() {
             let rest = grouped((found.len() - shown.len()) as u64);

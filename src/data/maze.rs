@@ -207,7 +207,7 @@ const LAYOUTS_PER_MAZE: usize = 100_000;
 const PAIRS_PER_LAYOUT: usize = 10;
 
 /// The largest maze that is generated, in cells on one side.
-const LARGEST_SIDE: usize = 200;
+const MAX_SIDE: usize = 200;
 
 /// What mazes to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,9 +245,9 @@ pub fn generate_maze(side: usize, min_path: usize, count: usize, seed: u64) -> R
 /// If that many mazes cannot be found.
 pub fn generate_maze_splits(request: &MazeRequest) -> Result<PuzzleSplits, DataError> {
     let MazeRequest { side, min_path, train, test, seed } = *request;
-    if !(3..=LARGEST_SIDE).contains(&side) {
+    if !(3..=MAX_SIDE).contains(&side) {
         return Err(DataError::request(format!(
-            "cannot make mazes of {side}x{side} cells; ask for 3 to {LARGEST_SIDE} cells on a side"
+            "cannot make mazes of {side}x{side} cells; ask for 3 to {MAX_SIDE} cells on a side"
         )));
     }
     let most_open = side * side - fewest_walls(side);

@@ -43,7 +43,7 @@ fn render_into<W: WriteColor>(mut writer: W, source: &Source, diagnostics: &[Dia
 }
 
 /// Longest line that is shown whole, in bytes. No line that a person wrote is longer.
-const LONGEST_LINE: usize = 500;
+const MAX_LINE: usize = 500;
 
 /// Bytes of a longer line that are shown before and after the place a label points to.
 const AROUND: (usize, usize) = (60, 120);
@@ -94,7 +94,7 @@ impl<'a> Files<'a> {
 fn shown(text: &str, span: Span) -> Range<usize> {
     let begins = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
     let line_end = |at: usize| text[at..].find('\n').map_or(text.len(), |length| at + length);
-    if text[begins..line_end(span.end)].lines().all(|line| line.len() <= LONGEST_LINE) {
+    if text[begins..line_end(span.end)].lines().all(|line| line.len() <= MAX_LINE) {
         return 0..text.len();
     }
     let first = span.start.saturating_sub(AROUND.0).max(begins);

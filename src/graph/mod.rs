@@ -575,6 +575,6 @@ mod tests {
             .as_operation()
             .output_types(&[TensorType::f32(&[2, 3]), TensorType::f32(&[4, 5])])
             .expect_err("3 is not 5");
-        assert_eq!(error.to_string(), "needs [.., K] and [N, K], found f32[2, 3] and f32[4, 5]");
+        assert_eq!(error.to_string(), "needs [.., I] and [O, I], found f32[2, 3] and f32[4, 5]");
     }
 }

@@ -36,7 +36,7 @@ fn product(sizes: &[usize]) -> usize {
 }
 
 /// Most elements that are counted, those of 256 TiB: no memory holds more, and sums of sizes stay far from overflow.
-pub const MOST_ELEMENTS: usize = 1 << 46;
+pub const MAX_ELEMENTS: usize = 1 << 46;
 
 impl TensorType {
     /// Returns a type of `f32` elements.
@@ -49,9 +49,9 @@ impl TensorType {
         TensorType { dtype: DType::I32, shape: shape.to_vec() }
     }
 
-    /// Returns the number of elements, at most `MOST_ELEMENTS`.
+    /// Returns the number of elements, at most `MAX_ELEMENTS`.
     pub fn elements(&self) -> usize {
-        product(&self.shape).min(MOST_ELEMENTS)
+        product(&self.shape).min(MAX_ELEMENTS)
     }
 
     /// Returns the size in bytes.

@@ -90,7 +90,7 @@ pub struct Tokens {
 /// The table of puzzle vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Puzzles {
-    /// Width `E` of one vector; padded with zeros to `positions * D`.
+    /// Width of one vector; padded with zeros to `positions * D`.
     pub width: usize,
     /// Prefix positions `P` the vector is spread over.
     pub positions: usize,
@@ -127,7 +127,7 @@ pub struct Block {
 pub enum Mixing {
     /// Bidirectional attention.
     Attention {
-        /// Number of heads `N`; divides the width.
+        /// Number of heads `A`; divides the width.
         heads: usize,
         /// Base of the rotary frequencies; `None` without rotation.
         rope_theta: Option<f32>,
@@ -310,7 +310,7 @@ impl Halt {
 /// How answers are sought, in evaluation and in use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Infer {
-    /// Most segments a row takes, `K`; may be more than training takes.
+    /// Most segments `M` of a row; may be more than training takes.
     pub segments: usize,
     /// Whether a row stops before that when the halting policy says so.
     pub halt: bool,

@@ -9,7 +9,7 @@
 //! * Every id of a state or a network lies in its list; every update reads something.
 //! * Names of states and of networks are distinct, and so are the names they are stored under.
 //! * Loops run at least once and have a body; no two loops share a label.
-//! * `last K LOOP` names a loop with at least `K` iterations.
+//! * `last COUNT LOOP` names a loop with at least `COUNT` iterations.
 //! * Every state is updated; every network learns from some update.
 //! * The Q head is there exactly if the halting policy reads it, has the outputs the policy needs, and
 //!   reads a position that exists. A row runs at least one segment.

@@ -7,7 +7,7 @@ use crate::graph::ops::{Add, Attention, Linear, RmsNorm, Rotate, SwiGlu, Transpo
 use crate::ir::{Block, Mixing, Network};
 
 impl Lowering<'_> {
-    /// Runs the stack of blocks of `network` on `x [B, T, D]`.
+    /// Runs the stack of blocks of `network` on `x [B, P + S, D]`.
     pub(super) fn network(&mut self, network: &Network, mut x: Value) -> Value {
         for layer in 0..network.layers {
             let names = BlockNames::new(&network.stored_as, layer);
@@ -42,8 +42,8 @@ impl Lowering<'_> {
 
     /// `norm(xᵀ + swiglu(xᵀ))ᵀ`: the gated unit runs over the positions of each channel.
     fn mixer(&mut self, names: &BlockNames, block: &Block, x: Value) -> Value {
-        let turned = self.graph.add1(Transpose.into(), &[x]);
-        let mixed = self.gated(&names.mixer_gate_up(), &names.mixer_down(), block.norm_eps, turned);
+        let transposed = self.graph.add1(Transpose.into(), &[x]);
+        let mixed = self.gated(&names.mixer_gate_up(), &names.mixer_down(), block.norm_eps, transposed);
         self.graph.add1(Transpose.into(), &[mixed])
     }
 

@@ -13,7 +13,7 @@ const POSITION_SCALE: f32 = 0.707_106_77;
 pub(super) struct Embedded {
     /// `[B, P + S, D]`.
     pub x: Value,
-    /// Rows of the puzzle table `[B, E]`.
+    /// Rows of the puzzle table, `[B, width]`.
     pub puzzle_rows: Option<Value>,
 }
 
@@ -22,7 +22,7 @@ impl Lowering<'_> {
     ///
     /// Puzzle rows are padded with zeros to `P D` and cut into `P` positions.
     pub(super) fn embed(&mut self) -> Embedded {
-        let (batch, width) = (self.options.batch, self.model.hidden);
+        let (batch, width) = (self.sizes.batch, self.model.hidden);
         let ids = self.tokens();
         let table = self.weight(EMBED_TOKENS);
         let mut x = self.graph.add1(Embed.into(), &[table, ids]);

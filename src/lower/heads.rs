@@ -28,7 +28,7 @@ impl Lowering<'_> {
     /// Q values from one position of a state.
     pub(super) fn q_head(&mut self, states: &[Value]) -> Option<QValues> {
         let head = self.model.q_head.as_ref()?;
-        let batch = self.options.batch;
+        let batch = self.sizes.batch;
         let slice = Slice { axis: 1, start: head.position, end: head.position + 1 };
         let z = self.graph.add1(slice.into(), &[states[head.state.0]]);
         let z = self.graph.add1(Reshape { shape: vec![batch, self.model.hidden] }.into(), &[z]);

@@ -19,7 +19,7 @@ use crate::graph::ops::{
 };
 use crate::graph::{Graph, Phase, TensorType, Value};
 use crate::ir::{Halt, Loss, Model, Optimizer, QTarget, Train};
-use crate::optim::{self, Rule, Slots, StepNames};
+use crate::optim::{self, Rule, StepNames, WeightMemory};
 
 use heads::QValues;
 use names::Scope;
@@ -92,7 +92,7 @@ struct TrainingSettings<'a> {
 
 struct Lowering<'a> {
     model: &'a Model,
-    options: Sizes,
+    sizes: Sizes,
     program: Program,
     scope: Scope,
     graph: Graph,
@@ -103,18 +103,18 @@ struct Lowering<'a> {
 ///
 /// A model without a `train` block evaluates with the stablemax loss; [`Program::Train`] of it has no
 /// updates, so ask for it only where there is one.
-pub fn lower(model: &Model, program: Program, options: Sizes) -> Graph {
+pub fn lower(model: &Model, program: Program, sizes: Sizes) -> Graph {
     let scope = match program {
         Program::Train | Program::Gradients => Scope::Train,
         Program::Evaluate { .. } | Program::Trace => Scope::Evaluate,
     };
     let mut lowering = Lowering {
         model,
-        options,
+        sizes,
         program,
         scope,
         graph: Graph::new(),
-        parameters: parameters(model, options.puzzle_rows),
+        parameters: parameters(model, sizes.puzzle_rows),
     };
     let training = TrainingSettings {
         loss: model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss),
@@ -190,17 +190,17 @@ impl Lowering<'_> {
     }
 
     fn tokens(&mut self) -> Value {
-        let ty = TensorType::i32(&[self.options.batch, self.model.tokens.positions]);
+        let ty = TensorType::i32(&[self.sizes.batch, self.model.tokens.positions]);
         self.graph.input(&self.scope.tokens(), ty)
     }
 
     fn rows(&mut self, name: &str) -> Value {
-        self.graph.input(name, TensorType::f32(&[self.options.batch]))
+        self.graph.input(name, TensorType::f32(&[self.sizes.batch]))
     }
 
     /// Returns the memory of each state.
     fn carry(&mut self) -> Vec<Value> {
-        let shape = [self.options.batch, self.model.total_positions(), self.model.hidden];
+        let shape = [self.sizes.batch, self.model.total_positions(), self.model.hidden];
         self.model
             .states
             .iter()
@@ -247,7 +247,7 @@ impl Lowering<'_> {
     /// Returns the loss of each row, `[B]`: tokens, plus half of the losses of the Q values.
     fn losses(&mut self, logits: Value, q: Option<QValues>, target: Option<Value>, loss: Loss) -> Value {
         let scope = self.scope;
-        let labels = TensorType::i32(&[self.options.batch, self.model.tokens.positions]);
+        let labels = TensorType::i32(&[self.sizes.batch, self.model.tokens.positions]);
         let labels = self.graph.input(&scope.labels(), labels);
         let kind = match loss {
             Loss::Stablemax => TokenLossKind::Stablemax,
@@ -279,7 +279,7 @@ impl Lowering<'_> {
     /// own copy of its puzzle vector.
     fn gradients(&mut self, loss: Value, puzzle_rows: Option<Value>) -> Vec<(String, Value)> {
         self.graph.set_phase(Phase::Backward);
-        let batch = self.options.batch;
+        let batch = self.sizes.batch;
         let trained: Vec<String> = self
             .parameters
             .iter()
@@ -316,24 +316,24 @@ impl Lowering<'_> {
             if name == LOCAL_PUZZLE_ROWS {
                 let settings = train.puzzle_optimizer.as_ref().expect("a puzzle table has an optimizer");
                 let table = self.weight(PUZZLE_TABLE);
-                let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.options.batch]));
+                let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.sizes.batch]));
                 let rule = SignSgdRows { weight_decay: settings.weight_decay };
                 optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
                 continue;
             }
             let (moment1, moment2, average) =
                 (names::moment1(&name), names::moment2(&name), names::average(&name));
-            let slots = Slots {
+            let memory = WeightMemory {
                 weight: self.weight(&name),
                 gradient,
                 moment1: &moment1,
                 moment2: &moment2,
                 average: train.ema.map(|rate| (average.as_str(), rate)),
             };
-            optim::update(&mut self.graph, &rule, &slots, step);
+            optim::update(&mut self.graph, &rule, &memory, step);
         }
     }
 }
 
-/// Name of the gradient of each row's own copy of its puzzle vector, `[B, E]`.
+/// Name of the gradient of each row's own copy of its puzzle vector, `[B, width]`.
 pub const LOCAL_PUZZLE_ROWS: &str = "inner.puzzle_emb.local_weights";

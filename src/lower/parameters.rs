@@ -8,7 +8,7 @@ use crate::ir::{Mixing, Model, Normal, QOutputs};
 pub const EMBED_TOKENS: &str = "inner.embed_tokens.embedding_weight";
 /// Learned positions `[P + S, D]`.
 pub const EMBED_POSITIONS: &str = "inner.embed_pos.embedding_weight";
-/// Puzzle table `[ids, E]`.
+/// Puzzle table `[ids, width]`.
 pub const PUZZLE_TABLE: &str = "inner.puzzle_emb.weights";
 /// Head of the tokens `[V, D]`.
 pub const TOKEN_HEAD: &str = "inner.lm_head.weight";

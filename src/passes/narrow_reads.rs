@@ -56,7 +56,7 @@ fn equal_slice(graph: &Graph, value: Value, slice: &Slice) -> Option<Value> {
     Some(graph.results(reader)[Slice::Y])
 }
 
-/// Returns whether `node` takes some positions of `[B, T, D]`.
+/// Returns whether `node` takes some positions of `[B, S, D]`.
 fn is_position_slice(graph: &Graph, node: NodeId) -> bool {
     matches!(graph.op(node), Op::Slice(Slice { axis: 1, .. }))
         && graph.ty(graph.results(node)[Slice::Y]).shape.len() == 3

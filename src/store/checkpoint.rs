@@ -510,7 +510,7 @@ pub fn load_weights(
 const LENGTH_BYTES: u64 = 8;
 
 /// Longest header of a safetensors file that the format allows, in bytes.
-const LONGEST_HEADER: u64 = 100_000_000;
+const MAX_HEADER: u64 = 100_000_000;
 
 /// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
 ///
@@ -535,7 +535,7 @@ fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
     Read::by_ref(&mut file).take(LENGTH_BYTES).read_to_end(&mut length)?;
     let mut header = Vec::new();
     if let Ok(length) = length.try_into().map(u64::from_le_bytes) {
-        file.take(length.min(LONGEST_HEADER)).read_to_end(&mut header)?;
+        file.take(length.min(MAX_HEADER)).read_to_end(&mut header)?;
     }
     Ok(header)
 }

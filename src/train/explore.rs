@@ -10,7 +10,7 @@ use crate::ir::Halt;
 pub const NO_FLOOR: u32 = 1;
 
 /// The smallest minimum that exploration draws.
-const LEAST_FLOOR: usize = 2;
+const MIN_FLOOR: usize = 2;
 
 /// Draws the minimum number of segments of each of `slots` slots for one call.
 ///
@@ -22,14 +22,14 @@ pub fn draw_floors(policy: &Halt, slots: usize, stream: &mut Stream) -> Vec<u32>
         Halt::Fixed { .. } | Halt::Residual { .. } => 0.0,
     };
     let most = policy.max_segments();
-    if explore <= 0.0 || most < LEAST_FLOOR {
+    if explore <= 0.0 || most < MIN_FLOOR {
         return vec![NO_FLOOR; slots];
     }
     (0..slots)
         .map(|_| {
             // Both are drawn for every slot, so a draw does not depend on the ones before it.
             let explores = unit(stream) < explore;
-            let floor = LEAST_FLOOR + stream.below(most - LEAST_FLOOR + 1);
+            let floor = MIN_FLOOR + stream.below(most - MIN_FLOOR + 1);
             if explores { floor as u32 } else { NO_FLOOR }
         })
         .collect()

@@ -19,7 +19,7 @@ pub struct SlotOutcome {
 }
 
 /// First segment after which a state can have settled: the first segment moves it away from its initial value.
-const LEAST_SETTLED: u32 = 2;
+const MIN_SETTLED: u32 = 2;
 
 /// Returns whether a slot halts during training.
 ///
@@ -49,7 +49,7 @@ fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
     match policy {
         Halt::Fixed { .. } => false,
         Halt::Residual { eps, .. } => {
-            slot.steps >= LEAST_SETTLED && slot.residual.expect("the policy asks for the residual") < *eps
+            slot.steps >= MIN_SETTLED && slot.residual.expect("the policy asks for the residual") < *eps
         }
         Halt::QLearning { target: QTarget::Bootstrap, .. } => {
             let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");

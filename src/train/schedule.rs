@@ -12,9 +12,9 @@ use crate::ir::{Length, Schedule, ScheduleShape, Train};
 pub struct StepScalars {
     /// Learning rate of the weights.
     pub lr: f32,
-    /// `lr / (1 - beta1^T)`.
+    /// `lr / (1 - beta1^t)`.
     pub step_scale: f32,
-    /// `1 / sqrt(1 - beta2^T)`.
+    /// `1 / sqrt(1 - beta2^t)`.
     pub root_scale: f32,
     /// Learning rate of the puzzle table; `None` for a model without one.
     pub puzzle_lr: Option<f32>,

@@ -30,7 +30,7 @@ use luminal_cuda::CudaCompiler;
 use crate::faults;
 
 /// The most elements of a tensor: kernels of luminal_cuda count them in 32 bits.
-const MOST_ELEMENTS: usize = i32::MAX as usize;
+const MAX_ELEMENTS: usize = i32::MAX as usize;
 
 /// Why luminal_cuda does not do what is asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum Fault {
     OutOfMemory,
     /// A tensor is larger than its kernels can count.
     #[error(
-        "`luminal-cuda` needs a tensor of {elements} elements, and its kernels count up to {MOST_ELEMENTS}; \
+        "`luminal-cuda` needs a tensor of {elements} elements, and its kernels count up to {MAX_ELEMENTS}; \
          use a smaller batch or model"
     )]
     TooLarge {
@@ -288,7 +288,7 @@ fn check_sizes(graph: &luminal::graph::Graph) -> Result<(), Fault> {
         }
         let sizes = view.shape().into_iter().map(|size| size.to_usize().expect("sizes are constant"));
         let elements = sizes.product();
-        if elements > MOST_ELEMENTS {
+        if elements > MAX_ELEMENTS {
             return Err(Fault::TooLarge { elements });
         }
     }

@@ -37,7 +37,7 @@ impl CpuEngine {
                 }
             }
         }
-        other.into_iter().for_each(|id| program.leave(id));
+        other.into_iter().for_each(|id| program.read_as_it_is(id));
         Ok(())
     }
 }

@@ -15,8 +15,8 @@ use crate::device::{Buffer, Memory, MemoryId, Observe};
 use crate::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
     BceWithLogitsGrad, Choose, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
-    LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, RmsNorm, RmsNormGrad, Rotate,
-    RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    LinearGradInput, LinearGradWeight, LinearSwiGlu, MIN_SUM_OF_SQUARES, Maximum, Pad, ResetRows, RmsNorm,
+    RmsNormGrad, Rotate, RowDistance, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
     TokenLoss, TokenLossGrad, Transpose, rope_tables,
 };
 use crate::graph::{DType, Op, Operation, TensorType};
@@ -106,7 +106,7 @@ impl CpuProgram {
     }
 
     /// Takes a weight as it is, because the engine keeps it arranged in another way.
-    pub(super) fn leave(&mut self, weight: MemoryId) {
+    pub(super) fn read_as_it_is(&mut self, weight: MemoryId) {
         for (id, shape) in self.memory.iter().zip(&mut self.weights) {
             if *id == weight {
                 *shape = None;
@@ -558,7 +558,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         ),
         Op::RowDistance(_) => {
             let (new, old) = (at.f32(RowDistance::NEW), at.f32(RowDistance::OLD));
-            kernels::row_distance(at.out(RowDistance::DISTANCE), new, old, SMALLEST_SUM_OF_SQUARES);
+            kernels::row_distance(at.out(RowDistance::DISTANCE), new, old, MIN_SUM_OF_SQUARES);
         }
         Op::TokenLoss(op) => {
             let shape = loss_shape(at.ty(TokenLoss::LOGITS));

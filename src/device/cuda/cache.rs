@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 use crate::hash::sha256;
 
 /// The place of one compiled image in the cache.
-pub(super) struct Slot {
+pub(super) struct CacheFile {
     file: Option<PathBuf>,
 }
 
-impl Slot {
+impl CacheFile {
     /// Returns the place in `folder` of the image that a compiler makes of a text.
-    pub(super) fn of(folder: Option<&Path>, text: &str, architecture: &str, compiler: &str) -> Slot {
+    pub(super) fn of(folder: Option<&Path>, text: &str, architecture: &str, compiler: &str) -> CacheFile {
         let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
-        Slot { file: folder.map(|folder| folder.join(format!("{key}.cubin"))) }
+        CacheFile { file: folder.map(|folder| folder.join(format!("{key}.cubin"))) }
     }
 
     /// Returns the image, if the cache has it undamaged.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{DriverError, result, sys};
 
-use super::launch::{Element, MOST_BLOCKS, Product, ProductKind};
+use super::launch::{Element, MAX_BLOCKS, Product, ProductKind};
 use super::probe::{Found, Version, probe};
 use crate::device::DeviceError;
 
@@ -196,7 +196,7 @@ impl OpenCard {
         };
         let blocks = u32::try_from(blocks)
             .ok()
-            .filter(|&blocks| u64::from(blocks) <= MOST_BLOCKS)
+            .filter(|&blocks| u64::from(blocks) <= MAX_BLOCKS)
             .ok_or_else(refused)?;
         let mut pointers: Vec<*mut c_void> =
             arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::NAME;
-use super::cache::Slot;
+use super::cache::CacheFile;
 use super::driver::{
     Blas, DeviceEvent, DeviceMemory, Function, Module, OpenCard, Pointer, Recorded, Staging,
 };
@@ -30,11 +30,11 @@ use crate::plan::{ALIGNMENT, Location, Plan};
 const BF16_FROM: Version = Version { major: 8, minor: 0 };
 
 /// Memory above this many bytes is copied by itself: so large a copy takes as long as its bytes do.
-const MOST_STAGED: usize = 4 << 20;
+const MAX_STAGED: usize = 4 << 20;
 
 /// The largest gap in bytes between two pieces of memory that are copied together: copying the gap takes about as long
 /// as starting a second copy.
-const MOST_BETWEEN: usize = 64 << 10;
+const MAX_BETWEEN: usize = 64 << 10;
 
 /// A GPU with memory and programs.
 pub(super) struct Gpu {
@@ -159,16 +159,17 @@ impl Gpu {
 
     fn make_module(&self, file: &str, text: &str) -> Result<Module, DeviceError> {
         let architecture = &self.architecture;
-        let slot = Slot::of(self.kernel_cache.as_deref(), text, architecture, &self.compiler.version());
+        let cached =
+            CacheFile::of(self.kernel_cache.as_deref(), text, architecture, &self.compiler.version());
         // An image that another driver does not accept is compiled again.
-        if let Some(module) = slot.read().and_then(|image| self.card.load(&image, file).ok()) {
+        if let Some(module) = cached.read().and_then(|image| self.card.load(&image, file).ok()) {
             return Ok(module);
         }
         let compiled = self.compiler.compile_text(file, text, architecture).map_err(|reason| {
             DeviceError::Kernel { file: file.to_string(), architecture: architecture.clone(), reason }
         })?;
         let module = self.card.load(&compiled.image, file)?;
-        slot.write(&compiled.image);
+        cached.write(&compiled.image);
         Ok(module)
     }
 
@@ -200,7 +201,7 @@ impl Gpu {
         for (memory, (id, used)) in plan.memory.iter().zip(named) {
             let bytes = memory.ty.bytes();
             let role = match (used.reads, used.writes) {
-                _ if bytes > MOST_STAGED => BlockKind::Alone,
+                _ if bytes > MAX_STAGED => BlockKind::Alone,
                 (_, false) => BlockKind::In,
                 (false, true) => BlockKind::Out,
                 (true, true) => BlockKind::Alone,
@@ -528,7 +529,7 @@ fn spans(places: &[&DevicePlace], starts: &BTreeSet<usize>) -> Vec<Range<usize>>
             continue;
         }
         match spans.last_mut() {
-            Some(last) if joins && place.start - last.end <= MOST_BETWEEN => last.end = end,
+            Some(last) if joins && place.start - last.end <= MAX_BETWEEN => last.end = end,
             _ => spans.push(place.start..end),
         }
         joins = true;
@@ -554,7 +555,7 @@ fn check_arguments(launch: &Launch) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{DevicePlace, MOST_BETWEEN, spans};
+    use super::{DevicePlace, MAX_BETWEEN, spans};
 
     #[test]
     fn what_lies_close_together_is_copied_together() {
@@ -565,7 +566,7 @@ mod tests {
             written,
             version: None,
         };
-        let far = 128 + 16 + MOST_BETWEEN;
+        let far = 128 + 16 + MAX_BETWEEN;
         let places = [
             place(0, 8, false),
             place(64, 60, false),

@@ -8,9 +8,9 @@ use super::kernels::{Kernel, Template};
 use super::tiles::{self, Heads};
 use crate::graph::ops::{
     AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, Concat, Correctness, Embed, EmbedGrad, Fill,
-    Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Pad, ResetRows, Rotate,
-    RowDistance, SMALLEST_SUM_OF_SQUARES, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
-    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
+    Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, MIN_SUM_OF_SQUARES, Pad,
+    ResetRows, Rotate, RowDistance, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss,
+    TokenLossGrad, TokenLossKind, Transpose,
 };
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -32,13 +32,13 @@ const COLUMNS: u64 = 64;
 /// Elements of a tensor that a block of updates works on, or some such stretches where there would be too many.
 const CHUNK: u64 = 4096;
 /// The most chunks of a tensor.
-const MOST_CHUNKS: u64 = 1 << 15;
+const MAX_CHUNKS: u64 = 1 << 15;
 
 /// The output that is an operator's result; what else it yields follows.
 const RESULT: usize = 0;
 
 /// The most blocks of a launch that any device accepts.
-pub const MOST_BLOCKS: u64 = (1 << 31) - 1;
+pub const MAX_BLOCKS: u64 = (1 << 31) - 1;
 
 /// What a device does to run a plan once.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -210,9 +210,9 @@ pub enum ChunkWord {
 /// Rotation tables, by [`rope_tables`](crate::graph::ops::rope_tables).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RotationTable {
-    /// Positions `T`.
+    /// Positions `S`.
     pub positions: usize,
-    /// Width `K` of a head.
+    /// Width `E` of a head.
     pub head_width: usize,
     /// Base of the frequencies.
     pub theta: f32,
@@ -586,7 +586,7 @@ impl Placing<'_> {
             // What changes is read and written.
             bytes += tensors.iter().chain(&tensors[..changed]).map(|place| place.bytes() as u64).sum::<u64>();
             let count = elements(&tensors[0].ty);
-            let chunk = count.div_ceil(MOST_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
+            let chunk = count.div_ceil(MAX_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
             for start in (0..count).step_by(chunk as usize) {
                 words.extend(tensors.iter().map(|place| ChunkWord::Address {
                     location: place.location,
@@ -759,7 +759,7 @@ impl Placing<'_> {
                 let batch = self.ty(RowDistance::NEW).shape[0] as u64;
                 let row = elements(self.ty(RowDistance::NEW)) / batch;
                 let mut arguments = self.operands();
-                arguments.extend([Argument::Number(SMALLEST_SUM_OF_SQUARES), Argument::Size(row)]);
+                arguments.extend([Argument::Number(MIN_SUM_OF_SQUARES), Argument::Size(row)]);
                 self.warps(Template::RowDistance, batch, arguments);
             }
             Op::TokenLoss(op) => self.tokens(Template::TokenLoss, TokenLoss::LOGITS, Some(op.kind)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::card::Card;
-use super::launch::{LaunchStep, MOST_BLOCKS, launches};
+use super::launch::{LaunchStep, MAX_BLOCKS, launches};
 use crate::graph::Phase;
 use crate::ir::Precision;
 use crate::plan::{Machine, Plan};
@@ -126,7 +126,7 @@ impl ProgramReport {
                 .steps
                 .iter()
                 .filter_map(LaunchStep::launch)
-                .any(|launch| launch.blocks > MOST_BLOCKS),
+                .any(|launch| launch.blocks > MAX_BLOCKS),
             all,
             phases: phases.into_iter().map(|(phase, cost)| (phase.name(), cost)).collect(),
             kernels: kernels.into_iter().collect(),

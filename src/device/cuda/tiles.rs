@@ -16,7 +16,7 @@ const ATTENTION_WARPS: u32 = 4;
 const ROWS: u64 = 16;
 
 /// Most positions and columns of a head that one block of attention's gradient holds whole.
-const SHORT: [u64; 2] = [96, 64];
+const MAX_SHORT: [u64; 2] = [96, 64];
 /// Its warps.
 const SHORT_WARPS: u32 = 6;
 /// Rows and columns that a block of the gated product makes.
@@ -40,11 +40,11 @@ pub struct TileLaunch {
 pub struct Heads {
     /// Rows `B` of the batch.
     pub batch: u64,
-    /// Positions `T`.
+    /// Positions `S`.
     pub positions: u64,
-    /// Heads `N`.
+    /// Heads `A`.
     pub heads: u64,
-    /// Width `K` of a head.
+    /// Width `E` of a head.
     pub head_width: u64,
 }
 
@@ -67,10 +67,10 @@ impl Heads {
     }
 
     /// Returns the one launch of the gradient of attention where a block holds a head: `dqkv`, memory for
-    /// `delta [B, N, T]` in f32, `qkv`, `lse`, `dout`, then what [`Heads::attention`] takes. `None` for longer rows or
+    /// `delta [B, A, S]` in f32, `qkv`, `lse`, `dout`, then what [`Heads::attention`] takes. `None` for longer rows or
     /// wider heads.
     pub fn attention_grad_short(self) -> Option<TileLaunch> {
-        let fits = self.positions <= SHORT[0] && self.head_width <= SHORT[1];
+        let fits = self.positions <= MAX_SHORT[0] && self.head_width <= MAX_SHORT[1];
         fits.then_some(TileLaunch {
             kernel: Template::AttentionGradBf16Short,
             blocks: self.batch * self.heads,
@@ -80,7 +80,7 @@ impl Heads {
 
     /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out` or
     /// null, `lse`, `dout`; the second `dqkv`, `qkv`, `lse`, `dout`, `delta`; then both what [`Heads::attention`] takes.
-    /// Memory for `delta [B, N, T]` in f32 is needed in between. The first launch is faster where it has `out`.
+    /// Memory for `delta [B, A, S]` in f32 is needed in between. The first launch is faster where it has `out`.
     pub fn attention_grad(self) -> Option<[TileLaunch; 2]> {
         let queries = self.blocks(
             (Template::AttentionGradQueriesBf16Of64, 2),

@@ -1,23 +1,23 @@
 //! Bidirectional attention and the rotation of its queries and keys.
 //!
-//! A row of `qkv [B, T, 3D]` holds all heads of the queries, then of the keys, then of the values; head
-//! `n` of `N` owns the columns `n K .. (n + 1) K` of each third, with `K = D / N`.
+//! A row of `qkv [B, S, 3D]` holds all heads of the queries, then of the keys, then of the values; head
+//! `a` of `A` owns the columns `a E .. (a + 1) E` of each third, with `E = D / A`.
 //!
-//! `o = softmax(q kᵀ / sqrt(K)) v` per head. The second output is the logarithm of the softmax's
-//! denominator, `lse = log(sum exp(q kᵀ / sqrt(K)))`, `[B, N, T]`, from which the backward pass
+//! `o = softmax(q kᵀ / sqrt(E)) v` per head. The second output is the logarithm of the softmax's
+//! denominator, `lse = log(sum exp(q kᵀ / sqrt(E)))`, `[B, A, S]`, from which the backward pass
 //! recomputes the probabilities instead of storing them.
 
 use super::{Backward, Operation, ShapeError, require, require_equal};
 use crate::graph::luminal::{Primitives, Tensor};
 use crate::graph::{Graph, TensorType, Value};
 
-/// Rotates queries and keys by their position: `x cos + rotate_half(x) sin`, `[B, T, 3D]` to the same.
+/// Rotates queries and keys by their position: `x cos + rotate_half(x) sin`, `[B, S, 3D]` to the same.
 ///
 /// Element `i` of the first half of a head pairs with element `i` of the second half; both turn by
-/// `t theta^(-2 i / K)` at position `t`. The values pass through.
+/// `s theta^(-2 i / E)` at position `s`. The values pass through.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rotate {
-    /// Number of heads `N`.
+    /// Number of heads `A`.
     pub heads: usize,
     /// Base of the frequencies.
     pub theta: f32,
@@ -25,10 +25,10 @@ pub struct Rotate {
     pub inverse: bool,
 }
 
-/// Attention of `qkv [B, T, 3D]` to `o [B, T, D]` and `lse [B, N, T]`.
+/// Attention of `qkv [B, S, 3D]` to `o [B, S, D]` and `lse [B, A, S]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
-    /// Number of heads `N`.
+    /// Number of heads `A`.
     pub heads: usize,
     /// Rotates queries and keys first, by [`Rotate`] of this base.
     pub rope_theta: Option<f32>,
@@ -37,17 +37,17 @@ pub struct Attention {
 /// Gradient of [`Attention`] with respect to `qkv`, from `qkv`, `lse` and `do`.
 ///
 /// With `P = exp(S - lse)`: `dv = Pᵀ do`, `dP = do vᵀ`, `dS = P (dP - rowsum(P dP))`,
-/// `dq = dS k / sqrt(K)`, `dk = dSᵀ q / sqrt(K)`. The row sum equals `rowsum(do o)`; written like this the
+/// `dq = dS k / sqrt(E)`, `dk = dSᵀ q / sqrt(E)`. The row sum equals `rowsum(do o)`; written like this the
 /// output of attention is not needed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionGrad {
-    /// Number of heads `N`.
+    /// Number of heads `A`.
     pub heads: usize,
     /// As in [`Attention`]; the gradient is with respect to the unrotated input.
     pub rope_theta: Option<f32>,
 }
 
-/// Returns the tables `cos` and `sin`, each `[T, K]`, computed from f32 angles.
+/// Returns the tables `cos` and `sin`, each `[S, E]`, computed from f32 angles.
 pub fn rope_tables(positions: usize, head_width: usize, theta: f32) -> (Vec<f32>, Vec<f32>) {
     let half = head_width / 2;
     let mut cos = Vec::with_capacity(positions * head_width);
@@ -64,7 +64,7 @@ pub fn rope_tables(positions: usize, head_width: usize, theta: f32) -> (Vec<f32>
     (cos, sin)
 }
 
-/// Splits `qkv [B, T, 3D]` into three tensors `[B, N, T, K]`.
+/// Splits `qkv [B, S, 3D]` into three tensors `[B, A, S, E]`.
 fn split(p: &mut Primitives, qkv: Tensor, heads: usize) -> [Tensor; 3] {
     let shape = p.shape(qkv);
     let (batch, positions, width) = (shape[0], shape[1], shape[2] / 3);
@@ -76,7 +76,7 @@ fn split(p: &mut Primitives, qkv: Tensor, heads: usize) -> [Tensor; 3] {
     })
 }
 
-/// Joins three tensors `[B, N, T, K]` to `[B, T, 3D]`.
+/// Joins three tensors `[B, A, S, E]` to `[B, S, 3D]`.
 fn join(p: &mut Primitives, parts: [Tensor; 3]) -> Tensor {
     let shape = p.shape(parts[0]);
     let (batch, heads, positions, head_width) = (shape[0], shape[1], shape[2], shape[3]);
@@ -94,14 +94,14 @@ fn join(p: &mut Primitives, parts: [Tensor; 3]) -> Tensor {
     p.add(two, padded[2])
 }
 
-/// Turns `[B, N, T, K]` into `[B, T, N K]`.
+/// Turns `[B, A, S, E]` into `[B, S, A E]`.
 fn merge_heads(p: &mut Primitives, x: Tensor) -> Tensor {
     let shape = p.shape(x);
     let x = p.permute(x, &[0, 2, 1, 3]);
     p.reshape(x, &[shape[0], shape[2], shape[1] * shape[3]])
 }
 
-/// Rotates `x [B, N, T, K]`.
+/// Rotates `x [B, A, S, E]`.
 fn rotate(p: &mut Primitives, x: Tensor, theta: f32, inverse: bool) -> Tensor {
     let shape = p.shape(x);
     let (positions, width) = (shape[2], shape[3]);
@@ -119,13 +119,13 @@ fn rotate(p: &mut Primitives, x: Tensor, theta: f32, inverse: bool) -> Tensor {
     let negative = p.scale(second, -1.0);
     let left = p.pad(negative, 3, 0, half);
     let right = p.pad(first, 3, half, 0);
-    let turned = p.add(left, right);
+    let half_turned = p.add(left, right);
     let a = p.mul(x, cos);
-    let b = p.mul(turned, sin);
+    let b = p.mul(half_turned, sin);
     p.add(a, b)
 }
 
-/// Returns `q`, `k` and `v` `[B, N, T, K]`, rotated where asked.
+/// Returns `q`, `k` and `v` `[B, A, S, E]`, rotated where asked.
 fn heads(p: &mut Primitives, qkv: Tensor, heads: usize, rope_theta: Option<f32>) -> [Tensor; 3] {
     let [mut q, mut k, v] = split(p, qkv, heads);
     if let Some(theta) = rope_theta {
@@ -142,7 +142,7 @@ fn transpose(p: &mut Primitives, x: Tensor) -> Tensor {
 
 fn qkv_width(qkv: &TensorType, heads: usize) -> Result<usize, ShapeError> {
     require(qkv.shape.len() == 3 && qkv.width().is_multiple_of(3 * heads), || {
-        format!("needs [B, T, 3D] with {heads} heads dividing D, found {qkv}")
+        format!("needs [B, S, 3D] with {heads} heads dividing D, found {qkv}")
     })?;
     Ok(qkv.width() / 3)
 }
@@ -155,7 +155,7 @@ fn describe(heads: usize, rope_theta: Option<f32>) -> Vec<(&'static str, String)
     attributes
 }
 
-/// Floating-point operations of the two products of attention over `[B, T, D]`.
+/// Floating-point operations of the two products of attention over `[B, S, D]`.
 fn attention_flops(qkv: &TensorType) -> u64 {
     let (batch, positions, width) = (qkv.shape[0] as u64, qkv.shape[1] as u64, qkv.shape[2] as u64 / 3);
     [batch, positions, positions, width].into_iter().fold(4, u64::saturating_mul)
@@ -280,9 +280,9 @@ impl Operation for AttentionGrad {
         let shifted = p.sub(scores, lse);
         let probabilities = p.exp(shifted);
 
-        let turned = transpose(p, probabilities);
-        let dout_turned = transpose(p, dout);
-        let dv = p.product(turned, dout_turned);
+        let probabilities_transposed = transpose(p, probabilities);
+        let dout_transposed = transpose(p, dout);
+        let dv = p.product(probabilities_transposed, dout_transposed);
         let dprobabilities = p.product(dout, v);
         let product = p.mul(probabilities, dprobabilities);
         let delta = p.sum(product, 3);
@@ -290,11 +290,11 @@ impl Operation for AttentionGrad {
         let centred = p.sub(dprobabilities, delta);
         let dscores = p.mul(probabilities, centred);
         let dscores = p.scale(dscores, scale);
-        let k_turned = transpose(p, k);
-        let mut dq = p.product(dscores, k_turned);
-        let dscores_turned = transpose(p, dscores);
-        let q_turned = transpose(p, q);
-        let mut dk = p.product(dscores_turned, q_turned);
+        let k_transposed = transpose(p, k);
+        let mut dq = p.product(dscores, k_transposed);
+        let dscores_transposed = transpose(p, dscores);
+        let q_transposed = transpose(p, q);
+        let mut dk = p.product(dscores_transposed, q_transposed);
         if let Some(theta) = self.rope_theta {
             dq = rotate(p, dq, theta, true);
             dk = rotate(p, dk, theta, true);

@@ -13,7 +13,7 @@ pub struct AddRmsNorm {
     pub eps: f32,
 }
 
-/// `swiglu(x wᵀ)`: `x [.., K]`, `w [2F, K]` to `h [.., F]` and, if kept, the product `[.., 2F]`.
+/// `swiglu(x wᵀ)`: `x [.., I]`, `w [2F, I]` to `h [.., F]` and, if kept, the product `[.., 2F]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearSwiGlu {
     /// Whether the product is an output too, for the backward pass.

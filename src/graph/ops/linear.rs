@@ -1,21 +1,21 @@
 //! Products with a weight matrix.
 //!
-//! Leading axes are rows: an input `[.., K]` counts as `[R, K]`. Weights are `[N, K]`, one row per
-//! output, as PyTorch stores them.
+//! Leading axes are rows: an input `[.., I]` counts as `[R, I]`. Weights are `[O, I]`, one row per
+//! output of `O`, as PyTorch stores them; `I` is the width of an input.
 
 use super::{Backward, Operation, ShapeError, require};
 use crate::graph::luminal::{Primitives, Tensor};
 use crate::graph::{Graph, TensorType, Value};
 
-/// `y = x wᵀ`: `x [R, K]`, `w [N, K]` to `[R, N]`.
+/// `y = x wᵀ`: `x [R, I]`, `w [O, I]` to `[R, O]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear;
 
-/// `dx = dy w`: `dy [R, N]`, `w [N, K]` to `[R, K]`.
+/// `dx = dy w`: `dy [R, O]`, `w [O, I]` to `[R, I]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearGradInput;
 
-/// `dw = dyᵀ x`: `dy [R, N]`, `x [R, K]` to `[N, K]`.
+/// `dw = dyᵀ x`: `dy [R, O]`, `x [R, I]` to `[O, I]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearGradWeight;
 
@@ -38,7 +38,7 @@ pub(super) fn product(p: &mut Primitives, x: Tensor, w: Tensor) -> Tensor {
 
 pub(super) fn linear_type(x: &TensorType, w: &TensorType) -> Result<TensorType, ShapeError> {
     require(w.shape.len() == 2 && x.width() == w.shape[1], || {
-        format!("needs [.., K] and [N, K], found {x} and {w}")
+        format!("needs [.., I] and [O, I], found {x} and {w}")
     })?;
     Ok(x.with_width(w.shape[0]))
 }
@@ -90,7 +90,7 @@ impl Operation for LinearGradInput {
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let (dy, w) = (&inputs[Self::DY], &inputs[Self::W]);
         require(w.shape.len() == 2 && dy.width() == w.shape[0], || {
-            format!("needs [.., N] and [N, K], found {dy} and {w}")
+            format!("needs [.., O] and [O, I], found {dy} and {w}")
         })?;
         Ok(vec![dy.with_width(w.shape[1])])
     }
@@ -119,7 +119,7 @@ impl Operation for LinearGradWeight {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let (dy, x) = (&inputs[Self::DY], &inputs[Self::X]);
-        require(dy.rows() == x.rows(), || format!("needs [R, N] and [R, K], found {dy} and {x}"))?;
+        require(dy.rows() == x.rows(), || format!("needs [R, O] and [R, I], found {dy} and {x}"))?;
         Ok(vec![TensorType::f32(&[dy.width(), x.width()])])
     }
 

@@ -34,7 +34,7 @@ pub use loss::{BceWithLogits, BceWithLogitsGrad, Correctness, TokenLoss, TokenLo
 pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
 pub use operands::{NamedOperand, Signature, Storage};
-pub use rows::{ResetRows, RowDistance, SMALLEST_SUM_OF_SQUARES};
+pub use rows::{MIN_SUM_OF_SQUARES, ResetRows, RowDistance};
 pub use update::{AdamAtan2, AdamW, Assign, Average, SignSgdRows};
 
 /// Why an operator does not accept inputs of some types.

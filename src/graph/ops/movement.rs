@@ -53,7 +53,7 @@ pub struct Concat {
     pub axis: usize,
 }
 
-/// Exchanges the last two axes: `[B, T, D]` to `[B, D, T]`.
+/// Exchanges the last two axes: `[B, S, D]` to `[B, D, S]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transpose;
 
@@ -267,14 +267,14 @@ impl Operation for Transpose {
 
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let mut ty = inputs[Self::X].clone();
-        require(ty.shape.len() == 3, || format!("needs [B, T, D], found {}", inputs[Self::X]))?;
+        require(ty.shape.len() == 3, || format!("needs [B, S, D], found {}", inputs[Self::X]))?;
         ty.shape.swap(1, 2);
         Ok(vec![ty])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let turned = p.permute(inputs[Self::X], &[0, 2, 1]);
-        vec![p.contiguous(turned)]
+        let transposed = p.permute(inputs[Self::X], &[0, 2, 1]);
+        vec![p.contiguous(transposed)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {

@@ -4,19 +4,19 @@ use super::{Operation, ShapeError, require, require_equal};
 use crate::graph::TensorType;
 use crate::graph::luminal::{Primitives, Tensor};
 
-/// Replaces every position of the rows whose mask is 1 by `init`: `z [B, T, D]`, `mask [B]`, `init [D]`.
+/// Replaces every position of the rows whose mask is 1 by `init`: `z [B, S, D]`, `mask [B]`, `init [D]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResetRows;
 
-/// How far rows have moved: `rms(new - old) / rms(old)` of each row, from `new` and `old`, both `[B, T, D]`, to `[B]`.
+/// How far rows have moved: `rms(new - old) / rms(old)` of each row, from `new` and `old`, both `[B, S, D]`, to `[B]`.
 ///
 /// A row of zeros that stays so has moved by 0; one that leaves zero has moved very far. For that, the sum of squares below
-/// the line is [`SMALLEST_SUM_OF_SQUARES`] larger than it is, which no other row notices. Nothing differentiates it.
+/// the line is [`MIN_SUM_OF_SQUARES`] larger than it is, which no other row notices. Nothing differentiates it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowDistance;
 
 /// What the squares of a row sum to at least.
-pub const SMALLEST_SUM_OF_SQUARES: f32 = f32::MIN_POSITIVE;
+pub const MIN_SUM_OF_SQUARES: f32 = f32::MIN_POSITIVE;
 
 operands!(RowDistance { inputs: [NEW, OLD], outputs: [DISTANCE: F32] });
 
@@ -28,7 +28,7 @@ impl Operation for RowDistance {
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let new = &inputs[Self::NEW];
         require_equal(new, &inputs[Self::OLD])?;
-        require(new.shape.len() == 3, || format!("needs [B, T, D], found {new}"))?;
+        require(new.shape.len() == 3, || format!("needs [B, S, D], found {new}"))?;
         Ok(vec![TensorType::f32(&new.shape[..1])])
     }
 
@@ -42,7 +42,7 @@ impl Operation for RowDistance {
             let squares = p.mul(x, x);
             p.sum(squares, 1)
         });
-        let old = p.offset(old, SMALLEST_SUM_OF_SQUARES);
+        let old = p.offset(old, MIN_SUM_OF_SQUARES);
         let ratio = p.div(moved, old);
         vec![p.sqrt(ratio)]
     }
@@ -58,7 +58,7 @@ impl Operation for ResetRows {
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let (z, mask, init) = (&inputs[Self::Z], &inputs[Self::MASK], &inputs[Self::INIT]);
         require(z.shape.len() == 3 && mask.shape == z.shape[..1] && init.shape == z.shape[2..], || {
-            format!("needs [B, T, D], [B] and [D], found {z}, {mask} and {init}")
+            format!("needs [B, S, D], [B] and [D], found {z}, {mask} and {init}")
         })?;
         Ok(vec![z.clone()])
     }

@@ -38,7 +38,7 @@ pub struct AdamW {
 /// Sign descent on the rows of a table that occur in a batch.
 ///
 /// Gradients of equal row numbers are summed; each row that occurs becomes `w (1 - lr wd) - lr sign(sum)`, once.
-/// Inputs `table [V, E]`, `ids [B]`, `g [B, E]`, `lr`; output the new table.
+/// Inputs `table [V, D]`, `ids [B]`, `g [B, D]`, `lr`; output the new table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignSgdRows {
     /// Decoupled decay `wd`.
@@ -235,7 +235,7 @@ impl Operation for SignSgdRows {
     fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
         let (table, ids, gradient) = (&inputs[Self::TABLE], &inputs[Self::IDS], &inputs[Self::GRADIENT]);
         require(ids.elements() == gradient.rows() && table.width() == gradient.width(), || {
-            format!("needs [V, E], [B] and [B, E], found {table}, {ids} and {gradient}")
+            format!("needs [V, D], [B] and [B, D], found {table}, {ids} and {gradient}")
         })?;
         Ok(vec![table.clone()])
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A task handles some heads of some batch rows. Scores are computed for a block of queries at a time, so
-//! that a block stays in cache and memory does not grow with `T²`. They are stored with one column per
+//! that a block stays in cache and memory does not grow with `S²`. They are stored with one column per
 //! query: maxima, exponentials and sums then run over many queries side by side and no sum
 //! crosses a register. The backward pass computes scores again from the logarithms of the softmax
 //! sums (Dao et al. 2022):
@@ -39,18 +39,18 @@ const QUERIES: usize = 32;
 pub struct AttentionShape {
     /// Batch rows `B`.
     pub batch: usize,
-    /// Positions `T`.
+    /// Positions `S`.
     pub positions: usize,
-    /// Heads `H`.
+    /// Heads `A`.
     pub heads: usize,
-    /// Width `d` of one head; even if positions are rotated.
+    /// Width `E` of one head; even if positions are rotated.
     pub head_width: usize,
     /// Arithmetic of the factors of products; sums and softmax are f32.
     pub precision: Precision,
 }
 
 impl AttentionShape {
-    /// Returns the model width `D = H d`.
+    /// Returns the model width `D = A E`.
     pub const fn width(&self) -> usize {
         self.heads * self.head_width
     }
@@ -71,7 +71,7 @@ impl AttentionShape {
     }
 }
 
-/// The tables of rotary positions, `cos` and `sin` `[T, d]`.
+/// The tables of rotary positions, `cos` and `sin` `[S, E]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rope<'a> {
     /// Cosines of the angles; both halves of a row hold the same angles.
@@ -99,7 +99,7 @@ pub(super) fn attention(
             let q = carve(&mut rest, rows_size);
             let k = carve(&mut rest, rows_size);
             let v = carve(&mut rest, rows_size);
-            let turned = carve(&mut rest, head_width * QUERIES);
+            let transposed = carve(&mut rest, head_width * QUERIES);
             let weights = carve(&mut rest, positions * QUERIES);
             let mixed = carve(&mut rest, QUERIES * padded);
             for task in tasks {
@@ -113,8 +113,8 @@ pub(super) fn attention(
                 for start in (0..positions).step_by(QUERIES) {
                     let count = QUERIES.min(positions - start);
                     let columns = count.next_multiple_of(PANEL);
-                    turn(turned, &q[start * padded..], padded, count, head_width);
-                    scores(weights, k, turned, columns, shape);
+                    transpose(transposed, &q[start * padded..], padded, count, head_width);
+                    scores(weights, k, transposed, columns, shape);
                     let factors = softmax::<QUERIES>(weights, &mut lse[start..start + count]);
                     PanelProduct {
                         rows: count,
@@ -177,8 +177,8 @@ pub(super) fn attention_grad(
             let dq = carve(&mut rest, rows_size);
             let dk = carve(&mut rest, rows_size);
             let dv = carve(&mut rest, rows_size);
-            let turned = carve(&mut rest, head_width * QUERIES);
-            let turned_dy = carve(&mut rest, head_width * QUERIES);
+            let transposed = carve(&mut rest, head_width * QUERIES);
+            let transposed_dy = carve(&mut rest, head_width * QUERIES);
             let weights = carve(&mut rest, positions * QUERIES);
             let dscores = carve(&mut rest, positions * QUERIES);
             for task in tasks {
@@ -197,10 +197,10 @@ pub(super) fn attention_grad(
                 for start in (0..positions).step_by(QUERIES) {
                     let count = QUERIES.min(positions - start);
                     let columns = count.next_multiple_of(PANEL);
-                    turn(turned, &q[start * padded..], padded, count, head_width);
-                    turn(turned_dy, &dy[start * padded..], padded, count, head_width);
-                    scores(weights, k, turned, columns, shape);
-                    scores(dscores, v, turned_dy, columns, shape);
+                    transpose(transposed, &q[start * padded..], padded, count, head_width);
+                    transpose(transposed_dy, &dy[start * padded..], padded, count, head_width);
+                    scores(weights, k, transposed, columns, shape);
+                    scores(dscores, v, transposed_dy, columns, shape);
                     score_gradients::<QUERIES>(weights, dscores, &lse[start..start + count]);
                     let store = if start == 0 { Store::Replace } else { Store::Add };
                     let by_key = |left: &[f32], right: &[f32], target: &mut [f32]| {
@@ -345,8 +345,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// `weights[j, i] = Σ_c rows[j, c] turned[c, i]`: one column per query.
-fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, shape: AttentionShape) {
+/// `weights[j, i] = Σ_c rows[j, c] transposed[c, i]`: one column per query.
+fn scores(weights: &mut [f32], rows: &[f32], transposed: &[f32], columns: usize, shape: AttentionShape) {
     PanelProduct {
         rows: shape.positions,
         columns,
@@ -354,7 +354,7 @@ fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, sha
         left: rows,
         left_down: shape.head_width.next_multiple_of(PANEL),
         left_along: 1,
-        right: turned,
+        right: transposed,
         right_stride: QUERIES,
         store: Store::Replace,
     }
@@ -362,11 +362,11 @@ fn scores(weights: &mut [f32], rows: &[f32], turned: &[f32], columns: usize, sha
 }
 
 /// Turns `count` rows into columns; the columns after them become zero.
-fn turn(turned: &mut [f32], rows: &[f32], stride: usize, count: usize, width: usize) {
+fn transpose(transposed: &mut [f32], rows: &[f32], stride: usize, count: usize, width: usize) {
     if count < QUERIES {
-        turned.fill(0.0);
+        transposed.fill(0.0);
     }
-    transpose_matrix(turned, QUERIES, rows, stride, count, width);
+    transpose_matrix(transposed, QUERIES, rows, stride, count, width);
 }
 
 /// Replaces scores by `e^(score - highest)`; returns the highest score and the sum of each column.

@@ -37,8 +37,8 @@ impl HeadSizes {
         self.positions * self.padded
     }
 
-    /// Elements of [`HeadSizes::turned`].
-    fn turned_len(self) -> usize {
+    /// Elements of [`HeadSizes::transposed`].
+    fn transposed_len(self) -> usize {
         panels_len(self.positions, self.width, Unit::Pair)
     }
 
@@ -52,7 +52,7 @@ impl HeadSizes {
     }
 
     /// Arranges rows as columns, for sums along the head; a block of queries is a panel.
-    fn turned<'a>(self, target: &'a mut [f32], rows: &[f32]) -> Panels<'a> {
+    fn transposed<'a>(self, target: &'a mut [f32], rows: &[f32]) -> Panels<'a> {
         arrange_panels(target, self.operand(rows).transposed(), self.positions, self.width, Unit::Pair);
         Panels::new(target, self.width, Unit::Pair)
     }
@@ -85,7 +85,7 @@ pub fn attention(
     for_each_block(batch * heads, shape.heads_per_task(), shape.work(), |tasks| {
         let parts = [
             sizes.rows(),
-            sizes.turned_len(),
+            sizes.transposed_len(),
             pairs_len(positions, head_width),
             sizes.stacked_len(),
             positions * QUERIES,
@@ -97,7 +97,7 @@ pub fn attention(
             for task in tasks {
                 let source = Head::new(qkv, task, shape);
                 source.take(rows, 0, rope, inv_sqrt(head_width));
-                let q = sizes.turned(q, rows);
+                let q = sizes.transposed(q, rows);
                 source.take(rows, 1, rope, 1.0);
                 let k = sizes.pairs(k, rows);
                 source.take(rows, 2, None, 1.0);
@@ -158,15 +158,16 @@ pub fn attention_grad(
     let padded = sizes.padded;
     let dqkv = Shared::new(dqkv);
     for_each_block(batch * heads, shape.heads_per_task(), 2 * shape.work(), |tasks| {
-        let (rows_len, turned_len, stacked_len) = (sizes.rows(), sizes.turned_len(), sizes.stacked_len());
+        let (rows_len, transposed_len, stacked_len) =
+            (sizes.rows(), sizes.transposed_len(), sizes.stacked_len());
         let (pairs, scores) = (pairs_len(positions, head_width), positions * QUERIES);
         let parts = [
             rows_len,
             rows_len,
             rows_len,
             rows_len,
-            turned_len,
-            turned_len,
+            transposed_len,
+            transposed_len,
             stacked_len,
             stacked_len,
             stacked_len,
@@ -183,7 +184,7 @@ pub fn attention_grad(
                 let source = Head::new(qkv, task, shape);
                 let (row, head) = (task / heads, task % heads);
                 source.take(rows, 0, rope, inv_sqrt(head_width));
-                let (q, q_stacked) = (sizes.turned(q, rows), sizes.stacked(q_stacked, rows));
+                let (q, q_stacked) = (sizes.transposed(q, rows), sizes.stacked(q_stacked, rows));
                 source.take(rows, 1, rope, 1.0);
                 let (k, k_stacked) = (sizes.pairs(k, rows), sizes.stacked(k_stacked, rows));
                 source.take(rows, 2, None, 1.0);
@@ -193,7 +194,7 @@ pub fn attention_grad(
                     #[inline(always)]
                     || take_rows(rows, &dout[first..], width, padded, head_width),
                 );
-                let (dy, dy_stacked) = (sizes.turned(dy, rows), sizes.stacked(dy_stacked, rows));
+                let (dy, dy_stacked) = (sizes.transposed(dy, rows), sizes.stacked(dy_stacked, rows));
                 let lse = &lse[task * positions..(task + 1) * positions];
                 for start in (0..positions).step_by(QUERIES) {
                     let count = QUERIES.min(positions - start);

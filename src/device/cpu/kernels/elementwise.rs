@@ -59,11 +59,11 @@ pub fn sigmoid(out: &mut [f32], x: &[f32]) {
     );
 }
 
-/// `out[b, t] = x[b, t] + positions[t]`.
+/// `out[b, s] = x[b, s] + positions[s]`.
 ///
 /// # Shapes
 ///
-/// `out`, `x` `[B, T, D]`, `positions` `[T, D]`.
+/// `out`, `x` `[B, S, D]`, `positions` `[S, D]`.
 pub fn add_suffix(out: &mut [f32], x: &[f32], positions: &[f32]) {
     assert_eq!(x.len(), out.len());
     let size = positions.len();
@@ -94,7 +94,7 @@ pub fn add_suffix(out: &mut [f32], x: &[f32], positions: &[f32]) {
 ///
 /// # Shapes
 ///
-/// `out` `[T, D]` (or `[N]`), `dy` `[B, T, D]` (or `[R, N]`).
+/// `out` `[S, D]` (or `[D]`), `dy` `[B, S, D]` (or `[R, D]`).
 pub fn sum_leading(out: &mut [f32], dy: &[f32], store: Store) {
     let size = out.len();
     assert!(size > 0 && dy.len().is_multiple_of(size), "{} elements into {size}", dy.len());

@@ -16,7 +16,7 @@ use crate::ir::Precision;
 pub struct SwigluShape {
     /// Rows `R`.
     pub rows: usize,
-    /// Input width `K`; only the fused kernel reads it.
+    /// Input width `k`; only the fused kernel reads it.
     pub width: usize,
     /// Inner width `F`.
     pub inner: usize,
@@ -59,7 +59,7 @@ pub fn swiglu(h: &mut [f32], gate_up: &[f32], shape: SwigluShape) {
 ///
 /// # Shapes
 ///
-/// `h` `[R, F]`, `x` `[R, K]`, `w` `[2F, K]`: gate rows, then up rows. `gate_up` `[R, 2F]` receives the
+/// `h` `[r, F]`, `x` `[r, k]`, `w` `[2F, k]`: gate rows, then up rows. `gate_up` `[r, 2F]` receives the
 /// product when the gradient will need it; without it, the product never leaves the scratch of a task.
 pub fn linear_swiglu(
     h: &mut [f32],

@@ -30,7 +30,7 @@ pub struct CopyShape {
     pub count: usize,
 }
 
-/// `out[b, out_start + t] = x[b, in_start + t]` for `t < count`: slices and concatenations along axis 1.
+/// `out[b, out_start + s] = x[b, in_start + s]` for `s < count`: slices and concatenations along axis 1.
 ///
 /// With `width` 1 it pads or cuts the last axis of a matrix.
 ///
@@ -63,7 +63,7 @@ pub fn copy_axis(out: &mut [f32], x: &[f32], rest: Rest, shape: CopyShape) {
     });
 }
 
-/// Zeros before and after `x` on an axis: `out[b, out_start + t] = x[b, t]` for `t < count`, and 0 elsewhere.
+/// Zeros before and after `x` on an axis: `out[b, out_start + s] = x[b, s]` for `s < count`, and 0 elsewhere.
 ///
 /// # Shapes
 ///
@@ -72,11 +72,11 @@ pub fn pad(out: &mut [f32], x: &[f32], shape: CopyShape) {
     copy_axis(out, x, Rest::Zero, shape);
 }
 
-/// `out[b, d, t] = x[b, t, d]`.
+/// `out[b, d, s] = x[b, s, d]`.
 ///
 /// # Shapes
 ///
-/// `out` `[B, D, T]`, `x` `[B, T, D]`.
+/// `out` `[B, D, S]`, `x` `[B, S, D]`.
 pub fn transpose(out: &mut [f32], x: &[f32], batch: usize, positions: usize, width: usize) {
     assert_eq!(out.len(), batch * positions * width);
     assert_eq!(x.len(), out.len());
@@ -94,7 +94,7 @@ pub fn transpose(out: &mut [f32], x: &[f32], batch: usize, positions: usize, wid
 
 /// `out[j, i] = x[i, j]` for `i < rows`, `j < columns`, on the calling thread.
 ///
-/// Squares of four by four are turned in registers.
+/// Squares of four by four are transposed in registers.
 pub(super) fn transpose_matrix(
     out: &mut [f32],
     out_stride: usize,
@@ -126,7 +126,7 @@ pub(super) fn transpose_matrix(
 ///
 /// # Shapes
 ///
-/// `out` and `z` `[B, T, D]`, `mask` `[B]`, `init` `[D]`.
+/// `out` and `z` `[B, S, D]`, `mask` `[B]`, `init` `[D]`.
 pub fn reset_rows(out: &mut [f32], z: &[f32], mask: &[f32], init: &[f32]) {
     let row = z.len() / mask.len();
     for ((out, z), mask) in out.chunks_exact_mut(row).zip(z.chunks_exact(row)).zip(mask) {
@@ -198,8 +198,8 @@ mod tests {
     fn copies_are_the_same_on_any_threads() {
         let x = values(1, 40 * 100 * 90);
         assert_same_on_any_threads(|| {
-            let (mut turned, mut cut) = (vec![0.0; x.len()], vec![1.0; 40 * 60 * 90]);
-            transpose(&mut turned, &x, 40, 100, 90);
+            let (mut transposed, mut cut) = (vec![0.0; x.len()], vec![1.0; 40 * 60 * 90]);
+            transpose(&mut transposed, &x, 40, 100, 90);
             let shape = CopyShape {
                 batch: 40,
                 width: 90,
@@ -210,7 +210,7 @@ mod tests {
                 count: 50,
             };
             copy_axis(&mut cut, &x, Rest::Zero, shape);
-            [turned, cut].concat()
+            [transposed, cut].concat()
         });
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! # Conventions
 //!
-//! Tensors are row-major and contiguous unless a stride is given. Letters: `R` rows, `N` and `K`
-//! widths of a weight, `B` batch rows, `T` positions, `D` model width, `H` heads, `d` width of one
-//! head, `F` feed-forward width, `V` vocabulary, `S` labelled positions, `E` width of a puzzle vector.
+//! Tensors are row-major and contiguous unless a stride is given. Letters: `B` rows of a batch,
+//! `S` positions, `D` model width, `A` heads, `E` width of one head, `F` feed-forward width, `V` vocabulary, `R` rows of
+//! any matrix; and in products, as BLAS has them, `r` rows, `n` outputs and `k` inputs of a weight.
 //! A kernel panics when the length of a slice contradicts its shape; it never fails otherwise.
 //!
 //! # The same bits for any number of threads
@@ -77,8 +77,8 @@ pub enum Store {
 ///
 /// # Shapes
 ///
-/// `out` `[B, T, D]`, `lse` `[B, H, T]`: the logarithm of the softmax sum of each query, for
-/// the gradient; `qkv` `[B, T, 3D]`: all heads of q, then of k, then of v.
+/// `out` `[B, S, D]`, `lse` `[B, A, S]`: the logarithm of the softmax sum of each query, for
+/// the gradient; `qkv` `[B, S, 3D]`: all heads of q, then of k, then of v.
 pub fn attention(
     out: &mut [f32],
     lse: &mut [f32],
@@ -99,7 +99,7 @@ pub fn attention(
 ///
 /// # Shapes
 ///
-/// `dqkv`, `qkv` `[B, T, 3D]`, `lse` `[B, H, T]` as the forward pass left it, `dout` `[B, T, D]`.
+/// `dqkv`, `qkv` `[B, S, 3D]`, `lse` `[B, A, S]` as the forward pass left it, `dout` `[B, S, D]`.
 pub fn attention_grad(
     dqkv: &mut [f32],
     qkv: &[f32],

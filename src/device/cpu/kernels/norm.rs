@@ -73,8 +73,8 @@ pub fn add_rms_norm(
 ///
 /// # Shapes
 ///
-/// `y`, `residual` `[R, N]`, `inv_rms` `[R]`, `x` `[R, K]`, `w` `[N, K]` with the letters and strides of
-/// `shape`; the output stride must be `N`.
+/// `y`, `residual` `[r, n]`, `inv_rms` `[r]`, `x` `[r, k]`, `w` `[n, k]` with the letters and strides of
+/// `shape`; the output stride must be `n`.
 pub fn linear_add_rms_norm(
     y: &mut [f32],
     mut inv_rms: Option<&mut [f32]>,

@@ -113,7 +113,7 @@ pub struct SignSgdStep {
 ///
 /// # Shapes
 ///
-/// `table` `[ids, E]`, `ids` `[B]`, `grad_rows` `[B, E]`.
+/// `table` `[ids, D]`, `ids` `[B]`, `grad_rows` `[B, D]`.
 pub fn sign_sgd_rows(table: &mut [f32], ids: &[i32], grad_rows: &[f32], width: usize, step: SignSgdStep) {
     assert!(width > 0 && table.len().is_multiple_of(width));
     assert_eq!(grad_rows.len(), ids.len() * width);

@@ -6,7 +6,7 @@ use super::{AttentionShape, Rope};
 ///
 /// # Shapes
 ///
-/// `out` `[B]`, `new` and `old` `[B, T, D]`.
+/// `out` `[B]`, `new` and `old` `[B, S, D]`.
 pub fn row_distance(out: &mut [f32], new: &[f32], old: &[f32], smallest: f32) {
     let row = new.len() / out.len();
     for ((out, new), old) in out.iter_mut().zip(new.chunks_exact(row)).zip(old.chunks_exact(row)) {
@@ -26,7 +26,7 @@ pub fn row_distance(out: &mut [f32], new: &[f32], old: &[f32], smallest: f32) {
 ///
 /// # Shapes
 ///
-/// `out` and `qkv` `[B, T, 3D]`.
+/// `out` and `qkv` `[B, S, 3D]`.
 pub fn rotate(out: &mut [f32], qkv: &[f32], rope: Rope<'_>, inverse: bool, shape: AttentionShape) {
     let AttentionShape { positions, heads, head_width, .. } = shape;
     let (width, half) = (heads * head_width, head_width / 2);

@@ -1,11 +1,11 @@
 //! Products of matrices.
 //!
-//! The three forms a linear layer needs, with the letters of its weight `w[N, K]` kept throughout:
+//! The three forms a linear layer needs, with the letters of its weight `w[n, k]` kept throughout:
 //!
 //! ```text
-//! forward           out[R, N] = a[R, K] · b[N, K]ᵀ      product_nt
-//! input gradient    out[R, K] = a[R, N] · b[N, K]       product_nn
-//! weight gradient   out[N, K] = a[R, N]ᵀ · b[R, K]      product_tn
+//! forward           out[r, n] = a[r, k] · b[n, k]ᵀ      product_nt
+//! input gradient    out[r, k] = a[r, n] · b[n, k]       product_nn
+//! weight gradient   out[n, k] = a[r, n]ᵀ · b[r, k]      product_tn
 //! ```
 //!
 //! The result is cut into tiles; each tile is one task, and sums over the whole depth, so no sum crosses a task.
@@ -28,9 +28,9 @@ use crate::ir::Precision;
 pub struct ProductShape {
     /// Rows `R` of activations.
     pub r: usize,
-    /// Output width `N` of the layer.
+    /// Output width `n` of the layer.
     pub n: usize,
-    /// Input width `K` of the layer.
+    /// Input width `k` of the layer.
     pub k: usize,
     /// Elements from one row of `out` to the next.
     pub out_stride: usize,
@@ -64,7 +64,7 @@ impl ProductShape {
     }
 }
 
-/// The weight `w[N, K]` of a forward pass.
+/// The weight `w[n, k]` of a forward pass.
 #[derive(Debug, Clone, Copy)]
 pub enum Weight<'a> {
     /// Its rows.
@@ -103,9 +103,9 @@ impl Weight<'_> {
 /// What an arranged weight depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WeightShape {
-    /// Output width `N`.
+    /// Output width `n`.
     pub n: usize,
-    /// Input width `K`.
+    /// Input width `k`.
     pub k: usize,
     /// Equal parts of the rows that are multiplied separately: 2 for a gated unit, else 1.
     pub parts: usize,
@@ -128,7 +128,7 @@ impl WeightShape {
 ///
 /// # Shapes
 ///
-/// `w` `[N, K]`; `target` as long as [`WeightShape::arranged_len`] says, and aligned to 64 bytes to be read fast.
+/// `w` `[n, k]`; `target` as long as [`WeightShape::arranged_len`] says, and aligned to 64 bytes to be read fast.
 pub fn arrange_weight(target: &mut [f32], w: &[f32], shape: WeightShape) {
     assert_eq!(Some(target.len()), shape.arranged_len(), "length of the arranged weight");
     let WeightShape { n, k, parts, precision } = shape;
@@ -147,11 +147,11 @@ pub fn arrange_weight(target: &mut [f32], w: &[f32], shape: WeightShape) {
     }
 }
 
-/// `out[R, N] = a[R, K] · b[N, K]ᵀ + bias[N]`, the forward pass of a linear layer.
+/// `out[r, n] = a[r, k] · b[n, k]ᵀ + bias[n]`, the forward pass of a linear layer.
 ///
 /// # Shapes
 ///
-/// `out` `[R, N]`, `a` `[R, K]`, `b` `[N, K]`, `bias` `[N]`, with the strides of `shape`.
+/// `out` `[r, n]`, `a` `[r, k]`, `b` `[n, k]`, `bias` `[n]`, with the strides of `shape`.
 pub fn product_nt(
     out: &mut [f32],
     a: &[f32],
@@ -179,11 +179,11 @@ pub fn product_nt(
     b.with(0, weight, shape.b_stride, method, |b| tiled(out, shape.out_stride, a, b, grid, store));
 }
 
-/// `out[R, K] = a[R, N] · b[N, K]`, the gradient of a linear layer's input.
+/// `out[r, k] = a[r, n] · b[n, k]`, the gradient of a linear layer's input.
 ///
 /// # Shapes
 ///
-/// `out` `[R, K]`, `a` `[R, N]`, `b` `[N, K]`, with the strides of `shape`.
+/// `out` `[r, k]`, `a` `[r, n]`, `b` `[n, k]`, with the strides of `shape`.
 pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: ProductShape) {
     let ProductShape { r, n, k, precision, .. } = shape;
     let sizes = MatrixSizes { rows: r, columns: k, depth: n };
@@ -192,11 +192,11 @@ pub fn product_nn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
     product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
 }
 
-/// `out[N, K] = a[R, N]ᵀ · b[R, K]`, the gradient of a linear layer's weight.
+/// `out[n, k] = a[r, n]ᵀ · b[r, k]`, the gradient of a linear layer's weight.
 ///
 /// # Shapes
 ///
-/// `out` `[N, K]`, `a` `[R, N]`, `b` `[R, K]`, with the strides of `shape`.
+/// `out` `[n, k]`, `a` `[r, n]`, `b` `[r, k]`, with the strides of `shape`.
 pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: ProductShape) {
     let ProductShape { r, n, k, precision, .. } = shape;
     let sizes = MatrixSizes { rows: n, columns: k, depth: r };
@@ -374,7 +374,7 @@ impl Grid {
         const TASK_CYCLES: f64 = 3000.0;
         const SMALL: usize = 2_000_000;
         /// Rows whose chunk of the depth stays in cache while all columns pass.
-        const MOST_ROWS: usize = 480;
+        const MAX_ROWS: usize = 480;
         let MatrixSizes { rows, columns, depth } = sizes;
         if rows * columns * depth < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
@@ -409,7 +409,7 @@ impl Grid {
         };
         const PARTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24];
         let mut best: Option<(f64, Grid)> = None;
-        let least_parts = if method == Method::Gemm { 1 } else { rows.div_ceil(MOST_ROWS) };
+        let least_parts = if method == Method::Gemm { 1 } else { rows.div_ceil(MAX_ROWS) };
         for rows_parts in PARTS.into_iter().map(|parts| parts * least_parts) {
             for column_parts in PARTS {
                 if !(4..=48).contains(&(rows_parts / least_parts * column_parts)) {

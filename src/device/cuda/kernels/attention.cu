@@ -1,6 +1,6 @@
 // Attention and the rotation of its queries and keys; scores exist for 8 x 32 pairs at a time and never in memory.
 //
-// A row of qkv [B, T, 3D] holds the heads of the queries, of the keys and of the values. A block has eight warps, and
+// A row of qkv [B, S, 3D] holds the heads of the queries, of the keys and of the values. A block has eight warps, and
 // each warp one position, the "own" one: a query, or in the gradient of keys and values a key. The lanes of a warp
 // have 32 "other" positions at a time for scores, and columns of the head for results. A block makes 64 columns,
 // which is all of a head in the models of the paper; the blocks of a wider head compute the scores again.
@@ -47,7 +47,7 @@ static __device__ __forceinline__ Rows<T> third(const T *qkv, u64 index, Place a
   return rows;
 }
 
-// The heads of a tensor [B, T, D].
+// The heads of a tensor [B, S, D].
 template <class T>
 static __device__ __forceinline__ Rows<T> narrow(const T *x, Place at, u64 positions, u64 head_width) {
   Rows<T> rows;
@@ -116,7 +116,7 @@ static __device__ __forceinline__ void store(T *out, u64 stride, u64 start, cons
   }
 }
 
-// out [B, T, D], lse [B, N, T]. The softmax is that of the positions so far; a larger score shrinks what was summed.
+// out [B, S, D], lse [B, A, S]. The softmax is that of the positions so far; a larger score shrinks what was summed.
 template <class O, class Q>
 KERNEL attention(O *out, float *lse, const Q *qkv, const float *cos, const float *sin, float scale, u64 positions,
                  u64 heads, u64 head_width) {
@@ -141,7 +141,7 @@ KERNEL attention(O *out, float *lse, const Q *qkv, const float *cos, const float
     lse[(at.batch * heads + at.head) * positions + at.own] = most + logf(sum);
 }
 
-// delta [B, N, T] = sum over the keys of P dP, which both of the kernels below need.
+// delta [B, A, S] = sum over the keys of P dP, which both of the kernels below need.
 template <class Q, class D>
 KERNEL attention_grad_delta(float *delta, const Q *qkv, const float *lse, const D *dout, const float *cos,
                             const float *sin, float scale, u64 positions, u64 heads, u64 head_width) {

@@ -6,12 +6,12 @@
 // rotated back before they are stored. What is multiplied is rounded once: rotated queries and keys, weights, and
 // gradients of scores. A tile has 64 columns, or 128 for wider heads; those that a head does not have are zeros.
 //
-// What bounds it. A head of width 64 has for T positions 256 T² operations and reads or writes 512 T bytes forward. At
-// T = 82 (Sudoku) these are 41 operations a byte; an H100 makes 300 in the time of a byte, or 200 by the instructions
-// used here, which reach two thirds of its rate. So memory bounds it: 77 us for 768 puzzles and 8 heads. At T = 901
+// What bounds it. A head of width 64 has for S positions 256 S² operations and reads or writes 512 S bytes forward. At
+// S = 82 (Sudoku) these are 41 operations a byte; an H100 makes 300 in the time of a byte, or 200 by the instructions
+// used here, which reach two thirds of its rate. So memory bounds it: 77 us for 768 puzzles and 8 heads. At S = 901
 // (Maze, ARC) these are 450: tensor cores bound it, 0.16 ms for 96 puzzles at the rate of the data sheet. As long take
 // the exponentials, of which a multiprocessor makes 16 a cycle. Backward, queries have three products and keys four,
-// 896 T² operations and 1,536 T bytes: 0.57 ms for Maze, and 0.23 ms for Sudoku, whose heads fit in one block that takes
+// 896 S² operations and 1,536 S bytes: 0.57 ms for Maze, and 0.23 ms for Sudoku, whose heads fit in one block that takes
 // 0.14 ms. Without `out` there are two products more.
 
 // Threads of a block: four warps.
@@ -47,7 +47,7 @@ static __device__ __forceinline__ Own own_of_block(u64 positions, u64 heads, u64
   return own;
 }
 
-// A third of qkv [B, T, 3D]: 0 queries, 1 keys, 2 values.
+// A third of qkv [B, S, 3D]: 0 queries, 1 keys, 2 values.
 static __device__ __forceinline__ Head head_of_qkv(const Bf16 *qkv, int index, Own own, const float *cos,
                                                    const float *sin) {
   int width = own.heads * own.head_width;
@@ -56,7 +56,7 @@ static __device__ __forceinline__ Head head_of_qkv(const Bf16 *qkv, int index, O
   return head;
 }
 
-// The head of a tensor [B, T, D].
+// The head of a tensor [B, S, D].
 static __device__ __forceinline__ Head head_of(const Bf16 *x, Own own) {
   int width = own.heads * own.head_width;
   Head head = {x + (u64)own.batch * own.positions * width + own.head * own.head_width, width, 0, 0};
@@ -337,7 +337,7 @@ static __device__ __forceinline__ void attention_of_tile(Bf16 *out, float *lse, 
   store_own<WIDTH, PARTS>((Bf16 *)to.start, to.stride, mixed, factors, 0, 0, memory, own);
 }
 
-// qkv [B, T, 3D] to out [B, T, D] and lse [B, N, T], for heads of at most 64 columns. Tables may be absent.
+// qkv [B, S, 3D] to out [B, S, D] and lse [B, A, S], for heads of at most 64 columns. Tables may be absent.
 extern "C" __global__ void attention_bf16_64(Bf16 *out, float *lse, const Bf16 *qkv, const float *cos,
                                              const float *sin, float scale, u64 positions, u64 heads, u64 head_width) {
   __shared__ Unit memory[MEMORY_UNITS(64)];
@@ -354,7 +354,7 @@ extern "C" __global__ void attention_bf16_128(Bf16 *out, float *lse, const Bf16 
   attention_of_tile<128, 1>(out, lse, qkv, cos, sin, scale, own, memory);
 }
 
-// delta [B, N, T], the sum over the keys of P dP, and the first third of dqkv. The own positions are queries. Where
+// delta [B, A, S], the sum over the keys of P dP, and the first third of dqkv. The own positions are queries. Where
 // `out` is given, delta is the sum over the columns of dout and out; else a pass of its own over the keys finds it.
 template <int WIDTH, int PARTS>
 static __device__ __forceinline__ void gradient_of_queries(Bf16 *dqkv, float *delta, const Bf16 *qkv, const Bf16 *out,
@@ -512,8 +512,8 @@ static __device__ __forceinline__ void gradient_of_keys(Bf16 *dqkv, const Bf16 *
   store_own<WIDTH, 1>((Bf16 *)dk_to.start, dk_to.stride, dk, scales, cos, sin, memory, own);
 }
 
-// The gradient with respect to qkv before its rotation, from qkv, lse and dout [B, T, D]; `out` may be null. Two
-// launches: this one makes delta [B, N, T] and the gradient of the queries, the next one that of keys and values.
+// The gradient with respect to qkv before its rotation, from qkv, lse and dout [B, S, D]; `out` may be null. Two
+// launches: this one makes delta [B, A, S] and the gradient of the queries, the next one that of keys and values.
 extern "C" __global__ void attention_grad_queries_bf16_64(Bf16 *dqkv, float *delta, const Bf16 *qkv, const Bf16 *out,
                                                           const float *lse, const Bf16 *dout, const float *cos,
                                                           const float *sin, float scale, u64 positions, u64 heads,
@@ -554,7 +554,7 @@ extern "C" __global__ void attention_grad_keys_bf16_128(Bf16 *dqkv, const Bf16 *
 
 // The whole gradient for one head of at most 96 positions and 64 columns, all of which are in shared memory: a warp
 // has 16 queries, then 16 keys, of these the gradient of the values and then that of the keys. Memory is read and
-// written once, 896 T bytes in place of 1,408 by the two launches, or 0.14 ms for Sudoku; for that scores are made
+// written once, 896 S bytes in place of 1,408 by the two launches, or 0.14 ms for Sudoku; for that scores are made
 // four times, and ten products in all are 0.12 ms at two thirds of the rate of an H100.
 extern "C" __global__ void attention_grad_bf16_short(Bf16 *dqkv, float *delta, const Bf16 *qkv, const float *lse,
                                                      const Bf16 *dout, const float *cos, const float *sin, float scale,
