@@ -4,6 +4,8 @@
 //! name contains `FILTER`, its rate, and, for products, the share of the peak. There are two threads and products are in f32 unless
 //! said otherwise.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
 use std::time::{Duration, Instant};
 
 use hrmc::internals::device::cpu::kernels::{

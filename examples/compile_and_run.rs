@@ -5,6 +5,8 @@
 //! cargo run --release --example compile_and_run -- specs/sudoku-small.hrm
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a program reads its arguments")]
+
 use std::{env, error::Error, path::Path};
 
 use hrmc::{Compiled, Data, Program, Question, Sizes, Spec, TrainOptions, Training};
@@ -30,6 +32,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let puzzle: Vec<i32> = training.data().test().inputs(0).collect();
     let answer = &training.solve(&[Question::new(puzzle.clone())])?[0];
-    println!("puzzle {puzzle:?}\nanswer {:?} after {} segments", answer.tokens(), answer.thoughts.len());
+    println!("puzzle {puzzle:?}\nanswer {:?} after {} segments", answer.tokens(), answer.segments.len());
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! cargo run --release --example inspect_states -- runs/quickstart-001
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a program reads its arguments")]
+
 use std::{env, error::Error};
 
 use hrmc::{Checkpoint, Question, Run, SolveOptions};

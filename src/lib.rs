@@ -95,6 +95,8 @@
 //! `cli` is the command line, `lsp` the language server behind `hrmc lsp`, `cuda` the device for NVIDIA GPUs. All are on by
 //! default, and a program that trains on the CPU needs none.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
+
 mod autodiff;
 mod bench;
 mod census;
@@ -117,6 +119,7 @@ mod pipeline;
 mod plan;
 mod span;
 mod spec;
+mod spell;
 mod store;
 mod syntax;
 mod system;
@@ -136,12 +139,17 @@ pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
 pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
-    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SolveOptions, Solver,
-    StateUpdate, StepReport, Thought, TrainOptions, Training,
+    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput, SolveOptions,
+    Solver, StateUpdate, StepReport, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]
 pub mod language {}
+
+/// The front page, whose example is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 /// What tests, benchmarks and members of this workspace need of the modules. Nothing here is promised.
 #[doc(hidden)]
@@ -207,6 +215,9 @@ pub mod internals {
     }
     pub mod spec {
         pub use crate::spec::*;
+    }
+    pub mod spell {
+        pub use crate::spell::*;
     }
     pub mod store {
         pub use crate::store::*;

@@ -12,6 +12,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// No bytes at all: the place of what was never written in a text.
+    pub const EMPTY: Span = Span { start: 0, end: 0 };
+
     /// Returns the range from `start` up to `end`.
     pub fn new(start: usize, end: usize) -> Span {
         debug_assert!(start <= end, "a span ends before it starts");
@@ -99,6 +102,20 @@ impl Source {
         self.pieces = pieces;
     }
 
+    /// Adds another text behind this one and returns where it begins. It is no part of what this text says; places in it
+    /// lead to where it is from.
+    pub fn append(&mut self, other: &Source) -> usize {
+        let mut pieces = self.cut(Span::new(0, self.text.len()));
+        let origin = Arc::new((self.name.clone(), self.text.clone()));
+        pieces.push(Piece { length: 1, origin, offset: None });
+        pieces.extend(other.cut(Span::new(0, other.text.len())));
+        self.pieces = pieces;
+        self.text.push('\n');
+        let place = self.text.len();
+        self.text.push_str(&other.text);
+        place
+    }
+
     /// Removes the text under `span`.
     pub fn remove(&mut self, span: Span) {
         let nothing = Source::new("", "");
@@ -133,6 +150,12 @@ impl Source {
         let mut last = None;
         for piece in &self.pieces {
             let end = start + piece.length;
+            // The end of what a user wrote is a place of its own.
+            if let (None, Some(last)) = (piece.offset, last)
+                && span == Span::new(start, start)
+            {
+                return last;
+            }
             if let Some(offset) = piece.offset {
                 let from = span.start.max(start);
                 let to = span.end.min(end).max(from);
@@ -186,6 +209,22 @@ mod tests {
     fn location_inside_a_character_is_that_of_the_character() {
         let source = Source::new("a.hrm", "é");
         assert_eq!(source.location(1), LineColumn { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn places_in_an_appended_text_lead_to_it() {
+        let mut source = Source::new("a.hrm", "ab");
+        let place = source.append(&Source::new("given", "cd"));
+        assert_eq!(source.slice(Span::new(place, place + 2)), "cd");
+        let origin = |start: usize, end: usize| {
+            let found = source.origin(Span::new(start, end));
+            (found.name, found.span)
+        };
+        assert_eq!(origin(place + 1, place + 2), ("given", Span::new(1, 2)));
+        assert_eq!(origin(0, 1), ("a.hrm", Span::new(0, 1)));
+        assert_eq!(origin(2, 2), ("a.hrm", Span::new(2, 2)), "the end of the text itself");
+        let place = source.append(&Source::new("empty", ""));
+        assert_eq!(source.origin(Span::new(place, place)).name, "empty");
     }
 
     #[test]

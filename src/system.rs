@@ -1,5 +1,8 @@
 //! What the operating system says, in the manner of the other messages.
 
+#![expect(clippy::disallowed_methods, reason = "Linux says in files how much memory there is")]
+
+use std::fs;
 use std::io;
 
 /// Returns why the system refused: lower case, without an error number.
@@ -20,8 +23,18 @@ fn without_number(said: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
+/// Returns the memory that the system can still give, where it tells.
+pub fn available_bytes() -> Option<u64> {
+    bytes_of_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
+/// Returns the largest resident memory of this process so far, where the system tells.
+pub fn largest_resident_bytes() -> Option<u64> {
+    bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
 /// Returns the bytes of the line that begins with `label` in a text of Linux's `/proc`, which counts in kibibytes.
-pub fn bytes_of_line(text: &str, label: &str) -> Option<u64> {
+fn bytes_of_line(text: &str, label: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)

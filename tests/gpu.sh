@@ -75,8 +75,10 @@ for fixture in tests/fixtures/*.safetensors; do
 done
 
 if command -v cargo > /dev/null; then
-  try "tests on the driver of this machine" \
-    env HRMC_T2=required cargo test --release --offline --test operators --test cuda -- --nocapture
+  try "operators on the driver of this machine" \
+    env HRMC_T2=required cargo test --release --offline --test graph operators:: -- --nocapture
+  try "the command line on the driver of this machine" \
+    env HRMC_T2=required cargo test --release --offline --test cuda device:: -- --nocapture
   try "tests of luminal-cuda on the driver of this machine" \
     env HRMC_T2=required cargo test "${baseline[@]}" --test operators -- --nocapture
 else

@@ -2,7 +2,4 @@
 
 #![no_main]
 
-#[path = "../entry.rs"]
-mod entry;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::exercise(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hrmc_fuzz_entry::exercise(bytes));

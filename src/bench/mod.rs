@@ -5,7 +5,8 @@
 //! pass proves unnecessary and skips counts as done, so that the figure compares with any other
 //! implementation of the same model.
 
-use std::fs;
+#![expect(clippy::disallowed_methods, reason = "programs are timed")]
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::lower::names::{self, Scope};
 use crate::lower::{Program, Sizes};
 use crate::pipeline;
 use crate::plan::{Machine, Plan};
-use crate::system::bytes_of_line;
+use crate::system::largest_resident_bytes;
 
 /// What one row of a report times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,7 +209,7 @@ pub fn measure(
         });
     }
     // What follows takes memory of its own.
-    let resident_bytes = resident_bytes();
+    let resident_bytes = largest_resident_bytes();
     let peak_f32_gflop_per_s = device.product_rate(Precision::F32, &engine)?;
     let precision = if device.multiplies_in_bf16() { model.precision() } else { Precision::F32 };
     let (precision, peak_gflop_per_s) = match precision {
@@ -241,11 +242,6 @@ pub fn measure(
         resident_bytes,
         kernels,
     })
-}
-
-/// Returns the largest resident memory of this process so far, where the system tells.
-fn resident_bytes() -> Option<u64> {
-    bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
 /// Runs all segments of one row of the report.

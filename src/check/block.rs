@@ -1,8 +1,9 @@
 //! Tokens, puzzle vectors, blocks and networks: everything that has a width.
 
 use super::Context;
-use super::outline::{Named, Outline, parts, wrong_name};
-use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, suggestion, to_usize};
+use super::names::{Named, suggestion, wrong_name};
+use super::outline::{Outline, parts};
+use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::ir::gated_width;
@@ -127,8 +128,8 @@ impl<'a> Context<'a> {
         };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::TOKENS, owner, entries);
-        let vocab = self.whole(&fields, "vocab", 2..=MOST_ROWS);
-        let positions = self.whole(&fields, "positions", 1..=WIDEST);
+        let vocab = self.integer(&fields, "vocab", 2..=MOST_ROWS);
+        let positions = self.integer(&fields, "positions", 1..=WIDEST);
         Some((vocab?, positions?))
     }
 
@@ -141,9 +142,9 @@ impl<'a> Context<'a> {
         let Some(section) = outline.puzzles else { return Some(None) };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::PUZZLES, owner, entries);
-        let width = self.whole(&fields, "width", 1..=MOST_ROWS);
+        let width = self.integer(&fields, "width", 1..=MOST_ROWS);
         let positions = match fields.get("positions") {
-            Some(_) => self.whole(&fields, "positions", 1..=WIDEST).map(Some),
+            Some(_) => self.integer(&fields, "positions", 1..=WIDEST).map(Some),
             None => Some(None),
         };
         let (width, positions, hidden) = (width?, positions?, hidden?);
@@ -158,7 +159,7 @@ impl<'a> Context<'a> {
     fn block(&mut self, section: &'a Section) -> BlockDraft {
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::BLOCK, owner, entries);
-        let hidden = self.whole(&fields, "hidden", 1..=WIDEST);
+        let hidden = self.integer(&fields, "hidden", 1..=WIDEST);
         let hidden = hidden.map(|value| Placed { value, span: fields.span("hidden") });
         let mixing = self.choice(&fields, "mixing", "attention");
         let is_mlp = matches!(mixing, Some(("mlp", _)));
@@ -170,7 +171,7 @@ impl<'a> Context<'a> {
                 self.width(&settings).map(MixingDraft::Mlp)
             }
             Some(_) => {
-                let heads = self.whole(&fields, "heads", 1..=WIDEST);
+                let heads = self.integer(&fields, "heads", 1..=WIDEST);
                 if let (Some(heads), Some(hidden)) = (heads, hidden) {
                     self.head_width(&fields, heads, hidden, placement);
                 }
@@ -248,10 +249,10 @@ impl<'a> Context<'a> {
                     self.report(width_twice(other, span, width));
                 }
             }
-            return self.whole(settings, "width", 1..=WIDEST_UNIT).map(Width::Exact);
+            return self.integer(settings, "width", 1..=WIDEST_UNIT).map(Width::Exact);
         }
         let expansion = self.real_or(settings, "expansion", Reals::Positive, 4.0);
-        let multiple_of = self.whole_or(settings, "multiple_of", 1..=MOST_ROWS, 256);
+        let multiple_of = self.integer_or(settings, "multiple_of", 1..=MOST_ROWS, 256);
         if let Some(expansion) = expansion.filter(|&expansion| expansion > LARGEST_EXPANSION) {
             self.report(too_wide(settings.span("expansion"), expansion));
             return None;
@@ -300,7 +301,7 @@ impl<'a> Context<'a> {
     ) -> Option<NetworkDraft> {
         let (count, block) = stack(&network.value);
         let layers = match count {
-            Some(count) => self.whole_number(count, "number of blocks", 1..=MOST_LAYERS).map(to_usize),
+            Some(count) => self.integer_value(count, "number of blocks", 1..=MOST_LAYERS).map(to_usize),
             None => Some(1),
         };
         let Some((block, name)) = block.and_then(|block| match &block.kind {

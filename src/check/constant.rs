@@ -1,11 +1,11 @@
 //! Values of constant expressions.
 //!
-//! Whole numbers are exact as long as they stay whole: a division that leaves no rest is whole again.
+//! Integers are exact as long as they stay integers: a division that leaves no rest is an integer again.
 
 use std::fmt;
 
 use super::Context;
-use super::outline::wrong_name;
+use super::names::wrong_name;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::syntax::ast::{Expr, ExprKind, Operator};
@@ -14,8 +14,8 @@ use crate::syntax::nearest;
 /// A number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Constant {
-    /// A whole number that is exact.
-    Whole(i128),
+    /// An integer that is exact.
+    Integer(i128),
     /// Any other finite number.
     Real(f64),
 }
@@ -23,7 +23,7 @@ pub(super) enum Constant {
 impl fmt::Display for Constant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Constant::Whole(value) => write!(formatter, "{value}"),
+            Constant::Integer(value) => write!(formatter, "{value}"),
             Constant::Real(value) => write!(formatter, "{value:?}"),
         }
     }
@@ -33,15 +33,15 @@ impl Constant {
     /// Returns the value as a real number.
     pub(super) fn real(self) -> f64 {
         match self {
-            Constant::Whole(value) => value as f64,
+            Constant::Integer(value) => value as f64,
             Constant::Real(value) => value,
         }
     }
 
-    /// Returns the value as a whole number, if it is one.
-    pub(super) fn whole(self) -> Option<i128> {
+    /// Returns the value as an integer, if it is one.
+    pub(super) fn integer(self) -> Option<i128> {
         match self {
-            Constant::Whole(value) => Some(value),
+            Constant::Integer(value) => Some(value),
             Constant::Real(value) => (value.fract() == 0.0 && value.abs() < 1e30).then_some(value as i128),
         }
     }
@@ -51,13 +51,13 @@ impl Constant {
         if digits.bytes().all(|byte| byte.is_ascii_digit())
             && let Ok(value) = digits.parse()
         {
-            return Some(Constant::Whole(value));
+            return Some(Constant::Integer(value));
         }
         digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Constant::Real)
     }
 
     fn apply(operator: Operator, left: Constant, right: Constant) -> Option<Constant> {
-        if let (Constant::Whole(left), Constant::Whole(right)) = (left, right) {
+        if let (Constant::Integer(left), Constant::Integer(right)) = (left, right) {
             let exact = match operator {
                 Operator::Add => left.checked_add(right),
                 Operator::Subtract => left.checked_sub(right),
@@ -67,7 +67,7 @@ impl Constant {
                 Operator::Divide => None,
             };
             if let Some(value) = exact {
-                return Some(Constant::Whole(value));
+                return Some(Constant::Integer(value));
             }
         }
         let (left, right) = (left.real(), right.real());
@@ -95,7 +95,7 @@ impl<'a> Context<'a> {
             ExprKind::Name(name) => self.named_constant(name, expr.span),
             ExprKind::Group(inner) => self.constant(inner),
             ExprKind::Negative(inner) => {
-                Constant::apply(Operator::Subtract, Constant::Whole(0), self.constant(inner)?)
+                Constant::apply(Operator::Subtract, Constant::Integer(0), self.constant(inner)?)
             }
             ExprKind::Binary(binary) => {
                 let left = self.constant(&binary.left);
@@ -180,30 +180,30 @@ fn unknown_constant(name: &str, span: Span, suggestion: Option<String>) -> Diagn
 
 #[cfg(test)]
 mod tests {
-    use super::Constant::{Real, Whole};
+    use super::Constant::{Integer, Real};
     use super::{Constant, Operator};
 
     #[test]
-    fn literals_are_whole_as_long_as_they_can_be() {
-        assert_eq!(Constant::read("10_000"), Some(Whole(10_000)));
+    fn literals_are_integers_as_long_as_they_can_be() {
+        assert_eq!(Constant::read("10_000"), Some(Integer(10_000)));
         assert_eq!(Constant::read("1e4"), Some(Real(1e4)));
         assert_eq!(Constant::read("0.5"), Some(Real(0.5)));
         assert_eq!(Constant::read("1e999"), None);
-        assert_eq!(Real(1e4).whole(), Some(10_000));
-        assert_eq!(Real(0.5).whole(), None);
+        assert_eq!(Real(1e4).integer(), Some(10_000));
+        assert_eq!(Real(0.5).integer(), None);
     }
 
     #[test]
-    fn division_without_rest_stays_whole() {
-        assert_eq!(Constant::apply(Operator::Divide, Whole(6), Whole(3)), Some(Whole(2)));
-        assert_eq!(Constant::apply(Operator::Divide, Whole(1), Whole(4)), Some(Real(0.25)));
-        assert_eq!(Constant::apply(Operator::Divide, Whole(1), Whole(0)), None);
-        assert_eq!(Constant::apply(Operator::Divide, Real(1.0), Whole(0)), None);
+    fn division_without_rest_stays_an_integer() {
+        assert_eq!(Constant::apply(Operator::Divide, Integer(6), Integer(3)), Some(Integer(2)));
+        assert_eq!(Constant::apply(Operator::Divide, Integer(1), Integer(4)), Some(Real(0.25)));
+        assert_eq!(Constant::apply(Operator::Divide, Integer(1), Integer(0)), None);
+        assert_eq!(Constant::apply(Operator::Divide, Real(1.0), Integer(0)), None);
     }
 
     #[test]
-    fn whole_numbers_that_overflow_become_real() {
-        let large = Whole(i128::MAX);
+    fn integers_that_overflow_become_real() {
+        let large = Integer(i128::MAX);
         assert_eq!(
             Constant::apply(Operator::Multiply, large, large),
             Some(Real(i128::MAX as f64 * i128::MAX as f64))

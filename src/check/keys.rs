@@ -20,6 +20,10 @@ pub struct Key {
     pub name: &'static str,
     /// Words its value may be, each with what may be set in parentheses; empty where the value is no word.
     pub choices: &'static [Choice],
+    /// Word whose settings count where the key is not given.
+    pub default: Option<&'static str>,
+    /// Keys of the same list that it excludes: an override of one takes the place of the others.
+    pub excludes: &'static [&'static str],
 }
 
 /// A word a value may be.
@@ -42,12 +46,27 @@ const fn group(title: &'static str, keys: &'static [Key]) -> Group {
     Group { title, keys, positional: None }
 }
 
+impl Key {
+    /// Returns the choice of a word.
+    pub fn choice(&self, word: &str) -> Option<&'static Choice> {
+        self.choices.iter().find(|choice| choice.name == word)
+    }
+}
+
 const fn key(name: &'static str) -> Key {
-    Key { name, choices: &[] }
+    Key { name, choices: &[], default: None, excludes: &[] }
+}
+
+const fn excluding(name: &'static str, excludes: &'static [&'static str]) -> Key {
+    Key { excludes, ..key(name) }
 }
 
 const fn choice(name: &'static str, choices: &'static [Choice]) -> Key {
-    Key { name, choices }
+    Key { choices, ..key(name) }
+}
+
+const fn choice_or(name: &'static str, default: &'static str, choices: &'static [Choice]) -> Key {
+    Key { default: Some(default), ..choice(name, choices) }
 }
 
 const fn word(name: &'static str) -> Choice {
@@ -73,20 +92,26 @@ pub static BLOCK: Group = group(
     &[
         key("hidden"),
         key("heads"),
-        choice("positions", &[with("rope", &ROPE), word("learned"), word("none")]),
+        choice_or("positions", "rope", &[with("rope", &ROPE), word("learned"), word("none")]),
         choice("mixing", &[word("attention"), with("mlp", &MIXER)]),
-        choice("mlp", &[with("swiglu", &SWIGLU)]),
-        choice("norm", &[with("post_rms", &POST_RMS)]),
+        choice_or("mlp", "swiglu", &[with("swiglu", &SWIGLU)]),
+        choice_or("norm", "post_rms", &[with("post_rms", &POST_RMS)]),
     ],
 );
 
 static ROPE: Group = group("`rope`", &[key("theta")]);
-static MIXER: Group = group("`mlp`", &[key("expansion"), key("multiple_of"), key("width")]);
-static SWIGLU: Group = group("`swiglu`", &[key("expansion"), key("multiple_of"), key("width")]);
+static MIXER: Group = group("`mlp`", GATED_UNIT);
+static SWIGLU: Group = group("`swiglu`", GATED_UNIT);
+
+const GATED_UNIT: &[Key] = &[
+    excluding("expansion", &["width"]),
+    excluding("multiple_of", &["width"]),
+    excluding("width", &["expansion", "multiple_of"]),
+];
 static POST_RMS: Group = group("`post_rms`", &[key("eps")]);
 
 /// `state name = …`.
-pub static STATE: Key = choice("state", &[with("normal", &NORMAL)]);
+pub static STATE: Key = choice_or("state", "normal", &[with("normal", &NORMAL)]);
 
 static NORMAL: Group = group("`normal`", &[key("std"), key("truncate")]);
 
@@ -133,10 +158,14 @@ pub static TRAIN: Group = group(
         choice("optimizer", &[with("adam_atan2", &ADAM_ATAN2), with("adamw", &ADAMW)]),
         choice("puzzles", &[with("sign_sgd", &SIGN_SGD)]),
         key("ema"),
-        choice("schedule", &[with("constant", &CONSTANT), with("cosine", &COSINE), with("linear", &LINEAR)]),
+        choice_or(
+            "schedule",
+            "constant",
+            &[with("constant", &CONSTANT), with("cosine", &COSINE), with("linear", &LINEAR)],
+        ),
         key("batch"),
-        key("epochs"),
-        key("steps"),
+        excluding("epochs", &["steps"]),
+        excluding("steps", &["epochs"]),
         key("eval_every"),
         choice("precision", &[word("f32"), word("bf16")]),
         key("seed"),

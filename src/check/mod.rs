@@ -2,8 +2,7 @@
 //!
 //! [`check`] resolves names, evaluates constant expressions, writes in the defaults and tests everything
 //! that can be known without data or a device. It reports every problem of the file at once and yields a
-//! model only if none of them is an error. [`show()`] is the way back: a model as the text of a spec, with
-//! every default written out. [`apply_overrides`] puts values from a command line into the text of a spec.
+//! model only if none of them is an error.
 
 mod block;
 mod constant;
@@ -12,26 +11,25 @@ mod flow;
 mod heads;
 mod infer;
 pub mod keys;
+mod names;
 mod outline;
-mod overrides;
 mod reader;
 mod segment;
-mod show;
 mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, Misfits, check_dataset, fit};
-pub use overrides::apply_overrides;
 pub use reader::MOST_ROWS;
-pub use show::{show, whole};
+pub(crate) use segment::name_storage;
 
 use crate::diagnostic::{self, Code, Diagnostic, Label};
 use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
 use constant::Constant;
-use outline::{Named, Outline};
+use names::Named;
+use outline::Outline;
 
 /// What checking a file yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +172,7 @@ impl<'a> Context<'a> {
         let infer = self.infer(outline, halt.as_ref());
         let gradient = self.gradient(outline, nest.as_ref());
         let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
-        if !nest.whole() {
+        if !nest.is_whole() {
             self.refused = true;
             return None;
         }
@@ -197,7 +195,7 @@ impl<'a> Context<'a> {
             infer: infer?,
             train: None,
         };
-        segment::name_storage(&mut model);
+        name_storage(&mut model);
         self.flow(outline, &nest, &model);
         Some(model)
     }

@@ -1,7 +1,8 @@
 //! The statements of a model by kind, with every name checked for being new.
 
 use super::keys::RESERVED;
-use super::reader::suggestion;
+use super::names::{Named, suggestion};
+use super::reader::without_base;
 use super::{Context, Let};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
@@ -33,29 +34,6 @@ pub(super) struct Outline<'a> {
 pub(super) struct StateName<'a> {
     pub(super) name: &'a Name,
     pub(super) init: Option<&'a Expr>,
-}
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
-    /// Where it is defined.
-    pub(super) span: Span,
-    /// What kind of thing it is, e.g. `a block`.
-    pub(super) kind: &'static str,
-}
-
-/// Reports a name that stands for something, but not for `expected`.
-pub(super) fn wrong_name(
-    name: &str,
-    span: Span,
-    expected: &str,
-    found: Named,
-    help: Option<String>,
-) -> Diagnostic {
-    Diagnostic::error(Code::WrongName, span, format!("`{name}` is {}, expected {expected}", found.kind))
-        .label(format!("expected {expected}"))
-        .secondary(found.span, format!("{} here", found.kind))
-        .maybe_help(help)
 }
 
 impl<'a> Context<'a> {
@@ -205,17 +183,6 @@ impl<'a> Context<'a> {
 /// Returns the entries of a section and where to point when one is missing.
 pub(super) fn parts(section: &Section) -> (Span, Option<&Entries>) {
     (section.name.span, Some(&section.entries))
-}
-
-/// Reports a `without` that no base was put under.
-pub(super) fn without_base(name: &Name) -> Diagnostic {
-    Diagnostic::error(
-        Code::Without,
-        name.span,
-        "`without` takes away what a base has, and this spec has no base",
-    )
-    .label("nothing to take it from")
-    .help("remove the statement, or begin the file with `base \"other.hrm\"`")
 }
 
 fn unknown_statement(name: &Name) -> Diagnostic {

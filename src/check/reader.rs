@@ -9,13 +9,13 @@ use std::ops::RangeInclusive;
 use super::Context;
 use super::constant::Constant;
 use super::keys::{Group, Key};
-use super::outline::without_base;
+use super::names::{listed, suggestion};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
 use crate::syntax::nearest;
 
-/// Largest whole number that a count may be.
+/// Largest integer that a count may be.
 pub(super) const LARGEST: i128 = i32::MAX as i128;
 /// Largest width, or number of positions. With the bounds below, numbers of elements fit into 64 bits; what
 /// is larger than any memory is not counted further.
@@ -54,11 +54,11 @@ pub(super) enum Reals {
     /// 0 or above.
     NotNegative,
     /// From 0 to 1, both included.
-    Share,
+    Fraction,
     /// From 0 up to, but not including, 1.
     Decay,
     /// Between 0 and 1, both excluded.
-    OpenShare,
+    OpenFraction,
 }
 
 impl Reals {
@@ -67,9 +67,9 @@ impl Reals {
             Reals::All => true,
             Reals::Positive => value > 0.0,
             Reals::NotNegative => value >= 0.0,
-            Reals::Share => (0.0..=1.0).contains(&value),
+            Reals::Fraction => (0.0..=1.0).contains(&value),
             Reals::Decay => (0.0..1.0).contains(&value),
-            Reals::OpenShare => value > 0.0 && value < 1.0,
+            Reals::OpenFraction => value > 0.0 && value < 1.0,
         }
     }
 
@@ -78,9 +78,9 @@ impl Reals {
             Reals::All => "a number that f32 can hold",
             Reals::Positive => "above 0",
             Reals::NotNegative => "at least 0",
-            Reals::Share => "between 0 and 1",
+            Reals::Fraction => "between 0 and 1",
             Reals::Decay => "at least 0 and below 1",
-            Reals::OpenShare => "above 0 and below 1",
+            Reals::OpenFraction => "above 0 and below 1",
         }
     }
 }
@@ -170,8 +170,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns a whole number in a range, from a key without a default.
-    pub(super) fn whole(
+    /// Returns an integer in a range, from a key without a default.
+    pub(super) fn integer(
         &mut self,
         fields: &Fields<'a>,
         key: &'static str,
@@ -179,11 +179,11 @@ impl<'a> Context<'a> {
     ) -> Option<usize> {
         let value = self.required(fields, key)?;
         let expr = self.unitless(value)?;
-        self.whole_number(expr, key, range).map(to_usize)
+        self.integer_value(expr, key, range).map(to_usize)
     }
 
-    /// Returns a whole number in a range, or the default.
-    pub(super) fn whole_or(
+    /// Returns an integer in a range, or the default.
+    pub(super) fn integer_or(
         &mut self,
         fields: &Fields<'a>,
         key: &'static str,
@@ -191,25 +191,25 @@ impl<'a> Context<'a> {
         default: usize,
     ) -> Option<usize> {
         match fields.get(key) {
-            Some(_) => self.whole(fields, key, range),
+            Some(_) => self.integer(fields, key, range),
             None => Some(default),
         }
     }
 
-    /// Returns the value of an expression that must be a whole number in a range.
-    pub(super) fn whole_number(
+    /// Returns the value of an expression that must be an integer in a range.
+    pub(super) fn integer_value(
         &mut self,
         expr: &'a Expr,
         what: &str,
         range: RangeInclusive<i128>,
     ) -> Option<i128> {
         let constant = self.number(expr, what)?;
-        let Some(number) = constant.whole() else {
-            self.report(not_whole(expr.span, what, constant));
+        let Some(number) = constant.integer() else {
+            self.report(not_an_integer(expr.span, what, constant));
             return None;
         };
         if !range.contains(&number) {
-            self.report(whole_out_of_range(expr.span, what, number, &range));
+            self.report(integer_out_of_range(expr.span, what, number, &range));
             return None;
         }
         Some(number)
@@ -323,29 +323,18 @@ impl<'a> Context<'a> {
 
 /// Converts a number that a range has kept small.
 pub(super) fn to_usize(number: i128) -> usize {
-    usize::try_from(number).expect("ranges of whole numbers end far below what usize holds")
+    usize::try_from(number).expect("ranges of integers end far below what usize holds")
 }
 
-/// Returns the words as `a`, `b` or `c`.
-pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match words.split_last() {
-        None => "nothing".to_string(),
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-    }
-}
-
-/// Suggests the nearest candidate, or lists them all.
-pub(super) fn suggestion<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str> + Clone,
-) -> Option<String> {
-    match nearest(word, candidates.clone()) {
-        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
-        None if candidates.clone().next().is_none() => None,
-        None => Some(format!("known here: {}", listed(candidates))),
-    }
+/// Reports a `without` that no base was put under.
+pub(super) fn without_base(name: &Name) -> Diagnostic {
+    Diagnostic::error(
+        Code::Without,
+        name.span,
+        "`without` takes away what a base has, and this spec has no base",
+    )
+    .label("nothing to take it from")
+    .help("remove the statement, or begin the file with `base \"other.hrm\"`")
 }
 
 fn unknown_key(name: &str, span: Span, group: &Group) -> Diagnostic {
@@ -401,12 +390,12 @@ fn not_a_number(expr: &Expr, what: &str) -> Diagnostic {
     }
 }
 
-fn not_whole(span: Span, what: &str, found: Constant) -> Diagnostic {
-    Diagnostic::error(Code::WrongType, span, format!("{} takes a whole number, found {found}", called(what)))
-        .label("expected a whole number")
+fn not_an_integer(span: Span, what: &str, found: Constant) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, format!("{} takes an integer, found {found}", called(what)))
+        .label("expected an integer")
 }
 
-fn whole_out_of_range(span: Span, what: &str, found: i128, range: &RangeInclusive<i128>) -> Diagnostic {
+fn integer_out_of_range(span: Span, what: &str, found: i128, range: &RangeInclusive<i128>) -> Diagnostic {
     let expected = if found < *range.start() {
         format!("at least {}", range.start())
     } else {

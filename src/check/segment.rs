@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use super::outline::{Named, Outline, wrong_name};
-use super::reader::{LARGEST, Reals, suggestion, to_usize};
+use super::names::{Named, suggestion, wrong_name};
+use super::outline::Outline;
+use super::reader::{LARGEST, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, NetworkId, StateId};
 use crate::span::Span;
@@ -117,12 +118,12 @@ impl<'a> Context<'a> {
         outline: &Outline<'a>,
         nest: &mut Nest<'a>,
     ) -> Option<ir::Repeat> {
-        let count = match self.constant(&repeat.count).map(|constant| (constant, constant.whole())) {
+        let count = match self.constant(&repeat.count).map(|constant| (constant, constant.integer())) {
             Some((_, Some(0))) => {
                 self.report(no_iterations(repeat.count.span));
                 None
             }
-            Some(_) => self.whole_number(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
+            Some(_) => self.integer_value(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
             None => None,
         };
         if let Some(count) = count.filter(|&count| nest.largest.is_none_or(|(largest, _)| count > largest)) {
@@ -282,7 +283,7 @@ impl<'a> Context<'a> {
             return None;
         };
         let count = match count_expr {
-            Some(expr) => self.whole_number(expr, "last", 1..=LARGEST).map(to_usize),
+            Some(expr) => self.integer_value(expr, "last", 1..=LARGEST).map(to_usize),
             None => Some(1),
         };
         let nest = nest?;
@@ -304,7 +305,7 @@ impl<'a> Context<'a> {
 
 impl Nest<'_> {
     /// Returns whether `steps` holds everything the text says.
-    pub(super) fn whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.complete && !self.broken
     }
 }
@@ -323,7 +324,7 @@ fn count_blocks(steps: &[ir::Step], layers: &dyn Fn(NetworkId) -> usize) -> usiz
 ///
 /// The published codes have two states, of which the one that predicts the tokens is the high one, and one
 /// network for both or one for each. Models of that shape get their names; others are stored under the names of the spec.
-pub(super) fn name_storage(model: &mut ir::Model) {
+pub(crate) fn name_storage(model: &mut ir::Model) {
     let high = model.token_head.state;
     let states = model.states.len();
     for (index, state) in model.states.iter_mut().enumerate() {

@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::dataset::{self, DatasetShape};
+use super::names::listed;
 use super::outline::Outline;
-use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, listed, to_usize};
+use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -33,11 +34,11 @@ impl<'a> Context<'a> {
         let optimizer = self.optimizer(&fields);
         let puzzle_optimizer = self.puzzle_optimizer(&fields, outline);
         let ema = match fields.get("ema") {
-            Some(_) => self.real(&fields, "ema", Reals::OpenShare).map(Some),
+            Some(_) => self.real(&fields, "ema", Reals::OpenFraction).map(Some),
             None => Some(None),
         };
         let schedule = self.schedule(&fields);
-        let batch = self.whole(&fields, "batch", 1..=MOST_ROWS);
+        let batch = self.integer(&fields, "batch", 1..=MOST_ROWS);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
         if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
@@ -57,7 +58,7 @@ impl<'a> Context<'a> {
         let seed = match fields.get("seed") {
             Some(value) => self
                 .unitless(value)
-                .and_then(|expr| self.whole_number(expr, "seed", 0..=i128::from(u64::MAX)))
+                .and_then(|expr| self.integer_value(expr, "seed", 0..=i128::from(u64::MAX)))
                 .map(|seed| u64::try_from(seed).expect("the range ends with u64")),
             None => Some(0),
         };
@@ -100,7 +101,7 @@ impl<'a> Context<'a> {
     }
 
     fn sudoku(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedSudoku> {
-        let size = self.whole(settings, "size", 1..=LARGEST);
+        let size = self.integer(settings, "size", 1..=LARGEST);
         let fewest = match size {
             Some(4) => Some(4),
             Some(6) => Some(8),
@@ -112,9 +113,9 @@ impl<'a> Context<'a> {
             None => None,
         };
         let most = size.map_or(LARGEST, |size| (size * size) as i128 - 1);
-        let givens = self.whole(settings, "givens", fewest.unwrap_or(1)..=most);
-        let train = self.whole(settings, "train", 1..=LARGEST);
-        let test = self.whole(settings, "test", 1..=LARGEST);
+        let givens = self.integer(settings, "givens", fewest.unwrap_or(1)..=most);
+        let train = self.integer(settings, "train", 1..=LARGEST);
+        let test = self.integer(settings, "test", 1..=LARGEST);
         let augment = self.choice(settings, "augment", "true").map(|(word, _)| word == "true");
         fewest?;
         Some(ir::GeneratedSudoku {
@@ -127,11 +128,11 @@ impl<'a> Context<'a> {
     }
 
     fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
-        let size = self.whole(settings, "size", 2..=256);
+        let size = self.integer(settings, "size", 2..=256);
         let cells = size.map_or(LARGEST, |size| (size * size) as i128);
-        let min_path = self.whole_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
-        let train = self.whole(settings, "train", 1..=LARGEST);
-        let test = self.whole(settings, "test", 1..=LARGEST);
+        let min_path = self.integer_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
+        let train = self.integer(settings, "train", 1..=LARGEST);
+        let test = self.integer(settings, "test", 1..=LARGEST);
         Some(ir::GeneratedMaze { size: size?, min_path: min_path?, train: train?, test: test? })
     }
 
@@ -222,14 +223,14 @@ impl<'a> Context<'a> {
         let warmup_steps = match settings.get("warmup_steps") {
             Some(value) => self
                 .unitless(value)
-                .and_then(|expr| self.whole_number(expr, "warmup_steps", 0..=MOST_STEPS))
+                .and_then(|expr| self.integer_value(expr, "warmup_steps", 0..=MOST_STEPS))
                 .map(|steps| to_usize(steps) as u64),
             None => Some(0),
         };
         let min_ratio = match shape {
             ir::ScheduleShape::Constant => Some(1.0),
             ir::ScheduleShape::Cosine | ir::ScheduleShape::Linear => {
-                self.real_or(&settings, "min_ratio", Reals::Share, 0.0)
+                self.real_or(&settings, "min_ratio", Reals::Fraction, 0.0)
             }
         };
         Some(ir::Schedule { shape, warmup_steps: warmup_steps?, min_ratio: min_ratio? })
@@ -268,7 +269,7 @@ impl<'a> Context<'a> {
     }
 
     fn steps_number(&mut self, expr: &'a Expr, what: &str) -> Option<u64> {
-        self.whole_number(expr, what, 1..=MOST_STEPS).map(|steps| to_usize(steps) as u64)
+        self.integer_value(expr, what, 1..=MOST_STEPS).map(|steps| to_usize(steps) as u64)
     }
 
     /// Returns `Some(None)` where the model is evaluated at the end alone and `None` if there is an error.

@@ -24,9 +24,9 @@ const CUDA_EXAMPLE: &str = "";
 
 /// Time one training segment and one evaluation segment of a spec.
 ///
-/// Reports the best and the median of several runs, the rate of matrix work, and its share of the rate of one
-/// large product in the same precision, measured in the same run. Weights and rows are made up; the time does
-/// not depend on them. Work that the compiler proves unnecessary and skips counts as done.
+/// Reports the best and the median of several runs, the rate of matrix work, and its share of the peak: the rate of
+/// one large product in the same precision, measured in the same run. Weights and rows are random; the time does not
+/// depend on them. Work that the compiler skips as unnecessary counts as done.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}{CUDA_EXAMPLE}"))]
 pub struct Arguments {
@@ -35,21 +35,21 @@ pub struct Arguments {
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
-    /// What to time, the first of which is also profiled; may be repeated
+    /// Program to time; may be repeated, and `--profile` shows the kernels of the first one
     /// [default: train (if the spec trains) and evaluate]
     #[arg(long = "program", value_name = "PROGRAM")]
     programs: Vec<BenchProgram>,
-    /// Measured runs of each program, after one that is not
+    /// Measured runs of each program, after one run to warm up
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = super::positive)]
     repeat: usize,
-    /// What runs the programs [default: that of hrmc.toml, else cpu]
+    /// Device that runs the programs [default: that of hrmc.toml, else cpu]
     #[arg(long)]
     device: Option<String>,
     /// Threads [default: that of hrmc.toml, else one for each core]
     #[arg(long, value_name = "COUNT", value_parser = super::positive)]
     threads: Option<usize>,
-    /// Time each kind of kernel in the first program too, beside the time that `hrmc compile --emit plan` would
-    /// predict from the peak and the copy of this run
+    /// Time each kind of kernel in the first program, too, and print the time beside it that `hrmc compile --emit plan`
+    /// predicts from the peak and the copy rate of this run
     #[arg(long)]
     profile: bool,
     /// Write the report as JSON
@@ -57,14 +57,14 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What `--program` times.
+/// The choices of `--program`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BenchProgram {
     /// One training segment
     Train,
     /// One evaluation segment
     Evaluate,
-    /// All segments of an answer, from an empty carry: as many as `infer` says, else as training takes at most
+    /// All segments of an answer, from an empty carry: the number in `infer`, else the largest number in training
     Answer,
 }
 
@@ -82,7 +82,7 @@ impl From<BenchProgram> for Measured {
 ///
 /// # Errors
 ///
-/// Returns a failure if the spec has an error or the memory cannot be had.
+/// Returns a failure if the spec has an error or the memory cannot be allocated.
 pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let project = Project::find(devices)?;
     let loaded = arguments.chosen.load(&project)?;
@@ -117,13 +117,13 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     terminal::print(table(&report))
 }
 
-/// Returns the names of the devices that are wanted, one of which may be chosen.
+/// Returns the names of the devices that are wanted, joined by `or`.
 fn names(devices: &Devices, is_wanted: impl Fn(&dyn Device) -> bool) -> String {
     let wanted = devices.iter().filter(|device| is_wanted(&***device));
     wanted.map(|device| format!("`{}`", device.name())).collect::<Vec<_>>().join(" or ")
 }
 
-/// Returns what to time, each once.
+/// Returns the programs to time, each once.
 fn measured(model: &Model, names: &[BenchProgram]) -> Result<Vec<Measured>, Failure> {
     let trains = model.train.is_some();
     if names.contains(&BenchProgram::Train) && !trains {

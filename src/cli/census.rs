@@ -1,4 +1,4 @@
-//! A census as text for people.
+//! The census of a model as text.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::terminal::{bytes, counted, flops, grouped};
 use crate::census::{Census, MemoryCost, PassCost, ProgramCost};
 use crate::graph::Phase;
 
-/// Returns the census as text for people.
+/// Returns the census as text.
 pub fn to_text(census: &Census) -> String {
     let mut text = String::new();
     write_parameters(census, &mut text);

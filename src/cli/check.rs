@@ -16,10 +16,10 @@ Examples:
   hrmc check specs/*.hrm
   hrmc check my.hrm --set model.N=3 --json";
 
-/// Say everything that is wrong with specs.
+/// Report every problem of specs.
 ///
-/// Reports every error and warning of each spec, sorted by place, on standard error. Nothing is run and no
-/// data is read. The exit code is 1 if there is an error, 0 if there are at most warnings.
+/// Reports every error and warning of each spec, sorted by place, on standard error. It runs nothing and reads
+/// no data. The exit code is 1 if there is an error, and 0 if there are only warnings.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         if errors + warnings > 0 {
             let errors = terminal::counted(errors, "error");
             terminal::note(format_args!("{errors}, {}", terminal::counted(warnings, "warning")));
-            // Errors first: they are what keeps a spec from being accepted.
+            // Errors first: only they make a spec unusable.
             let worst = found.iter().flat_map(|(_, found)| found).min_by_key(|one| one.severity);
             if let Some(worst) = worst {
                 terminal::note(format_args!("`hrmc help {}` says more", worst.code.as_str()));

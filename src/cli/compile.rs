@@ -29,7 +29,7 @@ Examples:
   hrmc compile specs/sudoku.hrm --emit plan --gflops 95 --gbs 12
   hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg";
 
-/// Compile a spec and report what it costs, without running anything.
+/// Compile a spec and report its cost, without running anything.
 ///
 /// The report has the parameters of each network, the work of one segment of training (forward, backward and
 /// target pass) and of evaluation, the activations kept for the backward pass, the memory for the batch, and
@@ -37,8 +37,8 @@ Examples:
 #[cfg_attr(
     feature = "cuda",
     doc = "",
-    doc = " With `--device cuda` it reports what CUDA runs: launches, work, and the time that a card should take at best, by its",
-    doc = " data sheet. No GPU is needed for that."
+    doc = " With `--device cuda` it reports what a GPU would run: launches, work, and the shortest time",
+    doc = " that they can take on a card by its data sheet. That needs no GPU."
 )]
 #[derive(Debug, Args)]
 #[command(after_help = examples())]
@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
-    /// What the plan is for
+    /// Device that the plan is for
     #[arg(long, default_value = "cpu")]
     device: Target,
     /// Card that times are predicted for, and that kernels are compiled for [default: h100]
@@ -86,17 +86,17 @@ pub struct Arguments {
     output: Option<PathBuf>,
 }
 
-/// What a plan is for.
+/// The devices of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// The CPU
     Cpu,
-    /// A GPU of NVIDIA
+    /// An NVIDIA GPU
     #[cfg(feature = "cuda")]
     Cuda,
 }
 
-/// What `--emit` writes.
+/// The stages of `--emit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Stage {
     /// The syntax tree, with the bytes of each node
@@ -111,7 +111,7 @@ enum Stage {
     Dot,
     /// The report as JSON
     Json,
-    /// The kernels for CUDA, as text, and compiled where NVRTC is found
+    /// The kernels for CUDA: their text, and compiled if NVRTC is found
     #[cfg(feature = "cuda")]
     Kernels,
 }
@@ -200,12 +200,12 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     terminal::print_to(arguments.output.as_deref(), &text)
 }
 
-/// Returns the rows in a batch where the command line does not say.
+/// Returns the rows in a batch if the command line does not give them.
 pub fn default_batch(model: &ir::Model) -> usize {
     model.train.as_ref().map_or(1, |train| train.batch)
 }
 
-/// Returns the machine that times are predicted for: `reference`, but for the rates that are given.
+/// Returns the machine that times are predicted for: `reference`, with the given rates in place of its own.
 fn machine(arguments: &Arguments, reference: Machine) -> Machine {
     Machine {
         gflop_per_s: arguments.gflops.unwrap_or(reference.gflop_per_s),

@@ -11,9 +11,10 @@ const EXAMPLES: &str = "\
 Examples:
   hrmc completions bash > ~/.local/share/bash-completion/completions/hrmc
   hrmc completions zsh > ~/.zfunc/_hrmc
-  hrmc completions fish > ~/.config/fish/completions/hrmc.fish";
+  hrmc completions fish > ~/.config/fish/completions/hrmc.fish
+The folders have to exist: `mkdir -p` makes them.";
 
-/// Print a script with which a shell completes hrmc's arguments.
+/// Print a script that lets a shell complete the arguments of hrmc.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

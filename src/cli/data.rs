@@ -29,33 +29,33 @@ Examples:
   hrmc data maze --from csv/maze --dihedral -o data/maze-aug
   hrmc data maze --generate --size 9 --min-path 12 --train 2000 --test 500 -o data/maze-9x9";
 
-/// Build datasets from CSV files, or from puzzles made on the spot.
+/// Build datasets from CSV files or from generated puzzles.
 ///
-/// A dataset is a folder in the format of the published HRM code, so its tools read it too.
+/// A dataset is a folder in the format of the published HRM code, which can read it too.
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub enum Arguments {
     /// Build a Sudoku dataset.
     ///
-    /// From a folder with `train.csv` and `test.csv` (columns source,question,answer,rating), or from puzzles
-    /// made on the spot, each with exactly one solution. No solution grid is in both training and test.
+    /// The puzzles come from a folder with `train.csv` and `test.csv` (columns source,question,answer,rating), or
+    /// `--generate` makes them, each with exactly one solution. No solution grid is in both training and test.
     #[command(after_help = SUDOKU_EXAMPLES)]
     Sudoku(SudokuArguments),
     /// Build a maze dataset.
     ///
-    /// From a folder with `train.csv` and `test.csv` (columns source,question,answer,rating), or from mazes
-    /// made on the spot, whose answer is the path that a breadth-first search finds.
+    /// The mazes come from a folder with `train.csv` and `test.csv` (columns source,question,answer,rating), or
+    /// `--generate` makes them; the answer is then the path that a breadth-first search finds.
     #[command(after_help = MAZE_EXAMPLES)]
     Maze(MazeArguments),
 }
 
-/// Where puzzles come from, where the dataset goes.
+/// Arguments of both kinds of puzzles.
 #[derive(Debug, Args)]
 struct BuildArguments {
     /// Folder with `train.csv` and `test.csv`
     #[arg(long, value_name = "CSVDIR", required_unless_present = "generate", conflicts_with = "generate")]
     from: Option<PathBuf>,
-    /// Make puzzles instead of reading them
+    /// Generate puzzles instead of reading them
     #[arg(long)]
     generate: bool,
     /// Folder to write the dataset to
@@ -64,10 +64,10 @@ struct BuildArguments {
     /// Replace the dataset that is already there
     #[arg(long)]
     replace: bool,
-    /// Training puzzles to make [default: 1000]
+    /// Training puzzles to generate [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "from", value_parser = super::positive)]
     train: Option<usize>,
-    /// Test puzzles to make [default: 500]
+    /// Test puzzles to generate [default: 500]
     #[arg(long, value_name = "N", conflicts_with = "from", value_parser = super::positive)]
     test: Option<usize>,
     /// Training puzzles to keep, drawn at random [default: all]
@@ -86,7 +86,7 @@ pub struct SudokuArguments {
     /// Cells on one side: 4, 6 or 9
     #[arg(long, value_name = "SIDE", default_value = "9", value_parser = sudoku_size)]
     size: SudokuSize,
-    /// Cells that are given in each puzzle that is made [default: 8, 20 or 32 by size]
+    /// Given cells of each generated puzzle [default: 8, 20 or 32 by size]
     #[arg(long, value_name = "N", conflicts_with = "from")]
     givens: Option<usize>,
     /// Random symmetric copies of each training puzzle
@@ -102,13 +102,13 @@ pub struct SudokuArguments {
 pub struct MazeArguments {
     #[command(flatten)]
     common: BuildArguments,
-    /// Cells on one side of each maze that is made [default: 30]; CSV files say it themselves
+    /// Cells on one side of each generated maze [default: 30]; CSV files have their own size
     #[arg(long, value_name = "SIDE", conflicts_with = "from")]
     size: Option<usize>,
     /// Fewest cells on the path, start and goal included [default: the side]
     #[arg(long, value_name = "N", conflicts_with = "from")]
     min_path: Option<usize>,
-    /// Give each training maze in all eight turns and flips
+    /// Add all eight rotations and reflections of each training maze
     #[arg(long)]
     dihedral: bool,
 }
@@ -117,11 +117,11 @@ fn sudoku_size(text: &str) -> Result<SudokuSize, String> {
     text.parse().ok().and_then(SudokuSize::from_side).ok_or_else(|| "expected 4, 6 or 9".to_string())
 }
 
-/// Puzzles for training where the command line does not say.
+/// Default number of training puzzles.
 const TRAIN_PUZZLES: usize = 1000;
-/// Puzzles for evaluation where the command line does not say.
+/// Default number of test puzzles.
 const TEST_PUZZLES: usize = 500;
-/// Side of a maze where the command line does not say; that of Maze-Hard.
+/// Default side of a maze, that of Maze-Hard.
 const MAZE_SIDE: usize = 30;
 
 fn default_givens(size: SudokuSize) -> usize {

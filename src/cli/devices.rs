@@ -15,15 +15,19 @@ Examples:
   hrmc devices
   hrmc devices --json";
 
-#[cfg_attr(not(feature = "cuda"), doc = " List what hrmc can run on.")]
-#[cfg_attr(feature = "cuda", doc = " List what hrmc can run on, and what this machine has of CUDA.")]
-///
-/// For the CPU it shows the cores and the instructions that kernels make use of.
+#[cfg_attr(not(feature = "cuda"), doc = " List the devices that hrmc can run on.")]
 #[cfg_attr(
     feature = "cuda",
-    doc = " For CUDA it shows the driver, its",
-    doc = " devices and the libraries NVRTC and cuBLAS; where one is missing, it says so and where it was looked for: first as",
-    doc = " the system's loader does, then in `lib64` of the folders that the variables CUDA_HOME and CUDA_PATH name."
+    doc = " List the devices that hrmc can run on, and the parts of CUDA on this machine."
+)]
+///
+/// For the CPU it shows the threads and the vector instructions that kernels use.
+#[cfg_attr(
+    feature = "cuda",
+    doc = " For CUDA it shows the",
+    doc = " driver, its devices and the libraries NVRTC and cuBLAS. If one of them is missing, it lists",
+    doc = " the names that it tried: with the system's loader, then in `lib64` of the folders that the",
+    doc = " variables CUDA_HOME and CUDA_PATH name."
 )]
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

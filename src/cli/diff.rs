@@ -14,13 +14,13 @@ use super::terminal::{bytes, flops, grouped, heading};
 use super::{spec, terminal};
 use crate::census::{Census, CostChange, FigureUnit};
 use crate::lower::Sizes;
-use crate::spec::{LineChange, Side, Spec, SpecDiff, ValueChange};
+use crate::spec::{LineChange, Side, Spec, SpecDiff, ValueChange, is_equal, shown};
 use crate::train::PuzzleRows;
 
 const EXAMPLES: &str = "\
 Examples:
   hrmc diff specs/sudoku.hrm specs/maze.hrm
-  hrmc diff specs/sudoku.hrm specs/sudoku.hrm --set-b model.N=3   what one edit costs
+  hrmc diff specs/sudoku.hrm specs/sudoku.hrm --set-b model.N=3   the cost of one edit
   hrmc diff old.hrm new.hrm --batch 1 --json
   hrmc diff old.hrm new.hrm --exit-code > /dev/null || echo they differ";
 
@@ -29,9 +29,10 @@ const REMOVED: Style = AnsiColor::Red.on_default();
 /// Style of what only the second spec has.
 const ADDED: Style = AnsiColor::Green.on_default();
 
-/// Say how two specs differ: in their values, in their loop nests, and in what they cost.
+/// Compare two specs: their values, their networks, states and loop nests, and their cost.
 ///
-/// Both specs are resolved first, so a default that is written out is no difference. Costs are those of one
+/// Both specs are resolved first, so writing out a default makes no difference. Each value is written as
+/// `--set PATH=VALUE` takes it, with `none` for what is absent. Costs are those of one
 /// training and one evaluation segment, as `hrmc compile` shows them, each at the batch of its spec unless
 /// `--batch` says otherwise. The exit code is 0 whether the specs differ or not.
 #[derive(Debug, Args)]
@@ -52,7 +53,7 @@ pub struct Arguments {
     /// Rows in a batch for both [default: that of each spec's `train` block, else 1]
     #[arg(long, value_name = "N", value_parser = super::rows)]
     batch: Option<usize>,
-    /// Exit with 1 if the specs differ in a value or in their loop nests
+    /// Exit with 1 if the specs mean different things
     #[arg(long)]
     exit_code: bool,
     /// Write the difference as JSON to standard output
@@ -87,6 +88,8 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
             "b": second,
             "equal": difference.spec.is_empty(),
             "values": difference.spec.values,
+            "networks": difference.spec.networks,
+            "states": difference.spec.states,
             "loop_nest": difference.spec.loop_nest,
             "cost": difference.cost,
         }))?;
@@ -96,7 +99,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     if arguments.exit_code && !difference.spec.is_empty() { Err(Failure::Reported) } else { Ok(()) }
 }
 
-/// How two specs differ.
+/// The difference of two specs.
 struct Difference {
     spec: SpecDiff,
     /// Every figure of both, equal ones too.
@@ -110,7 +113,12 @@ impl Difference {
         }
         let mut text = String::new();
         self.write_values(&mut text);
-        self.write_loop_nest(&mut text);
+        for (title, lines) in [("networks", &self.spec.networks), ("states", &self.spec.states)] {
+            if !is_equal(lines) {
+                write_lines(&mut text, title, lines);
+            }
+        }
+        write_lines(&mut text, "loop nest", &self.spec.loop_nest);
         self.write_cost(&mut text);
         text
     }
@@ -122,24 +130,8 @@ impl Difference {
         }
         let width = self.spec.values.iter().map(|change| change.path.len()).max().unwrap_or(0);
         for ValueChange { path, old, new } in &self.spec.values {
-            let shown = |value: &Option<String>| value.clone().unwrap_or("(none)".to_string());
-            let (old, new) = (shown(old), shown(new));
+            let (old, new) = (shown(old.as_deref()), shown(new.as_deref()));
             let _ = writeln!(text, "  {path:<width$}  {REMOVED}{old}{REMOVED:#} -> {ADDED}{new}{ADDED:#}");
-        }
-    }
-
-    fn write_loop_nest(&self, text: &mut String) {
-        let _ = writeln!(text, "\n{}", heading("loop nest"));
-        if self.spec.has_one_loop_nest() {
-            let _ = writeln!(text, "  equal");
-            return;
-        }
-        for LineChange { side, line } in &self.spec.loop_nest {
-            let _ = match side {
-                Side::Both => writeln!(text, "    {line}"),
-                Side::Old => writeln!(text, "  {REMOVED}- {line}{REMOVED:#}"),
-                Side::New => writeln!(text, "  {ADDED}+ {line}{ADDED:#}"),
-            };
         }
     }
 
@@ -160,5 +152,21 @@ impl Difference {
             let line = format!("  {name:<30}{:>15} -> {:>15}  {change}", shown(old), shown(new));
             let _ = writeln!(text, "{}", line.trim_end());
         }
+    }
+}
+
+/// Writes the lines of both under a title.
+fn write_lines(text: &mut String, title: &str, lines: &[LineChange]) {
+    let _ = writeln!(text, "\n{}", heading(title));
+    if is_equal(lines) {
+        let _ = writeln!(text, "  equal");
+        return;
+    }
+    for LineChange { side, line } in lines {
+        let _ = match side {
+            Side::Both => writeln!(text, "    {line}"),
+            Side::Old => writeln!(text, "  {REMOVED}- {line}{REMOVED:#}"),
+            Side::New => writeln!(text, "  {ADDED}+ {line}{ADDED:#}"),
+        };
     }
 }

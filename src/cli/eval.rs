@@ -1,5 +1,7 @@
 //! `hrmc eval`.
 
+#![expect(clippy::disallowed_methods, reason = "the user is told how long it took")]
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,7 +15,7 @@ use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::terminal::{duration, percent};
 use super::train::summarize;
-use super::{run as run_command, terminal};
+use super::{run_arguments, terminal};
 use crate::store::MetricMeans;
 use crate::train::{Data, EvaluationRequest, SolveOptions};
 
@@ -26,15 +28,15 @@ Examples:
 
 /// Evaluate a trained run on held-out puzzles.
 ///
-/// Solves every puzzle of the test data, as the spec says under `infer`, else each for the largest number of
-/// segments or, with `halt residual`, until its state has settled, and reports how many answers are right in
-/// every token (exact accuracy), how many tokens are right, and the losses.
+/// Solves every puzzle of the test data and reports how many answers are right in every token (exact accuracy), how
+/// many tokens are right, and the losses. `infer` in the spec says how answers are computed. By default every puzzle
+/// runs for the largest number of segments; with `halt residual` it stops when its state has settled.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Folder of the run
     run: PathBuf,
-    /// Dataset to use instead of that of the run
+    /// Dataset folder to use instead of the data of the run
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Evaluate only the first examples
@@ -42,17 +44,17 @@ pub struct Arguments {
     limit: Option<usize>,
     /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
     #[arg(long)]
-    checkpoint: Option<run_command::CheckpointName>,
-    /// Seek the answers in another way than the spec says, as in `--set model.infer.segments=16`; may be repeated
+    checkpoint: Option<run_arguments::CheckpointName>,
+    /// Replace a value of `infer` in the spec, as in `--set model.infer.segments=16`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     overrides: Vec<String>,
     /// Rows in a batch [default: that of the spec]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
-    /// Threads to compute with; they do not change any result [default: one for each core]
+    /// Number of threads; it does not change any result [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::positive)]
     threads: Option<usize>,
-    /// What runs the programs [default: that of hrmc.toml, else cpu]
+    /// Device that runs the programs [default: that of hrmc.toml, else cpu]
     #[arg(long)]
     device: Option<String>,
     /// Write the result as JSON to standard output
@@ -67,7 +69,7 @@ pub struct Arguments {
 /// Returns a failure if there is a problem with the run, its data or the memory.
 pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let project = Project::find(devices)?;
-    let run = run_command::open(&arguments.run, &arguments.overrides)?;
+    let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
     let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
     let data = match &arguments.data {
         Some(folder) => Data::open(run.spec(), folder)?,
@@ -80,7 +82,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         threads: project.threads(arguments.threads),
         batch: arguments.batch.unwrap_or(train.batch).min(examples.max(1)),
     };
-    let checkpoint = run_command::checkpoint(arguments.checkpoint);
+    let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     let interrupt = Interrupt::listen()?;
     let begun = Instant::now();

@@ -1,11 +1,9 @@
-//! How a command ends when it does not succeed.
+//! The failures of commands.
 
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use super::spec;
-use crate::spec::SpecError;
 use crate::system::reason;
 use crate::train::{Error, TooLarge};
 
@@ -14,9 +12,9 @@ use crate::train::{Error, TooLarge};
 pub enum Failure {
     /// One message for the user: what is wrong, where, and what to do.
     Message(String),
-    /// Everything has been said already; only the exit code is left.
+    /// Everything is reported already; only the exit code is left.
     Reported,
-    /// Nobody reads standard output any more, as after `| head`. That is no problem of the user.
+    /// Standard output was closed, as by `| head`. This is not an error of the user.
     OutputClosed,
 }
 
@@ -37,17 +35,6 @@ impl Failure {
     }
 }
 
-impl From<SpecError> for Failure {
-    /// Reports the problems of a spec in the colours of the terminal.
-    fn from(error: SpecError) -> Failure {
-        if error.problems().is_empty() {
-            return fail(error);
-        }
-        spec::report(error.problems());
-        Failure::Reported
-    }
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
@@ -57,7 +44,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Turns an error of training or of use into a failure; `option` is how the user says the size of the batch, as in
+/// Turns an error of training or solving into a failure. `option` is the option that sets the size of the batch, as in
 /// `--batch `.
 pub fn fail_with_batch(error: Error, option: &str) -> Failure {
     match error {
@@ -66,7 +53,7 @@ pub fn fail_with_batch(error: Error, option: &str) -> Failure {
     }
 }
 
-/// Turns programs that are too large into a failure; `option` is how the user says the size of the batch.
+/// Turns programs that are too large into a failure. `option` is the option that sets the size of the batch.
 pub fn fail_too_large(too_large: &TooLarge, option: &str) -> Failure {
     Failure::Message(too_large.message(&|rows| format!("`{option}{rows}`")))
 }

@@ -1,5 +1,7 @@
 //! `hrmc fmt`.
 
+#![expect(clippy::disallowed_methods, reason = "specs are rewritten")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +18,9 @@ Examples:
   hrmc fmt --check specs/*.hrm
   hrmc fmt - < my.hrm";
 
-/// Lay out specs in the canonical way.
+/// Put specs into the canonical layout.
 ///
-/// Rewrites each file in place; comments stay where they belong. `-` reads standard input and writes
+/// Rewrites each file in place and keeps comments at their statements. `-` reads standard input and writes
 /// standard output.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -12,21 +12,21 @@ use crate::syntax::{self, nearest};
 
 const EXAMPLES: &str = "\
 Examples:
-  hrmc help                say what hrmc can do
-  hrmc help run            say all about one subcommand
+  hrmc help                list the subcommands
+  hrmc help run            show the help of one subcommand
   hrmc help data sudoku
   hrmc help head-width     explain the error of this code
   hrmc help --codes        list every code";
 
-/// How examples call their file.
+/// Name of the file in examples.
 const EXAMPLE_NAME: &str = "tiny.hrm";
 /// Longest line of an example that is shown in full.
 const WIDTH: usize = 100;
 
-/// Say all about a subcommand, or explain an error by its code.
+/// Show the help of a subcommand, or explain an error by its code.
 ///
-/// The code of an error or a warning is what stands between brackets: `error[head-width]`. Its page says what
-/// it means, shows a spec that raises it, and how to mend it.
+/// The code of an error or a warning stands between brackets: `error[head-width]`. Its page explains the code,
+/// shows a spec that has the error, and the same spec without it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     terminal::print(format_args!("{}\n", found.render_long_help().ansi().to_string().trim_end()))
 }
 
-/// Returns a code as the catalog spells it, however it was copied.
+/// Returns a code in the spelling of the catalog, without the brackets around it in messages.
 fn normal(topic: &str) -> String {
     let topic = topic.trim_start_matches("error").trim_start_matches("warning");
     topic.trim_matches(['[', ']', ':', '`']).to_lowercase().replace('_', "-")
@@ -120,7 +120,7 @@ fn command(example: &Example) -> String {
     format!("hrmc check {EXAMPLE_NAME}{}", overrides.collect::<String>())
 }
 
-/// Returns what checking an example says, in the very words.
+/// Returns the output of checking an example.
 fn said(example: &Example) -> String {
     let source = Source::new(EXAMPLE_NAME, example.spec);
     let whole = match example.files.first() {
@@ -137,7 +137,7 @@ fn said(example: &Example) -> String {
     said.iter().map(|(source, found)| render(source, found, Appearance::Coloured)).collect()
 }
 
-/// Returns text moved to the right, with lines cut that no terminal shows whole.
+/// Returns the text indented, with very long lines cut.
 fn indented(text: &str) -> String {
     let mut moved = String::new();
     for line in text.trim_end().lines() {

@@ -1,5 +1,7 @@
 //! Ctrl-C: the first one asks for an orderly end, a second one ends at once.
 
+#![expect(clippy::disallowed_methods, reason = "a second Ctrl-C ends the process at once")]
+
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +11,7 @@ use super::failure::Failure;
 /// Exit code of a process that Ctrl-C ended, by convention.
 const INTERRUPTED: i32 = 130;
 
-/// Whether somebody asked for an orderly end.
+/// Whether the user asked for an orderly end.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,

@@ -1,4 +1,6 @@
-//! What CUDA would run for a model, as text for people, and its kernels as files.
+//! The launches of CUDA for a model as text, and its kernels as files.
+
+#![expect(clippy::disallowed_methods, reason = "kernels are written where the user says")]
 
 use std::fmt::Write;
 use std::fs;
@@ -28,7 +30,7 @@ fn write_program(text: &mut String, report: &ProgramReport, card: &str) {
     let Cost { launches, seconds, .. } = report.all;
     let _ = writeln!(text, "\n{}: {} launches", report.program, grouped(launches as u64));
     if report.too_many_blocks {
-        let _ = writeln!(text, "  some have more blocks than a device accepts: use a smaller batch");
+        let _ = writeln!(text, "  some launches have more blocks than a device accepts: use a smaller batch");
     }
     for (name, cost) in report.phases.iter().chain([&("all", report.all)]) {
         let _ = writeln!(
@@ -79,8 +81,8 @@ fn time(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.3} ms", seconds * 1e3) } else { duration(seconds) }
 }
 
-/// Writes the text of the kernels that a plan uses into a folder, and where NVRTC is found also what they become for
-/// a card. Returns a table of what was written.
+/// Writes the text of the kernels that a plan uses into a folder; if NVRTC is found, also the kernels compiled for a
+/// card. Returns a list of the files and a table of the compiled kernels.
 ///
 /// # Errors
 ///
@@ -110,7 +112,7 @@ pub fn write_kernels(plan: &Plan, folder: &Path, card: Card) -> Result<String, F
         }
     }
     if let Some(looked) = looked_for {
-        note(format_args!("there is no NVRTC here, so nothing was compiled; looked for {}", list(&looked)));
+        note(format_args!("NVRTC was not found, so nothing was compiled; looked for {}", list(&looked)));
         return Ok(text);
     }
     let _ = writeln!(

@@ -9,9 +9,10 @@ const EXAMPLES: &str = "\
 Examples:
   hrmc lsp    started by an editor; `editors/README.md` says how to set one up";
 
-/// Serve an editor: problems while you type, explanations, completion, definitions and layout.
+/// Start the language server of an editor.
 ///
-/// Speaks the Language Server Protocol over standard input and output, so an editor starts it, not a person.
+/// It reports problems while you type, explains words, completes them, finds definitions and formats specs. It
+/// speaks the Language Server Protocol over standard input and output, so an editor starts it, not a person.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {}

@@ -1,8 +1,7 @@
 //! The command line: arguments, files, output and exit codes. One file per subcommand.
 //!
-//! Exit codes: 0 for success, 1 for a problem of the user, said in one message on standard error, and 2
-//! for a command line that cannot be read. Results go to standard output, everything said on the way to
-//! standard error.
+//! Exit codes: 0 for success, 1 for a problem of the user, which one message on standard error explains, and 2 for a
+//! command line that cannot be parsed. Results go to standard output, everything else to standard error.
 
 mod bench;
 mod census;
@@ -25,6 +24,7 @@ mod picture;
 mod progress;
 mod project;
 mod run;
+mod run_arguments;
 mod show;
 mod solve;
 mod spec;
@@ -61,12 +61,12 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  hrmc run --train                          train the built-in 6x6 Sudoku, two minutes
-  hrmc run --puzzle my.txt                  solve a puzzle with what was trained
-  hrmc check specs/sudoku.hrm               say everything that is wrong with a spec
-  hrmc compile specs/sudoku.hrm             say what a model costs without running it
+  hrmc run --train                          train the built-in 6x6 Sudoku, up to two minutes
+  hrmc run --puzzle my.txt                  solve a puzzle with the trained model
+  hrmc check specs/sudoku.hrm               report every problem of a spec
+  hrmc compile specs/sudoku.hrm             report the cost of a model without running it
   hrmc data sudoku --generate -o data/mine  make a dataset
-  hrmc help run                             say all about one subcommand
+  hrmc help run                             show the help of one subcommand
   hrmc help head-width                      explain an error by its code
 
 `hrmc.toml` in the current folder, or one above it, holds defaults: spec, device, threads, runs.";
@@ -128,10 +128,10 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
     }
 }
 
-/// Reads a whole number of at least 1.
+/// Reads an integer of at least 1.
 fn positive(text: &str) -> Result<usize, String> {
     match text.replace('_', "").parse() {
-        Ok(0) | Err(_) => Err("expected a whole number of at least 1".to_string()),
+        Ok(0) | Err(_) => Err("expected an integer of at least 1".to_string()),
         Ok(number) => Ok(number),
     }
 }

@@ -7,7 +7,7 @@ use crate::data::puzzle::{self, Drawing, is_valid_solution, judge};
 /// Widest picture that is drawn in one piece, in characters.
 const MAX_WIDTH: usize = 100;
 
-/// What stands between question and answer.
+/// Text between question and answer.
 const GAP: &str = "   ";
 
 /// Draws a question and its answer, beside each other if there is room.
@@ -26,7 +26,7 @@ fn width(drawing: &Drawing) -> usize {
     drawing.lines.iter().map(line_width).max().unwrap_or(0)
 }
 
-/// Says whether an answer solves its puzzle, and whether it is the expected one where there is a label.
+/// Returns whether an answer solves its puzzle, and whether it is the expected one if there is a label.
 pub fn verdict(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: Option<&[i32]>) -> &'static str {
     let equals_label = labels.is_some_and(|labels| judge(kind, question, answer, labels).equals_label);
     match (is_valid_solution(kind, question, answer), equals_label, labels.is_some()) {

@@ -1,4 +1,6 @@
-//! Progress of long work: a bar for somebody who watches, plain lines for a log.
+//! Progress of long work: a bar on a terminal, plain lines in a log.
+
+#![expect(clippy::disallowed_methods, reason = "the user is told how fast it goes")]
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +16,15 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 /// Steps over which shown losses and accuracies are averaged.
 const WINDOW_STEPS: u32 = 100;
 
-/// Shows how far some work is.
+/// Shows the progress of one activity.
 pub struct Progress {
-    /// What is being done, e.g. `training`.
+    /// Name of the activity, e.g. `training`.
     title: &'static str,
-    /// Absent where nobody watches.
+    /// Absent if standard error is not a terminal.
     bar: Option<ProgressBar>,
     total: u64,
     begun: Instant,
-    /// Where this process began.
+    /// Units that were done before this process began.
     start: u64,
     last_line: Instant,
 }
@@ -44,7 +46,7 @@ impl Progress {
         Progress { title, bar, total, begun: now, start, last_line: now }
     }
 
-    /// Shows that `done` units are done; `message` is only asked for if it is shown.
+    /// Shows that `done` units are done. `message` is called only if it is shown.
     pub fn show(&mut self, done: u64, message: impl FnOnce() -> String) {
         match &self.bar {
             Some(bar) => {
@@ -66,7 +68,7 @@ impl Progress {
         }
     }
 
-    /// Shows what is done besides, while the count stands still.
+    /// Shows another activity, while the count stands still.
     pub fn aside(&mut self, message: impl FnOnce() -> String) {
         match &self.bar {
             Some(bar) => bar.set_message(message()),
@@ -78,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// Returns what is left to wait, judged by the speed so far.
+    /// Returns the remaining time, estimated from the speed so far.
     fn time_left(&self, done: u64) -> String {
         let finished = done.saturating_sub(self.start);
         if finished == 0 {
@@ -104,7 +106,7 @@ impl Progress {
     }
 }
 
-/// Averages what is shown of the last training steps.
+/// Averages the metrics of the last training steps.
 pub struct Window {
     metrics: Metrics,
     steps: u32,
@@ -131,7 +133,7 @@ impl Window {
         self.rows += batch as u64;
     }
 
-    /// Takes time out of the account that was not spent on training.
+    /// Excludes time that was not spent on training.
     pub fn pause(&mut self, time: Duration) {
         self.begun += time;
     }

@@ -1,5 +1,10 @@
 //! `hrmc.toml`: the defaults of a project.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "here the environment and `hrmc.toml` become arguments of the library"
+)]
+
 use std::env;
 use std::fs;
 use std::io;
@@ -20,13 +25,13 @@ const FILE: &str = "hrmc.toml";
 /// The device that stands for the best one that can run here.
 pub const AUTO: &str = "auto";
 
-/// Where nobody says another one.
+/// The device if neither the command line nor `hrmc.toml` names one.
 const DEFAULT_DEVICE: &str = "cpu";
 
-/// What can run programs.
+/// The devices of this command line.
 pub type Devices = [Arc<dyn Device>];
 
-/// Returns what the environment says about where things are: toolkits of CUDA, and the folder for compiled kernels.
+/// Returns the folders that the environment names: toolkits of CUDA, and the cache of compiled kernels.
 pub fn places() -> Places {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
@@ -36,7 +41,7 @@ pub fn places() -> Places {
     }
 }
 
-/// Returns the names that `--device` takes, each with what it is.
+/// Returns the names that `--device` accepts, each with a description.
 pub fn device_names(devices: &Devices) -> Vec<(&'static str, &'static str)> {
     let auto = match cfg!(feature = "cuda") {
         true => (AUTO, "CUDA where a GPU, its driver and libraries are there, else the CPU"),
@@ -70,7 +75,7 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     ///
-    /// Returns a failure if the file cannot be read or says something that is not known.
+    /// Returns a failure if the file cannot be read, or has an unknown key or value.
     pub fn find(devices: &'a Devices) -> Result<Project<'a>, Failure> {
         let current = env::current_dir().map_err(|error| {
             Failure::message(format!("cannot tell the current folder: {}", reason(&error)))
@@ -90,7 +95,7 @@ impl<'a> Project<'a> {
         Ok(Project { devices, root: PathBuf::new(), defaults: Defaults::default() })
     }
 
-    /// Returns where a path of `hrmc.toml` or of a spec leads.
+    /// Returns a path of `hrmc.toml` or of a spec, relative to the project.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.root.join(path)
     }
@@ -113,7 +118,7 @@ impl<'a> Project<'a> {
         self.device_named(name).expect("names of devices are checked when they are read")
     }
 
-    /// Returns the device of a name, for [`AUTO`] after a look at what is there.
+    /// Returns the device of a name; for [`AUTO`], the best device that can run here.
     pub fn device_named(&self, name: &str) -> Option<Arc<dyn Device>> {
         let find = |name: &str| self.devices.iter().find(|device| device.name() == name);
         let mut preferred = self.devices.iter().filter(|device| device.is_preferred());

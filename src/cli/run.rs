@@ -1,30 +1,33 @@
 //! `hrmc run`.
 
+#![expect(clippy::disallowed_methods, reason = "what the user named is a file or a run")]
+
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 
 use super::failure::Failure;
 use super::project::{Devices, Project};
+use super::run_arguments::{Common, SolveArguments, TrainArguments};
 use super::{solve, spec, train};
-use crate::train::{Checkpoint, Run};
+use crate::train::Run;
 
 const EXAMPLES: &str = "\
 Examples:
   hrmc run --train                                        train the built-in 6x6 Sudoku
   hrmc run specs/sudoku-small.hrm --train --steps 500     stop after 500 steps
   hrmc run specs/sudoku.hrm --train --set train.batch=64 --seed 7
-  hrmc run --train --resume runs/quickstart-001           go on where a run was stopped
+  hrmc run --train --resume runs/quickstart-001           continue a run where it stopped
   hrmc run runs/quickstart-001 --puzzle my.txt            solve a puzzle
   hrmc run --puzzle - < my.txt                            the same with the newest run";
 
 /// Train a model, or solve a puzzle with a trained one.
 ///
-/// With `--train` it trains what a spec says, evaluates now and then, and leaves a run folder with the
-/// metrics and the checkpoints `best` and `last`. Ctrl-C saves and says how to go on. The same seed gives the
-/// same bytes, with any number of threads and wherever the run was interrupted.
+/// With `--train` it trains the model of a spec, evaluates it at intervals, and leaves a run folder with the
+/// metrics and the checkpoints `best` and `last`. Ctrl-C saves and prints the command that continues. The same
+/// seed gives the same bytes, for any number of threads, and whether or not the run was interrupted.
 ///
-/// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is typed row by
+/// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is written row by
 /// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -48,93 +51,6 @@ pub struct Arguments {
     common: Common,
 }
 
-/// Arguments of training.
-#[derive(Debug, Args)]
-pub struct TrainArguments {
-    /// Stop at this step, counted from the beginning of the run; the schedule stays that of the spec, which
-    /// `--set train.steps=N` changes
-    #[arg(long, value_name = "N", conflicts_with = "puzzle", value_parser = super::positive)]
-    pub steps: Option<usize>,
-    /// Seed of every random stream [default: that of the spec]
-    #[arg(long, value_name = "N", conflicts_with_all = ["puzzle", "resume"])]
-    pub seed: Option<u64>,
-    /// Replace a value of the spec, as in `--set train.batch=64`, with `--puzzle` one of `infer`, as in
-    /// `--set model.infer.segments=16`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "resume")]
-    pub overrides: Vec<String>,
-    /// Go on with a run, from its checkpoint `last`
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
-    pub resume: Option<PathBuf>,
-    /// Dataset to use instead of that of the spec
-    #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
-    pub data: Option<PathBuf>,
-    /// Evaluate only the first examples of the test data; 0 for no evaluation
-    #[arg(long, value_name = "N", conflicts_with = "puzzle")]
-    pub eval_limit: Option<usize>,
-}
-
-/// Arguments of solving.
-#[derive(Debug, Args)]
-pub struct SolveArguments {
-    /// Checkpoint to solve with [default: best, or last if there was no evaluation yet]
-    #[arg(long, conflicts_with = "train")]
-    pub checkpoint: Option<CheckpointName>,
-}
-
-/// Arguments of both.
-#[derive(Debug, Args)]
-pub struct Common {
-    /// Threads to compute with; they do not change any result [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::positive)]
-    pub threads: Option<usize>,
-    /// What runs the programs [default: that of the run to go on with or of hrmc.toml, else cpu]
-    #[arg(long)]
-    pub device: Option<String>,
-    /// Folder of the runs [default: runs]
-    #[arg(long, value_name = "DIR")]
-    pub runs: Option<PathBuf>,
-    /// Write the result as JSON to standard output
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// One of the checkpoints of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CheckpointName {
-    /// The one with the best exact accuracy
-    Best,
-    /// The newest one
-    Last,
-}
-
-/// Returns the checkpoint asked for, else the one to use the model with.
-pub fn checkpoint(name: Option<CheckpointName>) -> Checkpoint {
-    match name {
-        Some(CheckpointName::Best) => Checkpoint::Best,
-        Some(CheckpointName::Last) => Checkpoint::Last,
-        None => Checkpoint::Usable,
-    }
-}
-
-/// Opens the folder of a run, and reports what is to be said about its spec.
-///
-/// # Errors
-///
-/// Returns a failure if it is not one, its description is damaged, or an override cannot be used.
-pub fn open(path: &Path, overrides: &[String]) -> Result<Run, Failure> {
-    if !path.exists() {
-        return Err(Failure::message(format!(
-            "there is no run `{}`; train one with `hrmc run SPEC --train`",
-            path.display()
-        )));
-    }
-    let run = Run::open_with(path, overrides)?;
-    if !overrides.is_empty() {
-        spec::report(run.spec().warnings());
-    }
-    Ok(run)
-}
-
 /// Runs `hrmc run`.
 ///
 /// # Errors
@@ -152,7 +68,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         None => {
             if let Some(subject) = subject.filter(|subject| Run::is_run(subject)) {
                 return Err(Failure::message(format!(
-                    "`{0}` is the folder of a run; go on with it by `hrmc run --train --resume {0}`",
+                    "`{0}` is the folder of a run; continue it with `hrmc run --train --resume {0}`",
                     subject.display()
                 )));
             }

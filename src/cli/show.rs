@@ -13,8 +13,7 @@ Examples:
 
 /// Print a spec with every default written out.
 ///
-/// Constants are replaced by their values and every default is written out. The result is a spec again, and
-/// it means the same model.
+/// hrmc replaces constants by their values and writes out every default. The result is a spec of the same model.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -7,28 +7,28 @@ use serde_json::json;
 
 use super::failure::{Failure, fail_with_batch};
 use super::project::Project;
-use super::run::{Common, SolveArguments};
+use super::run_arguments::{self, Common, SolveArguments};
 use super::terminal::{counted, percent};
-use super::{picture, run as run_command, spec, terminal};
+use super::{picture, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
 use crate::train::{Question, SolveOptions};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
 
-/// What is worth saying about one segment.
+/// The report about one segment.
 #[derive(Debug, Serialize)]
 struct SegmentLine {
     segment: usize,
     /// Tokens that differ from the segment before.
     changed: usize,
-    /// Probability that the model gives to being right.
+    /// Probability of being right, by the model's own estimate.
     confidence: Option<f64>,
     /// Whether the answer obeys the rules.
     valid: bool,
 }
 
-/// Solves the puzzle in a file and draws it; `overrides` may say how its answer is sought.
+/// Solves the puzzle in a file and draws it. `overrides` may replace values of `infer`.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub fn run(
     common: &Common,
     project: &Project<'_>,
 ) -> Result<(), Failure> {
-    let run = run_command::open(path, overrides)?;
+    let run = run_arguments::open(path, overrides)?;
     let Some(kind) = run.kind(project.root()) else {
         return Err(Failure::message(format!(
             "`{}` was trained on puzzles that hrmc cannot read or draw; it knows Sudoku and mazes",
@@ -59,7 +59,7 @@ pub fn run(
         batch: 1,
     };
     let mut solver = run
-        .solver(run_command::checkpoint(arguments.checkpoint), options)
+        .solver(run_arguments::checkpoint(arguments.checkpoint), options)
         .map_err(|error| fail_with_batch(error, "--batch "))?;
     let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
     let found = solver.solve(&[asked])?.remove(0);
@@ -67,14 +67,14 @@ pub fn run(
     let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
     let mut lines: Vec<SegmentLine> = Vec::new();
     let mut answer = question.clone();
-    for (index, thought) in found.thoughts.into_iter().enumerate() {
+    for (index, output) in found.segments.into_iter().enumerate() {
         lines.push(SegmentLine {
             segment: index + 1,
-            changed: answer.iter().zip(&thought.tokens).filter(|(before, after)| before != after).count(),
-            confidence: thought.confidence(),
-            valid: is_valid_solution(kind, &question, &thought.tokens),
+            changed: answer.iter().zip(&output.tokens).filter(|(before, after)| before != after).count(),
+            confidence: output.confidence(),
+            valid: is_valid_solution(kind, &question, &output.tokens),
         });
-        answer = thought.tokens;
+        answer = output.tokens;
     }
     let settled = lines.iter().rfind(|line| line.changed > 0).map_or(1, |line| line.segment);
     let expected = expected_answer(kind, &question);
@@ -95,9 +95,8 @@ pub fn run(
     }
     let mut text = picture::side_by_side(kind, &question, &answer);
     for line in &lines {
-        let confidence = line
-            .confidence
-            .map_or(String::new(), |share| format!(", {} sure of being right", percent(share)));
+        let confidence =
+            line.confidence.map_or(String::new(), |share| format!(", confidence {}", percent(share)));
         let valid = if line.valid { "obeys the rules" } else { "breaks the rules" };
         text.push_str(&format!(
             "segment {}: {} changed, the answer {valid}{confidence}\n",
@@ -106,8 +105,11 @@ pub fn run(
         ));
     }
     if let Some(rollouts) = rollouts {
-        let best = if solver.model().q_head.is_some() { "is the surest" } else { "has settled best" };
-        text.push_str(&format!("rollout {rollout} of {rollouts} {best}\n"));
+        let best = match solver.model().q_head {
+            Some(_) => "it has the highest confidence",
+            None => "its state has settled most",
+        };
+        text.push_str(&format!("rollout {rollout} of {rollouts} is the best: {best}\n"));
     }
     text.push_str(picture::verdict(kind, &question, &answer, None));
     text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));

@@ -1,4 +1,6 @@
-//! Reading specs: from a file or the built-in one, with overrides, and reporting what is wrong with them.
+//! Reads specs, from a file or the built-in one, applies overrides, and reports problems.
+
+#![expect(clippy::disallowed_methods, reason = "what the user named may be a folder")]
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,11 +12,11 @@ use super::project::Project;
 use super::terminal::{self, grouped};
 use crate::diagnostic::{Diagnostic, render};
 use crate::span::Source;
-use crate::spec::{self, Examined};
+use crate::spec::{self, Examined, SpecError};
 
 pub use crate::spec::Spec;
 
-/// The arguments that choose a spec, of every command that takes one alone.
+/// The arguments that choose a spec, for commands that take exactly one.
 #[derive(Debug, Args)]
 pub struct Chosen {
     /// The spec [default: that of hrmc.toml, else the built-in quickstart]
@@ -71,10 +73,10 @@ pub fn examine(source: Source, overrides: &[String]) -> Examined {
     spec::examine(source, overrides)
 }
 
-/// Most problems of one text that are shown.
+/// The largest number of problems of one text that are shown.
 const MAX_SHOWN: usize = 100;
 
-/// Writes errors and warnings to standard error, of very many the first ones.
+/// Writes errors and warnings to standard error: the first ones, if there are very many.
 pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     let appearance = terminal::error_appearance();
     for (source, found) in diagnostics {
@@ -87,11 +89,22 @@ pub fn report(diagnostics: &[(Source, Vec<Diagnostic>)]) {
     }
 }
 
-/// Checks a spec and reports what is to be said about it.
+impl From<SpecError> for Failure {
+    /// Reports the problems of a spec in the colours of the terminal.
+    fn from(error: SpecError) -> Failure {
+        if error.problems().is_empty() {
+            return fail(error);
+        }
+        report(error.problems());
+        Failure::Reported
+    }
+}
+
+/// Checks a spec and reports its problems.
 ///
 /// # Errors
 ///
-/// Returns a failure, already reported, if there is an error in it.
+/// Returns a failure, already reported, if the spec has an error.
 pub fn load(source: Source, overrides: &[String]) -> Result<Spec, Failure> {
     let spec = Spec::read(source, overrides)?;
     report(spec.warnings());

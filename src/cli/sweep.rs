@@ -9,7 +9,7 @@ use serde_json::json;
 use super::failure::{Failure, fail};
 use super::interrupt::Interrupt;
 use super::project::{Devices, Project};
-use super::run::{Common, TrainArguments};
+use super::run_arguments::{Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, heading, percent};
 use super::train::{Subject, Trained, train};
 use super::{spec, terminal};
@@ -27,12 +27,12 @@ Examples:
 
 /// Train a spec once for every combination of values, and print one table.
 ///
-/// Each `--set` names a path and its values: a list with commas, in which `A..B` stands for every whole number
+/// Each `--set` names a path and its values: a list with commas, in which `A..B` stands for every integer
 /// from A to B, both included. A comma within parentheses belongs to a value. The last `--set` varies fastest.
 /// Every combination gets a run folder of its own, and its `run.toml` records the values.
 ///
-/// A combination that fails is reported, and the others go on; the exit code is 1 in the end. Ctrl-C saves the
-/// combination that is under way and leaves out the rest.
+/// A combination that fails is reported, the others still run, and the exit code is 1. Ctrl-C saves the combination
+/// that is being trained and skips the rest.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -44,7 +44,7 @@ pub struct Arguments {
     /// Stop every combination at this step; the schedule stays that of the spec
     #[arg(long, value_name = "N", value_parser = super::positive)]
     steps: Option<usize>,
-    /// Dataset to use instead of that of the spec
+    /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Evaluate only the first examples of the test data; 0 for no evaluation
@@ -96,16 +96,16 @@ struct Sweep<'a> {
     source: &'a Source,
 }
 
-/// One combination and what became of it.
+/// One combination and its outcome.
 struct SweepRow {
     /// `path=value` for each axis.
     values: Vec<String>,
     outcome: SweepOutcome,
 }
 
-/// What became of a combination.
+/// The outcome of a combination.
 enum SweepOutcome {
-    /// It was only listed; its parameters are known.
+    /// It was only listed, with its number of parameters.
     Listed(u64),
     Trained(Box<Trained>),
     /// Why it could not be trained.
@@ -258,7 +258,7 @@ fn figures(trained: &Trained) -> [String; 7] {
     ]
 }
 
-/// Returns why a combination failed, after saying it; only nobody reading ends the sweep.
+/// Reports why a combination failed, and returns the reason. Only a closed output ends the sweep.
 fn why(failure: Failure) -> Result<String, Failure> {
     match failure {
         Failure::Message(message) => {

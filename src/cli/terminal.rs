@@ -1,4 +1,6 @@
-//! Writing to the terminal: colours only where somebody sees them, and no panic when nobody reads.
+//! Writing to the terminal: colours only on a terminal, and no panic when an output is closed.
+
+#![expect(clippy::disallowed_methods, reason = "output is written where the user says")]
 
 use std::fmt::Display;
 use std::fs;
@@ -54,7 +56,7 @@ pub fn print_to(file: Option<&Path>, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to standard error. A closed standard error is nobody's problem.
+/// Writes a line to standard error. A closed standard error is ignored.
 pub fn note(line: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
@@ -77,7 +79,7 @@ pub fn error_appearance() -> Appearance {
     }
 }
 
-/// Returns whether somebody watches standard error.
+/// Returns whether standard error is a terminal.
 pub fn error_is_watched() -> bool {
     io::stderr().is_terminal()
 }

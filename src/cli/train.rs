@@ -1,5 +1,7 @@
 //! `hrmc run --train`.
 
+#![expect(clippy::disallowed_methods, reason = "the user is told how long it took")]
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use super::failure::{Failure, fail_with_batch};
 use super::interrupt::Interrupt;
 use super::progress::{Progress, Window};
 use super::project::Project;
-use super::run::{self as run_command, Common, TrainArguments};
+use super::run_arguments::{self, Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, percent, rate};
 use super::{picture, spec, terminal};
 use crate::data::Dataset;
@@ -24,7 +26,7 @@ use crate::train::{Data, Evaluation, Event, Outcome, Run, TrainOptions, Training
 /// Held-out puzzles that are drawn at the end.
 const DRAWN_PUZZLES: usize = 3;
 
-/// Trains, and says how it went.
+/// Trains, and reports the result.
 ///
 /// # Errors
 ///
@@ -44,7 +46,7 @@ pub fn run(
     Report { arguments, common, trained: &trained }.print()
 }
 
-/// What to train.
+/// The subject of a training.
 pub enum Subject {
     /// A spec, from the beginning.
     Spec(Source),
@@ -52,7 +54,7 @@ pub enum Subject {
     Run(PathBuf),
 }
 
-/// A training that has ended, at its last step or because it was interrupted.
+/// The result of a training that reached its last step or was interrupted.
 pub struct Trained {
     /// Folder of the run.
     pub folder: PathBuf,
@@ -133,7 +135,7 @@ fn too_large(error: crate::train::Error) -> Failure {
     fail_with_batch(error, "--set train.batch=")
 }
 
-/// Makes everything ready for a new run.
+/// Prepares a new run.
 fn begin(
     source: Source,
     arguments: &TrainArguments,
@@ -154,20 +156,21 @@ fn begin(
     Ok((training, run))
 }
 
-/// Makes everything ready to go on with a run.
+/// Prepares to continue a run.
 fn resume(
     path: &Path,
     arguments: &TrainArguments,
     common: &Common,
     project: &Project<'_>,
 ) -> Result<(Training, Run), Failure> {
-    let run = run_command::open(path, &[])?;
+    let run = run_arguments::open(path, &[])?;
     let mut options = options(arguments, common, project);
     if common.device.is_none() {
         let name = &run.manifest().device;
         options.device = project.device_named(name).ok_or_else(|| {
             Failure::message(format!(
-                "`{}` was begun on the device `{name}`, which this hrmc does not have; choose one with `--device`",
+                "`{}` was begun on the device `{name}`, which this build of hrmc does not have; choose another one \
+                 with `--device`",
                 path.display(),
             ))
         })?;
@@ -180,7 +183,7 @@ fn resume(
     Ok((training, run))
 }
 
-/// Says what is about to be trained.
+/// Prints the model, the data and the steps of the training that begins.
 fn introduce(training: &Training, run: &Run) {
     let (model, data, device) = (training.spec().model(), training.data(), &training.options().device);
     let train = model.train.as_ref().expect("a training has a spec with a `train` block");
@@ -197,14 +200,14 @@ fn introduce(training: &Training, run: &Run) {
     ));
     if train.precision == Precision::Bf16 && !device.multiplies_in_bf16() {
         terminal::note(format_args!(
-            "`precision = bf16`: no products in bf16 here; everything is computed in f32"
+            "`precision = bf16`: this device has no products in bf16, so everything is computed in f32"
         ));
     }
     let (done, stop) = (training.steps_done(), training.last_step());
     let steps = if done == 0 {
         format!("steps 1 to {}", grouped(stop))
     } else {
-        format!("going on with steps {} to {}", grouped(done + 1), grouped(stop))
+        format!("continuing with steps {} to {}", grouped(done + 1), grouped(stop))
     };
     let schedule = if stop == training.total_steps() {
         String::new()
@@ -214,13 +217,13 @@ fn introduce(training: &Training, run: &Run) {
     terminal::note(format_args!("{steps}{schedule}; run folder `{}`", run.path().display()));
 }
 
-/// Shows what happens.
+/// Shows the progress of a training.
 struct Watcher {
     progress: Progress,
     window: Window,
     /// Rows in a batch.
     batch: usize,
-    /// When the last step, or what was done after it, ended.
+    /// End of the last step, or of the last pause after it.
     stepped: Instant,
 }
 
@@ -250,14 +253,14 @@ impl Watcher {
         }
     }
 
-    /// Takes the time since the last step out of the account.
+    /// Excludes the time since the last step from the measured speed.
     fn pause(&mut self) {
         self.window.pause(self.stepped.elapsed());
         self.stepped = Instant::now();
     }
 }
 
-/// Returns one line on an evaluation.
+/// Returns one line about an evaluation.
 pub fn summarize(means: &MetricMeans, examples: usize) -> String {
     let share = |value: Option<f64>| value.map_or("-".to_string(), percent);
     let segments = means.mean_segments.map_or("-".to_string(), |mean| format!("{mean:.2}"));
@@ -270,7 +273,7 @@ pub fn summarize(means: &MetricMeans, examples: usize) -> String {
     )
 }
 
-/// What is said at the end.
+/// The report at the end of a training.
 struct Report<'a> {
     arguments: &'a TrainArguments,
     common: &'a Common,
@@ -281,7 +284,7 @@ impl Report<'_> {
     fn print(&self) -> Result<(), Failure> {
         let trained = self.trained;
         let (path, step) = (&trained.folder, trained.outcome.step);
-        let go_on = self.how_to_go_on(path);
+        let resume = self.resuming_command(path);
         let finished = step >= trained.total_steps;
         if self.common.json {
             return terminal::print_json(&json!({
@@ -302,7 +305,7 @@ impl Report<'_> {
                 grouped(step),
                 path.display()
             ));
-            return terminal::print(format!("go on with `{go_on}`\n"));
+            return terminal::print(format!("continue with `{resume}`\n"));
         }
         let mut text = trained
             .outcome
@@ -327,7 +330,7 @@ impl Report<'_> {
         }
         text.push_str(&format!("run folder: {}\n", path.display()));
         if !finished {
-            text.push_str(&format!("go on with `{go_on}`\n"));
+            text.push_str(&format!("continue with `{resume}`\n"));
         }
         if trained.test.kind().is_some() {
             text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
@@ -335,8 +338,8 @@ impl Report<'_> {
         terminal::print(text)
     }
 
-    /// Returns the command that goes on with the run.
-    fn how_to_go_on(&self, path: &Path) -> String {
+    /// Returns the command that continues the run.
+    fn resuming_command(&self, path: &Path) -> String {
         let mut command = format!("hrmc run --train --resume {}", path.display());
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -353,7 +356,7 @@ impl Report<'_> {
     }
 }
 
-/// Draws the first held-out puzzles with the answers of an evaluation; empty for data that hrmc cannot draw.
+/// Draws the first held-out puzzles with the answers of an evaluation. Empty for data that hrmc cannot draw.
 fn draw_solved(test: &Dataset, evaluation: &Evaluation) -> String {
     let Some(kind) = test.kind() else { return String::new() };
     let mut text = String::new();

@@ -18,19 +18,19 @@ Examples:
   hrmc verify tests/fixtures/rope-puzzle.json --precision bf16
   hrmc verify tests/fixtures/*.json --json";
 
-/// Compare recorded models with everything they computed.
+/// Compare hrmc with everything that recorded models computed.
 ///
-/// A fixture is a `.json` file with the configuration of a small model and the `.safetensors` file beside it
-/// with its weights, inputs and results. hrmc builds that model through the same lowering as a spec and
-/// compares outputs, losses, metrics, carry, gradients, evaluation and optimizer steps. The bound of each
-/// group is ten times its recorded rounding noise. Exits with 1 if any group disagrees.
+/// A fixture is a `.json` file with the configuration of a small model, and a `.safetensors` file beside it with
+/// the weights, inputs and results of the model. hrmc builds the model as it builds that of a spec, and compares
+/// outputs, losses, metrics, carry, gradients, evaluation and optimizer steps. The bound of each group is ten
+/// times its recorded rounding noise. The exit code is 1 if any group differs by more.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Fixtures to compare
     #[arg(required = true, value_name = "FIXTURE.json")]
     fixtures: Vec<PathBuf>,
-    /// What runs the model [default: that of hrmc.toml, else cpu]
+    /// Device that runs the model [default: that of hrmc.toml, else cpu]
     #[arg(long)]
     device: Option<String>,
     /// Threads [default: that of hrmc.toml, else one for each core]
@@ -50,7 +50,7 @@ pub struct Arguments {
 /// Arithmetic of the factors of products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PrecisionName {
-    /// 32-bit floating point, as the record.
+    /// 32-bit floating point, as in the record.
     F32,
     /// bfloat16.
     Bf16,
@@ -74,7 +74,8 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let project = Project::find(devices)?;
     let device = project.device(arguments.device.as_deref());
     let threads = project.threads(arguments.threads);
-    // Optimizer steps and evaluation of an interpreted graph take minutes, so devices that run graphs stop earlier; in bf16 only the first segment can be compared.
+    // Optimizer steps and evaluation of an interpreted graph take minutes, so devices that run graphs stop earlier;
+    // in bf16 only the first segment can be compared.
     let rounded = arguments.precision == PrecisionName::Bf16;
     if rounded && !device.multiplies_in_bf16() {
         return Err(Failure::message(format!(

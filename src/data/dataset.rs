@@ -19,6 +19,8 @@
 //! [`Dataset`] that exists is consistent: indices stay inside, tokens are below the vocabulary size, every
 //! puzzle and every group has something in it.
 
+#![expect(clippy::disallowed_methods, reason = "datasets are read")]
+
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::ops::Range;
@@ -30,6 +32,7 @@ use sha2::{Digest, Sha256};
 use super::error::DataError;
 use super::kind::PuzzleKind;
 use super::npy::IntegerArray;
+use super::sudoku::SudokuSize;
 
 /// Label of a position that is neither trained nor scored.
 pub const IGNORED_LABEL: i32 = -100;
@@ -102,6 +105,23 @@ pub struct Metadata {
     /// sizes alone tell the family.
     #[serde(default, deserialize_with = "text_or_nothing")]
     pub kind: Option<String>,
+}
+
+impl PuzzleKind {
+    /// Returns the kind of puzzle in a dataset, or `None` where hrmc does not know it (ARC, for example).
+    ///
+    /// The size of a row and of the vocabulary decide. One pair of sizes is ambiguous: 4x4 Sudoku and 4x4
+    /// mazes both have 16 tokens of 6 kinds. That is Sudoku, unless the dataset has `"kind": "maze"`.
+    pub fn of(metadata: &Metadata) -> Option<PuzzleKind> {
+        let side = metadata.seq_len.isqrt();
+        if side * side != metadata.seq_len {
+            return None;
+        }
+        let sudoku = SudokuSize::from_side(side)
+            .filter(|_| metadata.vocab_size == side + 2 && metadata.kind.as_deref() != Some("maze"));
+        let maze = (metadata.vocab_size == 6).then_some(PuzzleKind::Maze { side });
+        sudoku.map(PuzzleKind::Sudoku).or(maze)
+    }
 }
 
 /// Takes a key that another tool may use for something else: whatever is not text counts as absent.

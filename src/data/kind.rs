@@ -1,6 +1,5 @@
 //! Which puzzle the rows of a dataset are.
 
-use super::dataset::Metadata;
 use super::sudoku::SudokuSize;
 
 /// A puzzle that hrmc can read, check, solve and draw.
@@ -29,21 +28,6 @@ pub enum PuzzleKind {
 }
 
 impl PuzzleKind {
-    /// Returns the kind of puzzle in a dataset, or `None` where hrmc does not know it (ARC, for example).
-    ///
-    /// The size of a row and of the vocabulary decide. One pair of sizes is ambiguous: 4x4 Sudoku and 4x4
-    /// mazes both have 16 tokens of 6 kinds. That is Sudoku, unless the dataset has `"kind": "maze"`.
-    pub fn of(metadata: &Metadata) -> Option<PuzzleKind> {
-        let side = metadata.seq_len.isqrt();
-        if side * side != metadata.seq_len {
-            return None;
-        }
-        let sudoku = SudokuSize::from_side(side)
-            .filter(|_| metadata.vocab_size == side + 2 && metadata.kind.as_deref() != Some("maze"));
-        let maze = (metadata.vocab_size == 6).then_some(PuzzleKind::Maze { side });
-        sudoku.map(PuzzleKind::Sudoku).or(maze)
-    }
-
     /// Returns the cells on one side of the grid.
     pub fn side(self) -> usize {
         match self {
@@ -74,27 +58,10 @@ impl PuzzleKind {
     }
 }
 
-/// A puzzle and its answer as tokens, both `[S]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// What is asked.
-    pub question: Vec<i32>,
-    /// The whole answer.
-    pub answer: Vec<i32>,
-}
-
-/// Puzzles for training and for testing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PuzzleSplits {
-    /// Training puzzles.
-    pub train: Vec<Pair>,
-    /// Test puzzles.
-    pub test: Vec<Pair>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Metadata;
 
     #[test]
     fn the_kind_follows_from_the_sizes() {

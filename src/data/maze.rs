@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::error::DataError;
-use super::kind::{Pair, PuzzleSplits};
+use super::pair::{Pair, PuzzleSplits};
 use super::random::Stream;
 
 /// Token of a wall.

@@ -22,6 +22,7 @@ mod kind;
 mod loader;
 mod maze;
 mod npy;
+mod pair;
 pub mod puzzle;
 pub mod random;
 mod sudoku;
@@ -32,12 +33,13 @@ pub use batch::{Batch, TestBatches};
 pub use build::{BuiltDataset, Copies, MazeBuild, SudokuBuild, build_maze, build_sudoku};
 pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
 pub use error::DataError;
-pub use kind::{Pair, PuzzleKind, PuzzleSplits};
+pub use kind::PuzzleKind;
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{
     DIHEDRAL_IMAGES, MazeRequest, dihedral_image, generate_maze, generate_maze_splits, is_optimal_path,
     solve_maze,
 };
+pub use pair::{Pair, PuzzleSplits};
 pub use sudoku::{
     Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, generate_sudoku, generate_sudoku_splits,
     is_solved_sudoku, solve_sudoku,

@@ -3,6 +3,8 @@
 //! The header is parsed by `npyz`. The values are decoded here, because every integer type has to be taken,
 //! in either byte order, and a short file has to be reported with the row where it ends.
 
+#![expect(clippy::disallowed_methods, reason = "arrays of datasets are read and written")]
+
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Writing a dataset folder exactly as the published builders do.
 
+#![expect(clippy::disallowed_methods, reason = "datasets are written")]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

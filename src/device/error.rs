@@ -1,6 +1,6 @@
-//! Why a device does not do what is asked.
+//! The errors of devices.
 
-/// Why a device does not do what is asked.
+/// The error of a device.
 ///
 /// # Examples
 ///
@@ -22,49 +22,51 @@ pub enum DeviceError {
     /// The system refused memory.
     #[error("cannot allocate {bytes} bytes for {what}; use a smaller batch or model")]
     OutOfMemory {
-        /// Size that was asked for.
+        /// Size of the request.
         bytes: usize,
-        /// What it was for.
+        /// Purpose of the memory.
         what: String,
     },
-    /// There is no CUDA to run on.
+    /// CUDA cannot run on this machine.
     #[error(
-        "cannot run on CUDA: {reason}; `hrmc devices` shows what there is, and `--device cpu` works everywhere"
+        "cannot run on CUDA: {reason}; `hrmc devices` lists what was found, and the device `cpu` works everywhere"
     )]
     NoCuda {
-        /// What is missing.
+        /// The part that is missing or does not work.
         reason: String,
     },
     /// A device failed.
-    #[error("the GPU failed at {what}: {reason}; what was saved before is still there")]
+    #[error(
+        "the GPU reported an error while {what}: {reason}; checkpoints that were saved before are still there"
+    )]
     Device {
-        /// What was being done.
+        /// The activity that failed, as in `running a program`.
         what: String,
-        /// What the driver says.
+        /// The error, in the words of the driver.
         reason: String,
     },
-    /// A kernel was not accepted.
+    /// The compiler does not accept a kernel.
     #[error(
         "cannot compile the kernels of `{file}` for {architecture}: {reason}; this is a fault of hrmc or of NVRTC, \
-         and `--device cpu` works everywhere"
+         and the device `cpu` works everywhere"
     )]
     Kernel {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// What it was compiled for.
+        /// Architecture that it was compiled for.
         architecture: String,
-        /// What the compiler says.
+        /// The messages of the compiler.
         reason: String,
     },
     /// The threads could not be started.
-    #[error("cannot start {threads} threads: {reason}; try fewer with `--threads`")]
+    #[error("cannot start {threads} threads: {reason}; use fewer threads")]
     Threads {
         /// Threads that were asked for.
         threads: usize,
-        /// What the system said.
+        /// The error, in the words of the system.
         reason: String,
     },
-    /// A program of a form that the device does not run.
+    /// The device does not run programs of this form.
     #[error("the device `{device}` does not run {form}; compile the program for this device")]
     Form {
         /// Name of the device.
@@ -72,7 +74,7 @@ pub enum DeviceError {
         /// The form of the program.
         form: &'static str,
     },
-    /// Anything else, in the words of a device.
+    /// Another error, in the words of a device.
     #[error("{0}")]
     Other(String),
 }

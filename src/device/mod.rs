@@ -40,7 +40,7 @@ pub use session::Session;
 /// What runs programs.
 ///
 /// A program may bring its own: it implements this trait, and `Engine` of `hrmc::internals::device`, which is not yet
-/// promised to stay as it is. `tests/devices.rs` of the sources has one.
+/// promised to stay as it is. `tests/runtime/devices.rs` of the sources has one.
 ///
 /// # Examples
 ///

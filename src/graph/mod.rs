@@ -16,13 +16,14 @@
 //! Numbering is stable: nodes are ordered by the moment they were made, so the same calls give the same
 //! text. luminal reports errors by panicking; every call that could is behind a shape check here.
 
+pub mod decomposed;
 pub mod luminal;
 pub mod ops;
 mod text;
 mod types;
 mod validate;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::luminal::graph::{Dependency, NodeIndex};
 use ::luminal::prelude::petgraph::Direction;
@@ -152,7 +153,7 @@ impl Graph {
 
     /// Adds a node that takes the place in the order of `like`; passes use this for what they fuse.
     pub fn add_like(&mut self, op: Op, inputs: &[Value], like: NodeId) -> Vec<Value> {
-        let &luminal::Node { sequence, phase, .. } = self.weight(like);
+        let &decomposed::Node { sequence, phase, .. } = self.weight(like);
         self.add_at(op, inputs, sequence, phase)
     }
 
@@ -167,7 +168,7 @@ impl Graph {
         self.next_sequence = self.next_sequence.max(sequence + 1);
         let count = types.len();
         let trackers: Vec<_> = input_types.iter().map(|ty| luminal::tracker(&ty.shape)).collect();
-        let mut new = self.inner.add_op(luminal::Node { op, types, sequence, phase });
+        let mut new = self.inner.add_op(decomposed::Node { op, types, sequence, phase });
         for (value, tracker) in inputs.iter().zip(trackers) {
             new = new.input(value.node.0, value.output, tracker);
         }
@@ -190,8 +191,8 @@ impl Graph {
         &self.inputs
     }
 
-    fn weight(&self, node: NodeId) -> &luminal::Node {
-        luminal::node(self.inner.graph.node_weight(node.0).expect("a node id of this graph").as_ref())
+    fn weight(&self, node: NodeId) -> &decomposed::Node {
+        decomposed::node(self.inner.graph.node_weight(node.0).expect("a node id of this graph").as_ref())
     }
 
     /// Returns whether a node exists; a pass that removes nodes on its way asks before it looks at one.
@@ -311,8 +312,8 @@ impl Graph {
     /// Returns all nodes as [`Graph::order`] does, but with operators that work in place where `updates` says.
     pub fn order_with(&self, updates: Updates) -> Vec<NodeId> {
         let nodes: Vec<NodeId> = self.inner.graph.node_indices().map(NodeId).collect();
-        let mut waits: HashMap<NodeId, usize> = HashMap::new();
-        let mut releases: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        let mut waits: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut releases: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
         for &node in &nodes {
             let mut before: BTreeSet<NodeId> =
                 self.operands(node).into_iter().map(|value| value.node).collect();

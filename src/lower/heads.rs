@@ -9,7 +9,7 @@ use crate::ir::QOutputs;
 /// Q values of each row, before the sigmoid, each `[B]`.
 #[derive(Clone, Copy)]
 pub(super) struct QValues {
-    pub halt: Value,
+    pub q_halt: Value,
     pub q_continue: Option<Value>,
 }
 
@@ -40,8 +40,8 @@ impl Lowering<'_> {
             self.graph.add1(Reshape { shape: vec![batch] }.into(), &[value])
         };
         Some(match head.outputs {
-            QOutputs::HaltContinue => QValues { halt: column(0), q_continue: Some(column(1)) },
-            QOutputs::Halt => QValues { halt: column(0), q_continue: None },
+            QOutputs::HaltContinue => QValues { q_halt: column(0), q_continue: Some(column(1)) },
+            QOutputs::Halt => QValues { q_halt: column(0), q_continue: None },
         })
     }
 }

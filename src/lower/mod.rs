@@ -140,7 +140,7 @@ impl Lowering<'_> {
         let q = self.q_head(&states);
         self.graph.set_output(&scope.logits(), logits);
         if let Some(q) = q {
-            self.graph.set_output(&scope.q_halt(), q.halt);
+            self.graph.set_output(&scope.q_halt(), q.q_halt);
             if let Some(q_continue) = q.q_continue {
                 self.graph.set_output(&scope.q_continue(), q_continue);
             }
@@ -232,11 +232,11 @@ impl Lowering<'_> {
         self.graph.set_phase(Phase::Target);
         let x = self.graph.add1(Detach.into(), &[x]);
         let next = self.segment(x, states.to_vec(), Flow::Detached);
-        let QValues { halt, q_continue } = self.q_head(&next).expect("q-learning has a Q head");
+        let QValues { q_halt, q_continue } = self.q_head(&next).expect("q-learning has a Q head");
         let q_continue = q_continue.expect("q-learning predicts both Q values");
-        let best = self.graph.add1(Maximum.into(), &[halt, q_continue]);
+        let best = self.graph.add1(Maximum.into(), &[q_halt, q_continue]);
         let at_limit = self.rows(&self.scope.at_limit());
-        let best = self.graph.add1(Choose.into(), &[at_limit, halt, best]);
+        let best = self.graph.add1(Choose.into(), &[at_limit, q_halt, best]);
         let target = self.graph.add1(Sigmoid.into(), &[best]);
         let target = self.graph.add1(Detach.into(), &[target]);
         self.graph.set_output(&self.scope.target_q_continue(), target);
@@ -261,13 +261,13 @@ impl Lowering<'_> {
         self.graph.set_output(&scope.counted(), counted);
         if let Some(q) = q {
             let exact = self.graph.add1(Equal.into(), &[right, counted]);
-            let halt = self.graph.add1(BceWithLogits.into(), &[q.halt, exact]);
-            self.graph.set_output(&scope.halt_loss(), halt);
-            let mut q_loss = halt;
+            let halt_loss = self.graph.add1(BceWithLogits.into(), &[q.q_halt, exact]);
+            self.graph.set_output(&scope.halt_loss(), halt_loss);
+            let mut q_loss = halt_loss;
             if let (Some(q_continue), Some(target)) = (q.q_continue, target) {
-                let q_continue = self.graph.add1(BceWithLogits.into(), &[q_continue, target]);
-                self.graph.set_output(&scope.continue_loss(), q_continue);
-                q_loss = self.graph.add1(Add.into(), &[halt, q_continue]);
+                let continue_loss = self.graph.add1(BceWithLogits.into(), &[q_continue, target]);
+                self.graph.set_output(&scope.continue_loss(), continue_loss);
+                q_loss = self.graph.add1(Add.into(), &[halt_loss, continue_loss]);
             }
             let half = self.graph.add1(Scale { factor: Q_LOSS_SCALE }.into(), &[q_loss]);
             total = self.graph.add1(Add.into(), &[total, half]);

@@ -7,31 +7,31 @@ use super::hover::{explain_choice, explain_key};
 use super::names::{Definition, Thing, definitions, word_at};
 use super::place::{Entries, Place, Scope, place_at};
 use super::reference::REFERENCE;
-use super::words::Kind;
 use crate::check::keys::{self, Key};
-use crate::syntax::STATEMENT_KEYWORDS;
+use crate::syntax::{STATEMENT_KEYWORDS, TokenKind, tokens};
 
 /// Returns what may be typed at a byte, in the order in which it is to be offered.
 pub(super) fn complete(document: &Document, byte: usize) -> Vec<CompletionItem> {
     let words = document.words();
     let begun = word_at(&words, byte);
     // A comment, and a string that is not closed yet, reach up to the end of their line.
-    let is_inside = |kind: Kind, is_open: bool, start: usize, end: usize| match kind {
-        Kind::Comment => start < byte && byte <= end,
-        Kind::Text => start < byte && (byte < end || is_open && byte == end),
-        Kind::Name | Kind::Number | Kind::Newline | Kind::Sign => false,
+    let is_inside = |kind: TokenKind, is_open: bool, start: usize, end: usize| match kind {
+        TokenKind::Comment => start < byte && byte <= end,
+        TokenKind::Text => start < byte && (byte < end || is_open && byte == end),
+        TokenKind::Name
+        | TokenKind::Number
+        | TokenKind::Newline
+        | TokenKind::Symbol
+        | TokenKind::Unexpected => false,
     };
-    if words.iter().any(|word| {
-        let is_open = word.text.len() == 1 || !word.text.ends_with('"');
-        is_inside(word.kind, is_open, word.span.start, word.span.end)
-    }) {
+    if words.iter().any(|word| is_inside(word.kind, !word.is_closed(), word.span.start, word.span.end)) {
         return Vec::new();
     }
-    let start = begun.filter(|word| word.kind == Kind::Name).map_or(byte, |word| word.span.start);
+    let start = begun.filter(|word| word.kind == TokenKind::Name).map_or(byte, |word| word.span.start);
     let place = place_at(&words, start);
     let mut names = definitions(&words);
     // What the base gives may be used as well.
-    let whole = super::words::words(&document.whole.text);
+    let whole = tokens(&document.whole.text);
     for definition in definitions(&whole) {
         if !names.iter().any(|own| own.name == definition.name && own.thing == definition.thing) {
             names.push(definition);
@@ -61,8 +61,8 @@ impl Offer<'_> {
                     self.things(&[Thing::State]);
                     self.keyword("repeat");
                 }
-                [.., last] if last.is_sign("<-") => self.things(&[Thing::Network]),
-                [.., last] if last.is_sign(":") => self.keyword("repeat"),
+                [.., last] if last.is_symbol("<-") => self.things(&[Thing::Network]),
+                [.., last] if last.is_symbol(":") => self.keyword("repeat"),
                 [.., last] if last.text == "repeat" => self.things(&[Thing::Let]),
                 _ => {}
             },
@@ -91,7 +91,8 @@ impl Offer<'_> {
             }
             return;
         };
-        let behind_sign = place.item.last().is_some_and(|word| word.kind == Kind::Sign && word.text != ",");
+        let behind_sign =
+            place.item.last().is_some_and(|word| word.kind == TokenKind::Symbol && word.text != ",");
         match first {
             "let" if behind_sign => self.things(&[Thing::Let]),
             "network" if behind_sign => self.things(&[Thing::Block, Thing::Let]),
@@ -132,7 +133,7 @@ impl Offer<'_> {
 
     fn value(&mut self, entries: &Entries, key: &'static Key) {
         let last = self.place.item.last();
-        if last.is_some_and(|word| word.kind == Kind::Number) {
+        if last.is_some_and(|word| word.kind == TokenKind::Number) {
             let takes_unit = REFERENCE
                 .key(&entries.section, entries.word, key.name)
                 .is_some_and(|row| row.value.contains("with a unit"));

@@ -1,16 +1,17 @@
 //! A text that is open in the editor, and everything that is known about it.
 
+#![expect(clippy::disallowed_methods, reason = "bases of a spec that is being edited are read")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::position::Lines;
-use super::words::{Word, words};
 use crate::check::{check, let_values};
 use crate::diagnostic;
 use crate::ir;
 use crate::span::{Source, Span};
-use crate::syntax::{BaseFile, Faulty, over_base, parse};
+use crate::syntax::{BaseFile, Faulty, Token, over_base, parse, tokens};
 use crate::system;
 
 /// An open text.
@@ -78,9 +79,9 @@ impl Document {
         Document { source, lines, whole, faults, base, lets, model }
     }
 
-    /// Returns the words of the text.
-    pub(super) fn words(&self) -> Vec<Word<'_>> {
-        words(&self.source.text)
+    /// Returns the tokens of the text.
+    pub(super) fn words(&self) -> Vec<Token<'_>> {
+        tokens(&self.source.text)
     }
 
     /// Returns where a place of the text over its base is from.

@@ -4,18 +4,18 @@ use super::document::Document;
 use super::names::{Definition, Thing, definition_of, definitions, reference, word_at};
 use super::place::{Entries, Place, Scope, place_at, section_of};
 use super::reference::{REFERENCE, Row};
-use super::words::{Kind, Word};
 use crate::check::keys::{self, Choice};
-use crate::check::whole;
 use crate::ir::{self, Mixing, Model, Step};
 use crate::lower::parameters::{Role, parameters};
 use crate::span::Span;
+use crate::spell::integer;
+use crate::syntax::{Token, TokenKind, tokens};
 
 /// Returns Markdown about the word at a byte, and the place of the word.
 pub(super) fn hover(document: &Document, byte: usize) -> Option<(String, Span)> {
     let words = document.words();
-    let word = word_at(&words, byte).filter(|word| word.kind == Kind::Name)?;
-    let whole = super::words::words(&document.whole.text);
+    let word = word_at(&words, byte).filter(|word| word.kind == TokenKind::Name)?;
+    let whole = tokens(&document.whole.text);
     // A name of the base is described as one of the text.
     let in_base = || reference(&words, word)?.find(definitions(&whole));
     let text = match definition_of(&words, word).or_else(in_base) {
@@ -26,7 +26,7 @@ pub(super) fn hover(document: &Document, byte: usize) -> Option<(String, Span)> 
 }
 
 /// Explains a word of the language.
-fn explain(words: &[Word<'_>], word: Word<'_>, place: &Place<'_>, model: Option<&Model>) -> Option<String> {
+fn explain(words: &[Token<'_>], word: Token<'_>, place: &Place<'_>, model: Option<&Model>) -> Option<String> {
     if let Some((entries, key)) = place.key() {
         let choice = key.choices.iter().find(|choice| choice.name == word.text)?;
         return Some(explain_choice(entries, key.name, choice));
@@ -90,7 +90,7 @@ pub(super) fn explain_choice(entries: &Entries, key: &str, choice: &Choice) -> S
 }
 
 /// Describes what a name stands for.
-fn describe(document: &Document, words: &[Word<'_>], definition: &Definition<'_>) -> String {
+fn describe(document: &Document, words: &[Token<'_>], definition: &Definition<'_>) -> String {
     let name = definition.name;
     let model = document.model.as_ref();
     match definition.thing {
@@ -101,7 +101,7 @@ fn describe(document: &Document, words: &[Word<'_>], definition: &Definition<'_>
         Thing::Model => {
             let count = model.map_or(String::new(), |model| {
                 let trained = elements(model, |parameter| parameter.role == Role::Trained);
-                format!(": {} parameters, puzzle vectors left out", whole(trained))
+                format!(": {} parameters, puzzle vectors left out", integer(trained))
             });
             format!("`model {name}`{count}")
         }
@@ -122,7 +122,7 @@ fn describe(document: &Document, words: &[Word<'_>], definition: &Definition<'_>
 
 /// Returns the shape of every state in figures.
 fn shape(model: &Model) -> String {
-    format!("`[B, {}, {}]`", whole(model.total_positions()), whole(model.hidden))
+    format!("`[B, {}, {}]`", integer(model.total_positions()), integer(model.hidden))
 }
 
 fn elements(model: &Model, wanted: impl Fn(&crate::lower::parameters::Parameter) -> bool) -> usize {
@@ -133,7 +133,7 @@ fn times(count: usize) -> String {
     match count {
         0 => "never".to_string(),
         1 => "once".to_string(),
-        _ => format!("{} times", whole(count)),
+        _ => format!("{} times", integer(count)),
     }
 }
 
@@ -165,9 +165,9 @@ fn describe_network(model: &Model, name: &str) -> Option<String> {
         "`network {name}`: from {0} to {0}\n\n{1} parameters in {2} of {3}; stored as `{4}`\n\nruns {5} in a \
          segment, differentiated {6}",
         shape(model),
-        whole(elements(model, |parameter| parameter.network.as_deref() == Some(name))),
+        integer(elements(model, |parameter| parameter.network.as_deref() == Some(name))),
         blocks(network.layers),
-        whole(
+        integer(
             elements(model, |parameter| parameter.network.as_deref() == Some(name)) / network.layers.max(1)
         ),
         network.stored_as,
@@ -177,31 +177,31 @@ fn describe_network(model: &Model, name: &str) -> Option<String> {
 }
 
 fn blocks(count: usize) -> String {
-    if count == 1 { "1 block".to_string() } else { format!("{} blocks", whole(count)) }
+    if count == 1 { "1 block".to_string() } else { format!("{} blocks", integer(count)) }
 }
 
-fn describe_block(model: &Model, words: &[Word<'_>], name: &str) -> Option<String> {
+fn describe_block(model: &Model, words: &[Token<'_>], name: &str) -> Option<String> {
     let network = definitions(words).into_iter().find(|definition| {
         let behind = words.iter().skip_while(|word| word.span.start <= definition.span.start);
-        let mut value = behind.take_while(|word| word.kind != Kind::Newline);
+        let mut value = behind.take_while(|word| word.kind != TokenKind::Newline);
         definition.thing == Thing::Network && value.any(|word| word.text == name)
     })?;
     let network = model.networks.iter().find(|one| one.name == network.name)?;
     let block = &network.block;
     let mixing = match &block.mixing {
         Mixing::Attention { heads, rope_theta } => {
-            let width = whole(model.hidden / heads.max(&1));
+            let width = integer(model.hidden / heads.max(&1));
             let rope = rope_theta.map_or(String::new(), |theta| format!(", rotation with theta {theta}"));
-            format!("attention with {} heads of width {width}{rope}", whole(*heads))
+            format!("attention with {} heads of width {width}{rope}", integer(*heads))
         }
-        Mixing::Mlp { inner } => format!("a gated unit of width {} over the positions", whole(*inner)),
+        Mixing::Mlp { inner } => format!("a gated unit of width {} over the positions", integer(*inner)),
     };
     let own = elements(model, |parameter| parameter.network.as_ref() == Some(&network.name));
     Some(format!(
         "`block {name}`: from {0} to {0}\n\n{mixing}; a gated unit of width {1}; {2} parameters",
         shape(model),
-        whole(block.inner),
-        whole(own / network.layers.max(1)),
+        integer(block.inner),
+        integer(own / network.layers.max(1)),
     ))
 }
 
@@ -225,5 +225,5 @@ fn describe_loop(name: &str, repeat: &ir::Repeat) -> String {
     }
     let each = updates(&repeat.body);
     let noun = if each == 1 { "update" } else { "updates" };
-    format!("loop `{name}`: runs {}, with {} {noun} in each", times(repeat.count), whole(each))
+    format!("loop `{name}`: runs {}, with {} {noun} in each", times(repeat.count), integer(each))
 }

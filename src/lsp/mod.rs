@@ -1,6 +1,6 @@
 //! A language server: what an editor asks about a spec while it is typed.
 //!
-//! [[`serve_stdio`]] speaks the Language Server Protocol over standard input and output. It reports problems after
+//! [`serve_stdio`] speaks the Language Server Protocol over standard input and output. It reports problems after
 //! every edit, explains the word under the pointer (`hover`), says what may be typed (`complete`), finds
 //! where a name is given (`names`), lists the names of a file and lays it out.
 //!
@@ -17,7 +17,6 @@ mod names;
 mod place;
 mod position;
 mod reference;
-mod words;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -45,7 +44,7 @@ use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::span::{Source, Span};
-use crate::syntax::{self, BaseFile};
+use crate::syntax::{self, BaseFile, tokens};
 use document::{Document, Spot};
 use names::Thing;
 use position::Lines;
@@ -277,7 +276,7 @@ impl Server<'_> {
         let location = match names::definition_of(&words, word) {
             Some(definition) => location(document, uri, Spot::Here(definition.span)),
             None => {
-                let whole = words::words(&document.whole.text);
+                let whole = tokens(&document.whole.text);
                 let definition = names::reference(&words, word)?.find(names::definitions(&whole))?;
                 location(document, uri, document.spot_of_whole(definition.span))
             }

@@ -1,8 +1,8 @@
 //! Names that a text gives to things, and what the word at a place refers to.
 
 use super::place::{Scope, Walk};
-use super::words::{Kind, Word};
 use crate::span::Span;
+use crate::syntax::{Token, TokenKind};
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub(super) struct Definition<'a> {
 }
 
 /// Returns the names that a text gives, in its order.
-pub(super) fn definitions<'a>(words: &[Word<'a>]) -> Vec<Definition<'a>> {
+pub(super) fn definitions<'a>(words: &[Token<'a>]) -> Vec<Definition<'a>> {
     let mut found = Vec::new();
     let mut walk = Walk::new();
     for (index, word) in words.iter().enumerate() {
-        if word.kind == Kind::Name {
+        if word.kind == TokenKind::Name {
             let place = walk.place();
             let previous = place.item.last();
             let alone = place.item.len() == 1;
@@ -41,11 +41,11 @@ pub(super) fn definitions<'a>(words: &[Word<'a>]) -> Vec<Definition<'a>> {
                 (Scope::Model, Some("block")) if alone => Some(Thing::Block),
                 (Scope::Model, Some("network")) if alone => Some(Thing::Network),
                 (Scope::Model, Some("state"))
-                    if !place.is_behind("=") && (alone || previous.is_some_and(|it| it.is_sign(","))) =>
+                    if !place.is_behind("=") && (alone || previous.is_some_and(|it| it.is_symbol(","))) =>
                 {
                     Some(Thing::State)
                 }
-                (Scope::Steps, None) if next.is_some_and(|next| next.is_sign(":")) => Some(Thing::Loop),
+                (Scope::Steps, None) if next.is_some_and(|next| next.is_symbol(":")) => Some(Thing::Loop),
                 _ => None,
             };
             found.extend(thing.map(|thing| Definition { thing, name: word.text, span: word.span }));
@@ -71,7 +71,7 @@ impl Reference<'_> {
 }
 
 /// Returns where the name at `word` is given, if it refers to something in the text or is given there itself.
-pub(super) fn definition_of<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<Definition<'a>> {
+pub(super) fn definition_of<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<Definition<'a>> {
     let mut definitions = definitions(words);
     match definitions.iter().position(|definition| definition.span == word.span) {
         Some(own) => Some(definitions.swap_remove(own)),
@@ -80,8 +80,8 @@ pub(super) fn definition_of<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<De
 }
 
 /// Returns what the name at `word` refers to; nothing if it is a word of the language.
-pub(super) fn reference<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<Reference<'a>> {
-    if word.kind != Kind::Name {
+pub(super) fn reference<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<Reference<'a>> {
+    if word.kind != TokenKind::Name {
         return None;
     }
     let place = super::place::place_at(words, word.span.start);
@@ -106,15 +106,15 @@ pub(super) fn reference<'a>(words: &[Word<'a>], word: Word<'a>) -> Option<Refere
 }
 
 /// Returns the word that stands at or ends at a byte; a name is preferred.
-pub(super) fn word_at<'a>(words: &[Word<'a>], byte: usize) -> Option<Word<'a>> {
+pub(super) fn word_at<'a>(words: &[Token<'a>], byte: usize) -> Option<Token<'a>> {
     let touching = words.iter().filter(|word| word.span.start <= byte && byte <= word.span.end);
-    touching.max_by_key(|word| (word.kind == Kind::Name, word.span.end > byte)).copied()
+    touching.max_by_key(|word| (word.kind == TokenKind::Name, word.span.end > byte)).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Thing, definition_of, definitions};
-    use crate::lsp::words::words;
+    use crate::syntax::tokens;
 
     const TEXT: &str = "\
 model m {
@@ -135,7 +135,7 @@ train { batch = N }
 
     #[test]
     fn every_name_is_found_with_what_it_stands_for() {
-        let found: Vec<_> = definitions(&words(TEXT)).iter().map(|it| (it.thing, it.name)).collect();
+        let found: Vec<_> = definitions(&tokens(TEXT)).iter().map(|it| (it.thing, it.name)).collect();
         assert_eq!(
             found,
             [
@@ -152,7 +152,7 @@ train { batch = N }
 
     #[test]
     fn names_refer_to_where_they_are_given() {
-        let words = words(TEXT);
+        let words = tokens(TEXT);
         let mut resolved = Vec::new();
         for word in &words {
             if let Some(definition) = definition_of(&words, *word) {

@@ -4,8 +4,8 @@
 //! be empty. This module goes by words and delimiters alone, and knows what may stand where from the tables of
 //! [`keys`].
 
-use super::words::{Kind, Word};
 use crate::check::keys::{self, Group, Key};
+use crate::syntax::{Token, TokenKind};
 
 /// What may stand at a place.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub(super) struct Place<'a> {
     /// What may stand there.
     pub(super) scope: Scope,
     /// Words of the same item before it.
-    pub(super) item: Vec<Word<'a>>,
+    pub(super) item: Vec<Token<'a>>,
     /// Keys that the list around it has before it.
     pub(super) given: Vec<&'a str>,
 }
@@ -58,7 +58,7 @@ impl<'a> Place<'a> {
 
     /// Returns whether the place is behind a sign of the item.
     pub(super) fn is_behind(&self, sign: &str) -> bool {
-        self.item.iter().any(|word| word.is_sign(sign))
+        self.item.iter().any(|word| word.is_symbol(sign))
     }
 
     /// Returns the key whose value stands at the place.
@@ -93,25 +93,26 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes on behind `word`.
-    pub(super) fn step(&mut self, word: Word<'a>) {
+    pub(super) fn step(&mut self, word: Token<'a>) {
         let place = &mut self.place;
         match (word.kind, word.text) {
-            (Kind::Comment, _) => {}
-            (Kind::Newline, _) if place.item.last().is_some_and(Word::goes_on) => {}
-            (Kind::Newline, _) => place.item.clear(),
+            (TokenKind::Comment, _) => {}
+            (TokenKind::Newline, _) if place.item.last().is_some_and(Token::continues) => {}
+            (TokenKind::Newline, _) => place.item.clear(),
+            _ if !word.is_content() => {}
             // Several names behind one keyword are one item.
-            (Kind::Sign, ",")
+            (TokenKind::Symbol, ",")
                 if matches!(place.word(0), Some("state" | "without")) && !place.is_behind("=") =>
             {
                 place.item.push(word);
             }
-            (Kind::Sign, ",") => place.item.clear(),
-            (Kind::Sign, open @ ("(" | "[" | "{")) => {
+            (TokenKind::Symbol, ",") => place.item.clear(),
+            (TokenKind::Symbol, open @ ("(" | "[" | "{")) => {
                 let scope = inner(place, open);
                 let inner = Place { scope, item: Vec::new(), given: Vec::new() };
                 self.outer.push(std::mem::replace(place, inner));
             }
-            (Kind::Sign, ")" | "]" | "}") => {
+            (TokenKind::Symbol, ")" | "]" | "}") => {
                 if let Some(outer) = self.outer.pop() {
                     *place = outer;
                     place.item.push(word);
@@ -119,10 +120,10 @@ impl<'a> Walk<'a> {
             }
             _ => {
                 // The word behind a comma was the key of the next entry.
-                if word.is_sign("=") && place.word(0) == Some("without") {
+                if word.is_symbol("=") && place.word(0) == Some("without") {
                     place.item.drain(..place.item.len() - 1);
                 }
-                if word.is_sign("=")
+                if word.is_symbol("=")
                     && let [key] = place.item[..]
                 {
                     place.given.push(key.text);
@@ -134,7 +135,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Returns what surrounds the byte `at`; a word that reaches up to it is not before it.
-pub(super) fn place_at<'a>(words: &[Word<'a>], at: usize) -> Place<'a> {
+pub(super) fn place_at<'a>(words: &[Token<'a>], at: usize) -> Place<'a> {
     let mut walk = Walk::new();
     for word in words.iter().take_while(|word| word.span.end <= at && word.span.start < at) {
         walk.step(*word);
@@ -170,7 +171,7 @@ fn statement_entries(place: &Place<'_>) -> Option<Entries> {
     let keyword = place.word(0)?;
     let key = keys::STATEMENTS.iter().find(|key| key.name == keyword)?;
     // `state a, b = normal(…)` chooses behind the names, the others behind the keyword.
-    let chosen = match place.item.iter().position(|word| word.is_sign("=")) {
+    let chosen = match place.item.iter().position(|word| word.is_symbol("=")) {
         Some(equals) => place.word(equals + 1)?,
         None => place.word(1)?,
     };
@@ -186,7 +187,7 @@ pub(super) fn section_of(key: &Key, word: &str) -> String {
 /// Returns what may stand between the parentheses of a value.
 fn settings(place: &Place<'_>) -> Scope {
     let Some((entries, key)) = place.key() else { return Scope::Unknown };
-    let last = place.item.last().filter(|word| word.kind == Kind::Name);
+    let last = place.item.last().filter(|word| word.kind == TokenKind::Name);
     let choice = last.and_then(|word| key.choices.iter().find(|choice| choice.name == word.text));
     match choice {
         Some(choice) => Scope::Entries(Entries {
@@ -202,13 +203,13 @@ fn settings(place: &Place<'_>) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::{Scope, place_at};
-    use crate::lsp::words::words;
+    use crate::syntax::tokens;
 
     /// Says what surrounds the `|` of a text.
     fn describe(text: &str) -> String {
         let at = text.find('|').expect("the place is marked");
         let text = text.replacen('|', "", 1);
-        let place = place_at(&words(&text), at);
+        let place = place_at(&tokens(&text), at);
         let item: Vec<&str> = place.item.iter().map(|word| word.text).collect();
         let scope = match &place.scope {
             Scope::Entries(entries) => {

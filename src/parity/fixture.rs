@@ -3,6 +3,8 @@
 //! `NAME.json` holds the configuration, the noise of each group of tensors, and an index; the tensors are
 //! in `NAME.safetensors` beside it.
 
+#![expect(clippy::disallowed_methods, reason = "recorded models are read")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::graph::{Graph, NodeId, Op, Value};
 
@@ -7,7 +7,7 @@ use crate::graph::{Graph, NodeId, Op, Value};
 /// Keeps the first of them. Leaves alone inputs, everything that works in place, and a named output that
 /// equals another: each has memory of its own.
 pub fn share_equal(graph: &mut Graph) {
-    let mut seen: HashMap<(String, Vec<Value>), NodeId> = HashMap::new();
+    let mut seen: BTreeMap<(String, Vec<Value>), NodeId> = BTreeMap::new();
     for node in graph.order() {
         let op = graph.op(node);
         if matches!(op, Op::Input(_)) || !op.as_operation().in_place().is_empty() {

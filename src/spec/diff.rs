@@ -1,11 +1,9 @@
-//! How two specs differ in what they mean: in their values and in their loop nests.
-
-use std::collections::BTreeSet;
+//! How two specs differ in what they mean: in their values, and in their networks, states and loop nests.
 
 use serde::Serialize;
 
-use super::values::{Blocks, Values, one_block};
 use crate::ir::Model;
+use crate::spell::{Blocks, Entry, NameOf, Parts, Values, one_block};
 
 /// How two specs differ.
 ///
@@ -24,14 +22,21 @@ use crate::ir::Model;
 pub struct SpecDiff {
     /// The paths whose values differ, in the order of the texts.
     pub values: Vec<ValueChange>,
+    /// Every network of both.
+    pub networks: Vec<LineChange>,
+    /// Every state of both.
+    pub states: Vec<LineChange>,
     /// Every line of both loop nests.
     pub loop_nest: Vec<LineChange>,
+    /// Whether the loop nests differ in more than the counts of labelled loops.
+    #[serde(skip)]
+    nests_differ: bool,
 }
 
 /// A path whose value differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ValueChange {
-    /// The path, as in `--set`.
+    /// The path, as an override of the first spec has it.
     pub path: String,
     /// Value in the first spec; absent where only the second one has the path.
     pub old: Option<String>,
@@ -51,7 +56,7 @@ pub enum Side {
     New,
 }
 
-/// A line of a loop nest.
+/// A line of a loop nest, or a network or a state on a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LineChange {
     /// Where it stands.
@@ -60,36 +65,143 @@ pub struct LineChange {
     pub line: String,
 }
 
+/// What overrides cannot change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Structure {
+    /// Steps, and counts of loops without a label.
+    LoopNest,
+    /// Which networks there are.
+    Networks,
+    /// Which states there are.
+    States,
+}
+
+impl Structure {
+    /// Returns what the part is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Structure::LoopNest => "loop nest",
+            Structure::Networks => "networks",
+            Structure::States => "states",
+        }
+    }
+}
+
+impl ValueChange {
+    /// Returns the override that gives the first spec the value of the second one, as in `train.batch=64`.
+    pub fn to_override(&self) -> String {
+        format!("{}={}", self.path, shown(self.new.as_deref()))
+    }
+}
+
+/// Returns a value as an override has it: `none` for one that is absent.
+pub fn shown(value: Option<&str>) -> &str {
+    value.unwrap_or("none")
+}
+
 impl SpecDiff {
     /// Compares two models.
     pub(super) fn of(first: &Model, second: &Model) -> SpecDiff {
         let blocks = if one_block(first) && one_block(second) { Blocks::Once } else { Blocks::PerNetwork };
         let (a, b) = (Values::of(first, blocks), Values::of(second, blocks));
-        SpecDiff { values: value_changes(&a, &b), loop_nest: line_changes(&a.segment, &b.segment) }
+        let mut values = Vec::new();
+        changes(&a.entries, &b.entries, &mut values);
+        SpecDiff {
+            values,
+            networks: named_changes(&a, &b, NameOf::Network),
+            states: named_changes(&a, &b, NameOf::State),
+            loop_nest: line_changes(&a.segment, &b.segment),
+            nests_differ: a.nest != b.nest,
+        }
     }
 
-    /// Returns whether both specs have the same values and the same loop nest.
+    /// Returns whether both specs mean the same.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.has_one_loop_nest()
+        self.values.is_empty() && self.structure().is_empty()
     }
 
     /// Returns whether both specs have the same loop nest.
     pub fn has_one_loop_nest(&self) -> bool {
-        self.loop_nest.iter().all(|change| change.side == Side::Both)
+        is_equal(&self.loop_nest)
+    }
+
+    /// Returns the overrides that give the first spec the values of the second one, as in `train.batch=64`. They make
+    /// it mean the same unless the two differ in [structure](SpecDiff::structure).
+    pub fn overrides(&self) -> Vec<String> {
+        self.values.iter().map(ValueChange::to_override).collect()
+    }
+
+    /// Returns in which parts the two differ that overrides cannot change.
+    pub fn structure(&self) -> Vec<Structure> {
+        let parts = [
+            (Structure::LoopNest, self.nests_differ),
+            (Structure::Networks, !is_equal(&self.networks)),
+            (Structure::States, !is_equal(&self.states)),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
     }
 }
 
-fn value_changes(a: &Values, b: &Values) -> Vec<ValueChange> {
-    let value = |values: &Values, path: &str| {
-        values.values.iter().find(|entry| entry.path == path).map(|entry| entry.value.clone())
+/// Returns whether both sides have every line.
+pub fn is_equal(lines: &[LineChange]) -> bool {
+    lines.iter().all(|change| change.side == Side::Both)
+}
+
+/// Adds what an override of the first has to say to make it the second.
+fn changes(a: &[Entry], b: &[Entry], found: &mut Vec<ValueChange>) {
+    for old in a {
+        let new = b.iter().find(|new| new.path == old.path && new.name_of == old.name_of);
+        match (new, &old.parts) {
+            // Networks, states and loops cannot be taken away.
+            (None, _) if old.name_of.is_some() => {}
+            (None, _) => found.push(change(&old.path, Some(&old.value), None)),
+            (Some(new), parts) => match (parts, &new.parts) {
+                (Parts::Section(a), Parts::Section(b)) => changes(a, b, found),
+                (Parts::Settings { word, entries: a }, Parts::Settings { word: other, entries: b })
+                    if word == other =>
+                {
+                    changes(a, b, found);
+                }
+                _ if old.value != new.value => {
+                    found.push(change(&old.path, Some(&old.value), Some(&new.value)));
+                }
+                _ => {}
+            },
+        }
+    }
+    for new in b.iter().filter(|new| new.name_of.is_none() && a.iter().all(|old| old.path != new.path)) {
+        match &new.parts {
+            // A whole section is no value; each of its entries is.
+            Parts::Section(b) => changes(&[], b, found),
+            Parts::None | Parts::Settings { .. } => found.push(change(&new.path, None, Some(&new.value))),
+        }
+    }
+}
+
+fn change(path: &str, old: Option<&str>, new: Option<&str>) -> ValueChange {
+    ValueChange { path: path.to_string(), old: old.map(str::to_string), new: new.map(str::to_string) }
+}
+
+/// Compares the networks or the states by their names, in order; what both have is on one line for both.
+fn named_changes(a: &Values, b: &Values, kind: NameOf) -> Vec<LineChange> {
+    let entries = |values: &Values| -> Vec<Entry> {
+        values.entries.iter().filter(|entry| entry.name_of == Some(kind)).cloned().collect()
     };
-    let mut seen = BTreeSet::new();
-    let paths = a.values.iter().chain(&b.values).map(|entry| &entry.path);
-    paths
-        .filter(|path| seen.insert(path.as_str()))
-        .map(|path| ValueChange { path: path.clone(), old: value(a, path), new: value(b, path) })
-        .filter(|change| change.old != change.new)
-        .collect()
+    let (a, b) = (entries(a), entries(b));
+    let paths = |entries: &[Entry]| entries.iter().map(|entry| entry.path.clone()).collect::<Vec<_>>();
+    let keyword = if kind == NameOf::Network { "network" } else { "state" };
+    let line = |side: Side, path: &str| {
+        let list = if side == Side::New { &b } else { &a };
+        let entry =
+            list.iter().find(|entry| entry.path == path).expect("the line is the path of one of them");
+        let name = path.rsplit('.').next().expect("splitting yields a part");
+        match side {
+            Side::Both => format!("{keyword} {name}"),
+            Side::Old | Side::New => format!("{keyword} {name} = {}", entry.value),
+        }
+    };
+    let changed = line_changes(&paths(&a), &paths(&b));
+    changed.into_iter().map(|change| LineChange { line: line(change.side, &change.line), ..change }).collect()
 }
 
 /// Compares two texts by their longest common subsequence of lines.

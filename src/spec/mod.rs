@@ -5,23 +5,26 @@
 //! [`SpecError`], which displays as the rendered diagnostics. [`Spec::diff`] says how two specs differ in what they
 //! mean, and [`Axis`] with [`combinations`] makes the specs of a sweep.
 
+#![expect(clippy::disallowed_methods, reason = "specs are read, and the bases that they name")]
+
 mod diff;
+mod overrides;
 mod sweep;
-mod values;
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-pub use diff::{LineChange, Side, SpecDiff, ValueChange};
+pub use diff::{LineChange, Side, SpecDiff, Structure, ValueChange, is_equal, shown};
 pub use sweep::{Axis, MOST_COMBINATIONS, SweepError, check_paths, combinations};
 
-use crate::check::{self, check};
-use crate::diagnostic::{self, Appearance, Diagnostic, render};
+use crate::check::check;
+use crate::diagnostic::{self, Appearance, Code, Diagnostic, render};
 use crate::ir;
 use crate::span::Source;
-use crate::syntax::{self, BaseFile, Parsed, Whole, ast, over_base, parse};
+use crate::spell;
+use crate::syntax::{self, BaseFile, Parsed, Whole, ast, over_base, parse, parse_override};
 use crate::system::reason;
 
 /// Name of the built-in spec.
@@ -44,9 +47,9 @@ const QUICKSTART: &str = include_str!("../../specs/quickstart.hrm");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Its text over its base, overrides applied.
+    /// Its text over its base, and behind it the overrides: what messages point into.
     pub(crate) source: Source,
-    /// Its syntax tree.
+    /// Its syntax tree, overrides applied.
     pub(crate) file: ast::File,
     /// What it means.
     pub(crate) model: ir::Model,
@@ -90,9 +93,9 @@ pub enum SpecError {
 
 /// A spec with everything that is to be said about it.
 pub struct Examined {
-    /// Its text, overrides applied where they could be.
+    /// Its text, and behind it the overrides: what messages point into.
     pub source: Source,
-    /// Its syntax tree, as far as it could be read.
+    /// Its syntax tree as far as it could be read, overrides applied where they could be.
     pub file: ast::File,
     /// What it means, if there is no error.
     pub model: Option<ir::Model>,
@@ -133,14 +136,7 @@ impl Spec {
     /// Returns what is wrong with the spec or an override.
     #[doc(hidden)]
     pub fn read<S: AsRef<str>>(source: Source, overrides: &[S]) -> Result<Spec, SpecError> {
-        let Examined { source, file, model, diagnostics } = examine(source, overrides);
-        match model {
-            Some(model) => {
-                let overrides = overrides.iter().map(|text| text.as_ref().to_string()).collect();
-                Ok(Spec { source, file, model, warnings: diagnostics, overrides })
-            }
-            None => Err(SpecError::Faulty(diagnostics)),
-        }
+        examine(source, overrides).into_spec(overrides)
     }
 
     /// Returns the text of a spec in the canonical layout, as `hrmc fmt` writes it; messages call it `name`.
@@ -159,7 +155,9 @@ impl Spec {
     ///
     /// Returns what is wrong with an override.
     pub fn with(&self, overrides: &[&str]) -> Result<Spec, SpecError> {
-        let mut spec = Spec::read(self.source.clone(), overrides)?;
+        let said: Vec<Diagnostic> = self.warnings.iter().flat_map(|(_, found)| found.clone()).collect();
+        let examined = examine_tree(self.source.clone(), self.file.clone(), Vec::new(), &said, overrides);
+        let mut spec = examined.into_spec(overrides)?;
         spec.overrides.splice(0..0, self.overrides.iter().cloned());
         Ok(spec)
     }
@@ -169,13 +167,13 @@ impl Spec {
         &self.model
     }
 
-    /// Returns its text over its base, overrides applied.
+    /// Returns its text over its base, and behind it the overrides: what messages point into.
     #[doc(hidden)]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Returns its syntax tree.
+    /// Returns its syntax tree, overrides applied.
     #[doc(hidden)]
     pub fn file(&self) -> &ast::File {
         &self.file
@@ -206,7 +204,7 @@ impl Spec {
 
     /// Returns a spec that means the same, with every default written out and no base.
     pub fn resolved(&self) -> String {
-        check::show(&self.model)
+        spell::text(&self.model)
     }
 
     /// Returns how `other` differs from this spec in what it means.
@@ -317,32 +315,56 @@ pub fn examine<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined {
     }
 }
 
-/// Applies overrides to a spec that has no base any more, reads it and checks it.
+/// Reads a spec that has no base any more, applies overrides to it and checks it.
 pub fn examine_whole<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined {
-    let mut diagnostics = Vec::new();
-    let mut parsed_overrides = Vec::new();
-    for text in overrides {
-        match syntax::parse_override(text.as_ref()) {
-            Ok(parsed) => parsed_overrides.push(parsed),
-            Err(rejected) => diagnostics.push((rejected.source, rejected.diagnostics)),
+    let Parsed { file, diagnostics } = parse(&source);
+    let unused = check(&file).diagnostics;
+    examine_tree(source, file, diagnostics, &unused, overrides)
+}
+
+/// Applies overrides to the tree of a spec and checks it. `found` is what is wrong with its text; overrides may have lost
+/// their place if that is not empty, so that only their own text is looked at. `unused` has what is to be said about things
+/// that the spec does not use.
+fn examine_tree<S: AsRef<str>>(
+    mut source: Source,
+    mut file: ast::File,
+    mut found: Vec<Diagnostic>,
+    unused: &[Diagnostic],
+    overrides: &[S],
+) -> Examined {
+    let mut refused = Vec::new();
+    for text in overrides.iter().map(AsRef::as_ref) {
+        let place = source.append(&overrides::override_source(text));
+        match parse_override(text, place) {
+            Ok(given) if found.is_empty() => refused.extend(overrides::apply(&mut file, &given).err()),
+            Ok(_) => {}
+            Err(broken) => refused.extend(broken),
         }
     }
-    let source = match check::apply_overrides(&source, &parsed_overrides) {
-        Ok(source) => source,
-        Err(rejected) => {
-            diagnostics.extend(rejected.into_iter().map(|rejected| (rejected.source, rejected.diagnostics)));
-            source
-        }
-    };
-    let parsed = parse(&source);
-    let checked = check(&parsed.file);
-    let mut found = parsed.diagnostics;
+    let checked = check(&file);
     found.extend(checked.diagnostics);
     diagnostic::sort(&mut found);
-    diagnostics.push((source.clone(), found));
-    let refused = diagnostics.iter().any(|(_, found)| diagnostic::has_errors(found));
-    let model = checked.model.filter(|_| !refused);
-    Examined { source, file: parsed.file, model, diagnostics }
+    // What the spec uses itself is not to be removed because an override took its place.
+    let is_unused = |code: Code| matches!(code, Code::UnusedLet | Code::UnusedBlock);
+    found.retain(|diagnostic| !is_unused(diagnostic.code) || unused.contains(diagnostic));
+    let model = checked.model.filter(|_| refused.is_empty() && !diagnostic::has_errors(&found));
+    let diagnostics = [refused, found].map(|found| (source.clone(), found));
+    let diagnostics = diagnostics.into_iter().filter(|(_, found)| !found.is_empty()).collect();
+    Examined { source, file, model, diagnostics }
+}
+
+impl Examined {
+    /// Returns the spec, or what is wrong with it.
+    fn into_spec<S: AsRef<str>>(self, overrides: &[S]) -> Result<Spec, SpecError> {
+        let Examined { source, file, model, diagnostics } = self;
+        match model {
+            Some(model) => {
+                let overrides = overrides.iter().map(|text| text.as_ref().to_string()).collect();
+                Ok(Spec { source, file, model, warnings: diagnostics, overrides })
+            }
+            None => Err(SpecError::Faulty(diagnostics)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -359,6 +381,17 @@ mod tests {
         let again = Spec::parse("resolved.hrm", &spec.resolved()).expect("what is shown is a spec");
         assert_eq!(again.model(), spec.model());
         assert!(spec.diff(&again).is_empty());
+    }
+
+    #[test]
+    fn a_number_that_an_override_hides_is_no_warning() {
+        let spec = Spec::open("specs/sudoku.hrm", &["model.segment.cycle=3", "model.segment.step=1"]);
+        let spec = spec.expect("the loops have these labels");
+        assert_eq!(spec.warnings(), []);
+        let again = spec.with(&["train.batch=3"]).expect("there is such a path");
+        assert_eq!(again.warnings(), []);
+        assert_eq!(again.overrides(), ["model.segment.cycle=3", "model.segment.step=1", "train.batch=3"]);
+        assert_eq!(crate::ir::unroll(again.model()).len(), 6);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use super::overrides::override_source;
 use super::{SpecError, examine};
 use crate::diagnostic::{Code, has_errors};
 use crate::span::Source;
-use crate::syntax::parse_override;
+use crate::syntax::{Scanner, TokenKind, parse_override};
 
 /// Most combinations of one sweep.
 pub const MOST_COMBINATIONS: usize = 10_000;
@@ -14,19 +15,19 @@ pub const MOST_COMBINATIONS: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SweepError {
     /// A text is no `path=values`.
-    #[error("`--set {text}`: expected `path=values`; write it like `--set model.N=1,2,3`")]
+    #[error("`{text}`: expected `path=values`, as in `model.N=1,2,3`")]
     NoValues {
         /// The whole text.
         text: String,
     },
     /// A list has nothing between two commas, or nothing at all.
-    #[error("`--set {text}`: there is no value between the commas")]
+    #[error("`{text}`: there is no value between the commas")]
     EmptyValue {
         /// The whole text.
         text: String,
     },
     /// A range ends before it begins.
-    #[error("`--set {text}`: the range `{range}` is empty; write the smaller number first")]
+    #[error("`{text}`: the range `{range}` is empty; write the smaller number first")]
     EmptyRange {
         /// The whole text.
         text: String,
@@ -34,7 +35,7 @@ pub enum SweepError {
         range: String,
     },
     /// Two axes have the same path.
-    #[error("`{path}` is set twice; list its values in one `--set`")]
+    #[error("`{path}` is set twice; list all of its values once, as in `{path}=1,2`")]
     Twice {
         /// The path.
         path: String,
@@ -60,7 +61,7 @@ pub enum SweepError {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Axis {
-    /// The path, as in `--set`.
+    /// The path, as an override has it.
     pub path: String,
     /// The values, as a spec spells them.
     pub values: Vec<String>,
@@ -76,7 +77,7 @@ impl Axis {
         combinations(axes)
     }
 
-    /// Reads `path=values`: a list with commas, in which `A..B` stands for every whole number from A to B.
+    /// Reads `path=values`: a list with commas, in which `A..B` stands for every integer from A to B.
     ///
     /// # Errors
     ///
@@ -110,18 +111,14 @@ impl Axis {
 /// Splits a list at the commas that stand outside of parentheses and strings.
 fn parts(list: &str) -> Vec<&str> {
     let mut parts = Vec::new();
-    let (mut start, mut depth, mut in_string, mut escaped) = (0, 0usize, false, false);
-    for (at, character) in list.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
-            '"' => in_string = !in_string,
-            _ if in_string => {}
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(list[start..at].trim());
-                start = at + 1;
+    let (mut start, mut depth) = (0, 0usize);
+    for token in Scanner::new(list).filter(|token| token.kind == TokenKind::Symbol) {
+        match token.text {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            "," if depth == 0 => {
+                parts.push(list[start..token.span.start].trim());
+                start = token.span.end;
             }
             _ => {}
         }
@@ -173,8 +170,8 @@ pub fn combinations(axes: &[Axis]) -> Result<Vec<Vec<String>>, SweepError> {
 /// Returns the values that cannot be read, or the paths that name nothing.
 pub fn check_paths(source: &Source, combinations: &[Vec<String>]) -> Result<(), SpecError> {
     for text in combinations.iter().flatten() {
-        if let Err(rejected) = parse_override(text) {
-            return Err(SpecError::Faulty(vec![(rejected.source, rejected.diagnostics)]));
+        if let Err(found) = parse_override(text, 0) {
+            return Err(SpecError::Faulty(vec![(override_source(text), found)]));
         }
     }
     let Some(first) = combinations.first() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Checkpoints: folders with everything a run needs to go on.
+//! Checkpoints: folders with everything that a run needs to continue.
 //!
 //! ```text
 //! weights.safetensors   the weights in training, under the names of the published state dict
@@ -9,9 +9,11 @@
 //!
 //! The bytes depend on the state of the training alone: no clock, no path, no order of a hash map.
 //!
-//! A checkpoint is written to a folder beside its place (`last.new` for `last`), flushed to the disk, and only
-//! then takes its place. The one before waits as `last.old` until that is done; where a crash left only that,
-//! it is the checkpoint. So an interrupted or failed save never costs the checkpoint before.
+//! [`save`] writes a checkpoint to a folder beside its place (`last.new` for `last`), flushes it to the disk, and only
+//! then renames it. Until that is done, the old checkpoint waits as `last.old`; if a crash leaves only that folder,
+//! it is the checkpoint. An interrupted or failed save therefore never costs the old checkpoint.
+
+#![expect(clippy::disallowed_methods, reason = "checkpoints are written and read")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -42,19 +44,19 @@ pub const STATE_TENSORS: &str = "state.safetensors";
 /// File of everything that is not a tensor. It is written last.
 pub const STATE: &str = "state.json";
 
-/// Number of the format, increased whenever an older hrmc could not read a checkpoint.
+/// Version of the format. It grows whenever an older hrmc could not read a checkpoint.
 const FORMAT: u32 = 1;
 
 /// The header of a safetensors file is padded to a multiple of this.
 const HEADER_ALIGNMENT: usize = 8;
 
-/// Why a checkpoint or a file of weights cannot be read or written.
+/// The error of reading or writing a checkpoint or a file of weights.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// There is nothing there.
+    /// There is no checkpoint.
     #[error("there is no checkpoint in `{folder}`")]
     Absent {
-        /// Where it should be.
+        /// The folder that was looked in.
         folder: PathBuf,
     },
     /// A file that cannot be read.
@@ -62,7 +64,7 @@ pub enum CheckpointError {
     Read {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error, in the words of the system.
         reason: io::Error,
     },
     /// A file or folder that cannot be written.
@@ -73,10 +75,10 @@ pub enum CheckpointError {
     Write {
         /// The file or folder.
         file: PathBuf,
-        /// What the system says.
+        /// The error, in the words of the system.
         reason: io::Error,
     },
-    /// A file that is not what it should be as a whole.
+    /// A file that cannot be parsed, or whose parts contradict each other.
     #[error("`{file}` is damaged: {reason}")]
     Damaged {
         /// The file.
@@ -84,7 +86,7 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
-    /// A tensor that is not what it should be.
+    /// A tensor that is missing, unexpected, or of another type or shape.
     #[error("`{file}`: tensor `{tensor}` {reason}")]
     Tensor {
         /// The file.
@@ -97,8 +99,8 @@ pub enum CheckpointError {
     /// The device failed; an earlier checkpoint is still there, unchanged.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// A checkpoint of something else.
-    #[error("cannot go on from `{folder}`: {reason}")]
+    /// A checkpoint of another model, seed, dataset or format.
+    #[error("cannot continue from `{folder}`: {reason}")]
     Unfit {
         /// The checkpoint.
         folder: PathBuf,
@@ -108,7 +110,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// Returns an error that says how the checkpoint in `folder` differs from what is asked for.
+    /// Returns the error for the checkpoint in `folder`, which does not belong to this training.
     pub fn unfit(folder: &Path, reason: String) -> Self {
         CheckpointError::Unfit { folder: folder.to_owned(), reason }
     }
@@ -122,7 +124,7 @@ impl CheckpointError {
     }
 }
 
-/// Everything a trainer needs to go on that is not a tensor.
+/// The state of a trainer, besides tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainerState {
@@ -140,7 +142,7 @@ pub struct TrainerState {
     pub explore_position: u64,
     /// Fingerprint of the training data.
     pub data: String,
-    /// Exact accuracy of the evaluation for whose sake the checkpoint was kept.
+    /// Exact accuracy of the evaluation after which the checkpoint was kept.
     pub exact_accuracy: Option<f64>,
 }
 
@@ -154,7 +156,7 @@ struct StateFile {
     trainer: TrainerState,
 }
 
-/// Only the first key of `state.json`, so that other formats are recognised as such.
+/// Only the first key of `state.json`, so that hrmc recognises other formats.
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
@@ -223,7 +225,7 @@ fn tensor_files(
 ///
 /// # Errors
 ///
-/// Returns an error if something cannot be written; the checkpoint that was there is then still there.
+/// Returns an error if a file cannot be written. The old checkpoint is then still there.
 pub fn save(
     folder: &Path,
     session: &Session,
@@ -231,7 +233,7 @@ pub fn save(
     parameters: &[Parameter],
     state: &TrainerState,
 ) -> Result<(), CheckpointError> {
-    // Whatever a device has is read before anything on the disk changes.
+    // Memory of a device is fetched first: if that fails, nothing on the disk has changed.
     for (_, tensors) in tensor_files(session, model, parameters) {
         for stored in &tensors {
             values_of(session, stored)?;
@@ -241,7 +243,7 @@ pub fn save(
     settle(folder, &old)?;
     let written = write_folder(&new, session, model, parameters, state);
     if written.is_err() {
-        // What was written is of no use and may be what fills the disk. The first error is the one to report.
+        // The partial folder is useless, and it may be what fills the disk. Only the first error is reported.
         let _ = fs::remove_dir_all(&new);
     }
     written?;
@@ -253,7 +255,7 @@ pub fn save(
     change(&old, remove_folder(&old))
 }
 
-/// Ends what an interrupted save has begun: puts the old checkpoint back where there is no newer one.
+/// Finishes an interrupted save: puts the old checkpoint back if there is no newer one.
 fn settle(folder: &Path, old: &Path) -> Result<(), CheckpointError> {
     if folder.exists() {
         change(old, remove_folder(old))
@@ -324,7 +326,7 @@ fn write_tensors(file: &Path, session: &Session, tensors: &[Stored]) -> io::Resu
 
 /// Writes a file and waits until it is on the disk.
 fn write_synced(file: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    /// Bytes handed to the system at once.
+    /// Bytes in one call of the system.
     const BUFFER: usize = 1 << 20;
     let mut writer = BufWriter::with_capacity(BUFFER, File::create(file)?);
     write(&mut writer)?;
@@ -381,7 +383,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Returns the folder to read: the checkpoint, or the one before if a crash left only that.
+/// Returns the folder to read: the checkpoint, or the old one if a crash left only that.
 fn present(folder: &Path) -> Result<PathBuf, CheckpointError> {
     let old = beside(folder, ".old");
     [folder, &old]
@@ -417,7 +419,7 @@ impl StoredCheckpoint {
 ///
 /// # Errors
 ///
-/// Returns an error if there is none, it is damaged, or belongs to another model.
+/// Returns an error if there is no checkpoint, it is damaged, or it belongs to another model.
 pub fn read(
     folder: &Path,
     session: &Session,
@@ -454,7 +456,7 @@ fn read_state(folder: &Path) -> Result<StateFile, CheckpointError> {
     serde_json::from_str(&json).map_err(|error| CheckpointError::damaged(&file, error))
 }
 
-/// Returns what is in the `state.json` of a checkpoint.
+/// Returns the trainer's state in the `state.json` of a checkpoint.
 ///
 /// # Errors
 ///
@@ -469,7 +471,7 @@ pub fn trainer_state(folder: &Path) -> Result<TrainerState, CheckpointError> {
 /// # Errors
 ///
 /// Returns an error if there is no checkpoint.
-pub fn usable_weights(folder: &Path) -> Result<PathBuf, CheckpointError> {
+pub fn weights_to_use(folder: &Path) -> Result<PathBuf, CheckpointError> {
     let folder = present(folder)?;
     let average = folder.join(AVERAGE);
     Ok(if average.is_file() { average } else { folder.join(WEIGHTS) })
@@ -477,8 +479,8 @@ pub fn usable_weights(folder: &Path) -> Result<PathBuf, CheckpointError> {
 
 /// Reads weights from a safetensors file with the names of the published state dict.
 ///
-/// F16 and BF16 tensors are widened. Moving averages begin equal to the weights. Nothing is changed unless all
-/// is well.
+/// F16 and BF16 tensors are widened. Moving averages begin equal to the weights. The session changes only if every
+/// tensor fits.
 ///
 /// # Errors
 ///
@@ -512,8 +514,7 @@ const MAX_HEADER: u64 = 100_000_000;
 
 /// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
 ///
-/// Only the header is read; the weights themselves, and all that may be wrong with them, are read with the
-/// model.
+/// Only the header is read. The weights are read and checked later, with the model.
 ///
 /// # Errors
 ///
@@ -527,7 +528,7 @@ pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
     Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1).max(1))
 }
 
-/// Reads what says where the tensors of a safetensors file are: a length in eight bytes, then JSON.
+/// Reads the header of a safetensors file, which says where the tensors are: a length in eight bytes, then JSON.
 fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(weights)?;
     let mut length = Vec::new();

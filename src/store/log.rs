@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: what training and evaluation measured, a line each.
+//! `metrics.jsonl`: the measurements of training and evaluation, one per line.
 
 use std::fs::File;
 use std::io::Write;
@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::run_folder::{RunFolderError, written};
+use super::error::{RunFolderError, written};
 
 /// Means over rows.
 ///
-/// Losses are means over all rows. Accuracies and segments are means over the rows that count: a row counts in the segment
-/// at which it halts. In training many a step has few such rows or none, and the means of none are `None`; in an evaluation
-/// every example counts once.
+/// Losses are means over all rows. Accuracies and segments are means over the rows that count: a row counts in the
+/// segment at which it halts. In training many a step has few such rows or none, and the means of none are `None`; in
+/// an evaluation every example counts once.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -45,18 +46,18 @@ pub struct MetricMeans {
     /// Loss of `q_continue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_loss: Option<f64>,
-    /// Share of the labels that are right, averaged over rows.
+    /// Fraction of the labels that are right, averaged over rows.
     pub accuracy: Option<f64>,
-    /// Share of the rows with all labels right.
+    /// Fraction of the rows with all labels right.
     pub exact_accuracy: Option<f64>,
-    /// Share of the rows where `q_halt >= 0` is correct.
+    /// Fraction of the rows where `q_halt >= 0` is correct.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q_halt_accuracy: Option<f64>,
     /// Segments per row.
     pub mean_segments: Option<f64>,
 }
 
-/// JSON writes `null` for what is not a number, as a loss may be when training diverges.
+/// JSON writes `null` for a NaN, which a loss may be when training diverges.
 fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
@@ -68,7 +69,8 @@ fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::
 /// ```
 /// use hrmc::MetricsLine;
 ///
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -118,7 +120,7 @@ impl MetricsLine {
     }
 }
 
-/// What every line of `metrics.jsonl` has.
+/// The part that every line of `metrics.jsonl` has.
 #[derive(Deserialize)]
 pub(super) struct StepOfLine {
     pub(super) step: u64,

@@ -4,11 +4,13 @@
 //! runs/maze-003/
 //!   run.toml        [`RunManifest`]: what is trained, on what, with which seed
 //!   metrics.jsonl   one [`MetricsLine`] per line
-//!   last/           checkpoint to go on from
+//!   last/           newest checkpoint, from which training continues
 //!   best/           checkpoint with the best exact accuracy
 //! ```
 //!
 //! Nothing in it depends on the clock, the path or the number of threads.
+
+#![expect(clippy::disallowed_methods, reason = "run folders are made and read")]
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -17,60 +19,22 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, CheckpointError};
+use super::error::{RunFolderError, written};
 use super::log::{MetricsLine, MetricsLog, StepOfLine, parse_lines};
 use crate::data::Dataset;
 use crate::hash::sha256;
-use crate::system;
 
-/// Name of the file that makes a folder that of a run.
+/// Name of the manifest; a folder that has it is the folder of a run.
 pub const MANIFEST: &str = "run.toml";
 /// Name of the file of metrics.
 pub const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last";
 const BEST: &str = "best";
 
-/// Number of the format of `run.toml`, increased whenever an older hrmc could not read it.
+/// Version of the format of `run.toml`. It grows whenever an older hrmc could not read the file.
 const FORMAT: u32 = 1;
 
-/// Why a run folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RunFolderError {
-    /// A file or folder that cannot be read.
-    #[error("cannot read `{file}`: {}", system::reason(reason))]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
-    /// A file or folder that cannot be written.
-    #[error("cannot write `{file}`: {}", system::reason(reason))]
-    Write {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
-    /// A folder that is not the folder of a run.
-    #[error("`{folder}` is not the folder of a run: it has no `run.toml`")]
-    NotARun {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// A file that is not what it should be.
-    #[error("`{file}` is damaged: {reason}")]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A checkpoint in the folder is not what it should be.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-}
-
-/// What a run is: the content of `run.toml`.
+/// The content of `run.toml`, which describes a run.
 ///
 /// # Examples
 ///
@@ -103,7 +67,7 @@ pub struct RunManifest {
     pub train_data_sha256: String,
     /// Fingerprint of the test data.
     pub test_data_sha256: String,
-    /// What the command line put into the spec, e.g. `model.N=3`; the resolved spec says it too.
+    /// Values of the spec that the user replaced, e.g. `model.N=3`. The resolved spec has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
     /// The resolved spec: every default written out, every override applied.
@@ -127,7 +91,7 @@ impl RunManifest {
         }
     }
 
-    /// Records what the command line put into the spec.
+    /// Records the values of the spec that the user replaced.
     pub fn with_overrides(self, overrides: &[String]) -> Self {
         RunManifest { overrides: overrides.to_vec(), ..self }
     }
@@ -219,17 +183,17 @@ impl RunFolder {
         &self.path
     }
 
-    /// Returns the checkpoint to go on from.
+    /// Returns the folder of the newest checkpoint, from which training continues.
     pub fn last(&self) -> PathBuf {
         self.path.join(LAST)
     }
 
-    /// Returns the checkpoint with the best exact accuracy.
+    /// Returns the folder of the checkpoint with the best exact accuracy.
     pub fn best(&self) -> PathBuf {
         self.path.join(BEST)
     }
 
-    /// Returns the best exact accuracy so far, that of the checkpoint `best`; `None` if there is none.
+    /// Returns the best exact accuracy so far, that of the checkpoint `best`; `None` without that checkpoint.
     ///
     /// # Errors
     ///
@@ -242,16 +206,16 @@ impl RunFolder {
         }
     }
 
-    /// Returns the checkpoint to use the model with: `best`, or `last` where there was no evaluation yet.
+    /// Returns the folder of the checkpoint to use the model with: `best`, or `last` if there was no evaluation yet.
     ///
     /// # Errors
     ///
     /// Returns an error if there is neither.
-    pub fn usable_checkpoint(&self) -> Result<PathBuf, RunFolderError> {
-        match checkpoint::usable_weights(&self.best()) {
+    pub fn best_or_last(&self) -> Result<PathBuf, RunFolderError> {
+        match checkpoint::weights_to_use(&self.best()) {
             Ok(_) => Ok(self.best()),
             Err(_) => {
-                checkpoint::usable_weights(&self.last())?;
+                checkpoint::weights_to_use(&self.last())?;
                 Ok(self.last())
             }
         }
@@ -267,7 +231,7 @@ impl RunFolder {
         let file = self.path.join(METRICS);
         let text = if file.exists() { read_text(&file)? } else { String::new() };
         let lines: Vec<(&str, StepOfLine)> = parse_lines(&file, &text)?;
-        // Lines are kept as they are, so a resumed run has the same bytes as one that was never interrupted.
+        // The lines stay unchanged, so a resumed run has the same bytes as one that was never interrupted.
         let kept: String =
             lines.iter().filter(|(_, parsed)| parsed.step <= step).map(|(line, _)| *line).collect();
         let temporary = self.path.join(format!("{METRICS}.new"));
@@ -307,10 +271,6 @@ fn highest_number(runs: &Path, name: &str) -> Result<u64, RunFolderError> {
     Ok(highest)
 }
 
-pub(super) fn read_text(file: &Path) -> Result<String, RunFolderError> {
+fn read_text(file: &Path) -> Result<String, RunFolderError> {
     fs::read_to_string(file).map_err(|reason| RunFolderError::Read { file: file.to_owned(), reason })
-}
-
-pub(super) fn written<T>(file: &Path, result: io::Result<T>) -> Result<T, RunFolderError> {
-    result.map_err(|reason| RunFolderError::Write { file: file.to_owned(), reason })
 }

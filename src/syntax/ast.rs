@@ -4,6 +4,8 @@
 //! of entries. Names are not resolved and numbers are not evaluated; `check` does both. A list whose text
 //! has a syntax error somewhere is marked incomplete, so that later stages do not complain about what is
 //! missing from it.
+//!
+//! A tree can also be made of a model (`spell`). No text was read for its nodes, so their spans are [`Span::EMPTY`].
 
 use crate::span::Span;
 
@@ -36,6 +38,8 @@ pub struct Model {
     pub name: Name,
     /// What it says.
     pub statements: Vec<Statement>,
+    /// From brace to brace.
+    pub body: Span,
     /// From the keyword to the closing brace.
     pub span: Span,
     /// Whether every statement of the text is in the tree.

@@ -2,7 +2,7 @@
 
 use pest::error::{ErrorVariant, InputLocation};
 
-use super::parse::Rule;
+use super::grammar::Rule;
 use super::{STATEMENT_KEYWORDS, nearest};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
@@ -180,7 +180,7 @@ fn phrase(rule: Rule) -> &'static str {
         Rule::kw_predict => "`predict`",
         Rule::kw_from => "`from`",
         Rule::kw_halt => "`halt`",
-        Rule::name | Rule::path | Rule::lone_path => "a name",
+        Rule::name | Rule::path | Rule::lone_path | Rule::policy | Rule::lone_policy => "a name",
         Rule::unit => "a unit",
         Rule::entry | Rule::entry_slot => "`key = value`",
         Rule::statement

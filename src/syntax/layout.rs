@@ -7,12 +7,15 @@
 //! Comments are no part of the tree, so they are found in the text and put back by place: behind the item
 //! or the opening brace they follow on a line, on lines of their own otherwise. A comment inside an
 //! expression moves before the item it is in.
+//!
+//! A tree that was made of a model has no text to go by. Its blocks and loops take several lines, its other lists one,
+//! and empty lines set its kinds of statements apart.
 
 use super::ast::{
     Delimiter, Entries, Entry, Expr, ExprKind, File, Gradient, Item, Name, Predict, Repeat, Section,
     Statement, StatementKind, Step, StepKind, Steps, Value, Without,
 };
-use super::parse;
+use super::{Scanner, Token, TokenKind, parse};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Source, Span};
 
@@ -30,10 +33,33 @@ pub fn format(source: &Source) -> Result<String, Vec<Diagnostic>> {
         return Err(parsed.diagnostics);
     }
     let comments = comments(&source.text);
-    let mut layout = Layout { text: &source.text, comments: &comments, next_comment: 0, lines: Vec::new() };
+    let mut layout = Layout { text: Some(&source.text), comments: &comments, ..Layout::default() };
     layout.file(&parsed.file);
-    align(&mut layout.lines);
-    Ok(write(&layout.lines))
+    Ok(write(&layout.finish()))
+}
+
+/// Returns the text of a tree that no text was read for, in the canonical layout.
+pub fn print(file: &File) -> String {
+    let mut layout = Layout::default();
+    layout.file(file);
+    write(&layout.finish())
+}
+
+/// Returns the lines of steps that no text was read for.
+pub fn print_steps(steps: &Steps) -> Vec<String> {
+    let mut layout = Layout::default();
+    layout.steps(0, steps);
+    layout.finish().iter().map(Line::code).collect()
+}
+
+/// Returns an expression on one line.
+pub fn print_expr(expr: &Expr) -> String {
+    inline_expr(expr)
+}
+
+/// Returns a value on one line, its unit included.
+pub fn print_value(value: &Value) -> String {
+    inline_value(value)
 }
 
 /// What lines are alike enough to be aligned.
@@ -69,12 +95,16 @@ struct Piece<'a> {
     head: String,
     rest: String,
     body: Body<'a>,
+    /// Whether it stands apart from the items before it, where no text says so.
+    apart: bool,
 }
 
 /// What an item has between braces.
 enum Body<'a> {
     None,
     Entries(&'a Entries),
+    /// The entries of a block.
+    Block(&'a Entries),
     Steps(&'a Steps),
     Arguments(&'a Entries),
 }
@@ -94,8 +124,10 @@ fn span_of(item: &Item) -> Span {
     }
 }
 
+#[derive(Default)]
 struct Layout<'a> {
-    text: &'a str,
+    /// The text that the tree was read from, if there is one.
+    text: Option<&'a str>,
     comments: &'a [Comment],
     /// First comment that is not written yet.
     next_comment: usize,
@@ -109,19 +141,22 @@ impl<'a> Layout<'a> {
             let span = span_of(item);
             let first = self.lines.len();
             self.comments_before(0, span.start, &mut end);
-            self.loose_comments(0, span, span_of_body(self.text, item));
+            self.loose_comments(0, span, span_of_body(item));
             match item {
                 Item::Base(base) => {
                     let blank = self.gap(end, span.start);
                     self.push(0, Alike::None, format!("base {}", quote(&base.path)), String::new(), blank);
                 }
                 Item::Model(model) => {
-                    let open = span_of_body(self.text, item).start;
                     let blank = self.gap(end, span.start);
                     self.push(0, Alike::None, format!("model {} {{", model.name.text), String::new(), blank);
-                    let inner = Span::new(open + 1, span.end - 1);
                     let spans = model.statements.iter().map(|statement| statement.span).collect::<Vec<_>>();
-                    self.list(1, inner, &spans, |layout, index| layout.statement(&model.statements[index]));
+                    self.list(1, between(model.body), &spans, |layout, index| {
+                        let before = index.checked_sub(1).map(|before| &model.statements[before].kind);
+                        let statement = &model.statements[index];
+                        let apart = layout.text.is_none() && stands_apart(&statement.kind, before);
+                        Piece { apart, ..layout.statement(statement) }
+                    });
                 }
                 Item::Train(train) => {
                     let blank = self.gap(end, span.start);
@@ -133,7 +168,7 @@ impl<'a> Layout<'a> {
                 self.push(0, Alike::None, "}".to_string(), String::new(), false);
             }
             end = span.end;
-            let next = file.items.get(index + 1).map_or(self.text.len(), |next| span_of(next).start);
+            let next = file.items.get(index + 1).map_or(file.span.end, |next| span_of(next).start);
             self.trailing_comment(&mut end, next);
             // A file reads better with air between its items.
             if index > 0
@@ -142,10 +177,16 @@ impl<'a> Layout<'a> {
                 line.blank_before = true;
             }
         }
-        self.comments_before(0, self.text.len(), &mut end);
+        self.comments_before(0, file.span.end, &mut end);
         if let Some(first) = self.lines.first_mut() {
             first.blank_before = false;
         }
+    }
+
+    /// Returns the lines, aligned.
+    fn finish(mut self) -> Vec<Line> {
+        align(&mut self.lines);
+        self.lines
     }
 
     fn push(&mut self, depth: usize, alike: Alike, head: String, rest: String, blank_before: bool) {
@@ -154,7 +195,7 @@ impl<'a> Layout<'a> {
 
     /// Returns whether an empty line separates two places of the text.
     fn gap(&self, end: usize, start: usize) -> bool {
-        self.text.get(end..start).is_some_and(|between| {
+        self.text.and_then(|text| text.get(end..start)).is_some_and(|between| {
             let mut newlines = between.matches('\n').count();
             if between.contains('#') {
                 newlines = 0;
@@ -183,9 +224,9 @@ impl<'a> Layout<'a> {
 
     /// Puts a comment that follows on the same line, before `next`, behind the last line.
     fn trailing_comment(&mut self, end: &mut usize, next: usize) {
-        let Some(comment) = self.comments.get(self.next_comment) else { return };
+        let (Some(text), Some(comment)) = (self.text, self.comments.get(self.next_comment)) else { return };
         let follows = comment.span.start >= *end
-            && !self.text[*end..comment.span.start].contains('\n')
+            && !text[*end..comment.span.start].contains('\n')
             && comment.span.start < next;
         if follows {
             self.lines.last_mut().expect("an item was written").comment = Some(comment.text.clone());
@@ -204,6 +245,7 @@ impl<'a> Layout<'a> {
             let before = self.lines.len();
             let blank = self.gap(end, span.start);
             let piece = piece(self, index);
+            let blank = blank || piece.apart;
             self.item(depth, *span, piece);
             if let Some(line) = self.lines.get_mut(before) {
                 line.blank_before |= blank;
@@ -220,7 +262,8 @@ impl<'a> Layout<'a> {
     fn item(&mut self, depth: usize, span: Span, piece: Piece<'a>) {
         let (body, inline) = match piece.body {
             Body::None => (span, Some(String::new())),
-            Body::Entries(entries) => (entries.span, self.inline_entries(entries)),
+            Body::Block(entries) if self.text.is_none() => (entries.span, None),
+            Body::Entries(entries) | Body::Block(entries) => (entries.span, self.inline_entries(entries)),
             Body::Steps(steps) => (steps.span, self.inline_steps(steps)),
             Body::Arguments(entries) => (entries.span, Some(inline_arguments(entries))),
         };
@@ -248,12 +291,12 @@ impl<'a> Layout<'a> {
             None => {
                 let close = match piece.body {
                     Body::Arguments(_) => ")",
-                    Body::None | Body::Entries(_) | Body::Steps(_) => "}",
+                    Body::None | Body::Entries(_) | Body::Block(_) | Body::Steps(_) => "}",
                 };
                 let mut opening = piece.rest;
                 match piece.body {
                     Body::Arguments(_) => opening.push('('),
-                    Body::None | Body::Entries(_) | Body::Steps(_) => {
+                    Body::None | Body::Entries(_) | Body::Block(_) | Body::Steps(_) => {
                         if !opening.is_empty() {
                             opening.push(' ');
                         }
@@ -263,7 +306,9 @@ impl<'a> Layout<'a> {
                 self.push(depth, Alike::None, format!("{} {opening}", piece.head), String::new(), false);
                 match piece.body {
                     Body::Steps(steps) => self.steps(depth + 1, steps),
-                    Body::Entries(entries) | Body::Arguments(entries) => self.entries(depth + 1, entries),
+                    Body::Entries(entries) | Body::Block(entries) | Body::Arguments(entries) => {
+                        self.entries(depth + 1, entries);
+                    }
                     Body::None => {}
                 }
                 self.push(depth, Alike::None, close.to_string(), String::new(), false);
@@ -284,24 +329,23 @@ impl<'a> Layout<'a> {
         !open.iter().any(|comment| span.start < comment.span.start && comment.span.start < span.end)
     }
 
+    /// Returns whether the text has something on one line; without a text, whatever fits is.
     fn on_one_line(&self, span: Span) -> bool {
-        !self.text[span.start..span.end].contains('\n')
+        self.text.is_none_or(|text| !text[span.start..span.end].contains('\n'))
     }
 
     fn entries(&mut self, depth: usize, entries: &'a Entries) {
-        let inner = Span::new(entries.span.start + 1, entries.span.end - 1);
         let parts = parts(entries);
         let spans: Vec<Span> = parts.iter().map(|part| part.span()).collect();
-        self.list(depth, inner, &spans, |_, index| match parts[index] {
+        self.list(depth, between(entries.span), &spans, |_, index| match parts[index] {
             Part::Entry(entry) => entry_piece(entry),
             Part::Without(without) => plain(Alike::None, inline_without(&without.names), String::new()),
         });
     }
 
     fn steps(&mut self, depth: usize, steps: &'a Steps) {
-        let inner = Span::new(steps.span.start + 1, steps.span.end - 1);
         let spans: Vec<Span> = steps.steps.iter().map(|step| step.span).collect();
-        self.list(depth, inner, &spans, |_, index| step_piece(&steps.steps[index]));
+        self.list(depth, between(steps.span), &spans, |_, index| step_piece(&steps.steps[index]));
     }
 
     fn inline_entries(&self, entries: &Entries) -> Option<String> {
@@ -326,6 +370,7 @@ impl<'a> Layout<'a> {
         }
         match parts.is_empty() {
             true => Some("{}".to_string()),
+            false if self.text.is_none() => None,
             false => self.on_one_line(steps.span).then(|| format!("{{ {} }}", parts.join(", "))),
         }
     }
@@ -346,13 +391,17 @@ impl<'a> Layout<'a> {
                     state.init.as_ref().map_or(String::new(), |init| format!("= {}", inline_expr(init)));
                 plain(Alike::State, format!("state {}", names.join(", ")), rest)
             }
-            StatementKind::Block(section) => section_piece(format!("block {}", section.name.text), section),
+            StatementKind::Block(section) => {
+                let head = format!("block {}", section.name.text);
+                Piece { body: Body::Block(&section.entries), ..section_piece(head, section) }
+            }
             StatementKind::Section(section) => section_piece(section.name.text.clone(), section),
             StatementKind::Segment(segment) => Piece {
                 alike: Alike::Section,
                 head: "segment".to_string(),
                 rest: String::new(),
                 body: Body::Steps(&segment.steps),
+                apart: false,
             },
             StatementKind::Gradient(Gradient { policy, arguments }) => {
                 let mut line = format!("gradient {}", policy.text);
@@ -369,6 +418,7 @@ impl<'a> Layout<'a> {
                     head: format!("halt {}", halt.policy.text),
                     rest: String::new(),
                     body: Body::Entries(entries),
+                    apart: false,
                 },
                 Some(entries) => {
                     let line = format!("halt {}{}", halt.policy.text, inline_arguments(entries));
@@ -383,11 +433,17 @@ impl<'a> Layout<'a> {
 }
 
 fn plain<'a>(alike: Alike, head: String, rest: String) -> Piece<'a> {
-    Piece { alike, head, rest, body: Body::None }
+    Piece { alike, head, rest, body: Body::None, apart: false }
 }
 
 fn section_piece(head: String, section: &Section) -> Piece<'_> {
-    Piece { alike: Alike::Section, head, rest: String::new(), body: Body::Entries(&section.entries) }
+    Piece {
+        alike: Alike::Section,
+        head,
+        rest: String::new(),
+        body: Body::Entries(&section.entries),
+        apart: false,
+    }
 }
 
 fn predict_piece(predict: &Predict) -> Piece<'_> {
@@ -398,6 +454,7 @@ fn predict_piece(predict: &Predict) -> Piece<'_> {
         head: format!("predict {}", what.text),
         rest: format!("from {state}{position}"),
         body: entries.as_ref().map_or(Body::None, Body::Entries),
+        apart: false,
     }
 }
 
@@ -413,6 +470,7 @@ fn step_piece(step: &Step) -> Piece<'_> {
             head: repeat_head(repeat),
             rest: String::new(),
             body: Body::Steps(&repeat.body),
+            apart: false,
         },
     }
 }
@@ -432,6 +490,7 @@ fn entry_piece(entry: &Entry) -> Piece<'_> {
             head: key.text.clone(),
             rest: format!("= {}", call.callee.text),
             body: Body::Arguments(&call.arguments),
+            apart: false,
         },
         value => plain(Alike::Entry, key.text.clone(), format!("= {}", inline_value(value))),
     }
@@ -507,7 +566,7 @@ fn inline_expr(expr: &Expr) -> String {
 }
 
 /// Returns a string literal that reads as `text`.
-pub fn quote(text: &str) -> String {
+fn quote(text: &str) -> String {
     let mut literal = String::from("\"");
     for character in text.chars() {
         match character {
@@ -522,51 +581,39 @@ pub fn quote(text: &str) -> String {
     literal
 }
 
-/// Returns the place between the braces of an item, braces included.
-fn span_of_body(text: &str, item: &Item) -> Span {
+/// Returns the place of the body of an item, delimiters included.
+fn span_of_body(item: &Item) -> Span {
     match item {
         Item::Base(base) => Span::new(base.span.end, base.span.end),
         Item::Train(train) => train.entries.span,
-        Item::Model(model) => {
-            // Between the name and the brace there is only white space and comments.
-            let mut start = model.name.span.end;
-            for (at, character) in text[start..model.span.end].char_indices() {
-                if character == '{' && !in_comment(&text[model.name.span.end..start + at]) {
-                    start += at;
-                    break;
-                }
-            }
-            Span::new(start, model.span.end)
-        }
+        Item::Model(model) => model.body,
     }
 }
 
-fn in_comment(before: &str) -> bool {
-    before.rfind('#').is_some_and(|hash| !before[hash..].contains('\n'))
+/// Returns the place between the delimiters of a list.
+fn between(list: Span) -> Span {
+    if list == Span::EMPTY { list } else { Span::new(list.start + 1, list.end - 1) }
+}
+
+/// Returns whether an empty line stands before a statement that no text was read for.
+fn stands_apart(statement: &StatementKind, before: Option<&StatementKind>) -> bool {
+    match statement {
+        StatementKind::Block(_) | StatementKind::Segment(_) | StatementKind::Halt(_) => true,
+        StatementKind::Network(_) | StatementKind::State(_) | StatementKind::Predict(_) => {
+            before.is_none_or(|before| std::mem::discriminant(before) != std::mem::discriminant(statement))
+        }
+        _ => false,
+    }
 }
 
 /// Returns the comments of a text.
 fn comments(text: &str) -> Vec<Comment> {
-    let mut comments = Vec::new();
-    let mut in_string = false;
-    let mut escaped = false;
-    let mut skip_to = 0;
-    for (at, character) in text.char_indices() {
-        if at < skip_to {
-            continue;
-        }
-        match character {
-            '"' if !escaped => in_string = !in_string,
-            '#' if !in_string => {
-                skip_to = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-                let comment = text[at..skip_to].trim_end();
-                comments.push(Comment { span: Span::new(at, at + comment.len()), text: comment.to_string() });
-            }
-            _ => {}
-        }
-        escaped = in_string && character == '\\' && !escaped;
-    }
-    comments
+    let comments = Scanner::new(text).filter(|token| token.kind == TokenKind::Comment);
+    let comment = |token: Token<'_>| {
+        let (start, text) = (token.span.start, token.text.trim_end());
+        Comment { span: Span::new(start, start + text.len()), text: text.to_string() }
+    };
+    comments.map(comment).collect()
 }
 
 /// Pads neighbouring lines that are alike, and the comments behind neighbouring lines.

@@ -12,7 +12,7 @@ use super::ast::{
     Base, Definition, Entries, Entry, Expr, ExprKind, File, Item, Model, Name, Statement, StatementKind,
     Train,
 };
-use super::{nearest, parse};
+use super::{Scanner, Token, nearest, parse};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -139,11 +139,10 @@ impl<'a> Merge<'a> {
 
     /// Removes an item of a list with the comma behind it, for there may be another before it.
     fn remove(&mut self, span: Span) {
-        let mut rest = self.text[span.end..].trim_start();
-        while rest.starts_with('#') {
-            rest = rest.find('\n').map_or("", |newline| &rest[newline..]).trim_start();
-        }
-        let end = rest.strip_prefix(',').map_or(span.end, |rest| self.text.len() - rest.len());
+        let mut rest = Scanner::new(self.text);
+        rest.go_to(span.end);
+        let next = rest.find(Token::is_content).filter(|next| next.is_symbol(","));
+        let end = next.map_or(span.end, |comma| comma.span.end);
         self.replace(Span::new(span.start, end), Part::Nothing);
     }
 

@@ -2,25 +2,29 @@
 //!
 //! [`parse()`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what
 //! cannot be read is reported and left out, and the lists it is missing from are marked incomplete.
-//! [`format()`] writes the canonical layout. [`merge_base`] puts a spec over its base,
+//! [`format()`] writes the canonical layout, [`print()`] that of a tree that no text was read for. [`merge_base`] puts a spec over its base,
 //! [`over_base`] finds the base first.
-//! [`parse_override`] reads `path=value` from a command line.
+//! [`parse_override`] reads an override, `path=value`. What has to look at a text that may not follow the grammar, such as
+//! an editor, goes through its [`tokens`].
 
 pub mod ast;
 mod base;
 mod expectation;
+mod grammar;
 mod layout;
 mod merge;
 mod overrides;
 mod parse;
 mod repair;
+mod scan;
 mod text;
 
 pub use base::{BaseFile, Faulty, Whole, over_base};
-pub use layout::{format, quote};
+pub use layout::{format, print, print_expr, print_steps, print_value};
 pub use merge::merge_base;
-pub use overrides::{Override, Rejected, parse_override};
+pub use overrides::{Given, Override, parse_override};
 pub use parse::{Parsed, parse};
+pub use scan::{Scanner, Token, TokenKind, tokens};
 pub use text::to_text;
 
 /// Words that begin a statement of a model.
@@ -50,7 +54,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn nearest_finds_a_slip_and_rejects_a_stranger() {
+    fn nearest_finds_a_slip_and_rejects_another_word() {
         let keys = ["hidden", "heads", "positions"];
         assert_eq!(nearest("hiden", keys), Some("hidden"));
         assert_eq!(nearest("head", keys), Some("heads"));

@@ -1,27 +1,28 @@
-//! Reads `path=value` as it stands on a command line.
+//! Reads overrides: `path=value`.
 
-use super::{ast, parse};
+use super::ast;
+use super::parse::{Fragment, parse_path, parse_policy, parse_value};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::span::{Source, Span};
+use crate::span::Span;
 
 /// A value that replaces the one a spec gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    /// The text as it was given; spans point into it.
-    pub source: Source,
     /// The path, e.g. `train`, `optimizer`, `lr`; never empty.
     pub path: Vec<ast::Name>,
-    /// The value.
-    pub value: ast::Value,
+    /// What stands behind `=`.
+    pub value: Given,
+    /// Place of the whole override.
+    pub span: Span,
 }
 
-/// An override that cannot be used, and why.
+/// What an override gives.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rejected {
-    /// The text the diagnostics point into.
-    pub source: Source,
-    /// What is wrong with it.
-    pub diagnostics: Vec<Diagnostic>,
+pub enum Given {
+    /// A value.
+    Value(ast::Value),
+    /// What follows the word `gradient`, such as `last 2 cycle`.
+    Gradient(ast::Gradient),
 }
 
 impl Override {
@@ -30,42 +31,55 @@ impl Override {
         let first = self.path.first().expect("a path has at least one name");
         first.span.to(self.path[self.path.len() - 1].span)
     }
+
+    /// Returns the names of the path.
+    pub fn names(&self) -> Vec<&str> {
+        self.path.iter().map(|name| name.text.as_str()).collect()
+    }
 }
 
-/// Reads `path=value`, for example `train.optimizer.lr=1e-3`.
+/// Reads `path=value`, for example `train.optimizer.lr=1e-3`. Its text begins at byte `place` of a source, and places
+/// count from there.
 ///
 /// # Errors
 ///
-/// Returns what does not follow the grammar, with places in `text`.
-pub fn parse_override(text: &str) -> Result<Override, Box<Rejected>> {
-    let source = Source::new("--set", text);
-    read(text)
-        .map_err(|diagnostics| Box::new(Rejected { source: source.clone(), diagnostics }))
-        .map(|(path, value)| Override { source, path, value })
-}
-
-fn read(text: &str) -> Result<(Vec<ast::Name>, ast::Value), Vec<Diagnostic>> {
+/// Returns what does not follow the grammar.
+pub fn parse_override(text: &str, place: usize) -> Result<Override, Vec<Diagnostic>> {
+    let span = Span::new(0, text.len()).shifted(place);
     let Some(equals) = text.find('=') else {
-        return Err(vec![
-            Diagnostic::error(Code::Syntax, Span::new(0, text.len()), "expected `path=value`")
-                .help("write it like `train.batch=64`"),
-        ]);
+        let diagnostic = Diagnostic::error(Code::Syntax, span, "expected `path=value`");
+        return Err(vec![diagnostic.help("write it like `train.batch=64`")]);
     };
-    let path = parse::parse_path(text, equals)?;
-    Ok((path, parse::parse_value(text, equals + 1)?))
+    let path = parse_path(text, equals, place)?;
+    let fragment = Fragment { text, place, begin: equals + 1 };
+    let value = match path.iter().map(|name| name.text.as_str()).collect::<Vec<_>>()[..] {
+        ["model", "gradient"] => Given::Gradient(parse_policy(fragment)?),
+        _ => Given::Value(parse_value(fragment)?),
+    };
+    Ok(Override { path, value, span })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_override;
+    use super::{Given, parse_override};
+    use crate::span::Span;
 
     #[test]
     fn path_and_value_keep_their_places() {
-        let read = parse_override("train.optimizer.lr = 1e-3").expect("it is well formed");
-        let path: Vec<&str> = read.path.iter().map(|name| name.text.as_str()).collect();
-        assert_eq!(path, ["train", "optimizer", "lr"]);
-        assert_eq!(read.source.slice(read.value.span), "1e-3");
-        assert_eq!(read.source.slice(read.path_span()), "train.optimizer.lr");
+        let text = "train.optimizer.lr = 1e-3";
+        let read = parse_override(text, 7).expect("it is well formed");
+        assert_eq!(read.names(), ["train", "optimizer", "lr"]);
+        let slice = |span: Span| &text[span.start - 7..span.end - 7];
+        let Given::Value(value) = &read.value else { panic!("it is a value") };
+        assert_eq!((slice(value.span), slice(value.expr.span)), ("1e-3", "1e-3"));
+        assert_eq!((slice(read.path_span()), slice(read.span)), ("train.optimizer.lr", text));
+    }
+
+    #[test]
+    fn what_follows_gradient_is_a_policy() {
+        let read = parse_override("model.gradient=last 2 cycle", 0).expect("it is well formed");
+        let Given::Gradient(gradient) = &read.value else { panic!("it is a policy") };
+        assert_eq!((gradient.policy.text.as_str(), gradient.arguments.len()), ("last", 2));
     }
 
     #[test]
@@ -76,10 +90,13 @@ mod tests {
             ("train.batch=", "expected a value, found the end of the line", 12),
             ("train.batch=1 2", "expected a comma or a new line, found `2`", 14),
             ("train.batch=(1", "`(` is never closed", 12),
+            ("model.gradient=last 1 2 3", "expected a comma or a new line, found `3`", 24),
         ] {
-            let rejected = parse_override(text).expect_err(text);
-            assert_eq!(rejected.diagnostics[0].message, message, "{text}");
-            assert_eq!(rejected.diagnostics[0].primary.span.start, at, "{text}");
+            for place in [0, 100] {
+                let found = parse_override(text, place).expect_err(text);
+                assert_eq!(found[0].message, message, "{text}");
+                assert_eq!(found[0].primary.span.start, place + at, "{text}");
+            }
         }
     }
 }

@@ -4,10 +4,11 @@
 //! text that the grammar skipped into diagnostics.
 
 use pest::Parser;
-use pest::iterators::Pair;
+use pest::iterators::{Pair, Pairs};
 
+use super::grammar::{Grammar, Rule};
 use super::repair::{Repaired, repair};
-use super::{ast, expectation};
+use super::{Scanner, Token, ast, expectation};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -23,22 +24,13 @@ pub struct Parsed {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-mod generated {
-    /// The parser generated from the grammar.
-    #[derive(pest_derive::Parser)]
-    #[grammar = "../grammar/hrm.pest"]
-    pub(crate) struct Grammar;
-}
-
-pub(super) use generated::{Grammar, Rule};
-
 /// Reads a file.
 pub fn parse(source: &Source) -> Parsed {
     let whole = Span::new(0, source.text.len());
     let mut repaired = repair(&source.text);
     let mut diagnostics = std::mem::take(&mut repaired.diagnostics);
     let mut file = ast::File { items: Vec::new(), span: whole, complete: false };
-    if !repaired.hopeless {
+    if !repaired.unreadable {
         match Grammar::parse(Rule::file, &repaired.text) {
             Ok(mut pairs) => {
                 let pair = pairs.next().expect("a successful match yields the rule that was asked for");
@@ -54,7 +46,7 @@ pub fn parse(source: &Source) -> Parsed {
             }
         }
     }
-    if !repaired.sure {
+    if !repaired.certain {
         // What is missing from the model may well stand elsewhere in the tree.
         file.items.iter_mut().for_each(mark_incomplete);
     }
@@ -84,7 +76,7 @@ pub(super) fn parse_rest(source: &Source) -> ast::File {
 /// Returns the text of a file that has mistakes, repaired as [`parse`] reads it; `None` if it cannot be read at all.
 pub(super) fn readable(source: &Source) -> Option<Source> {
     let repaired = repair(&source.text);
-    (!repaired.hopeless).then(|| repaired.source(source))
+    (!repaired.unreadable).then(|| repaired.source(source))
 }
 
 fn mark_incomplete(item: &mut ast::Item) {
@@ -102,38 +94,74 @@ fn to_original(diagnostic: &mut Diagnostic, repaired: &Repaired<'_>) {
     }
 }
 
-/// Reads a value on its own: what stands in `text` from `offset` on. Spans count from the begin of `text`.
-pub(super) fn parse_value(text: &str, offset: usize) -> Result<ast::Value, Vec<Diagnostic>> {
-    let mut repaired = repair(&text[offset..]);
-    let mut diagnostics = std::mem::take(&mut repaired.diagnostics);
+/// Part of a source that is read on its own.
+#[derive(Clone, Copy)]
+pub(super) struct Fragment<'a> {
+    /// A text that begins somewhere in the source.
+    pub(super) text: &'a str,
+    /// Where it begins there.
+    pub(super) place: usize,
+    /// Where in the text the fragment begins; it ends with the text.
+    pub(super) begin: usize,
+}
+
+/// Reads a value on its own.
+pub(super) fn parse_value(fragment: Fragment<'_>) -> Result<ast::Value, Vec<Diagnostic>> {
+    parse_alone(fragment, Rule::lone_value, |tree, mut pairs| {
+        tree.value(pairs.next().expect("the rule begins with a value"))
+    })
+}
+
+/// Reads what follows `gradient` on its own.
+pub(super) fn parse_policy(fragment: Fragment<'_>) -> Result<ast::Gradient, Vec<Diagnostic>> {
+    parse_alone(fragment, Rule::lone_policy, |tree, mut pairs| {
+        let policy = tree.name(pairs.next().expect("the rule begins with a name"));
+        let arguments = pairs.filter(|pair| pair.as_rule() == Rule::factor).map(|pair| tree.factor(pair));
+        ast::Gradient { policy, arguments: arguments.collect() }
+    })
+}
+
+fn parse_alone<T>(
+    fragment: Fragment<'_>,
+    rule: Rule,
+    build: impl FnOnce(&mut Tree<'_>, Pairs<'_, Rule>) -> T,
+) -> Result<T, Vec<Diagnostic>> {
+    let Fragment { text, place, begin } = fragment;
+    let mut repaired = repair(&text[begin..]);
+    let diagnostics = std::mem::take(&mut repaired.diagnostics);
     if !diagnostics.is_empty() {
-        for diagnostic in &mut diagnostics {
-            for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
-                label.span = label.span.shifted(offset);
-            }
-        }
-        return Err(diagnostics);
+        return Err(shifted(diagnostics, place + begin));
     }
-    match Grammar::parse(Rule::lone_value, &repaired.text) {
-        Ok(mut pairs) => {
-            let value = pairs.next().expect("the rule begins with a value");
-            let value = Tree::new(&repaired, offset, &mut diagnostics).value(value);
-            if diagnostics.is_empty() { Ok(value) } else { Err(diagnostics) }
+    match Grammar::parse(rule, &repaired.text) {
+        Ok(pairs) => {
+            let mut diagnostics = Vec::new();
+            let built = build(&mut Tree::new(&repaired, place + begin, &mut diagnostics), pairs);
+            if diagnostics.is_empty() { Ok(built) } else { Err(diagnostics) }
         }
-        Err(error) => Err(vec![expectation::explain(text, offset, text.len(), &error)]),
+        Err(error) => Err(shifted(vec![expectation::explain(text, begin, text.len(), &error)], place)),
     }
 }
 
-/// Reads a dotted path. The path is the first `length` bytes of `text`.
-pub(super) fn parse_path(text: &str, length: usize) -> Result<Vec<ast::Name>, Vec<Diagnostic>> {
+/// Reads a dotted path: the first `length` bytes of a text that begins at `place` of its source.
+pub(super) fn parse_path(text: &str, length: usize, place: usize) -> Result<Vec<ast::Name>, Vec<Diagnostic>> {
     let mut pairs = Grammar::parse(Rule::lone_path, &text[..length])
-        .map_err(|error| vec![expectation::explain(text, 0, length, &error)])?;
+        .map_err(|error| shifted(vec![expectation::explain(text, 0, length, &error)], place))?;
     let path = pairs.next().expect("the rule begins with a path");
     let name = |pair: Pair<'_, Rule>| ast::Name {
         text: pair.as_str().to_string(),
-        span: Span::new(pair.as_span().start(), pair.as_span().end()),
+        span: Span::new(pair.as_span().start(), pair.as_span().end()).shifted(place),
     };
     Ok(path.into_inner().map(name).collect())
+}
+
+/// Moves diagnostics to the right.
+fn shifted(mut diagnostics: Vec<Diagnostic>, offset: usize) -> Vec<Diagnostic> {
+    for diagnostic in &mut diagnostics {
+        for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
+            label.span = label.span.shifted(offset);
+        }
+    }
+    diagnostics
 }
 
 /// Builds nodes.
@@ -221,7 +249,7 @@ impl Tree<'_> {
         };
         to_original(&mut refused, self.repaired);
         // After a repair the line may read oddly, which is no second mistake.
-        if !self.repaired.is_blamed(refused.primary.span.start) {
+        if !self.repaired.is_reported(refused.primary.span.start) {
             self.diagnostics.push(refused);
         }
     }
@@ -244,6 +272,7 @@ impl Tree<'_> {
     fn item(&mut self, pair: Pair<'_, Rule>) -> ast::Item {
         let span = self.span(&pair);
         let rule = pair.as_rule();
+        let brace = pair.clone().into_inner().find(|child| child.as_rule() == Rule::open_brace);
         let mut parts = children(pair);
         let first = next(&mut parts);
         if rule == Rule::base {
@@ -255,6 +284,8 @@ impl Tree<'_> {
             return ast::Item::Train(ast::Train { keyword, entries: self.entries(next(&mut parts)), span });
         }
         let name = self.name(first);
+        let brace = self.span(&brace.expect("the grammar requires this brace"));
+        let body = Span::new(brace.start, span.end.max(brace.end));
         let mut statements = Vec::new();
         let mut complete = true;
         for child in parts {
@@ -266,7 +297,7 @@ impl Tree<'_> {
                 }
             }
         }
-        ast::Item::Model(ast::Model { name, statements, span, complete })
+        ast::Item::Model(ast::Model { name, statements, body, span, complete })
     }
 
     fn name(&self, pair: Pair<'_, Rule>) -> ast::Name {
@@ -543,24 +574,9 @@ fn too_many_operators(span: Span) -> Diagnostic {
     .help("split it with `let`")
 }
 
-/// Returns the length of `text` without the white space and the comment at its end.
+/// Returns the length of `text` without the white space and the comments at its end.
 fn trimmed_length(text: &str) -> usize {
-    let mut in_string = false;
-    let mut escaped = false;
-    let mut length = 0;
-    for (at, character) in text.char_indices() {
-        match character {
-            '#' if !in_string && !text[at..].contains('\n') => return length,
-            '"' if !escaped => in_string = !in_string,
-            '\n' => in_string = false,
-            _ => {}
-        }
-        escaped = in_string && character == '\\' && !escaped;
-        if !character.is_whitespace() {
-            length = at + character.len_utf8();
-        }
-    }
-    length
+    Scanner::new(text).filter(Token::is_content).last().map_or(0, |token| token.span.end)
 }
 
 /// Returns the text between the quotes of a literal that matches the grammar.

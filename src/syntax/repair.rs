@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::{Scanner, Token, TokenKind};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -26,16 +27,16 @@ pub(super) struct Repaired<'a> {
     /// What had to be repaired.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Whether the structure of the text is lost: it is of no use to the grammar.
-    pub(super) hopeless: bool,
+    pub(super) unreadable: bool,
     /// Whether every delimiter was put where indentation or a keyword asks for one.
-    pub(super) sure: bool,
+    pub(super) certain: bool,
     /// First bytes of the lines of the original text.
     starts: Vec<usize>,
     edits: Vec<Edit>,
     /// Where the replacement of each edit begins in the repaired text.
     begins: Vec<usize>,
     /// First bytes of lines about which something has been said already.
-    blamed: BTreeSet<usize>,
+    reported: BTreeSet<usize>,
 }
 
 /// A piece of the original text that is replaced.
@@ -73,8 +74,8 @@ impl Repaired<'_> {
     }
 
     /// Returns whether the line of a place in the original text has been reported already.
-    pub(super) fn is_blamed(&self, at: usize) -> bool {
-        self.blamed.contains(&line_start(&self.starts, at))
+    pub(super) fn is_reported(&self, at: usize) -> bool {
+        self.reported.contains(&line_start(&self.starts, at))
     }
 }
 
@@ -92,16 +93,16 @@ fn line_start(starts: &[usize], at: usize) -> usize {
 pub(super) fn repair(text: &str) -> Repaired<'_> {
     let mut lexed = lex(text);
     let starts = line_starts(text);
-    let mut hopeless = false;
-    let mut sure = true;
+    let mut unreadable = false;
+    let mut certain = true;
     if let Some(at) = lone_return(text) {
         // Where the lines of the text end is unknown, so that nothing else can be said about it.
         lexed = Lexed { diagnostics: vec![returns_alone(at)], ..Lexed::default() };
-        hopeless = true;
+        unreadable = true;
     }
     match balance(text, &lexed) {
         Ok(balanced) => {
-            sure = balanced.sure;
+            certain = balanced.certain;
             for fix in balanced.fixes {
                 lexed.edits.push(fix.edit());
                 if !lexed.bad_strings.contains(&line_start(&starts, fix.place())) {
@@ -110,17 +111,17 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
             }
         }
         Err(at) => {
-            hopeless = true;
+            unreadable = true;
             lexed.diagnostics.push(too_deep(at));
         }
     }
     // Edits at one place stay in the order they were found in.
     lexed.edits.sort_by_key(|edit| (edit.start, edit.end));
-    let blamed = lexed.diagnostics.iter().flat_map(|diagnostic| {
+    let reported = lexed.diagnostics.iter().flat_map(|diagnostic| {
         let places = diagnostic.secondary.iter().chain([&diagnostic.primary]);
         places.map(|label| line_start(&starts, label.span.start)).collect::<Vec<_>>()
     });
-    let blamed = blamed.collect();
+    let reported = reported.collect();
     let mut shift = 0;
     let begins = lexed.edits.iter().map(|edit| {
         let begins = edit.start.wrapping_add_signed(shift);
@@ -129,11 +130,11 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
     });
     Repaired {
         begins: begins.collect(),
-        blamed,
+        reported,
         text: apply(text, &lexed.edits),
         diagnostics: lexed.diagnostics,
-        hopeless,
-        sure,
+        unreadable,
+        certain,
         starts,
         edits: lexed.edits,
     }
@@ -159,8 +160,6 @@ fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
     repaired.push_str(&text[end..]);
     Cow::Owned(repaired)
 }
-
-// --- Characters and strings ---------------------------------------------------------------------
 
 /// What a text is made of, as far as delimiters are concerned.
 #[derive(Debug, Default)]
@@ -194,89 +193,102 @@ struct Delimiter {
 
 fn lex(text: &str) -> Lexed {
     let mut lexed = Lexed::default();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let line_at = start;
-        start += line.len();
-        let mut line = line.trim_end_matches(['\n', '\r']);
-        let mut at = line_at;
-        // Editors of one system write this mark before the text; it means nothing.
-        if let Some(rest) = line.strip_prefix('\u{feff}').filter(|_| line_at == 0) {
-            at += line.len() - rest.len();
-            lexed.edits.push(Edit { start: 0, end: at, text: "" });
-            line = rest;
-        }
-        lexed.line(line, at);
+    let mut scanner = Scanner::new(text);
+    let mut line = text_of_line(text, 0);
+    // Editors of one system write this mark before the text; it means nothing.
+    if let Some(rest) = line.text.strip_prefix('\u{feff}') {
+        let at = line.text.len() - rest.len();
+        lexed.edits.push(Edit { start: 0, end: at, text: "" });
+        line = TextOfLine { at, text: rest };
+        scanner.go_to(at);
     }
+    let mut content: Option<Line> = None;
+    while let Some(token) = scanner.next() {
+        let start = token.span.start;
+        let end = match token.kind {
+            TokenKind::Newline => {
+                lexed.lines.extend(content.take());
+                line = text_of_line(text, token.span.end);
+                continue;
+            }
+            TokenKind::Comment => continue,
+            TokenKind::Text => lexed.string(token, line),
+            TokenKind::Unexpected => line.at + lexed.unexpected(line, start - line.at),
+            TokenKind::Name | TokenKind::Number | TokenKind::Symbol => token.span.end,
+        };
+        scanner.go_to(end);
+        let before = content.as_ref().map(|content| content.end);
+        let content = content.get_or_insert_with(|| Line {
+            first: start,
+            indent: start - line.at,
+            end,
+            delimiters: Vec::new(),
+        });
+        content.end = end;
+        if token.kind == TokenKind::Symbol
+            && let "{" | "}" | "(" | ")" | "[" | "]" = token.text
+        {
+            let character = token.text.chars().next().expect("a token is never empty");
+            content.delimiters.push(Delimiter { character, at: start, after: before.unwrap_or(start) });
+        }
+    }
+    lexed.lines.extend(content);
     lexed
 }
 
-impl Lexed {
-    /// Reads the line that begins at byte `line_at`.
-    fn line(&mut self, line: &str, line_at: usize) {
-        let mut read = Line { first: 0, indent: 0, end: 0, delimiters: Vec::new() };
-        let mut at = 0;
-        let mut seen = false;
-        while let Some(character) = line[at..].chars().next() {
-            let begin = at;
-            at += character.len_utf8();
-            match character {
-                ' ' | '\t' | '\r' => continue,
-                '#' => break,
-                '"' => at = self.string(line, begin, line_at),
-                '{' | '}' | '(' | ')' | '[' | ']' => {
-                    let after = if seen { read.end } else { line_at + begin };
-                    read.delimiters.push(Delimiter { character, at: line_at + begin, after });
-                }
-                'a'..='z' | 'A'..='Z' | '0'..='9' => {}
-                '_' | '.' | ',' | ':' | '=' | '<' | '+' | '-' | '*' | '/' => {}
-                _ => at = self.stranger(line, begin, line_at),
-            }
-            if !seen {
-                seen = true;
-                read.first = line_at + begin;
-                read.indent = begin;
-            }
-            read.end = line_at + at;
-        }
-        if seen {
-            self.lines.push(read);
-        }
-    }
+/// A line of the text without its end.
+#[derive(Debug, Clone, Copy)]
+struct TextOfLine<'a> {
+    /// Its first byte.
+    at: usize,
+    text: &'a str,
+}
 
-    /// Reads a string that begins at byte `begin` of a line and returns where it ends.
-    fn string(&mut self, line: &str, begin: usize, line_at: usize) -> usize {
-        let mut characters = line[begin + 1..].char_indices().map(|(at, c)| (begin + 1 + at, c));
+/// Returns the line that begins at a byte.
+fn text_of_line(text: &str, at: usize) -> TextOfLine<'_> {
+    let rest = &text[at..];
+    let length = rest.find('\n').unwrap_or(rest.len());
+    TextOfLine { at, text: rest[..length].trim_end_matches('\r') }
+}
+
+impl Lexed {
+    /// Checks a string and returns where it ends: one that is never closed where it was most likely meant to.
+    fn string(&mut self, token: Token<'_>, line: TextOfLine<'_>) -> usize {
+        let start = token.span.start;
+        let mut characters = token.text.char_indices().skip(1);
         while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => return at + 1,
-                '\\' => match characters.next() {
-                    Some((_, '"' | '\\' | 'n' | 't')) => {}
-                    Some((next, other)) => {
-                        let span = Span::new(line_at + at, line_at + next + other.len_utf8());
-                        self.diagnostics.push(unknown_escape(span, other));
-                        self.edits.push(Edit { start: line_at + at, end: line_at + at, text: "\\" });
-                    }
-                    None => {}
-                },
-                _ => {}
+            if character != '\\' {
+                continue;
             }
+            match characters.next() {
+                Some((_, '"' | '\\' | 'n' | 't')) | None => {}
+                Some((next, other)) => {
+                    let span = Span::new(start + at, start + next + other.len_utf8());
+                    self.diagnostics.push(unknown_escape(span, other));
+                    self.edits.push(Edit { start: start + at, end: start + at, text: "\\" });
+                }
+            }
+        }
+        if token.is_closed() {
+            return token.span.end;
         }
         // What follows a comma or a closing delimiter was hardly meant to be in it.
-        let rest = &line[begin + 1..];
+        let rest = &token.text[1..];
         let length = rest.find([',', ')', '}', '#']).filter(|&length| length > 0).unwrap_or(rest.len());
-        let end = begin + 1 + rest[..length].trim_end().len();
-        self.diagnostics.push(unclosed_string(Span::new(line_at + begin, line_at + end)));
+        let inner = rest[..length].trim_end();
+        let end = start + 1 + inner.len();
+        self.diagnostics.push(unclosed_string(Span::new(start, end)));
         // A backslash at the very end would escape the quote that is added.
-        let escapes = line[begin + 1..end].bytes().rev().take_while(|&byte| byte == b'\\').count();
+        let escapes = inner.bytes().rev().take_while(|&byte| byte == b'\\').count();
         let text = if escapes % 2 == 1 { "\\\"" } else { "\"" };
-        self.edits.push(Edit { start: line_at + end, end: line_at + end, text });
-        self.bad_strings.insert(line_at);
+        self.edits.push(Edit { start: end, end, text });
+        self.bad_strings.insert(line.at);
         end
     }
 
-    /// Reads characters the language does not have and returns where they end.
-    fn stranger(&mut self, line: &str, begin: usize, line_at: usize) -> usize {
+    /// Reads characters the language does not have, from byte `begin` of a line, and returns where they end there.
+    fn unexpected(&mut self, line: TextOfLine<'_>, begin: usize) -> usize {
+        let TextOfLine { at: line_at, text: line } = line;
         let rest = &line[begin..];
         let first = rest.chars().next().expect("the caller saw a character");
         let at = line_at + begin;
@@ -314,7 +326,7 @@ impl Lexed {
         } else {
             let arrow = first == '>' && line[..begin].ends_with('-');
             let (replacement, help) = stand_in(first, arrow);
-            self.diagnostics.push(stranger(span, first, help));
+            self.diagnostics.push(unexpected(span, first, help));
             if let Some(text) = replacement {
                 for (place, character) in line[begin..end].char_indices() {
                     let start = at + place;
@@ -345,7 +357,7 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
         '→' => (None, "an update is written `state <- network(…)`"),
         '>' if arrow => (None, "an update is written `state <- network(…)`"),
         '^' => (None, "there are no powers; write a product"),
-        '%' => (None, "write a share as a number such as `0.1`, or a comment with `#`"),
+        '%' => (None, "write a percentage as a fraction such as `0.1`, or begin a comment with `#`"),
         '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»' => {
             (None, "put strings between `\"`")
         }
@@ -353,12 +365,10 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
     }
 }
 
-// --- Delimiters ---------------------------------------------------------------------------------
-
 /// What pairs the delimiters up.
 struct Balanced {
     fixes: Vec<Fix>,
-    sure: bool,
+    certain: bool,
 }
 
 /// A way to give one delimiter a partner.
@@ -373,7 +383,7 @@ enum Fix {
 }
 
 impl Fix {
-    /// Returns the place that is blamed.
+    /// Returns the place that is reported.
     fn place(&self) -> usize {
         match *self {
             Fix::Close { opened, .. } => opened,
@@ -419,14 +429,14 @@ enum Reading {
 /// Returns the fewest fixes after which delimiters pair up, or where they are nested too deeply.
 fn balance(text: &str, lexed: &Lexed) -> Result<Balanced, usize> {
     if pairs_up(lexed)? {
-        return Ok(Balanced { fixes: Vec::new(), sure: true });
+        return Ok(Balanced { fixes: Vec::new(), certain: true });
     }
     let mut best: Option<Balanced> = None;
     for reading in [Reading::Strict, Reading::Lenient, Reading::Plain] {
         let fixes = Balancing { text, lines: &lexed.lines, reading, open: Vec::new(), fixes: Vec::new() };
         let fixes = fixes.run()?;
         if best.as_ref().is_none_or(|best| fixes.len() < best.fixes.len()) {
-            best = Some(Balanced { fixes, sure: reading != Reading::Plain });
+            best = Some(Balanced { fixes, certain: reading != Reading::Plain });
         }
     }
     Ok(best.expect("there is a reading"))
@@ -689,7 +699,7 @@ fn foreign_word(span: Span, word: &str) -> Diagnostic {
         .help("spell it with plain letters")
 }
 
-fn stranger(span: Span, found: char, help: &str) -> Diagnostic {
+fn unexpected(span: Span, found: char, help: &str) -> Diagnostic {
     Diagnostic::error(Code::UnexpectedCharacter, span, format!("{} means nothing here", spelled(found)))
         .label("not expected")
         .help(help)
@@ -718,7 +728,7 @@ mod tests {
         repair(text).diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
     }
 
-    /// Returns the repaired text and the lines that are blamed.
+    /// Returns the repaired text and the lines that are reported.
     fn repaired(text: &str) -> (String, Vec<usize>) {
         let source = Source::new("a.hrm", text);
         let repaired = repair(text);
@@ -799,7 +809,7 @@ mod tests {
     fn a_string_ends_with_its_line() {
         let (text, lines) = repaired("train {\n  data = maze(\"a\n  batch = 3\n}\n");
         assert_eq!(text, "train {\n  data = maze(\"a\")\n  batch = 3\n}\n");
-        assert_eq!(lines, [2], "the parenthesis in the string is not blamed");
+        assert_eq!(lines, [2], "the parenthesis in the string is not reported");
         assert_eq!(messages("a = \"x\\y\""), ["`\\y` means nothing in a string"]);
         assert_eq!(messages("a = \"x\\"), ["this string is never closed"]);
     }

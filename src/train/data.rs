@@ -1,4 +1,6 @@
-//! The data of a spec: opened, or generated.
+//! The data of a spec, which is opened or generated.
+
+#![expect(clippy::disallowed_methods, reason = "a folder of data is looked for")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ pub struct Data {
 enum ChosenBy {
     /// The spec names or describes it.
     Spec,
-    /// A folder that stands in for what the spec says.
+    /// A folder that stands in for the data of the spec.
     Folder(String),
     /// A program made it.
     Given,
@@ -74,7 +76,7 @@ impl Data {
         }
     }
 
-    /// Opens a dataset folder for a spec, in place of what that says.
+    /// Opens a dataset folder for a spec, in place of the data that the spec names.
     ///
     /// # Errors
     ///
@@ -98,7 +100,7 @@ impl Data {
 
     /// Returns data that a program made, with a training and a test split.
     ///
-    /// What the spec says under `data` is then not looked for; a text, as in `data = "made by the program"`, says so.
+    /// The `data` of the spec is ignored then. It may be any text, for example `data = "made by the program"`.
     ///
     /// ```
     /// use hrmc::{Data, Dataset, Spec, TrainOptions, Training};
@@ -136,12 +138,12 @@ impl Data {
         &self.test
     }
 
-    /// Returns what happens to every training row that is drawn.
+    /// Returns the symmetries that are applied to every training row when it is drawn.
     pub(crate) fn augment(&self) -> Option<&Augment> {
         self.augment.as_ref()
     }
 
-    /// Returns what a spec says of this data, where it is not the spec's own: the path of the folder.
+    /// Returns the path of the folder that stands in for the data of the spec, if one does.
     pub(crate) fn folder(&self) -> Option<&str> {
         match &self.origin {
             ChosenBy::Folder(path) => Some(path),
@@ -149,7 +151,7 @@ impl Data {
         }
     }
 
-    /// Returns the rows of the puzzle table of a model that is trained on the data, at least 1.
+    /// Returns the rows that a model trained on the data has in its puzzle table, at least 1.
     pub fn puzzle_rows(&self, model: &Model) -> usize {
         let identifiers = |dataset: &Dataset| dataset.metadata().num_puzzle_identifiers;
         match model.puzzles {
@@ -245,7 +247,7 @@ pub fn kind_of(model: &Model, root: &Path) -> Option<PuzzleKind> {
     match &model.train.as_ref()?.data {
         ir::Data::Sudoku(sudoku) => SudokuSize::from_side(sudoku.size).map(PuzzleKind::Sudoku),
         ir::Data::Maze(maze) => Some(PuzzleKind::Maze { side: maze.size }),
-        // The dataset may have gone since; then the sizes have to do.
+        // The dataset may have been removed since; then the sizes decide.
         ir::Data::Folder(folder) => match Metadata::read(&root.join(folder), Split::Test) {
             Ok(Some(metadata)) => PuzzleKind::of(&metadata),
             Ok(None) | Err(_) => sizes(),
@@ -271,7 +273,7 @@ fn open_folder(model: &Model, folder: PathBuf, origin: ChosenBy) -> Result<Data,
     })
 }
 
-/// Says which command builds a dataset that `model` fits.
+/// Returns the command that builds a dataset for `model`, in words.
 fn how_to_build(model: &Model, folder: &Path) -> String {
     let folder = folder.display();
     match PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions)) {
@@ -284,7 +286,7 @@ fn how_to_build(model: &Model, folder: &Path) -> String {
             "build it with `hrmc data maze --from CSVDIR -o {folder}`, or make one with `hrmc data maze \
              --generate --size {side} -o {folder}`"
         ),
-        None => "put one there, or name another one with `--data DIR`".to_string(),
+        None => "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`)".to_string(),
     }
 }
 

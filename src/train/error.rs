@@ -1,4 +1,4 @@
-//! Why something cannot be trained, evaluated or solved.
+//! The error of training, evaluation and solving.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::store::{CheckpointError, RunFolderError};
 
 use super::memory::TooLarge;
 
-/// Why something cannot be trained, evaluated or solved.
+/// The error of training, evaluation and solving.
 ///
 /// # Examples
 ///
@@ -26,10 +26,10 @@ pub enum Error {
     /// The spec has an error, or cannot be read.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// The device refused.
+    /// The device failed, or cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The data is not what it should be.
+    /// The data cannot be read, or is damaged.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A checkpoint cannot be read or written.
@@ -38,22 +38,22 @@ pub enum Error {
     /// A run cannot be read or written.
     #[error(transparent)]
     Run(#[from] RunFolderError),
-    /// The data is not what the model takes.
+    /// The data does not fit the model.
     #[error(transparent)]
     Misfit(#[from] Misfits),
-    /// The programs need more memory than there is.
+    /// The programs need more memory than the device has.
     #[error(transparent)]
     Memory(#[from] TooLarge),
-    /// The model and what it is given do not fit together.
+    /// The model and its inputs do not fit together.
     #[error("{reason}")]
     Unsuitable {
-        /// What does not fit, and what to do.
+        /// The whole message: what does not fit, and what to do.
         reason: String,
     },
 }
 
 impl fmt::Debug for Error {
-    /// Writes the message, as it is read where `main` returns the error.
+    /// Writes the message, so that it can be read when `main` returns the error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

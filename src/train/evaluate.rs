@@ -1,4 +1,4 @@
-//! Evaluation: the answers to every row of a dataset, and what is right about them.
+//! Evaluation: computes an answer to every row of a dataset, and counts what is right.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -33,21 +33,22 @@ pub struct EvaluationRequest {
     pub keep_predictions: bool,
 }
 
-/// How far an evaluation is.
+/// Progress of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvaluationProgress {
     /// Examples that are done.
     pub examples: usize,
-    /// Examples there are to do.
+    /// Examples in all.
     pub total: usize,
 }
 
-/// What an evaluation found.
+/// The result of an evaluation.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -63,7 +64,7 @@ pub struct EvaluationProgress {
 pub struct Evaluation {
     /// Examples that were evaluated.
     pub examples: usize,
-    /// Sums over the examples, each by the segment that counts: the last one of its best rollout.
+    /// Sums over the examples, each by its last segment, that of its best rollout.
     #[doc(hidden)]
     pub metrics: Metrics,
     /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
@@ -124,7 +125,7 @@ pub(super) fn evaluate(
     Ok(Some(evaluation))
 }
 
-/// What counts for each row of a batch, as far as inference has come.
+/// The best answer so far for each row of a batch.
 struct Answers {
     token_loss: Vec<f32>,
     halt_loss: Option<Vec<f32>>,
@@ -153,16 +154,24 @@ impl Answers {
         }
     }
 
-    /// Takes over the rows that count by this segment.
+    /// Takes over the rows whose best answer is that of this segment.
     fn keep(&mut self, pass: &SegmentPass<'_>) -> Result<(), DeviceError> {
         let session = pass.session;
-        for (row, _) in pass.improved.iter().enumerate().filter(|(_, improved)| **improved) {
-            self.token_loss[row] = session.f32(&SCOPE.token_loss())?[row];
-            self.right[row] = session.f32(&SCOPE.right())?[row];
-            self.counted[row] = session.f32(&SCOPE.counted())?[row];
-            if let (Some(halt_loss), Some(q_halt)) = (&mut self.halt_loss, &mut self.q_halt) {
-                halt_loss[row] = session.f32(&SCOPE.halt_loss())?[row];
-                q_halt[row] = session.f32(&SCOPE.q_halt())?[row];
+        let (token_loss, right, counted) =
+            (session.f32(&SCOPE.token_loss())?, session.f32(&SCOPE.right())?, session.f32(&SCOPE.counted())?);
+        let q = match &self.q_halt {
+            Some(_) => Some((session.f32(&SCOPE.halt_loss())?, session.f32(&SCOPE.q_halt())?)),
+            None => None,
+        };
+        for (row, _) in pass.best.iter().enumerate().filter(|(_, best)| **best) {
+            self.token_loss[row] = token_loss[row];
+            self.right[row] = right[row];
+            self.counted[row] = counted[row];
+            if let (Some(halt_losses), Some(q_halts), Some((halt_loss, q_halt))) =
+                (&mut self.halt_loss, &mut self.q_halt, q)
+            {
+                halt_losses[row] = halt_loss[row];
+                q_halts[row] = q_halt[row];
             }
             self.steps[row] = pass.segment;
             self.halted[row] = true;
@@ -188,7 +197,7 @@ impl Answers {
     }
 }
 
-/// A model that is used and no longer trained.
+/// A model that answers and is not trained.
 pub struct Evaluator {
     model: Model,
     session: Session,
@@ -202,7 +211,7 @@ impl Evaluator {
     ///
     /// # Errors
     ///
-    /// Returns an error if threads or memory cannot be had.
+    /// Returns an error if threads cannot be started or memory cannot be allocated.
     pub fn new(
         model: Model,
         sizes: Sizes,

@@ -1,15 +1,15 @@
-//! Exploration: some rows must go on for a while even if the Q values say halt.
+//! Exploration: some rows have to continue for some segments, even if the Q values say halt.
 //!
-//! As in the published code, every slot draws anew in every call, not once per row.
+//! As in the published code, every slot draws again in every call, and not once per row.
 
 use super::streams::unit;
 use crate::data::random::Stream;
 use crate::ir::Halt;
 
-/// The least number of segments where exploration asks for nothing.
+/// The minimum number of segments without exploration.
 pub const NO_FLOOR: u32 = 1;
 
-/// Smallest minimum that asks for something.
+/// The smallest minimum that exploration draws.
 const MIN_FLOOR: usize = 2;
 
 /// Draws the minimum number of segments of each of `slots` slots for one call.

@@ -5,8 +5,8 @@ use crate::check::{DatasetShape, fit};
 use crate::data::Dataset;
 use crate::ir::Model;
 
-/// Checks that every row of `dataset` can be given to `model`, whose puzzle table has `puzzle_rows` rows; `what` is how
-/// messages call the dataset, a plural.
+/// Checks that every row of `dataset` fits `model`, whose puzzle table has `puzzle_rows` rows. Messages call the
+/// dataset `what`, a plural.
 pub(crate) fn check_fit(
     model: &Model,
     puzzle_rows: usize,
@@ -25,7 +25,7 @@ pub(crate) fn check_fit(
     Ok(())
 }
 
-/// Returns what the checker has to know about a dataset.
+/// Returns the sizes of a dataset that the checker compares.
 pub(crate) fn shape(dataset: &Dataset, what: &str) -> DatasetShape {
     let metadata = dataset.metadata();
     DatasetShape { what: what.to_string(), vocab: metadata.vocab_size, positions: metadata.seq_len }

@@ -2,23 +2,23 @@
 
 use crate::ir::{Halt, Infer, QTarget};
 
-/// What decides whether a slot halts after a segment.
+/// The values that decide whether a slot halts after a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlotOutcome {
     /// Segments done on the row, this one included.
     pub steps: u32,
-    /// Least number of segments that exploration asks for in this call; 1 asks for nothing.
+    /// Minimum number of segments that exploration has drawn in this call; 1 without exploration.
     pub floor: u32,
     /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
     pub q_halt: Option<f32>,
-    /// Q value of going on, before the sigmoid; `None` unless the model predicts it.
+    /// Q value of continuing, before the sigmoid; `None` unless the model predicts it.
     pub q_continue: Option<f32>,
-    /// How far the state that the tokens are predicted from moved in this segment; `None` unless the policy
-    /// asks for it.
+    /// Distance by which the state that the tokens are predicted from moved in this segment; `None` unless the policy
+    /// needs it.
     pub residual: Option<f32>,
 }
 
-/// Segments after which a state can have settled: before that it came from its initial state.
+/// First segment after which a state can have settled: the first segment moves it away from its initial value.
 const MIN_SETTLED: u32 = 2;
 
 /// Returns whether a slot halts during training.
@@ -44,7 +44,7 @@ pub fn stops(policy: &Halt, infer: &Infer, slot: SlotOutcome) -> bool {
     slot.steps as usize >= infer.segments || infer.halt && wants_to_halt(policy, slot)
 }
 
-/// Returns whether the policy would stop here, limits aside.
+/// Returns whether the policy stops here, before any limit.
 fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
     match policy {
         Halt::Fixed { .. } => false,

@@ -1,13 +1,14 @@
-//! Inference: how the answers to the rows of a batch are sought.
+//! Inference: computes the answers to the rows of a batch.
 //!
 //! A *rollout* is one attempt on every row: segments from the initial states until the row stops, at the
-//! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. What counts
-//! for a row is the last segment of its rollout. The first rollout begins from the initial states, the others
-//! from initial states with normal noise; of several, the one whose end has the largest `q_halt` counts, under
-//! [`Halt::Residual`] the one whose state has moved least in its last segment, and of equals the first.
+//! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. The answer of
+//! a rollout is that of its last segment. The first rollout begins from the initial states, the others from
+//! initial states with normal noise. Of several rollouts, the answer is that of the one with the largest
+//! `q_halt` at its end; under [`Halt::Residual`], of the one whose state moved least in its last segment; among
+//! equals, of the first.
 //!
-//! Noise is drawn for each example and rollout from a part of its own of the stream `rollout`, so an answer
-//! depends neither on the batch an example is in nor on how often it was asked for.
+//! Each example and rollout draws its noise from its own part of the stream `rollout`, so an answer depends
+//! neither on the batch of its example nor on how often it is computed.
 
 use super::halting::{SlotOutcome, stops};
 use super::init::standard_normal;
@@ -29,18 +30,18 @@ const SCOPE: Scope = Scope::Evaluate;
 pub(super) struct SegmentPass<'a> {
     /// The memory.
     pub session: &'a Session,
-    /// Which rollout, from 0.
+    /// Number of the rollout, from 0.
     pub rollout: usize,
     /// Segments done in this rollout, this one included.
     pub segment: u32,
-    /// Whether each row still took part.
+    /// Whether each row was still running.
     pub active: &'a [bool],
-    /// Whether each row counts by this segment, unless a later rollout is better: it took part, stops here,
-    /// and is better than in every rollout before.
-    pub improved: &'a [bool],
+    /// Whether the best answer of each row is that of this segment, so far: the row was running, stops here, and
+    /// has a better score than in every rollout before.
+    pub best: &'a [bool],
 }
 
-/// Seeks answers to the first `rows` rows in the slots and calls `visit` after every segment.
+/// Computes answers to the first `rows` rows in the slots and calls `visit` after every segment.
 ///
 /// `first` is the number of the example in the first slot, which decides the noise of the rollouts.
 pub(super) fn infer(
@@ -73,7 +74,7 @@ pub(super) fn infer(
                     ended[row] && (rollout == 0 || is_better(score(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&SegmentPass { session, rollout, segment: steps, active: &active, improved: &improved })?;
+            visit(&SegmentPass { session, rollout, segment: steps, active: &active, best: &improved })?;
             for row in 0..rows {
                 if improved[row] {
                     best[row] = score(&model.halt, outcomes[row]);
@@ -85,7 +86,7 @@ pub(super) fn infer(
     Ok(())
 }
 
-/// Returns what rollouts are compared by; larger is better.
+/// Returns the score by which rollouts are compared; larger is better.
 fn score(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     match policy {
         Halt::Residual { .. } => outcome.residual.map(|residual| -residual),
@@ -93,7 +94,7 @@ fn score(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     }
 }
 
-/// Returns whether a value is larger; one that is not a number is less than any.
+/// Returns whether a value is larger. A NaN is less than any number.
 fn is_better(score: Option<f32>, best: Option<f32>) -> bool {
     let rank = |score: Option<f32>| score.filter(|value| !value.is_nan()).unwrap_or(f32::NEG_INFINITY);
     rank(score) > rank(best)
@@ -198,9 +199,9 @@ mod tests {
     #[test]
     fn a_row_that_stops_counts_by_the_segment_it_stopped_at() {
         let plain = Infer { segments: 6, halt: false, rollouts: None };
-        let (thoughts, _) = solve(&mut evaluator(Some(plain), EXAMPLES));
+        let (segments, _) = solve(&mut evaluator(Some(plain), EXAMPLES));
         // A bias in the middle of the Q values, so that some rows stop soon and others late.
-        let mut sorted: Vec<f32> = thoughts.iter().flat_map(q_halt).copied().collect();
+        let mut sorted: Vec<f32> = segments.iter().flat_map(q_halt).copied().collect();
         sorted.sort_by(f32::total_cmp);
         let bias = -sorted[sorted.len() * 2 / 3];
         let evaluator = |infer, batch| {
@@ -208,13 +209,13 @@ mod tests {
             evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(bias);
             evaluator
         };
-        let (thoughts, _) = solve(&mut evaluator(plain, EXAMPLES));
+        let (segments, _) = solve(&mut evaluator(plain, EXAMPLES));
         let stops: Vec<usize> = (0..EXAMPLES)
-            .map(|row| thoughts.iter().position(|thought| q_halt(thought)[row] > 0.0).map_or(6, |at| at + 1))
+            .map(|row| segments.iter().position(|segment| q_halt(segment)[row] > 0.0).map_or(6, |at| at + 1))
             .collect();
         assert!(stops.contains(&1) && stops.iter().any(|&stop| stop > 1), "rows differ: {stops:?}");
         let expected: Vec<Vec<i32>> =
-            stops.iter().enumerate().map(|(row, stop)| thoughts[stop - 1].predictions[row].clone()).collect();
+            stops.iter().enumerate().map(|(row, stop)| segments[stop - 1].predictions[row].clone()).collect();
 
         let halting = Infer { halt: true, ..plain };
         let evaluation = evaluate(&mut evaluator(halting, 4));
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_rollout_counts() {
+    fn the_rollout_with_the_best_score_counts() {
         let single = Infer { segments: 2, halt: false, rollouts: None };
         let many = Infer { rollouts: Some(Rollouts { count: 3, noise: 0.3 }), ..single };
         let (plain, first) = solve(&mut evaluator(Some(single), EXAMPLES));

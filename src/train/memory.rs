@@ -1,4 +1,4 @@
-//! Whether programs fit in memory, before any of it is allocated.
+//! Checks that programs fit in memory, before any of it is allocated.
 
 use crate::device::Device;
 use crate::ir::Model;
@@ -7,7 +7,7 @@ use crate::pipeline::compile_for;
 use crate::plan::Plan;
 use crate::units::{bytes, counted};
 
-/// Programs that need more memory in one session than there is.
+/// Programs that need more memory in one session than the device has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message(&|rows| counted(rows, "row")))]
 pub struct TooLarge {
@@ -17,14 +17,14 @@ pub struct TooLarge {
     pub rows: usize,
     /// Bytes that are needed.
     pub needed: u64,
-    /// Bytes that are there.
+    /// Bytes that are available.
     pub available: u64,
     /// Rows of a batch that fits, if one does.
     pub fits: Option<usize>,
 }
 
 impl TooLarge {
-    /// Returns the message; `spell` says how the user asks for a batch of some rows.
+    /// Returns the message; `spell` writes how the user asks for a batch of that many rows.
     pub fn message(&self, spell: &dyn Fn(usize) -> String) -> String {
         let what_to_do = match self.fits {
             Some(rows) => format!("use a smaller batch, for example {}", spell(rows)),
@@ -40,9 +40,9 @@ impl TooLarge {
     }
 }
 
-/// Refuses programs that need more memory in one session than there is.
+/// Refuses programs that need more memory in one session than the device has.
 ///
-/// Nothing is checked where the device does not tell how much there is.
+/// A device that does not report its memory refuses nothing.
 ///
 /// # Errors
 ///

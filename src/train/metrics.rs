@@ -1,4 +1,4 @@
-//! What a segment got right, as sums over rows.
+//! Losses and accuracies of a segment, as sums over rows.
 //!
 //! Losses are summed over all rows of the batch. Everything else is summed over the rows that *count*: those
 //! that halted in this call and have at least one label. Means divide losses by the rows and the rest by

@@ -1,4 +1,4 @@
-//! Running programs: training, evaluation, solving, and what is kept between runs.
+//! Running programs: training, evaluation, solving, and the state that is kept between runs.
 //!
 //! # What it means
 //!
@@ -15,12 +15,13 @@
 //! 6. [`metrics`]: what the slots that halted got right.
 //!
 //! Each of these is a pure function of its own; [`Trainer`] only connects them to the memory of a
-//! [`Session`](crate::device::Session). Nothing here prints or touches a file: files are written by [`store`](crate::store).
+//! [`Session`](crate::device::Session). Nothing here prints or touches a file: [`store`](crate::store) writes the
+//! files.
 //!
-//! Around it are the pieces that a program uses: [`Data`] of a spec, [`Training`] from the first step to the last,
-//! [`Run`] for what is kept, [`Solver`] for asking and measuring a trained model.
+//! Around it are the types that a program uses: [`Data`] of a spec, [`Training`] from the first step to the last,
+//! [`Run`] with its checkpoints, and [`Solver`] for a trained model.
 //!
-//! The same seed gives the same bytes, whatever the number of threads and wherever a run was interrupted.
+//! The same seed gives the same bytes, for any number of threads, and whether or not a run was interrupted.
 
 mod data;
 mod error;
@@ -51,7 +52,7 @@ pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator}
 pub use memory::{TooLarge, check_memory};
 pub use metrics::Metrics;
 pub use run::{Checkpoint, Run};
-pub use solve::{Answer, Question, Thought};
+pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
 pub use trace::StateUpdate;
 pub use trainer::{StepReport, Trainer, TrainerParts};

@@ -1,4 +1,4 @@
-//! Runs: folders with what was trained, which can go on, be measured and be asked.
+//! Runs: folders of trainings, which can be continued, evaluated and used to solve puzzles.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,13 @@ use super::error::Error;
 use super::evaluate::Evaluator;
 use super::memory::check_memory;
 use super::solver::{SolveOptions, Solver};
-use super::training::Training;
 use crate::data::PuzzleKind;
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
 use crate::lower::{Program, Sizes};
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::checkpoint::{puzzle_rows, usable_weights};
+use crate::store::checkpoint::{puzzle_rows, weights_to_use};
 use crate::store::{MetricsLine, RunFolder, RunManifest};
 use crate::syntax::parse_override;
 
@@ -25,37 +24,40 @@ use crate::syntax::parse_override;
 /// ```
 /// use hrmc::{Checkpoint, SolveOptions};
 ///
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
 /// # let run = hrmc::Run::create(folder.path(), &training)?;
 /// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
 /// // After one evaluation, the newest checkpoint is also the best.
-/// for checkpoint in [Checkpoint::Usable, Checkpoint::Best, Checkpoint::Last] {
+/// for checkpoint in [Checkpoint::BestOrLast, Checkpoint::Best, Checkpoint::Last] {
 ///     run.solver(checkpoint, SolveOptions::default())?;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Checkpoint {
-    /// The one with the best exact accuracy, or the newest one where there was no evaluation yet.
+    /// The checkpoint with the best exact accuracy, or the newest one if there was no evaluation yet.
     #[default]
-    Usable,
-    /// The one with the best exact accuracy, of equals the newest; there is none before the first evaluation.
+    BestOrLast,
+    /// The checkpoint with the best exact accuracy, and the newest among equals. Before the first evaluation there is
+    /// none.
     Best,
-    /// The newest one.
+    /// The newest checkpoint.
     Last,
 }
 
-/// A run that was begun: its folder, what it trains, and its checkpoints.
+/// A run: its folder, its spec, and its checkpoints.
 ///
 /// # Examples
 ///
 /// ```
 /// use hrmc::{Checkpoint, Run, SolveOptions};
 ///
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -74,15 +76,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes a folder for a training in `runs`, `NAME-NNN` with the next free number.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the folder cannot be made or written.
-    pub fn create(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
-        let manifest = training.manifest();
-        let folder = RunFolder::create(runs.as_ref(), &manifest)?;
-        Ok(Run { folder, manifest, spec: training.spec().clone() })
+    /// Makes a folder in `runs`.
+    pub(super) fn create_folder(runs: &Path, manifest: RunManifest, spec: Spec) -> Result<Run, Error> {
+        let folder = RunFolder::create(runs, &manifest)?;
+        Ok(Run { folder, manifest, spec })
     }
 
     /// Opens the folder of a run.
@@ -94,8 +91,8 @@ impl Run {
         Run::open_with(path, &[])
     }
 
-    /// Does the same with overrides of how its model is used, as in `model.infer.segments=16`; the rest is fixed by
-    /// the training.
+    /// Does the same with overrides of `infer`, as in `model.infer.segments=16`. The rest of the spec is fixed by the
+    /// training.
     ///
     /// # Errors
     ///
@@ -109,7 +106,7 @@ impl Run {
         let source = Source::new(name, manifest.spec.clone());
         let mut spec = Spec::read(source.clone(), overrides)?;
         if !overrides.is_empty() {
-            // What a warning would say about the rest was said when the run began.
+            // Warnings about the rest were reported when the run began.
             let said = Spec::read::<&str>(source, &[])?;
             spec.retain_warnings(|one| {
                 let mut old = said.warnings().iter().flat_map(|(_, found)| found);
@@ -139,7 +136,7 @@ impl Run {
         self.folder.path()
     }
 
-    /// Returns what the run is: what `run.toml` says.
+    /// Returns the content of `run.toml`.
     pub fn manifest(&self) -> &RunManifest {
         &self.manifest
     }
@@ -149,7 +146,7 @@ impl Run {
         &self.spec
     }
 
-    /// Returns what training and evaluation measured.
+    /// Returns the measurements of training and evaluation.
     ///
     /// # Errors
     ///
@@ -160,7 +157,7 @@ impl Run {
 
     /// Opens or generates the data that it was trained on; a relative path is looked for below `root`.
     ///
-    /// Data that a program [made](Data::given) is nowhere to be opened: the program has to make it again.
+    /// Data that a program [made](Data::given) is not stored: the program has to make it again.
     ///
     /// # Errors
     ///
@@ -182,11 +179,11 @@ impl Run {
     /// Returns an error if there is no such checkpoint, it is damaged, or memory cannot be had.
     pub fn solver(&self, checkpoint: Checkpoint, options: SolveOptions) -> Result<Solver, Error> {
         let folder = match checkpoint {
-            Checkpoint::Usable => self.folder.usable_checkpoint()?,
+            Checkpoint::BestOrLast => self.folder.best_or_last()?,
             Checkpoint::Best => self.best(),
             Checkpoint::Last => self.last(),
         };
-        let weights = usable_weights(&folder)?;
+        let weights = weights_to_use(&folder)?;
         let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: puzzle_rows(&weights)? };
         let model = self.spec.model();
         check_memory(model, &[(Program::Evaluate { averaged: false }, sizes)], &*options.device)?;
@@ -200,9 +197,9 @@ impl Run {
         &self.folder
     }
 
-    /// Returns whether something was saved in it.
+    /// Returns whether the folder has a checkpoint.
     pub(super) fn has_checkpoint(&self) -> bool {
-        self.folder.usable_checkpoint().is_ok()
+        self.folder.best_or_last().is_ok()
     }
 
     pub(super) fn last(&self) -> PathBuf {
@@ -214,16 +211,16 @@ impl Run {
     }
 }
 
-/// Refuses overrides of anything but `infer`: the weights were trained under the rest.
+/// Refuses overrides of anything but `infer`: the weights were trained with the other values.
 fn refuse_what_is_fixed(run: &Path, overrides: &[String]) -> Result<(), Error> {
     for text in overrides {
-        // What does not follow the grammar is reported with all else that is wrong.
-        let Ok(given) = parse_override(text) else { continue };
-        let names: Vec<&str> = given.path.iter().map(|name| name.text.as_str()).collect();
+        // An override that does not parse is reported later, with all other problems.
+        let Ok(given) = parse_override(text, 0) else { continue };
+        let names = given.names();
         if !matches!(names[..], ["model", "infer", ..]) {
             return Err(Error::unsuitable(format!(
-                "`{}` is fixed by the run `{}`; `--set model.infer.…` alone can change, as in \
-                 `--set model.infer.segments=16`",
+                "`{}` is fixed by the run `{}`; only values below `model.infer` can be replaced, as in \
+                 `model.infer.segments=16`",
                 names.join("."),
                 run.display()
             )));

@@ -1,4 +1,4 @@
-//! The learning rate of a step, and how many steps a stretch of training has.
+//! The learning rate of a step, and the number of steps in a length of training.
 
 use std::f64::consts::PI;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::data::Metadata;
 use crate::ir::{Length, Schedule, ScheduleShape, Train};
 
-/// What the optimizer needs to know about step `t`. Computed in f64, rounded once.
+/// The scalars that the optimizer needs in step `t`, computed in f64 and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepScalars {
     /// Learning rate of the weights.
@@ -25,7 +25,7 @@ pub struct StepScalars {
 /// `base step / warmup` while `step < warmup`. Afterwards `base (min_ratio + (1 - min_ratio) s)` with, at
 /// progress `p = (step - warmup) / (total - warmup)`, `s = (1 + cos(pi p)) / 2` for
 /// [`ScheduleShape::Cosine`] and `s = 1 - p` for [`ScheduleShape::Linear`]; `base` for [`ScheduleShape::Constant`].
-/// After the last step the rate stays as it was there.
+/// After the last step the rate stays that of the last step.
 pub fn learning_rate(schedule: &Schedule, base: f64, step: u64, total_steps: u64) -> f64 {
     let warmup = schedule.warmup_steps;
     if step < warmup {
@@ -42,7 +42,7 @@ pub fn learning_rate(schedule: &Schedule, base: f64, step: u64, total_steps: u64
     base * (min_ratio + (1.0 - min_ratio) * share)
 }
 
-/// Returns what the optimizer needs at step `step`, counted from 1, of `total_steps`.
+/// Returns the scalars of the optimizer at step `step`, counted from 1, of `total_steps`.
 pub fn step_scalars(train: &Train, step: u64, total_steps: u64) -> StepScalars {
     let adam = train.optimizer.adam();
     let rate = |base: f32| learning_rate(&train.schedule, f64::from(base), step, total_steps);

@@ -40,7 +40,7 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Says which slots begin a row, as ones and zeros `[B]`.
+/// Writes which slots begin a row, as ones and zeros `[B]`.
 pub(super) fn set_reset(session: &mut Session, scope: Scope, mask: &[f32]) -> Result<(), DeviceError> {
     // A model that never reads a state before it updates it has nothing to reset.
     if session.has(&scope.reset()) {
@@ -73,7 +73,8 @@ pub(super) fn results<'a>(
     })
 }
 
-/// Returns what decides whether the first slots halt, without exploration; `steps` are the segments they did.
+/// Returns the values that decide whether the first slots halt, without exploration. `steps` are the segments that
+/// they have done.
 pub(super) fn outcomes(
     session: &Session,
     scope: Scope,

@@ -1,4 +1,4 @@
-//! Answers to questions, with the way to each, segment by segment.
+//! Answers to questions, with the model's output after every segment.
 
 use serde::Serialize;
 
@@ -40,22 +40,23 @@ impl Question {
         Question { tokens, puzzle: 0 }
     }
 
-    /// Reads a puzzle that somebody typed: Sudoku row by row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
+    /// Parses a typed puzzle: Sudoku row by row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the text.
+    /// Returns an error that says what is wrong with the text.
     pub fn parse(kind: PuzzleKind, text: &str) -> Result<Question, Error> {
         parse_puzzle(kind, text).map(Question::new).map_err(|error| Error::unsuitable(error.to_string()))
     }
 }
 
-/// What a model thinks of one question after a segment.
+/// The output of a model for one question after a segment.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -64,27 +65,28 @@ impl Question {
 /// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
 /// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
 /// let answer = &solver.solve(&[question])?[0];
-/// for (segment, thought) in answer.thoughts.iter().enumerate() {
-///     println!("segment {}: q_halt {:?}, {:?}", segment + 1, thought.q_halt, thought.tokens);
+/// for (segment, output) in answer.segments.iter().enumerate() {
+///     println!("segment {}: q_halt {:?}, {:?}", segment + 1, output.q_halt, output.tokens);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Thought {
+pub struct SegmentOutput {
     /// Predicted tokens, `[S]`.
     pub tokens: Vec<i32>,
     /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
     pub q_halt: Option<f32>,
 }
 
-/// The answer to a question, with the way to it.
+/// The answer to a question, with the outputs that led to it.
 ///
-/// Of several rollouts, only the one that counts is here.
+/// Of several rollouts, it has only the best one.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -94,33 +96,33 @@ pub struct Thought {
 /// # let question = hrmc::Question::new(training.data().test().inputs(0).collect());
 /// let answer = &solver.solve(&[question])?[0];
 /// assert_eq!(answer.tokens().len(), 36);
-/// assert_eq!(answer.thoughts.len(), solver.model().max_segments());
+/// assert_eq!(answer.segments.len(), solver.model().max_segments());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Answer {
-    /// Which rollout counts, from 0; always the first where there is one.
+    /// Number of the best rollout, from 0; always 0 if there is one rollout.
     pub rollout: usize,
-    /// What the model thought after each segment, the last of which counts.
-    pub thoughts: Vec<Thought>,
+    /// The output after each segment; the last one is the answer.
+    pub segments: Vec<SegmentOutput>,
 }
 
 impl Answer {
     /// Returns the answer: the predicted tokens `[S]` after the last segment.
     pub fn tokens(&self) -> &[i32] {
-        self.thoughts.last().map_or(&[], |thought| &thought.tokens)
+        self.segments.last().map_or(&[], |output| &output.tokens)
     }
 
-    /// Returns the probability that the model gives to being right, the sigmoid of its Q value of halting; `None` for a
-    /// model without a Q head.
+    /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
+    /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
-        self.thoughts.last().and_then(Thought::confidence)
+        self.segments.last().and_then(SegmentOutput::confidence)
     }
 }
 
-impl Thought {
-    /// Returns the probability that the model gives to being right, the sigmoid of its Q value of halting; `None` for a
-    /// model without a Q head.
+impl SegmentOutput {
+    /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
+    /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
         self.q_halt.map(|q| 1.0 / (1.0 + (-f64::from(q)).exp()))
     }
@@ -148,7 +150,7 @@ pub(super) fn solve(
 /// Puts questions into the slots.
 pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) -> Result<(), DeviceError> {
     let labels = vec![IGNORED_LABEL; model.tokens.positions];
-    // Slots without a question get the first token everywhere; nobody looks at their answer.
+    // Slots without a question get the first token everywhere, and their answers are not read.
     let filler = Question { tokens: vec![0; model.tokens.positions], puzzle: 0 };
     for slot in 0..slots::slots(session, SCOPE) {
         let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
@@ -157,7 +159,7 @@ pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) 
     Ok(())
 }
 
-/// Seeks the answers to the questions in the slots, the first of which is number `first`.
+/// Computes the answers to the questions in the slots, the first of which has number `first`.
 fn seek(
     session: &mut Session,
     model: &Model,
@@ -170,11 +172,13 @@ fn seek(
         let q_halt = SCOPE.q_halt();
         for (row, answer) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
             if pass.segment == 1 {
-                *answer = Answer { rollout: pass.rollout, thoughts: Vec::new() };
+                *answer = Answer { rollout: pass.rollout, segments: Vec::new() };
             }
             let q = if pass.session.has(&q_halt) { Some(pass.session.f32(&q_halt)?[row]) } else { None };
-            answer.thoughts.push(Thought { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
-            if pass.improved[row] {
+            answer
+                .segments
+                .push(SegmentOutput { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
+            if pass.best[row] {
                 best[row].clone_from(answer);
             }
         }
@@ -183,7 +187,7 @@ fn seek(
     Ok(best)
 }
 
-/// Checks that a question is one of those that the model takes.
+/// Checks that a question fits the model.
 pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), Error> {
     let tokens = &model.tokens;
     let shape = DatasetShape {
@@ -209,7 +213,7 @@ pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> R
     Ok(())
 }
 
-/// What a model thinks of all questions after a segment.
+/// The output of a model for all questions after a segment.
 #[cfg(test)]
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SolvedSegment {
@@ -221,14 +225,14 @@ pub(super) struct SolvedSegment {
 /// Returns answers segment by segment; a question that stopped stays as it is.
 #[cfg(test)]
 pub(super) fn by_segment(answers: &[Answer]) -> Vec<SolvedSegment> {
-    let most = answers.iter().map(|answer| answer.thoughts.len()).max().unwrap_or(0);
+    let most = answers.iter().map(|answer| answer.segments.len()).max().unwrap_or(0);
     let after = |segment: usize| {
-        let thoughts: Vec<&Thought> =
-            answers.iter().map(|answer| &answer.thoughts[segment.min(answer.thoughts.len() - 1)]).collect();
+        let segments: Vec<&SegmentOutput> =
+            answers.iter().map(|answer| &answer.segments[segment.min(answer.segments.len() - 1)]).collect();
         SolvedSegment {
             segment: segment + 1,
-            predictions: thoughts.iter().map(|thought| thought.tokens.clone()).collect(),
-            q_halt: thoughts.iter().map(|thought| thought.q_halt).collect(),
+            predictions: segments.iter().map(|output| output.tokens.clone()).collect(),
+            q_halt: segments.iter().map(|output| output.q_halt).collect(),
         }
     };
     (0..most).map(after).collect()

@@ -1,4 +1,4 @@
-//! A trained model that is asked, measured and watched.
+//! A trained model that solves puzzles, and can be evaluated and traced.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::device::{Device, EngineOptions};
 use crate::ir::Model;
 use crate::lower::Sizes;
 
-/// How a trained model is used. Nothing here changes an answer.
+/// Options of a [`Solver`]. None of them changes an answer.
 ///
 /// # Examples
 ///
@@ -23,7 +23,7 @@ use crate::lower::Sizes;
 /// ```
 #[derive(Debug, Clone)]
 pub struct SolveOptions {
-    /// What runs the programs.
+    /// Device that runs the programs.
     pub device: Arc<dyn Device>,
     /// Threads to compute with.
     pub threads: usize,
@@ -42,14 +42,15 @@ impl Default for SolveOptions {
     }
 }
 
-/// A trained model.
+/// A trained model that solves puzzles.
 ///
 /// # Examples
 ///
 /// ```
 /// use hrmc::{Checkpoint, Question, SolveOptions};
 ///
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;

@@ -1,7 +1,7 @@
 //! The named random streams of a run.
 //!
 //! Every random decision of a run draws from a stream with a name, so that adding draws to one cannot change
-//! another. The loader has its own, `shuffle`; the ones here are `init`, `explore` and `rollout`.
+//! another. The loader has the stream `shuffle`; the streams of this module are `init`, `explore` and `rollout`.
 
 use crate::data::random::Stream;
 

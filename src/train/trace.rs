@@ -1,4 +1,4 @@
-//! The states of a model while it thinks.
+//! The states of a model after every update, while it solves a puzzle.
 
 use std::path::Path;
 
@@ -20,12 +20,13 @@ const PROGRAM: &str = "trace";
 
 const SCOPE: Scope = Scope::Evaluate;
 
-/// What one update of the loop nest made of a state.
+/// A state after one update of the loop nest.
 ///
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -48,7 +49,7 @@ pub struct StateUpdate {
     pub iterations: Vec<usize>,
     /// Name of the state.
     pub state: String,
-    /// How far the state moved, `|after - before| / |before|` over all positions.
+    /// Relative distance by which the state moved, `|after - before| / |before|` over all positions.
     pub moved: f64,
     /// The state after the update, `[P + S, D]` row by row: the positions of the puzzle prefix, then the tokens.
     pub values: Vec<f32>,

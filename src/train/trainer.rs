@@ -35,13 +35,13 @@ const PROGRAM: &str = "train";
 
 const SCOPE: Scope = Scope::Train;
 
-/// What a [`Trainer`] is made of.
+/// The parts of a [`Trainer`].
 pub struct TrainerParts<'a> {
     /// The model; needs a `train` block.
     pub model: Model,
-    /// What runs its programs.
+    /// Device that runs its programs.
     pub device: &'a dyn Device,
-    /// What that may take of the machine.
+    /// Limits on what the device may use of the machine.
     pub engine: EngineOptions,
     /// Rows of the training batch, and of the puzzle table.
     pub sizes: Sizes,
@@ -53,7 +53,7 @@ pub struct TrainerParts<'a> {
     pub augment: Option<Augment>,
     /// Seed of every random stream.
     pub seed: u64,
-    /// Steps the schedule is laid out for; see [`steps_in`](super::schedule::steps_in).
+    /// Steps of the whole schedule; see [`steps_in`](super::schedule::steps_in).
     pub total_steps: u64,
 }
 
@@ -66,7 +66,7 @@ impl TrainerParts<'_> {
     }
 }
 
-/// What one step did.
+/// The result of one step.
 ///
 /// # Examples
 ///
@@ -146,8 +146,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Returns an error if threads or memory cannot be had, the model has no `train` block, or the data does
-    /// not fit it.
+    /// Returns an error if threads cannot be started, memory cannot be allocated, the model has no `train` block, or
+    /// the data does not fit it.
     pub fn new(parts: TrainerParts<'_>) -> Result<Self, Error> {
         Trainer::with_program(parts, Program::Train)
     }
@@ -193,14 +193,14 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Returns an error if a device fails; what was saved before is not touched.
+    /// Returns an error if a device fails. Checkpoints that were saved before stay as they are.
     pub fn step(&mut self) -> Result<StepReport, Error> {
         let waiting = self.halted.iter().filter(|&&halted| halted).count();
         let rows = self.loader.next_rows(waiting);
         self.step_on(&rows)
     }
 
-    /// Does the same with rows of the caller's, one for each slot that halted, in the order of the slots.
+    /// Does the same with rows that the caller gives, one for each slot that halted, in the order of the slots.
     pub(crate) fn step_on(&mut self, rows: &[Row]) -> Result<StepReport, Error> {
         let refill = refill(&self.halted, &self.steps);
         assert_eq!(rows.len(), refill.slots.len(), "every slot that halted takes a row");
@@ -234,7 +234,8 @@ impl Trainer {
         slots::put(&mut self.session, SCOPE, slot, row)
     }
 
-    /// Puts a row into every slot, with the segments done on it and whether it halted, as if steps had been done.
+    /// Puts a row into every slot, with the segments done on it and whether it halted, as earlier steps would have left
+    /// them.
     pub(crate) fn set_slots(
         &mut self,
         rows: &[Row],
@@ -252,7 +253,7 @@ impl Trainer {
     }
 
     fn set_at_limit(&mut self) -> Result<(), DeviceError> {
-        // Only the target of `q_continue` asks for it.
+        // Only the target of `q_continue` needs it.
         if self.session.has(&SCOPE.at_limit()) {
             let at_limit = mask(self.steps.iter().map(|&steps| is_last(&self.model.halt, steps)));
             self.session.f32_mut(&SCOPE.at_limit())?.copy_from_slice(&at_limit);
@@ -313,8 +314,8 @@ impl Trainer {
         solve::solve(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
-    /// Reads the weights to begin with from a safetensors file with the names of the published state dict;
-    /// averages begin equal to them.
+    /// Reads initial weights from a safetensors file with the names of the published state dict. Averages begin equal
+    /// to them.
     ///
     /// # Errors
     ///
@@ -325,11 +326,11 @@ impl Trainer {
 
     /// Saves a checkpoint in `folder`, in place of the one that is there.
     ///
-    /// `exact_accuracy` is that of the evaluation for whose sake the checkpoint is kept, if there was one.
+    /// `exact_accuracy` is that of the evaluation after which the checkpoint is kept, if there was one.
     ///
     /// # Errors
     ///
-    /// Returns an error if something cannot be written; the checkpoint that was there is then still there.
+    /// Returns an error if a file cannot be written. The old checkpoint is then still there.
     pub fn save(&self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
         let state = TrainerState {
             step: self.step,
@@ -344,12 +345,12 @@ impl Trainer {
         checkpoint::save(folder, &self.session, &self.model, &self.parameters, &state)
     }
 
-    /// Goes on from the checkpoint in `folder`: the next step is the one that would have followed it.
+    /// Continues from the checkpoint in `folder`: the next step is the one that would have followed it.
     ///
     /// # Errors
     ///
     /// Returns an error if the checkpoint cannot be read, is damaged, or belongs to another model, seed or
-    /// dataset; the trainer is then as it was.
+    /// dataset. The trainer then stays as it was.
     pub fn restore(&mut self, folder: &Path) -> Result<(), CheckpointError> {
         let checkpoint = checkpoint::read(folder, &self.session, &self.model, &self.parameters)?;
         let state = checkpoint.state();
@@ -386,7 +387,7 @@ impl Trainer {
         self.step
     }
 
-    /// Returns the steps the schedule is laid out for.
+    /// Returns the steps of the whole schedule.
     pub fn total_steps(&self) -> u64 {
         self.total_steps
     }

@@ -1,7 +1,9 @@
 //! The training of a spec, from the first step to the last: when to evaluate, when to save, which checkpoint is best.
 
+#![expect(clippy::disallowed_methods, reason = "a checkpoint is saved every few minutes")]
+
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,7 +88,7 @@ impl Default for TrainOptions {
 /// ```
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The training begins, or goes on.
+    /// The training begins, or continues.
     Begin,
     /// A step was done.
     Step(&'a StepReport),
@@ -118,7 +120,8 @@ pub enum Event<'a> {
 /// # Examples
 ///
 /// ```
-/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &["train.data.train=64", "train.data.test=8", "train.steps=3"])?;
+/// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+/// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
 /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
 /// # let mut training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
 /// # let folder = tempfile::tempdir()?;
@@ -173,6 +176,17 @@ pub struct Training {
     run: Option<PathBuf>,
 }
 
+impl Run {
+    /// Makes a folder for a training in `runs`, `NAME-NNN` with the next free number.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder cannot be made or written.
+    pub fn create(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
+        Run::create_folder(runs.as_ref(), training.manifest(), training.spec().clone())
+    }
+}
+
 impl Training {
     /// Compiles the programs of a spec, checks that they fit in memory and the data fits them, and draws the weights.
     ///
@@ -185,7 +199,7 @@ impl Training {
             return Err(untrained(spec.model()));
         }
         data.check_fit(&spec)?;
-        // The run keeps the spec with what was chosen besides, so that it can go on without it.
+        // The run keeps the spec with the choices of the options, so that it can be resumed without them.
         if let Some(folder) = data.folder() {
             let folder = ir::Data::Folder(folder.to_string());
             spec.change_training(|train| train.data = folder);
@@ -194,9 +208,10 @@ impl Training {
         Training::prepare(spec, data, seed, options)
     }
 
-    /// Goes on with a run from its checkpoint `last`: the next step is the one that would have followed it.
+    /// Continues a run from its checkpoint `last`: the next step is the one that would have followed it.
     ///
-    /// `data` is [that of the run](Run::data), or for data that a program [made](Data::given) the same once more.
+    /// `data` is [that of the run](Run::data). If a program [made](Data::given) the data of the run, it makes the
+    /// same data again.
     ///
     /// # Errors
     ///
@@ -208,7 +223,8 @@ impl Training {
         training.run = Some(run.path().to_path_buf());
         if training.trainer.steps_done() >= training.stop {
             return Err(Error::unsuitable(format!(
-                "`{}` has done {} already; ask for more with `--steps N`, counted from the beginning of the run",
+                "`{}` has done {} already; ask for more, counted from the beginning of the run (`--steps N`, or \
+                 `TrainOptions::steps`)",
                 run.path().display(),
                 counted(training.trainer.steps_done() as usize, "step"),
             )));
@@ -223,11 +239,11 @@ impl Training {
         let total_steps = steps_in(train.length, data.train().metadata(), sizes.batch);
         if total_steps == 0 {
             return Err(Error::unsuitable(format!(
-                "`{}` is to be trained for less than one step; raise `train.epochs` or lower `train.batch`",
+                "the training of `{}` is shorter than one step; raise `train.epochs` or lower `train.batch`",
                 model.name
             )));
         }
-        // Evaluation does not pay for rows that it will never have.
+        // An evaluation batch larger than the data would only hold padding.
         let examples = options.eval_limit.unwrap_or(usize::MAX).min(data.test().examples());
         let evaluate_batch = sizes.batch.min(examples).max(1);
         let programs = TrainerParts::programs(model, sizes, evaluate_batch);
@@ -258,13 +274,13 @@ impl Training {
 
     /// Trains to the last step, and keeps metrics and checkpoints in the folder of a run.
     ///
-    /// `watch` is told what happens, and may stop the training after any event; everything is saved then, and a further
-    /// call goes on. Where an evaluation is due, the checkpoint `last` is saved before it.
+    /// `watch` gets every event, and may stop the training after any of them. Everything is saved then, and a further
+    /// call continues. Before an evaluation, the checkpoint `last` is saved.
     ///
     /// # Errors
     ///
-    /// Returns an error if another training has saved something in the run, a device fails, or something cannot be
-    /// written; what was saved before is not touched.
+    /// Returns an error if another training has saved something in the run, a device fails, or a file cannot be
+    /// written. Checkpoints that were saved before stay as they are.
     pub fn run(
         &mut self,
         run: &Run,
@@ -272,7 +288,7 @@ impl Training {
     ) -> Result<Outcome, Error> {
         if self.run.as_deref() != Some(run.path()) && run.has_checkpoint() {
             return Err(Error::unsuitable(format!(
-                "`{}` was trained before; go on with it by `Training::resume`, or make a new run for this training",
+                "`{}` was trained before; continue it with `Training::resume`, or create a new run for this training",
                 run.path().display()
             )));
         }

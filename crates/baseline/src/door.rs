@@ -17,7 +17,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use hrmc::internals::graph::Graph;
-use hrmc::internals::graph::luminal::{Decomposed, tracker};
+use hrmc::internals::graph::decomposed::Decomposed;
+use hrmc::internals::graph::luminal::tracker;
 use luminal::graph::NodeIndex;
 use luminal::op::{Contiguous, Function, InputTensor, Operator};
 use luminal::prelude::petgraph::Direction;

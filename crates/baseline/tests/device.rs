@@ -3,22 +3,21 @@
 //!
 //! Without a C++ compiler these tests say so and pass. A pass is no evidence from a GPU.
 #![cfg(unix)]
-
-#[path = "../../../tests/emulator/fake_cuda.rs"]
-mod fake_cuda;
-#[path = "../../../tests/support/mod.rs"]
-mod support;
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use hrmc_testing::fake_cuda;
+use hrmc_testing::workplace::{Said, TINY, Workplace, repository};
 use safetensors::SafeTensors;
 
-use support::{Said, TINY, Workplace};
+/// The binary under test.
+const BASELINE: &str = env!("CARGO_BIN_EXE_hrmc-baseline");
 
 fn tiny() -> Workplace {
-    let place = Workplace::new();
+    let place = Workplace::new(BASELINE);
     place.write("tiny.hrm", TINY);
     place
 }
@@ -28,7 +27,7 @@ const TRAIN: &str = "run tiny.hrm --train --steps 4";
 
 /// Runs a command line on the emulated driver; `None` if there is no compiler.
 fn emulated(place: &Workplace, arguments: &str, variables: &[(&str, &str)]) -> Option<Said> {
-    let libraries = fake_cuda::libraries()?;
+    let libraries = fake_cuda::libraries(env!("CARGO_TARGET_TMPDIR"))?;
     let mut command = place.command(arguments);
     command.env("LD_LIBRARY_PATH", libraries).envs(variables.iter().copied());
     Some(Said::of(command.output().expect("the binary runs")))
@@ -36,8 +35,8 @@ fn emulated(place: &Workplace, arguments: &str, variables: &[(&str, &str)]) -> O
 
 /// Compares a recorded model, its first segment and gradients, in the three orders of threads.
 fn agrees(name: &str) {
-    let place = Workplace::new();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
+    let place = Workplace::new(BASELINE);
+    let fixture = repository().join("tests/fixtures").join(name);
     let arguments = format!("verify {} --device luminal-cuda", fixture.with_extension("json").display());
     for order in ["0", "1", "2"] {
         let Some(said) = emulated(&place, &arguments, &[("FAKE_CUDA_ORDER", order)]) else { return };
@@ -132,7 +131,7 @@ fn failure(variables: &[(&str, &str)]) -> Option<String> {
 
 #[test]
 fn the_list_of_devices_has_it_after_those_of_hrmc() {
-    let place = Workplace::new();
+    let place = Workplace::new(BASELINE);
     let text = place.succeed("devices");
     let begins = text.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
     assert_eq!(begins.collect::<Vec<_>>(), ["cpu", "reference", "cuda", "luminal-cuda"], "{text}");
@@ -176,7 +175,7 @@ fn where_there_is_no_driver_it_says_so() {
 #[test]
 fn where_there_is_no_device_it_says_so() {
     let Some(message) = failure(&[("FAKE_CUDA_DEVICES", "0")]) else { return };
-    assert!(message.starts_with("error: cannot run on CUDA: no device: "), "{message}");
+    assert!(message.starts_with("error: cannot run on CUDA: the driver, for CUDA "), "{message}");
 }
 
 #[test]

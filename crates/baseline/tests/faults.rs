@@ -4,9 +4,7 @@
 //! wrong, so that the test is known to test something, and changed, which has to be right. Without a C++
 //! compiler these tests say so and pass.
 #![cfg(unix)]
-
-#[path = "../../../tests/emulator/fake_cuda.rs"]
-mod fake_cuda;
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
 
 use std::env;
 use std::path::Path;
@@ -17,6 +15,7 @@ use hrmc::internals::graph::ops::{Add, Assign, Embed, Scale};
 use hrmc::internals::graph::{DType, Graph, TensorType};
 use hrmc_baseline::LuminalCuda;
 use hrmc_baseline::faults::avoid;
+use hrmc_testing::fake_cuda;
 use luminal::compiler_utils::ToIdsMut;
 use luminal::graph_tensor::GraphTensor;
 use luminal::op::{Contiguous, SumReduce};
@@ -68,7 +67,7 @@ fn differs(test: &str, symptom: &str, body: fn(Form)) {
         body(if form == Form::AsItIs.name() { Form::AsItIs } else { Form::Changed });
         return;
     }
-    let Some(libraries) = fake_cuda::libraries() else { return };
+    let Some(libraries) = fake_cuda::libraries(env!("CARGO_TARGET_TMPDIR")) else { return };
     let [plain, changed] = [Form::AsItIs, Form::Changed].map(|form| again(test, form.name(), &libraries));
     assert!(!plain.status.success() && said(&plain).contains(symptom), "as it is: {}", said(&plain));
     assert!(changed.status.success(), "changed: {}", said(&changed));
@@ -238,7 +237,7 @@ fn inside(test: &str, body: fn()) {
         body();
         return;
     }
-    let Some(libraries) = fake_cuda::libraries() else { return };
+    let Some(libraries) = fake_cuda::libraries(env!("CARGO_TARGET_TMPDIR")) else { return };
     let output = again(test, "inside", &libraries);
     let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
     assert!(output.status.success() && ran, "{}", said(&output));

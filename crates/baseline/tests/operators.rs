@@ -3,15 +3,7 @@
 //!
 //! Without a C++ compiler these tests say so and pass.
 #![cfg(unix)]
-
-#[path = "../../../tests/emulator/fake_cuda.rs"]
-mod fake_cuda;
-#[path = "../../../tests/operators/running.rs"]
-#[expect(dead_code, reason = "hrmc's own tests of operators need more of it")]
-mod running;
-#[path = "../../../tests/operators/samples.rs"]
-#[expect(dead_code, reason = "hrmc's own tests of operators need more of it")]
-mod samples;
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
 
 use std::env;
 use std::process::Command;
@@ -20,20 +12,15 @@ use hrmc::internals::device::reference::Reference;
 use hrmc::internals::device::{Device, Places};
 use hrmc::internals::graph::Op;
 use hrmc_baseline::LuminalCuda;
-
-use running::{Loaded, TOLERANCE, difference_within, graph_of};
-use samples::{Draw, LARGE, Sample, Sizes, every_operator};
+use hrmc_testing::running::{Loaded, TOLERANCE, difference_within, graph_of};
+use hrmc_testing::samples::{self, Draw, LARGE, Sample, Sizes, every_operator};
+use hrmc_testing::{fake_cuda, on_a_gpu};
 
 /// Set in the process that has the emulated libraries.
 const INSIDE: &str = "HRMC_TEST_INSIDE";
 
 /// Two of each operator: each size has kernels of its own, and compiling them is what takes the time.
 const SIZES: [Sizes; 2] = [Sizes { batch: 2, positions: 3, heads: 2, half: 1, inner: 3, vocab: 3 }, LARGE[1]];
-
-/// Returns whether tests run on the GPU of this machine.
-fn on_a_gpu() -> bool {
-    env::var_os("HRMC_T2").is_some_and(|value| value == "required")
-}
 
 /// Compares an operator with its decomposition in a process that has the emulated libraries; `test` is its whole
 /// name.
@@ -49,7 +36,7 @@ fn agrees(test: &str, sample: fn(&mut Draw) -> Sample) {
         }
         return;
     }
-    let Some(libraries) = fake_cuda::libraries() else { return };
+    let Some(libraries) = fake_cuda::libraries(env!("CARGO_TARGET_TMPDIR")) else { return };
     let output = Command::new(env::current_exe().expect("the test has a path"))
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")

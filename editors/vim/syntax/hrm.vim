@@ -1,4 +1,4 @@
-" Highlighting of specs of hierarchical reasoning models. `tests/editors.rs` keeps the words equal to those of hrmc.
+" Highlighting of specs of hierarchical reasoning models. `tests/language/editors.rs` keeps the words equal to those of hrmc.
 if exists("b:current_syntax")
   finish
 endif

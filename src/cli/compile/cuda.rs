@@ -19,7 +19,7 @@ pub const EXAMPLES: &str = "
   hrmc compile specs/maze.hrm --device cuda --card a100 --batch 96
   hrmc compile specs/sudoku.hrm --device cuda --emit kernels -o kernels";
 
-/// Returns what reads the name of a card. The help of each name is its data sheet.
+/// Returns the parser of `--card`. The help of each name is the data sheet of the card.
 pub fn card_parser() -> impl TypedValueParser<Value = Card> {
     let names = Card::ALL.map(|card| {
         let sheet = card.data_sheet();
@@ -35,16 +35,17 @@ pub fn card_parser() -> impl TypedValueParser<Value = Card> {
         .map(|id| Card::from_id(&id).expect("the possible values are the ids of the cards"))
 }
 
-/// Refuses what has no meaning for CUDA, and `--card` without it.
+/// Refuses stages that do not depend on CUDA, and `--card` without it.
 ///
 /// # Errors
 ///
-/// Returns a failure that says what the option is for.
+/// Returns a failure that says where the option is allowed.
 pub fn check(arguments: &Arguments) -> Result<(), Failure> {
     let is_for_cuda = arguments.device == Target::Cuda;
     if is_for_cuda && !matches!(arguments.emit, None | Some(Stage::Plan | Stage::Kernels | Stage::Json)) {
         return Err(Failure::message(
-            "`--device cuda` is for the report, `--emit json`, `plan` and `kernels`; other stages know no device",
+            "`--device cuda` is for the report, `--emit json`, `plan` and `kernels`; \
+             other stages do not depend on a device",
         ));
     }
     if arguments.card.is_some() && !is_for_cuda {
@@ -72,7 +73,7 @@ pub fn text(arguments: &Arguments, model: &Model, sizes: Sizes) -> Result<String
     }
 }
 
-/// Writes the kernels into the folder of `--output`, and says which.
+/// Writes the kernels into the folder of `--output`, and prints their names.
 ///
 /// # Errors
 ///
@@ -83,7 +84,7 @@ pub fn write_kernels(arguments: &Arguments, model: &Model, sizes: Sizes) -> Resu
     terminal::print(launches::write_kernels(&plan, folder, card(arguments))?)
 }
 
-/// Returns what is said where kernels cannot be written.
+/// Returns the failure for `--emit kernels` without its other options.
 pub fn kernels_need_more() -> Failure {
     Failure::message("`--emit kernels` needs `--device cuda`, and a folder to write to with `-o`")
 }

@@ -15,7 +15,7 @@ use super::solve::Search;
 use super::symmetry::signature;
 use super::{BLANK, SudokuSize};
 use crate::data::error::DataError;
-use crate::data::kind::{Pair, PuzzleSplits};
+use crate::data::pair::{Pair, PuzzleSplits};
 use crate::data::random::Stream;
 
 /// Grids to try for one puzzle before its number of givens counts as out of reach.

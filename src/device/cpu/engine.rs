@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rayon::ThreadPool;
 
 use super::NAME;
+use super::arranged::{Arranged, ArrangedWeight};
 use super::execute::CpuProgram;
-use super::kernels::WeightShape;
 use crate::device::{Buffer, DeviceError, Engine, Executable, Memory, MemoryId, Observe};
 
 /// Programs on the processor.
@@ -15,17 +15,6 @@ pub(super) struct CpuEngine {
     arena: Buffer,
     arranged: Arranged,
     programs: BTreeMap<String, CpuProgram>,
-}
-
-/// Arranged copies of weights, by the memory that they are copies of.
-pub(super) type Arranged = BTreeMap<MemoryId, ArrangedWeight>;
-
-/// A weight as products of a forward pass read it.
-pub(super) struct ArrangedWeight {
-    pub(super) shape: WeightShape,
-    pub(super) buffer: Buffer,
-    /// Version of the weight that it is a copy of; absent before the first copy.
-    pub(super) version: Option<u64>,
 }
 
 impl CpuEngine {

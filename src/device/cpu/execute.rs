@@ -1,10 +1,12 @@
 //! Executes a plan with the CPU kernels.
 
+#![expect(clippy::disallowed_methods, reason = "calls are timed for whoever watches")]
+
 use std::collections::BTreeMap;
 use std::ptr;
 use std::time::Instant;
 
-use super::engine::Arranged;
+use super::arranged::Arranged;
 use super::kernels::{
     self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,

@@ -1,11 +1,10 @@
 //! The CPU: kernels, and the engine that executes plans with them.
 
+mod arranged;
 mod engine;
 mod execute;
 pub mod kernels;
 mod peak;
-
-use std::fs;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
@@ -13,7 +12,7 @@ use serde_json::json;
 use super::{Device, DeviceError, Engine, EngineOptions, Form, Status};
 use crate::ir::Precision;
 use crate::plan::{Plan, session_bytes};
-use crate::system::bytes_of_line;
+use crate::system;
 use crate::units::counted;
 use engine::CpuEngine;
 
@@ -65,7 +64,7 @@ impl Device for Cpu {
 
     /// Returns the memory that the system can still give, where it tells.
     fn available_bytes(&self) -> Option<u64> {
-        bytes_of_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+        system::available_bytes()
     }
 
     fn session_bytes(&self, plans: &[&Plan]) -> u64 {

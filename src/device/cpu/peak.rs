@@ -1,5 +1,7 @@
 //! What the processor can do at most, measured on the kernels themselves.
 
+#![expect(clippy::disallowed_methods, reason = "the processor's peak is measured")]
+
 use std::time::Instant;
 
 use rayon::ThreadPool;

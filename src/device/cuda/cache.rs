@@ -1,32 +1,34 @@
 //! Compiled kernels, kept on the disk between runs.
 //!
-//! The file is named after the hash of everything it depends on: text, architecture and the compiler's version. Its
-//! first line is the hash of the rest, so that a damaged file is compiled again. The cache only saves time: where it cannot be read
-//! or written, kernels are compiled each time. Its folder is the caller's choice.
+//! The name of a file is the hash of everything the kernels depend on: text, architecture and the compiler's version.
+//! The first line of a file is the hash of the rest, so that a damaged file is found and compiled again. The cache only
+//! saves time: where it cannot be read or written, kernels are compiled each time. The caller chooses its folder.
+
+#![expect(clippy::disallowed_methods, reason = "compiled kernels are kept where the caller says")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256;
 
-/// A place for one image.
+/// The place of one compiled image in the cache.
 pub(super) struct CacheFile {
     file: Option<PathBuf>,
 }
 
 impl CacheFile {
-    /// Returns the place in `folder` for what a compiler makes of a text.
+    /// Returns the place in `folder` of the image that a compiler makes of a text.
     pub(super) fn of(folder: Option<&Path>, text: &str, architecture: &str, compiler: &str) -> CacheFile {
         let key = sha256(format!("{compiler}\n{architecture}\n{text}"));
         CacheFile { file: folder.map(|folder| folder.join(format!("{key}.cubin"))) }
     }
 
-    /// Returns the image, if it is there and whole.
+    /// Returns the image, if the cache has it undamaged.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
         read(self.file.as_deref()?)
     }
 
-    /// Keeps an image.
+    /// Writes an image.
     pub(super) fn write(&self, image: &[u8]) {
         if let Some(file) = &self.file {
             write(file, image);
@@ -44,7 +46,7 @@ fn read(file: &Path) -> Option<Vec<u8>> {
 fn write(file: &Path, image: &[u8]) {
     let content = [sha256(image).as_bytes(), b"\n", image].concat();
     let folder = file.parent().expect("the file is in a folder");
-    // Several processes may write the same file; each renames a whole one.
+    // Several processes may write the same file. Each writes a temporary file and renames it.
     let whole =
         fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder)).and_then(|new| {
             fs::write(new.path(), content)?;

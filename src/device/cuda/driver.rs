@@ -1,8 +1,8 @@
-//! What the driver and cuBLAS give, owned: memory, modules, recorded graphs, events.
+//! Safe owners of what the driver and cuBLAS allocate: memory, modules, recorded graphs, events.
 //!
-//! Everything happens on one stream of the first device. The context is that of the process, made current in each
-//! thread before it calls ([`OpenCard::bind`]). What a value here owns is given back when it is dropped; errors are not reported then, since
-//! a device that has failed says so again at every call.
+//! All work is on one stream of the first device. The context is that of the process, and each thread makes it current
+//! before it calls the driver ([`OpenCard::bind`]). A value frees what it owns when it is dropped. Errors of freeing are
+//! not reported: a device that has failed reports its error at every later call.
 
 use std::ffi::{CString, c_void};
 use std::fmt::Display;
@@ -16,13 +16,13 @@ use super::launch::{Element, MAX_BLOCKS, Product, ProductKind};
 use super::probe::{Found, Version, probe};
 use crate::device::DeviceError;
 
-/// Bytes that cuBLAS gets to work with, as NVIDIA advises for its largest cards.
+/// Bytes of cuBLAS's workspace, as NVIDIA advises for its largest cards.
 const WORKSPACE: usize = 32 << 20;
 
-/// Index of the device that is used; the variable CUDA_VISIBLE_DEVICES chooses which one that is.
+/// Index of the device that is used; the variable CUDA_VISIBLE_DEVICES decides which device comes first.
 const FIRST: i32 = 0;
 
-/// A start in the memory of a device.
+/// An address in the memory of a device.
 pub(super) type Pointer = sys::CUdeviceptr;
 
 /// A device, its context and its stream.
@@ -39,7 +39,7 @@ unsafe impl Send for OpenCard {}
 // SAFETY: as above.
 unsafe impl Sync for OpenCard {}
 
-/// Turns an error of the driver into one that says what was being done.
+/// Turns an error of the driver into one that names the activity, as in `loading a kernel`.
 fn at<T>(what: impl Display, result: Result<T, DriverError>) -> Result<T, DeviceError> {
     result.map_err(|error| {
         let name = error.error_name().map(|name| name.to_string_lossy().into_owned());
@@ -57,7 +57,7 @@ fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, Dev
 }
 
 impl OpenCard {
-    /// Opens the first device, after it was found that there is one.
+    /// Opens the first device, after a probe has found it and all libraries.
     pub(super) fn open(toolkits: &[PathBuf]) -> Result<Arc<OpenCard>, DeviceError> {
         let found = probe(toolkits);
         if let Some(reason) = Found::problem(&found) {
@@ -67,7 +67,9 @@ impl OpenCard {
         let device = at("opening the device", result::device::get(FIRST))?;
         let attribute = |attribute| {
             // SAFETY: the device was given by the driver.
-            at("asking the device", unsafe { result::device::get_attribute(device, attribute) })
+            at("asking the device for its compute capability", unsafe {
+                result::device::get_attribute(device, attribute)
+            })
         };
         let capability = Version {
             major: attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
@@ -77,20 +79,21 @@ impl OpenCard {
         let context = at("opening the device", unsafe { result::primary_ctx::retain(device) })?;
         let mut card = OpenCard { device, context, stream: std::ptr::null_mut(), capability };
         card.bind()?;
-        card.stream = at("making a stream", result::stream::create(result::stream::StreamKind::NonBlocking))?;
+        card.stream =
+            at("creating a stream", result::stream::create(result::stream::StreamKind::NonBlocking))?;
         Ok(Arc::new(card))
     }
 
     /// Makes the context current in this thread.
     pub(super) fn bind(&self) -> Result<(), DeviceError> {
         // SAFETY: the context is retained as long as the card is there.
-        at("choosing the device", unsafe { result::ctx::set_current(self.context) })
+        at("making the device current", unsafe { result::ctx::set_current(self.context) })
     }
 
-    /// Waits until all work is done, and says what went wrong in it.
+    /// Waits until all work is done, and returns the error of that work, if there was one.
     pub(super) fn synchronize(&self) -> Result<(), DeviceError> {
         // SAFETY: the stream exists.
-        at("its work", unsafe { result::stream::synchronize(self.stream) })
+        at("running a program", unsafe { result::stream::synchronize(self.stream) })
     }
 
     /// Allocates memory whose content is arbitrary.
@@ -110,7 +113,7 @@ impl OpenCard {
         }
     }
 
-    /// Allocates memory of the host that copies go through.
+    /// Allocates pinned host memory, through which copies go.
     pub(super) fn allocate_staging(
         self: &Arc<OpenCard>,
         bytes: usize,
@@ -127,24 +130,24 @@ impl OpenCard {
         }
     }
 
-    /// Copies words to the device after all work that was begun, and waits.
+    /// Copies words to the device after all work that was started before, and waits.
     ///
-    /// The copy is on our stream: the driver's synchronous one may return before the words have arrived, and our
-    /// stream, which is not ordered with the one that such a copy is on, would not wait for them.
+    /// The copy is on our stream. The driver's synchronous copy is on another stream and may return before the words
+    /// have arrived, and our stream would not wait for them.
     pub(super) fn write(&self, to: Pointer, words: &[u32]) -> Result<(), DeviceError> {
         // SAFETY: callers give places inside of memory that is at least as long, and the words live until the wait.
-        at("a copy to it", unsafe { result::memcpy_htod_async(to, words, self.stream) })?;
+        at("copying to the device", unsafe { result::memcpy_htod_async(to, words, self.stream) })?;
         self.synchronize()
     }
 
-    /// Copies words from the device after all work that was begun, and waits.
+    /// Copies words from the device after all work that was started before, and waits.
     pub(super) fn read(&self, words: &mut [u32], from: Pointer) -> Result<(), DeviceError> {
         // SAFETY: callers give places inside of memory that is at least as long, and the words live until the wait.
-        at("a copy from it", unsafe { result::memcpy_dtoh_async(words, from, self.stream) })?;
+        at("copying from the device", unsafe { result::memcpy_dtoh_async(words, from, self.stream) })?;
         self.synchronize()
     }
 
-    /// Begins a copy of a part of staging memory to the device; that part stays as it is until the next wait.
+    /// Starts a copy of a part of staging memory to the device. The part must not change before the next wait.
     pub(super) fn begin_write(
         &self,
         to: Pointer,
@@ -154,10 +157,10 @@ impl OpenCard {
     ) -> Result<(), DeviceError> {
         let source = &from.words()[start..start + words];
         // SAFETY: the target is inside of memory that is long enough, and the source lives until the next wait.
-        at("a copy to it", unsafe { result::memcpy_htod_async(to, source, self.stream) })
+        at("copying to the device", unsafe { result::memcpy_htod_async(to, source, self.stream) })
     }
 
-    /// Begins a copy to the beginning of staging memory, which has the content after the next wait.
+    /// Starts a copy from the device to the beginning of staging memory, which has the content after the next wait.
     pub(super) fn begin_read(
         &self,
         to: &mut Staging,
@@ -165,7 +168,7 @@ impl OpenCard {
         words: usize,
     ) -> Result<(), DeviceError> {
         // SAFETY: the source is inside of memory that is long enough, and the target lives until the next wait.
-        at("a copy from it", unsafe {
+        at("copying from the device", unsafe {
             result::memcpy_dtoh_async(&mut to.words_mut()[..words], from, self.stream)
         })
     }
@@ -177,7 +180,8 @@ impl OpenCard {
         Ok(Module { card: Arc::clone(self), module: at(format!("loading {what}"), module)? })
     }
 
-    /// Begins a launch; shared memory is what the kernel declares. A kernel reads as many bytes of each argument as it declares, eight at most.
+    /// Starts a launch. The kernel declares its shared memory, and reads of each argument as many bytes as it declares,
+    /// at most eight.
     pub(super) fn launch(
         &self,
         function: Function,
@@ -187,8 +191,8 @@ impl OpenCard {
         what: &str,
     ) -> Result<(), DeviceError> {
         let refused = || DeviceError::Device {
-            what: format!("`{what}`"),
-            reason: "it would take more blocks than a device accepts; use a smaller batch".to_string(),
+            what: format!("launching `{what}`"),
+            reason: "the launch has more blocks than a device accepts; use a smaller batch".to_string(),
         };
         let blocks = u32::try_from(blocks)
             .ok()
@@ -198,24 +202,24 @@ impl OpenCard {
             arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
         // SAFETY: the arguments are as many and of the kinds that the kernel takes, which `Program` has checked, and
         // pointers among them lead to memory that outlives the work.
-        at(format!("`{what}`"), unsafe {
+        at(format!("launching `{what}`"), unsafe {
             let grid = (blocks, 1, 1);
             let block = (threads[0], threads[1], 1);
             result::launch_kernel(function.0, grid, block, 0, self.stream, &mut pointers)
         })
     }
 
-    /// Records what `work` begins instead of doing it.
+    /// Records the work that `work` starts, without doing it.
     pub(super) fn record(
         self: &Arc<OpenCard>,
         work: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<Recorded, DeviceError> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream exists and records nothing yet.
-        at("recording its work", unsafe { result::stream::begin_capture(self.stream, mode) })?;
+        at("recording a program", unsafe { result::stream::begin_capture(self.stream, mode) })?;
         let worked = work();
         // SAFETY: recording was begun above and has to end whatever happened.
-        let graph = at("recording its work", unsafe { result::stream::end_capture(self.stream) });
+        let graph = at("recording a program", unsafe { result::stream::end_capture(self.stream) });
         worked?;
         let graph = graph?;
         // SAFETY: the graph was just recorded, and is no longer needed once it is made executable.
@@ -224,25 +228,25 @@ impl OpenCard {
             let _ = result::graph::destroy(graph);
             made
         };
-        Ok(Recorded { card: Arc::clone(self), graph: at("recording its work", executable)? })
+        Ok(Recorded { card: Arc::clone(self), graph: at("recording a program", executable)? })
     }
 
-    /// Begins what was recorded.
+    /// Starts the recorded work.
     pub(super) fn replay(&self, recorded: &Recorded) -> Result<(), DeviceError> {
         // SAFETY: both exist; what the recorded work reads and writes is owned by whoever owns the recording.
-        at("its recorded work", unsafe { result::graph::launch(recorded.graph, self.stream) })
+        at("launching a recorded program", unsafe { result::graph::launch(recorded.graph, self.stream) })
     }
 
-    /// Makes something that notes when the device comes to it.
+    /// Creates an event, whose time the device can record.
     pub(super) fn event(self: &Arc<OpenCard>) -> Result<DeviceEvent, DeviceError> {
-        let event = at("timing", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
+        let event = at("measuring time", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
         Ok(DeviceEvent { card: Arc::clone(self), event })
     }
 
-    /// Notes the time when the device comes here.
+    /// Has the device record the time when it reaches this place in its work.
     pub(super) fn note(&self, event: &DeviceEvent) -> Result<(), DeviceError> {
         // SAFETY: both exist.
-        at("timing", unsafe { result::event::record(event.event, self.stream) })
+        at("measuring time", unsafe { result::event::record(event.event, self.stream) })
     }
 }
 
@@ -285,7 +289,7 @@ impl Drop for DeviceMemory {
     }
 }
 
-/// Memory of the host that the device copies from and to by itself.
+/// Pinned host memory, which the device copies from and to by itself.
 pub(super) struct Staging {
     card: Arc<OpenCard>,
     start: *mut u32,
@@ -352,7 +356,7 @@ impl Drop for Module {
     }
 }
 
-/// Work that the device has as one piece.
+/// Recorded work, which one launch starts.
 pub(super) struct Recorded {
     card: Arc<OpenCard>,
     graph: sys::CUgraphExec,
@@ -377,19 +381,19 @@ pub(super) struct DeviceEvent {
 }
 
 impl DeviceEvent {
-    /// Returns the seconds between two events that the device has come to.
+    /// Returns the seconds between two events, whose times the device has recorded.
     pub(super) fn seconds_to(&self, later: &DeviceEvent) -> Result<f64, DeviceError> {
         type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
         // `cudarc` calls a second version of it, which drivers before CUDA 12.8 do not have, and panics without it.
         // SAFETY: the driver is loaded, and the function has this type in every version.
         let elapsed = unsafe { sys::culib().get::<Elapsed>(b"cuEventElapsedTime\0") };
         let elapsed = elapsed.map_err(|_| DeviceError::Device {
-            what: "timing".to_string(),
+            what: "measuring time".to_string(),
             reason: "the driver has no function `cuEventElapsedTime`".to_string(),
         })?;
         let mut milliseconds = 0.0;
         // SAFETY: both events exist, and the number lives on.
-        at("timing", unsafe { elapsed(&mut milliseconds, self.event, later.event) }.result())?;
+        at("measuring time", unsafe { elapsed(&mut milliseconds, self.event, later.event) }.result())?;
         Ok(f64::from(milliseconds) * 1e-3)
     }
 }
@@ -403,7 +407,7 @@ impl Drop for DeviceEvent {
     }
 }
 
-/// cuBLAS with memory to work in.
+/// cuBLAS with its workspace.
 pub(super) struct Blas {
     handle: blas_sys::cublasHandle_t,
     workspace: DeviceMemory,
@@ -425,14 +429,14 @@ impl Blas {
                 "opening cuBLAS",
                 blas_sys::cublasSetWorkspace_v2(blas.handle, start, WORKSPACE).result(),
             )?;
-            // Otherwise cuBLAS may add parts of a sum in bf16 where the result is in bf16. There is no TF32 either way.
+            // Otherwise cuBLAS may add parts of a sum in bf16 if the result is in bf16. TF32 is off in either mode.
             let exact = blas_sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
             at_blas("opening cuBLAS", blas_sys::cublasSetMathMode(blas.handle, exact).result())?;
         }
         Ok(blas)
     }
 
-    /// Begins a product of matrices whose places are given.
+    /// Starts a matrix product of factors at the given addresses.
     pub(super) fn product(
         &self,
         product: &Product,
@@ -443,13 +447,14 @@ impl Blas {
         use blas_sys::cublasOperation_t::{CUBLAS_OP_N as PLAIN, CUBLAS_OP_T as TURNED};
         let Product { rows, columns, terms, .. } = *product;
         let too_large = |_| DeviceError::Device {
-            what: "a product".to_string(),
-            reason: "it has more rows or columns than cuBLAS counts; use a smaller batch".to_string(),
+            what: "multiplying matrices".to_string(),
+            reason: "the product has more rows or columns than cuBLAS can count; use a smaller batch"
+                .to_string(),
         };
         let [m, n, k] = [columns, rows, terms].map(i32::try_from);
         let (m, n, k) = (m.map_err(too_large)?, n.map_err(too_large)?, k.map_err(too_large)?);
-        // cuBLAS has matrices whose columns lie side by side. To it all of ours are transposed, and so the product
-        // is that of the transposed factors, the right one first.
+        // cuBLAS stores matrices by columns, so it sees each of ours transposed. It therefore computes the transposed
+        // product, from the transposed factors in reverse order.
         let (left, left_leading, right, right_leading) = match product.kind {
             ProductKind::Nt => (TURNED, k, PLAIN, k),
             ProductKind::Nn => (PLAIN, m, PLAIN, k),
@@ -458,7 +463,7 @@ impl Blas {
         let (alpha, beta) = (1.0_f32, 0.0_f32);
         let number = |number: &f32| std::ptr::from_ref(number).cast::<c_void>();
         // SAFETY: the matrices have the sizes of the plan, inside of memory that outlives the work.
-        at_blas("a product", unsafe {
+        at_blas("multiplying matrices", unsafe {
             blas::gemm_ex(
                 self.handle,
                 left,
@@ -483,7 +488,7 @@ impl Blas {
         })
     }
 
-    /// Returns the bytes that it works in.
+    /// Returns the bytes of its workspace.
     pub(super) fn bytes(&self) -> usize {
         self.workspace.bytes()
     }

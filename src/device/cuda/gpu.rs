@@ -1,9 +1,9 @@
-//! Programs on a GPU.
+//! The engine of a GPU: its memory and its programs.
 //!
-//! Weights, moments and the carry stay on the device. What the host writes between runs is small and lies side by side there, as
-//! do the results that it reads, so that a run has one copy in, one copy out and one wait. The work between is
-//! recorded the second time that a program runs, and from then on begun as one piece; the first run is not
-//! recorded, since libraries make themselves ready then.
+//! Weights, moments and the carry stay on the device. The rows that the host writes between runs are small and lie side
+//! by side there, and so do the results that it reads, so that a run makes one copy in, one copy out and one wait. The
+//! first run of a program starts its launches one by one, because libraries initialise themselves then. The second run
+//! records them as a graph, and from then on a run is one launch of that graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,25 +26,26 @@ use crate::graph::ops::rope_tables;
 use crate::ir::Precision;
 use crate::plan::{ALIGNMENT, Location, Plan};
 
-/// The compute capability from which on devices multiply in bf16.
+/// The lowest compute capability of devices that multiply in bf16.
 const BF16_FROM: Version = Version { major: 8, minor: 0 };
 
-/// Memory above this many bytes is copied by itself: the time of such a copy is that of its bytes.
+/// Memory above this many bytes is copied by itself: so large a copy takes as long as its bytes do.
 const MAX_STAGED: usize = 4 << 20;
 
-/// The most bytes between two pieces of memory that are copied together: they take as long as a copy takes to begin.
+/// The largest gap in bytes between two pieces of memory that are copied together: copying the gap takes about as long
+/// as starting a second copy.
 const MAX_BETWEEN: usize = 64 << 10;
 
 /// A GPU with memory and programs.
 pub(super) struct Gpu {
     card: Arc<OpenCard>,
-    /// What was recorded goes before what it refers to.
+    /// Programs are dropped first: their recordings refer to the memory below.
     programs: BTreeMap<String, GpuProgram>,
     blas: Blas,
     compiler: Compiler,
-    /// What kernels are compiled for, as the compiler calls it.
+    /// Architecture that kernels are compiled for, by the compiler's name.
     architecture: String,
-    /// Kernels by the text they come from.
+    /// Compiled kernels, by their text.
     modules: BTreeMap<String, Module>,
     /// Folder for compiled kernels.
     kernel_cache: Option<PathBuf>,
@@ -54,10 +55,10 @@ pub(super) struct Gpu {
     scratch: Option<DeviceMemory>,
 }
 
-/// Memory of some names that were loaded together.
+/// DeviceMemory of several names that lie side by side.
 struct DeviceBlock {
     memory: DeviceMemory,
-    /// What copies of the whole block go through; large memory has none.
+    /// Pinned host memory for copies of the block; memory that is copied by itself has none.
     staging: Option<Staging>,
 }
 
@@ -65,32 +66,32 @@ struct DeviceBlock {
 #[derive(Clone, Copy)]
 struct DevicePlace {
     block: usize,
-    /// Bytes before it in the block.
+    /// Offset in the block, in bytes.
     start: usize,
     bytes: usize,
     /// Whether a program writes to it.
     written: bool,
-    /// Version of what is there; absent before the first copy.
+    /// Version of the content; absent before the first copy.
     version: Option<u64>,
 }
 
-/// What a program does with named memory.
+/// How a program uses named memory.
 #[derive(Clone, Copy, Default)]
 struct Use {
-    /// It reads what was there before.
+    /// It reads the content from before the run.
     reads: bool,
     writes: bool,
 }
 
-/// A plan with what it needs on the device.
+/// A loaded program: its launches, and what they need on the device.
 struct GpuProgram {
     launches: Launches,
-    /// The memory that the plan names, in its order, and what it does with it.
+    /// The memory that the plan names, in its order, with its use.
     memory: Vec<(MemoryId, Use)>,
     functions: BTreeMap<Kernel, Function>,
     /// Cosines and sines of each table.
     tables: Vec<[DeviceMemory; 2]>,
-    /// Lists of chunks, and whether they lead to where everything is now.
+    /// Lists of chunks, and whether their addresses are up to date.
     chunks: Vec<DeviceMemory>,
     chunks_valid: bool,
     /// Blocks of results that are copied out after each run.
@@ -115,11 +116,11 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Returns an error that says what is missing, or what the device says.
+    /// Returns an error if a library is missing, or the device reports one.
     pub(super) fn open(places: &Places) -> Result<Gpu, DeviceError> {
         let card = OpenCard::open(&places.toolkits)?;
         let compiler = Compiler::load(&places.toolkits).map_err(|looked| DeviceError::NoCuda {
-            reason: format!("no NVRTC: there is none of {}", list(&looked)),
+            reason: format!("NVRTC was not found; looked for {}", list(&looked)),
         })?;
         Ok(Gpu {
             blas: Blas::open(&card)?,
@@ -136,7 +137,7 @@ impl Gpu {
         })
     }
 
-    /// Makes kernels ready to run.
+    /// Compiles and loads kernels.
     fn functions(&mut self, kernels: &[Kernel]) -> Result<BTreeMap<Kernel, Function>, DeviceError> {
         let mut functions = BTreeMap::new();
         for &family in Family::ALL {
@@ -194,7 +195,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Gives the memory of a plan that is new a place.
+    /// Places the memory of a plan that has no place yet.
     fn place(&mut self, plan: &Plan, named: &[(MemoryId, Use)]) -> Result<(), DeviceError> {
         let mut new: BTreeMap<BlockKind, Vec<(MemoryId, &str, usize)>> = BTreeMap::new();
         for (memory, (id, used)) in plan.memory.iter().zip(named) {
@@ -245,7 +246,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Makes sure of memory that programs share while they run. Recordings that know the old memory are given up.
+    /// Enlarges the memory that programs share while they run, if it is too small. Recordings that refer to the old
+    /// memory are dropped.
     fn grow(&mut self, arena_bytes: usize, scratch_bytes: usize) -> Result<(), DeviceError> {
         let wanted =
             [(&mut self.arena, arena_bytes, "activations"), (&mut self.scratch, scratch_bytes, "scratch")];
@@ -264,7 +266,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Begins the copies of what is newer on the host and read by a program.
+    /// Starts the copies of memory that a program reads and that is newer on the host.
     fn send(&mut self, program: &GpuProgram, memory: &HostMemory) -> Result<(), DeviceError> {
         let mut staged: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for (id, used) in &program.memory {
@@ -298,7 +300,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Begins all work of a program; `before` is called before each step.
+    /// Starts all work of a program; `before` is called before each step.
     fn begin(
         &self,
         program: &GpuProgram,
@@ -324,7 +326,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Writes the lists of chunks where they are not what they should be.
+    /// Writes the lists of chunks, if their addresses are out of date.
     fn write_chunks(&self, program: &mut GpuProgram) -> Result<(), DeviceError> {
         if !program.chunks_valid {
             for (memory, list) in program.chunks.iter().zip(&program.launches.chunks) {
@@ -368,7 +370,7 @@ impl Gpu {
         }
     }
 
-    /// Begins all work of a program and tells the seconds of each call.
+    /// Starts all work of a program and measures the seconds of each call.
     fn begin_timed(&self, program: &GpuProgram, observe: Observe<'_>) -> Result<(), DeviceError> {
         let mut calls = Vec::new();
         let mut events: Vec<DeviceEvent> = Vec::new();
@@ -393,7 +395,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Runs a program that was taken out of the list.
+    /// Runs a program, which the caller has taken out of the list.
     fn run_program(
         &mut self,
         program: &mut GpuProgram,
@@ -509,14 +511,14 @@ impl Engine for Gpu {
     }
 }
 
-/// Returns what a plan does with each of its names.
+/// Returns how a plan uses each memory that it names.
 fn uses(plan: &Plan) -> Vec<Use> {
     let pieces = plan.memory.iter().zip(plan.written());
     pieces.map(|(memory, writes)| Use { reads: memory.is_input, writes }).collect()
 }
 
-/// Returns the ranges of bytes to copy so that the places that begin at `starts` are all in one. Ranges that lie close together
-/// become one, unless a program writes to what is between them.
+/// Returns ranges of bytes that cover all places that begin at `starts`. Ranges that lie close together become one,
+/// unless a program writes to a place between them.
 fn spans(places: &[&DevicePlace], starts: &BTreeSet<usize>) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut joins = false;
@@ -535,7 +537,7 @@ fn spans(places: &[&DevicePlace], starts: &BTreeSet<usize>) -> Vec<Range<usize>>
     spans
 }
 
-/// Checks that a kernel is given what it takes.
+/// Checks that a launch has the kinds of arguments that its kernel declares.
 fn check_arguments(launch: &Launch) {
     let kinds: Vec<ParameterKind> = launch
         .arguments

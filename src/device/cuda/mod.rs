@@ -1,10 +1,12 @@
-//! CUDA: plans on an NVIDIA GPU, with kernels of our own and the products of cuBLAS.
+//! CUDA: the device that runs plans on an NVIDIA GPU, with kernels of hrmc and matrix products of cuBLAS.
 //!
-//! Nothing of CUDA is needed to build hrmc or to start it. Libraries are loaded when somebody asks, by their
-//! names, and what is missing is said with where it was looked for (`probe`).
+//! Building hrmc and starting it needs nothing of CUDA. `probe` loads the libraries by their names when the device is
+//! opened or listed, and reports each library that is missing with the names and paths that it tried.
 //!
-//! The kernels are text (`kernels`), `launch` says which of them make the calls of a plan, `nvrtc` compiles
-//! them, and the engine in `gpu.rs` runs them through the driver. In the tests an emulator runs all of it on the CPU.
+//! `kernels` has the text of the kernels. `launch` turns a plan into launches of kernels and products, `nvrtc` compiles
+//! the kernels, `cache` keeps them on the disk, and `gpu` runs the launches through `driver`. `report`, `emit` and
+//! `launch_text` describe launches without a GPU, for the data sheet of a `card`. The tests run all of it on an
+//! emulated driver; no GPU has run it yet. `docs/cuda.md` of the sources says more.
 
 mod cache;
 pub mod card;
@@ -37,7 +39,7 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// Returns the device, which looks for its libraries, and keeps compiled kernels, in `places`.
+    /// Returns the device. `places` says where it looks for libraries, and where it keeps compiled kernels.
     pub fn new(places: Places) -> Cuda {
         Cuda { places }
     }
@@ -85,7 +87,7 @@ impl Device for Cuda {
     }
 }
 
-/// Says what was found.
+/// Returns the status of the device, by what a probe found.
 fn status(found: &Found) -> Status {
     let problem = found.problem();
     let summary = match problem {

@@ -1,7 +1,7 @@
 //! Finds the CUDA driver, its devices, and the libraries that compile kernels and multiply matrices.
 //!
-//! Only functions that ask are called: no context is made and no memory is taken. A library that was loaded stays
-//! loaded, since a driver does not like to be unloaded.
+//! The probe only asks questions: it makes no context and takes no memory. A library that was loaded stays loaded,
+//! because a CUDA driver cannot be unloaded safely.
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::fmt;
@@ -10,57 +10,57 @@ use std::path::PathBuf;
 
 use libloading::Library;
 
-/// The oldest CUDA version of a driver that hrmc is meant for, as the driver counts: 12.0.
+/// The oldest CUDA version that a driver has to support.
 pub const OLDEST_DRIVER: Version = Version { major: 12, minor: 0 };
 
-/// Names of the driver's library, the best first.
+/// Names of the driver's library, in the order in which they are tried.
 const DRIVER: &[&str] = &["libcuda.so.1", "libcuda.so"];
-/// Names of the library that compiles kernels.
+/// Names of NVRTC, the library that compiles kernels.
 const NVRTC: &[&str] = &["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
-/// Names of the library of products.
+/// Names of cuBLAS, the library that multiplies matrices.
 const CUBLAS: &[&str] = &["libcublas.so.13", "libcublas.so.12", "libcublas.so"];
-/// Where a toolkit usually is.
+/// The usual folder of a toolkit.
 const TOOLKIT: &str = "/usr/local/cuda";
 
 /// Attribute numbers of the driver's interface.
 const CAPABILITY_MAJOR: c_int = 75;
 const CAPABILITY_MINOR: c_int = 76;
 
-/// What a machine offers of CUDA.
+/// The parts of CUDA on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The driver.
     pub driver: Driver,
     /// The compiler of kernels, NVRTC.
     pub nvrtc: Loadable,
-    /// The library of products, cuBLAS.
+    /// The library that multiplies matrices, cuBLAS.
     pub cublas: Loadable,
 }
 
 /// State of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Driver {
-    /// No library of the driver can be loaded.
+    /// The system's loader finds no library of the driver.
     Missing {
-        /// What was tried.
+        /// Names that were tried.
         looked: Vec<String>,
     },
-    /// It is there, and does not work.
+    /// The driver was loaded, but does not work.
     Broken {
-        /// What it said.
+        /// Its error.
         reason: String,
     },
-    /// It works only up to a version below [`OLDEST_DRIVER`].
+    /// The driver supports only versions below [`OLDEST_DRIVER`].
     TooOld {
         /// Its version.
         version: Version,
     },
-    /// It works and sees no device.
+    /// The driver works, but finds no GPU.
     NoDevice {
         /// Its version.
         version: Version,
     },
-    /// It works.
+    /// The driver works.
     Ready {
         /// The CUDA version that it supports.
         version: Version,
@@ -72,7 +72,7 @@ pub enum Driver {
 /// One GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CudaDevice {
-    /// What the driver calls it.
+    /// Name that the driver gives it.
     pub name: String,
     /// Bytes of its memory.
     pub memory_bytes: u64,
@@ -80,7 +80,7 @@ pub struct CudaDevice {
     pub capability: Version,
 }
 
-/// A library that may be there.
+/// A library that was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loadable {
     /// It was loaded.
@@ -90,16 +90,16 @@ pub enum Loadable {
         /// Its version.
         version: Version,
     },
-    /// It was loaded, and lacks what hrmc would call.
+    /// It was loaded, but lacks a function that hrmc calls, or reports an error.
     Broken {
         /// Name or path under which it was loaded.
         from: String,
-        /// What it lacks or said.
+        /// The missing function, or the error.
         reason: String,
     },
-    /// It is not there.
+    /// It was not found.
     Missing {
-        /// What was tried.
+        /// Names and paths that were tried.
         looked: Vec<String>,
     },
 }
@@ -120,31 +120,31 @@ impl fmt::Display for Version {
 }
 
 impl Driver {
-    /// Returns why nothing can run with this driver; `None` if something can.
+    /// Returns why this driver cannot run programs; `None` if it can.
     pub fn problem(&self) -> Option<String> {
         match self {
             Driver::Missing { looked } => {
-                Some(format!("no driver: the system's loader knows none of {}", list(looked)))
+                Some(format!("the NVIDIA driver was not found; looked for {}", list(looked)))
             }
             Driver::Broken { reason } => Some(format!("the driver does not work: {reason}")),
             Driver::TooOld { version } => Some(format!(
                 "the driver is too old: it supports CUDA {version}, and {OLDEST_DRIVER} or later is needed"
             )),
-            Driver::NoDevice { version } => {
-                Some(format!("no device: the driver, for CUDA {version}, sees none"))
-            }
+            Driver::NoDevice { version } => Some(format!("the driver, for CUDA {version}, finds no GPU")),
             Driver::Ready { .. } => None,
         }
     }
 }
 
 impl Found {
-    /// Returns why no program can run here; `None` if one can.
+    /// Returns why CUDA cannot run programs here; `None` if it can.
     pub fn problem(&self) -> Option<String> {
         let library = |name: &str, library: &Loadable| match library {
             Loadable::Found { .. } => None,
             Loadable::Broken { from, reason } => Some(format!("{name}, `{from}`, does not work: {reason}")),
-            Loadable::Missing { looked } => Some(format!("no {name}: there is none of {}", list(looked))),
+            Loadable::Missing { looked } => {
+                Some(format!("{name} was not found; looked for {}", list(looked)))
+            }
         };
         let driver = self.driver.problem();
         driver.or_else(|| library("NVRTC", &self.nvrtc)).or_else(|| library("cuBLAS", &self.cublas))
@@ -156,7 +156,7 @@ pub fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Asks the machine what it has, with the folders of toolkits that are known besides the usual one.
+/// Looks for all parts of CUDA: with the system's loader, in the given toolkits, and in the usual one.
 pub fn probe(toolkits: &[PathBuf]) -> Found {
     let folders = toolkit_folders(toolkits);
     let library =
@@ -184,7 +184,7 @@ fn toolkit_folders(toolkits: &[PathBuf]) -> Vec<PathBuf> {
     toolkits.iter().chain([&usual]).map(|toolkit| toolkit.join("lib64")).collect()
 }
 
-/// Loads NVRTC; returns all that was tried if it is not there.
+/// Loads NVRTC; returns the names and paths that were tried if it was not found.
 pub(super) fn load_nvrtc(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
     load(NVRTC, &toolkit_folders(toolkits)).map(|(library, _)| library)
 }
@@ -193,13 +193,13 @@ pub(super) fn load_nvrtc(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
 ///
 /// # Errors
 ///
-/// Returns the names and paths that were tried if it is not there.
+/// Returns the names and paths that were tried if it was not found.
 pub fn load_cublas(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
     load(CUBLAS, &toolkit_folders(toolkits)).map(|(library, _)| library)
 }
 
-/// Loads the first library there is: by the system's rules under each name, then from each folder. Returns all that
-/// was tried if there is none.
+/// Loads the first library that is found: by the system's loader under each name, then from each folder. Returns the
+/// names and paths that were tried if there is none.
 fn load(names: &[&str], folders: &[PathBuf]) -> Result<(Library, String), Vec<String>> {
     let mut tried = Vec::new();
     let in_folders = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
@@ -214,7 +214,7 @@ fn load(names: &[&str], folders: &[PathBuf]) -> Result<(Library, String), Vec<St
     Err(tried)
 }
 
-/// Calls `$name($arguments)` of a library, where a function of this type has to be; yields its status.
+/// Calls the function `$name` of a library, which has these types of arguments; yields its status.
 macro_rules! call {
     ($library:expr, $name:literal, ($($ty:ty),*), $($argument:expr),*) => {
         // SAFETY: the type is that of the function in CUDA 12 and 13, and pointers are to values that live long enough.
@@ -257,7 +257,7 @@ fn probe_driver() -> Driver {
     }
 }
 
-/// Status of a driver that sees no device.
+/// Status of a driver that finds no GPU.
 const NO_DEVICE: c_int = 100;
 
 fn ask_driver(library: &Library) -> Result<Driver, String> {
@@ -323,7 +323,7 @@ fn ask_driver(library: &Library) -> Result<Driver, String> {
     Ok(Driver::Ready { version, devices })
 }
 
-/// Returns the driver's words for a status, if it has some.
+/// Returns the driver's explanation of a status, if it has one.
 fn explain(library: &Library, status: c_int) -> Option<String> {
     let mut text: *const c_char = std::ptr::null();
     let found = call!(library, "cuGetErrorString", (c_int, *mut *const c_char), status, &mut text).ok()?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::memory::{Buffer, Memory, MemoryId};
 use super::{Device, DeviceError, Engine, EngineOptions, Executable, Form, Observe, Status};
-use crate::graph::luminal::Decomposed;
+use crate::graph::decomposed::Decomposed;
 use crate::graph::{DType, TensorType};
 
 const NAME: &str = "reference";

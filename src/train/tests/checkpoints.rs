@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::ir::{Halt, QTarget};
 use crate::lower::names;
 use crate::store::checkpoint::{
-    AVERAGE, STATE, STATE_TENSORS, WEIGHTS, beside, trainer_state, usable_weights,
+    AVERAGE, STATE, STATE_TENSORS, WEIGHTS, beside, trainer_state, weights_to_use,
 };
 use crate::train::{Trainer, testing};
 
@@ -128,7 +128,7 @@ fn averages_are_what_evaluation_uses() {
     let mut trainer = testing::trainer(1);
     trainer.restore(&folder).expect("it fits");
     let mut evaluator = testing::evaluator();
-    let file = usable_weights(&folder).expect("it is there");
+    let file = weights_to_use(&folder).expect("it is there");
     assert_eq!(file, folder.join(AVERAGE));
     evaluator.load_weights(&file).expect("it fits");
     let questions = [testing::question(0)];
@@ -262,7 +262,7 @@ fn another_model_is_refused() {
     let refused = testing::trainer_of(model, 1).restore(&folder).map_err(|error| error.to_string());
     let message = refused.expect_err("it is another model");
     let reason = "it belongs to another model or other training settings than `tiny`";
-    assert_eq!(message, format!("cannot go on from `{}`: {reason}", folder.display()));
+    assert_eq!(message, format!("cannot continue from `{}`: {reason}", folder.display()));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_model_without_averages_saves_none() {
     let mut trainer = testing::trainer_of(model, 1);
     save(&mut trainer, directory.path());
     assert!(!directory.path().join(AVERAGE).exists());
-    let file = usable_weights(directory.path()).expect("it is there");
+    let file = weights_to_use(directory.path()).expect("it is there");
     assert_eq!(file, directory.path().join(WEIGHTS));
 }
 

@@ -120,12 +120,12 @@ fn a_loss_that_is_not_a_number_can_be_read_back() {
 #[test]
 fn the_best_checkpoint_is_preferred_for_use() {
     let (_directory, run) = created();
-    assert!(run.usable_checkpoint().is_err());
+    assert!(run.best_or_last().is_err());
     assert_eq!(run.best_accuracy().expect("none is no error"), None);
     let trainer = testing::trainer(1);
     trainer.save(&run.last(), None).expect("the disk has room");
-    assert_eq!(run.usable_checkpoint().expect("there is one"), run.last());
+    assert_eq!(run.best_or_last().expect("there is one"), run.last());
     trainer.save(&run.best(), Some(0.25)).expect("the disk has room");
-    assert_eq!(run.usable_checkpoint().expect("there is one"), run.best());
+    assert_eq!(run.best_or_last().expect("there is one"), run.best());
     assert_eq!(run.best_accuracy().expect("it is whole"), Some(0.25));
 }

@@ -1,6 +1,6 @@
 //! Kernels from text.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 
@@ -34,7 +34,7 @@ impl fmt::Debug for CompileError {
 
 impl std::error::Error for CompileError {}
 
-static COMPILED: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
+static COMPILED: Mutex<Option<BTreeMap<String, String>>> = Mutex::new(None);
 
 /// Compiles the text of a kernel.
 ///

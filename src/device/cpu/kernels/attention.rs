@@ -22,8 +22,6 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::Store;
-#[cfg(target_arch = "x86_64")]
-use super::attention_bf16;
 use super::layout::transpose_matrix;
 use super::panel::{PANEL, PanelProduct};
 use super::parallel::{Shared, for_each_block};
@@ -59,7 +57,7 @@ impl AttentionShape {
 
     /// Whether products multiply pairs in bf16.
     #[cfg(target_arch = "x86_64")]
-    fn in_pairs(&self) -> bool {
+    pub(super) fn in_pairs(&self) -> bool {
         self.precision == Precision::Bf16 && multiplies_in_bf16()
     }
 
@@ -82,13 +80,8 @@ pub struct Rope<'a> {
     pub sin: &'a [f32],
 }
 
-/// `out = softmax(q' k'ᵀ) v` for every head.
-///
-/// # Shapes
-///
-/// `out` `[B, S, D]`, `lse` `[B, A, S]`: the logarithm of the softmax sum of each query, for
-/// the gradient; `qkv` `[B, S, 3D]`: all heads of q, then of k, then of v.
-pub fn attention(
+/// [`attention`](fn@super::attention) with all arithmetic in f32.
+pub(super) fn attention(
     out: &mut [f32],
     lse: &mut [f32],
     qkv: &[f32],
@@ -96,13 +89,6 @@ pub fn attention(
     shape: AttentionShape,
 ) {
     let AttentionShape { batch, positions, heads, head_width, .. } = shape;
-    check(shape, qkv, rope);
-    assert_eq!(out.len() * 3, qkv.len());
-    assert_eq!(lse.len(), batch * heads * positions);
-    #[cfg(target_arch = "x86_64")]
-    if shape.in_pairs() {
-        return attention_bf16::attention(out, lse, qkv, rope, shape);
-    }
     let width = shape.width();
     let padded = head_width.next_multiple_of(PANEL);
     let (out, lse) = (Shared::new(out), Shared::new(lse));
@@ -167,12 +153,8 @@ pub fn attention(
     });
 }
 
-/// Gradient of [`attention`] with respect to `qkv`, before rotation.
-///
-/// # Shapes
-///
-/// `dqkv`, `qkv` `[B, S, 3D]`, `lse` `[B, A, S]` as the forward pass left it, `dout` `[B, S, D]`.
-pub fn attention_grad(
+/// [`attention_grad`](super::attention_grad) with all arithmetic in f32.
+pub(super) fn attention_grad(
     dqkv: &mut [f32],
     qkv: &[f32],
     lse: &[f32],
@@ -181,14 +163,6 @@ pub fn attention_grad(
     shape: AttentionShape,
 ) {
     let AttentionShape { batch, positions, heads, head_width, .. } = shape;
-    check(shape, qkv, rope);
-    assert_eq!(dqkv.len(), qkv.len());
-    assert_eq!(dout.len() * 3, qkv.len());
-    assert_eq!(lse.len(), batch * heads * positions);
-    #[cfg(target_arch = "x86_64")]
-    if shape.in_pairs() {
-        return attention_bf16::attention_grad(dqkv, qkv, lse, dout, rope, shape);
-    }
     let width = shape.width();
     let padded = head_width.next_multiple_of(PANEL);
     let dqkv = Shared::new(dqkv);
@@ -487,8 +461,10 @@ fn lanes_mut<const Q: usize>(row: &mut [f32; Q], start: usize) -> &mut [f32; LAN
     row[start..].first_chunk_mut().expect("a row is a whole number of registers")
 }
 
-fn check(shape: AttentionShape, qkv: &[f32], rope: Option<Rope<'_>>) {
+/// Panics unless `qkv`, the logarithms of the softmax sums and the rotation tables are as long as the shape says.
+pub(super) fn check(shape: AttentionShape, qkv: &[f32], lse: &[f32], rope: Option<Rope<'_>>) {
     assert_eq!(qkv.len(), shape.batch * shape.positions * 3 * shape.width());
+    assert_eq!(lse.len(), shape.batch * shape.heads * shape.positions);
     if let Some(rope) = rope {
         assert_eq!(rope.cos.len(), shape.positions * shape.head_width);
         assert_eq!(rope.sin.len(), shape.positions * shape.head_width);

@@ -9,9 +9,9 @@ use super::attention::{
     AttentionShape, Head, Rope, inv_sqrt, scaled, score_gradients, softmax, store_gradients, take_rows,
 };
 use super::avx512::{PANEL, Pairs, Panels, Unit, arrange_panels, pairs_len, panels_len};
+use super::operand::MatrixView;
 use super::panel;
 use super::parallel::{Shared, for_each_block};
-use super::product::MatrixView;
 use super::scratch::{aligned, carve, with_scratch};
 use super::simd::vectorised;
 

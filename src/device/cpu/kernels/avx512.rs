@@ -21,8 +21,8 @@ use std::arch::x86_64::{
 use std::ops::Range;
 
 use super::Store;
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{Shared, for_each_task};
-use super::product::{MatrixSizes, MatrixView};
 use super::scratch::with_scratch;
 
 /// Columns of a panel.

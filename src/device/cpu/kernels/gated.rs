@@ -4,10 +4,9 @@
 //! operands come from one product whose weight holds the gate rows, then the up rows.
 
 use super::Store;
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{
-    Grid, MatrixSizes, MatrixView, Method, Right, Weight, WeightShape, multiply, multiply_raw,
-};
+use super::product::{Grid, Method, Right, Weight, WeightShape, multiply, multiply_raw};
 use super::scratch::with_scratch;
 use super::simd::{LANES, logistic, vectorised};
 use crate::ir::Precision;

@@ -1,5 +1,5 @@
-//! CPU kernels: pure functions over slices of `f32`. They know no graph and no plan, only the words of what is asked
-//! of them: the precision, and how logits become probabilities.
+//! CPU kernels: pure functions over slices of `f32`. They know no graphs and no plans; all they share with the rest of
+//! hrmc is the precision of products and the label that does not count.
 //!
 //! # Conventions
 //!
@@ -40,6 +40,7 @@ pub mod product;
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod operand;
 mod panel;
 mod parallel;
 mod plain;
@@ -48,7 +49,7 @@ mod simd;
 #[cfg(test)]
 mod testing;
 
-pub use attention::{AttentionShape, Rope, attention, attention_grad};
+pub use attention::{AttentionShape, Rope};
 pub use elementwise::{add, add_suffix, choose, equal, fill, maximum, scale, sigmoid, sum_leading};
 pub use embedding::{embed, embed_grad};
 pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
@@ -70,4 +71,49 @@ pub enum Store {
     Replace,
     /// The result is added to the old content.
     Add,
+}
+
+/// `out = softmax(q' k'ᵀ) v` for every head.
+///
+/// # Shapes
+///
+/// `out` `[B, S, D]`, `lse` `[B, A, S]`: the logarithm of the softmax sum of each query, for
+/// the gradient; `qkv` `[B, S, 3D]`: all heads of q, then of k, then of v.
+pub fn attention(
+    out: &mut [f32],
+    lse: &mut [f32],
+    qkv: &[f32],
+    rope: Option<Rope<'_>>,
+    shape: AttentionShape,
+) {
+    attention::check(shape, qkv, lse, rope);
+    assert_eq!(out.len() * 3, qkv.len());
+    #[cfg(target_arch = "x86_64")]
+    if shape.in_pairs() {
+        return attention_bf16::attention(out, lse, qkv, rope, shape);
+    }
+    attention::attention(out, lse, qkv, rope, shape);
+}
+
+/// Gradient of [`attention`](fn@attention) with respect to `qkv`, before rotation.
+///
+/// # Shapes
+///
+/// `dqkv`, `qkv` `[B, S, 3D]`, `lse` `[B, A, S]` as the forward pass left it, `dout` `[B, S, D]`.
+pub fn attention_grad(
+    dqkv: &mut [f32],
+    qkv: &[f32],
+    lse: &[f32],
+    dout: &[f32],
+    rope: Option<Rope<'_>>,
+    shape: AttentionShape,
+) {
+    attention::check(shape, qkv, lse, rope);
+    assert_eq!(dqkv.len(), qkv.len());
+    assert_eq!(dout.len() * 3, qkv.len());
+    #[cfg(target_arch = "x86_64")]
+    if shape.in_pairs() {
+        return attention_bf16::attention_grad(dqkv, qkv, lse, dout, rope, shape);
+    }
+    attention::attention_grad(dqkv, qkv, lse, dout, rope, shape);
 }

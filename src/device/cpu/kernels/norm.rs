@@ -5,10 +5,9 @@
 //! `dx = s (dy - y mean(dy y))`, which needs `y` and `s` but not `x`.
 
 use super::Store;
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{
-    Grid, MatrixSizes, MatrixView, Method, ProductShape, Weight, WeightShape, multiply_raw,
-};
+use super::product::{Grid, Method, ProductShape, Weight, WeightShape, multiply_raw};
 use super::simd::{dot, vectorised};
 
 /// `y = x / sqrt(mean(x^2) + eps)`, row by row.

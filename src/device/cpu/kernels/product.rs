@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::Store;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{self, Panels, Unit};
+use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{Shared, for_each_task};
 use crate::ir::Precision;
 
@@ -202,56 +203,6 @@ pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
     let a = MatrixView::new(a, r, n, shape.a_stride).transposed();
     let b = MatrixView::new(b, r, k, shape.b_stride);
     product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
-}
-
-/// Sizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MatrixSizes {
-    pub rows: usize,
-    pub columns: usize,
-    pub depth: usize,
-}
-
-/// A matrix that is read: element `(i, j)` lies at `i * down + j * along`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct MatrixView<'a> {
-    pub data: &'a [f32],
-    pub down: usize,
-    pub along: usize,
-}
-
-impl<'a> MatrixView<'a> {
-    /// Views `rows` rows of `columns` elements, `stride` elements apart.
-    pub fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
-        let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns };
-        assert!(columns <= stride || rows <= 1, "rows of {columns} elements overlap at stride {stride}");
-        assert!(data.len() >= needed, "{} elements for {rows} rows of {columns} at {stride}", data.len());
-        MatrixView { data, down: stride, along: 1 }
-    }
-
-    /// Panics unless all elements of `rows` rows of `columns` columns are there.
-    #[track_caller]
-    pub fn check(&self, rows: usize, columns: usize) {
-        if rows > 0 && columns > 0 {
-            let last = (rows - 1) * self.down + (columns - 1) * self.along;
-            assert!(last < self.data.len(), "{rows} x {columns} elements of {}", self.data.len());
-        }
-    }
-
-    /// Exchanges rows and columns.
-    pub fn transposed(self) -> Self {
-        MatrixView { data: self.data, down: self.along, along: self.down }
-    }
-
-    /// Leaves out the first rows.
-    pub fn skip_rows(self, row: usize) -> Self {
-        MatrixView { data: &self.data[(row * self.down).min(self.data.len())..], ..self }
-    }
-
-    /// Leaves out the first columns.
-    pub fn skip_columns(self, column: usize) -> Self {
-        self.transposed().skip_rows(column).transposed()
-    }
 }
 
 /// How a tile is multiplied.

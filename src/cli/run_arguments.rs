@@ -1,0 +1,98 @@
+//! The arguments of `hrmc run` that training and solving take, and the run that they name.
+
+#![expect(clippy::disallowed_methods, reason = "a run that the user named may not be there")]
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::failure::Failure;
+use super::spec;
+use crate::train::{Checkpoint, Run};
+
+/// Arguments of training.
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    /// Stop at this step, counted from the beginning of the run. The learning rate still follows the schedule of
+    /// the spec; `--set train.steps=N` changes that too
+    #[arg(long, value_name = "N", conflicts_with = "puzzle", value_parser = super::positive)]
+    pub steps: Option<usize>,
+    /// Seed of every random stream [default: that of the spec]
+    #[arg(long, value_name = "N", conflicts_with_all = ["puzzle", "resume"])]
+    pub seed: Option<u64>,
+    /// Replace a value of the spec, as in `--set train.batch=64`; with `--puzzle` only values of `infer`, as in
+    /// `--set model.infer.segments=16`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "resume")]
+    pub overrides: Vec<String>,
+    /// Continue a run from its checkpoint `last`
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
+    pub resume: Option<PathBuf>,
+    /// Dataset folder to use instead of the data of the spec
+    #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
+    pub data: Option<PathBuf>,
+    /// Evaluate only the first examples of the test data; 0 for no evaluation
+    #[arg(long, value_name = "N", conflicts_with = "puzzle")]
+    pub eval_limit: Option<usize>,
+}
+
+/// Arguments of solving.
+#[derive(Debug, Args)]
+pub struct SolveArguments {
+    /// Checkpoint to solve with [default: best, or last if there was no evaluation yet]
+    #[arg(long, conflicts_with = "train")]
+    pub checkpoint: Option<CheckpointName>,
+}
+
+/// Arguments of both.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Number of threads; it does not change any result [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    pub threads: Option<usize>,
+    /// Device that runs the programs [default: that of the resumed run or of hrmc.toml, else cpu]
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Folder of the runs [default: runs]
+    #[arg(long, value_name = "DIR")]
+    pub runs: Option<PathBuf>,
+    /// Write the result as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One of the checkpoints of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckpointName {
+    /// The one with the best exact accuracy
+    Best,
+    /// The newest one
+    Last,
+}
+
+/// Returns the checkpoint asked for, else the one to use the model with.
+pub fn checkpoint(name: Option<CheckpointName>) -> Checkpoint {
+    match name {
+        Some(CheckpointName::Best) => Checkpoint::Best,
+        Some(CheckpointName::Last) => Checkpoint::Last,
+        None => Checkpoint::BestOrLast,
+    }
+}
+
+/// Opens the folder of a run, and reports the warnings about its spec.
+///
+/// # Errors
+///
+/// Returns a failure if it is not the folder of a run, `run.toml` is damaged, or an override cannot be used.
+pub fn open(path: &Path, overrides: &[String]) -> Result<Run, Failure> {
+    if !path.exists() {
+        return Err(Failure::message(format!(
+            "there is no run `{}`; train one with `hrmc run SPEC --train`",
+            path.display()
+        )));
+    }
+    let run = Run::open_with(path, overrides)?;
+    if !overrides.is_empty() {
+        spec::report(run.spec().warnings());
+    }
+    Ok(run)
+}

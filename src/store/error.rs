@@ -1,0 +1,49 @@
+//! The error of the files of a run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::CheckpointError;
+use crate::system;
+
+/// The error of a run folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFolderError {
+    /// A file or folder that cannot be read.
+    #[error("cannot read `{file}`: {}", system::reason(reason))]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The error, in the words of the system.
+        reason: io::Error,
+    },
+    /// A file or folder that cannot be written.
+    #[error("cannot write `{file}`: {}", system::reason(reason))]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// The error, in the words of the system.
+        reason: io::Error,
+    },
+    /// A folder that is not the folder of a run.
+    #[error("`{folder}` is not the folder of a run: it has no `run.toml`")]
+    NotARun {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file with unexpected content.
+    #[error("`{file}` is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A checkpoint in the folder cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+pub(super) fn written<T>(file: &Path, result: io::Result<T>) -> Result<T, RunFolderError> {
+    result.map_err(|reason| RunFolderError::Write { file: file.to_owned(), reason })
+}

@@ -1,0 +1,20 @@
+//! The command line: one file for each part of it, one for an editor that talks to its server, and one for the
+//! commands of README.md.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
+mod compile;
+mod data;
+mod devices;
+mod family;
+mod language;
+#[cfg(feature = "lsp")]
+mod lsp;
+#[cfg(all(unix, feature = "cuda"))]
+mod readme;
+mod run;
+mod tools;
+
+/// The binary under test.
+const HRMC: &str = env!("CARGO_BIN_EXE_hrmc");

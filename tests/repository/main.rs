@@ -1,0 +1,7 @@
+//! What the repository holds to: borders between modules, and a baseline that hrmc does not need.
+
+#![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
+
+mod baseline;
+mod layering;
+mod sources;
