@@ -235,10 +235,15 @@ fn line_changes(a: &[String], b: &[String]) -> Vec<LineChange> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::ProptestConfig;
+    use proptest::{prop_assert, prop_assert_eq, prop_assume, proptest};
     use serde_json::json;
 
-    use super::{LineChange, Side, line_changes};
-    use crate::spec::Spec;
+    use super::{LineChange, Side, Structure, line_changes};
+    use crate::diagnostic::Diagnostic;
+    use crate::spec::{Spec, SpecError};
+    use crate::spell;
+    use crate::spell::testing::{is_idle, models, relative};
 
     #[test]
     fn lines_keep_their_order_and_equal_ones_stand_once() {
@@ -281,5 +286,37 @@ mod tests {
         assert_eq!(json["values"][0], json!({ "path": "model", "old": "sudoku", "new": "maze" }));
         assert_eq!(json["loop_nest"][0], json!({ "side": "both", "line": "cycle: repeat 2 {" }));
         assert!(sudoku.diff(&sudoku).is_empty());
+    }
+
+    /// Returns the spec of a generated model, or nothing where its loop nest is refused.
+    fn spec_of(model: &crate::ir::Model) -> Option<Spec> {
+        unless_idle(Spec::parse("generated.hrm", &spell::text(model)))
+    }
+
+    fn unless_idle(spec: Result<Spec, SpecError>) -> Option<Spec> {
+        match spec {
+            Err(error) if is_idle(&error.diagnostics().cloned().collect::<Vec<Diagnostic>>()) => None,
+            spec => Some(spec.expect("nothing else is wrong with it")),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn overrides_reach_every_model_of_one_structure(one in models(), other in models()) {
+            let second = relative(&one, other);
+            let (Some(first), Some(second)) = (spec_of(&one), spec_of(&second)) else {
+                prop_assume!(false, "the loop nest is refused");
+                unreachable!("assumed");
+            };
+            let diff = first.diff(&second);
+            prop_assert_eq!(diff.structure(), Vec::<Structure>::new());
+            let overrides = diff.overrides();
+            let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+            let arrived = first.with(&overrides);
+            prop_assert!(arrived.is_ok(), "{overrides:#?}\n{arrived:?}");
+            let arrived = arrived.expect("it is there");
+            prop_assert_eq!(arrived.model(), second.model());
+        }
     }
 }

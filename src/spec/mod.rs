@@ -336,7 +336,9 @@ fn examine_tree<S: AsRef<str>>(
     for text in overrides.iter().map(AsRef::as_ref) {
         let place = source.append(&overrides::override_source(text));
         match parse_override(text, place) {
-            Ok(given) if found.is_empty() => refused.extend(overrides::apply(&mut file, &given).err()),
+            Ok(given) if found.is_empty() => {
+                refused.extend(overrides::apply(&mut file, &given).err().map(|refused| *refused))
+            }
             Ok(_) => {}
             Err(broken) => refused.extend(broken),
         }

@@ -31,15 +31,15 @@ pub fn override_source(text: &str) -> Source {
 /// # Errors
 ///
 /// Returns that the path names nothing, with the nearest paths that do, or that the value is of the wrong kind.
-pub fn apply(file: &mut File, given: &Override) -> Result<(), Diagnostic> {
+pub fn apply(file: &mut File, given: &Override) -> Result<(), Box<Diagnostic>> {
     let mut changed = file.clone();
     match set(&mut changed, given) {
         Ok(()) => {
             *file = changed;
             Ok(())
         }
-        Err(Refused::Because(diagnostic)) => Err(*diagnostic),
-        Err(Refused::UnknownPath) => Err(unknown_path(given, &known_paths(file))),
+        Err(Refused::Because(diagnostic)) => Err(diagnostic),
+        Err(Refused::UnknownPath) => Err(Box::new(unknown_path(given, &known_paths(file)))),
     }
 }
 
@@ -659,7 +659,7 @@ mod tests {
         parsed.file
     }
 
-    fn overridden(spec: &str, overrides: &[&str]) -> Result<File, Diagnostic> {
+    fn overridden(spec: &str, overrides: &[&str]) -> Result<File, Box<Diagnostic>> {
         let mut file = file(spec);
         for text in overrides {
             apply(&mut file, &parse_override(text, spec.len()).expect("well formed"))?;

@@ -25,4 +25,6 @@ pub fn text(model: &Model) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -1,13 +1,10 @@
 //! Models of every shape, spelled and read again.
 
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::{collection, option, prop_assert_eq, prop_assume, proptest};
+use proptest::{prop_assert_eq, prop_assume, proptest};
 
+use super::testing::{is_idle, models};
 use super::{text, tree};
-use crate::check::{check, name_storage};
-use crate::diagnostic::Code;
-use crate::ir;
-use crate::ir::testing::{repeat, update};
+use crate::check::check;
 use crate::span::Source;
 use crate::syntax::ast::File;
 use crate::syntax::{format, parse, to_text};
@@ -35,179 +32,6 @@ fn shipped_specs_come_back_equal_and_canonical() {
     }
 }
 
-fn block(hidden: usize, learned: bool) -> impl Strategy<Value = ir::Block> {
-    let rope = if learned { Just(None).boxed() } else { option::of(1.0f32..1e6).boxed() };
-    let attention = (prop_oneof![Just(1), Just(2), Just(4)], rope)
-        .prop_map(|(heads, rope_theta)| ir::Mixing::Attention { heads, rope_theta });
-    let mixing = prop_oneof![attention, (1usize..5_000).prop_map(|inner| ir::Mixing::Mlp { inner })];
-    (mixing, 1usize..4 * hidden, 1e-9f32..1e-2).prop_map(|(mixing, inner, norm_eps)| ir::Block {
-        mixing,
-        inner,
-        norm_eps,
-    })
-}
-
-fn halting() -> impl Strategy<Value = (ir::Halt, Option<ir::QOutputs>)> {
-    prop_oneof![
-        (1usize..40, 0.0f32..=1.0).prop_map(|(max_segments, explore)| {
-            let target = ir::QTarget::Bootstrap;
-            (ir::Halt::QLearning { max_segments, explore, target }, Some(ir::QOutputs::HaltContinue))
-        }),
-        (1usize..40, 0.0f32..=1.0, any::<bool>(), any::<bool>()).prop_map(
-            |(max_segments, explore, both, bce)| {
-                let outputs = if both { ir::QOutputs::HaltContinue } else { ir::QOutputs::Halt };
-                let target = ir::QTarget::None;
-                let halt = match bce {
-                    true => ir::Halt::Bce { max_segments, explore },
-                    false => ir::Halt::QLearning { max_segments, explore, target },
-                };
-                (halt, Some(outputs))
-            }
-        ),
-        (1usize..40).prop_map(|segments| (ir::Halt::Fixed { segments }, None)),
-        (1e-9f32..10.0, 1usize..40)
-            .prop_map(|(eps, max_segments)| (ir::Halt::Residual { eps, max_segments }, None)),
-    ]
-}
-
-/// Inference, with as much of what was drawn as the policy allows.
-fn infer(fixed: bool) -> impl Strategy<Value = ir::Infer> {
-    let rollouts = (2usize..40, 1e-6f32..10.0).prop_map(|(count, noise)| ir::Rollouts { count, noise });
-    (2usize..40, any::<bool>(), option::of(rollouts)).prop_map(move |(segments, halt, rollouts)| ir::Infer {
-        segments,
-        halt: halt && !fixed,
-        rollouts: rollouts.filter(|_| !fixed),
-    })
-}
-
-fn length() -> impl Strategy<Value = ir::Length> {
-    prop_oneof![(1u64..1_000_000).prop_map(ir::Length::Steps), (1e-3f64..1e6).prop_map(ir::Length::Epochs),]
-}
-
-fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
-    let optimizer = (1e-9f32..10.0, 0.0f32..1.0, 0.0f32..1.0, 0.0f32..10.0, option::of(1e-12f32..1e-3))
-        .prop_map(|(lr, beta1, beta2, weight_decay, eps)| {
-            let adam = ir::Adam { lr, beta1, beta2, weight_decay };
-            match eps {
-                Some(eps) => ir::Optimizer::AdamW { adam, eps },
-                None => ir::Optimizer::AdamAtan2(adam),
-            }
-        });
-    let puzzle_optimizer = (1e-9f32..10.0, 0.0f32..10.0)
-        .prop_map(move |(lr, weight_decay)| puzzles.then_some(ir::SignSgd { lr, weight_decay }));
-    let shape = prop_oneof![
-        Just(ir::ScheduleShape::Constant),
-        Just(ir::ScheduleShape::Cosine),
-        Just(ir::ScheduleShape::Linear)
-    ];
-    let schedule = (shape, 0u64..100_000, 0.0f32..=1.0).prop_map(|(shape, warmup_steps, min_ratio)| {
-        let min_ratio = if shape == ir::ScheduleShape::Constant { 1.0 } else { min_ratio };
-        ir::Schedule { shape, warmup_steps, min_ratio }
-    });
-    let loss = prop_oneof![Just(ir::Loss::Stablemax), Just(ir::Loss::Softmax)];
-    let precision = prop_oneof![Just(ir::Precision::F32), Just(ir::Precision::Bf16)];
-    let rest = (loss, precision, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
-    let folder = "[a-z\"\\\\\\n\\t#é]{0,8}x";
-    (folder, optimizer, puzzle_optimizer, schedule, length(), option::of(length()), rest).prop_map(
-        |(folder, optimizer, puzzle_optimizer, schedule, length, eval_every, rest)| {
-            let (loss, precision, seed, batch, ema) = rest;
-            let data = ir::Data::Folder(folder);
-            ir::Train {
-                data,
-                loss,
-                optimizer,
-                puzzle_optimizer,
-                ema,
-                schedule,
-                batch,
-                length,
-                eval_every,
-                precision,
-                seed,
-            }
-        },
-    )
-}
-
-/// Updates in up to two levels of loops, among `states` states and `networks` networks.
-fn steps(states: usize, networks: usize) -> impl Strategy<Value = Vec<ir::Step>> {
-    let operand = prop_oneof![
-        Just(ir::Operand::Input),
-        (0..states).prop_map(|index| ir::Operand::State(ir::StateId(index)))
-    ];
-    let leaf = (0..states, 0..networks, collection::vec(operand, 1..4))
-        .prop_map(|(state, network, operands)| update(state, network, &operands));
-    let nest = leaf.prop_recursive(2, 12, 4, |inner| {
-        (1usize..4, collection::vec(inner, 1..4)).prop_map(|(count, body)| repeat(None, count, body))
-    });
-    // The outermost loop has a label for the gradient to name.
-    (collection::vec(nest, 2..8), 1usize..4)
-        .prop_map(|(body, count)| vec![repeat(Some("cycle"), count, body)])
-}
-
-fn models() -> impl Strategy<Value = ir::Model> {
-    let counts = (1usize..4, 1usize..3, any::<bool>(), prop_oneof![Just(8usize), Just(24)]);
-    counts
-        .prop_flat_map(|(states, networks, learned, hidden)| {
-            let blocks = collection::vec((block(hidden, learned), 1usize..5), networks);
-            let puzzles = option::of((1usize..60, 8usize..10));
-            let inits = collection::vec((0.01f32..4.0, 0.5f32..4.0), states);
-            let gradient = prop_oneof![
-                Just(ir::Gradient::OneStep),
-                Just(ir::Gradient::Full),
-                Just(ir::Gradient::Last { count: 1, label: "cycle".to_string() })
-            ];
-            let tokens = (2usize..100, 1usize..2_000);
-            let halting = halting().prop_flat_map(|(halt, outputs)| {
-                (Just((halt, outputs)), option::of(infer(outputs.is_none())))
-            });
-            let heads = (0..states, 0..states, -10.0f32..10.0, halting);
-            let train =
-                any::<bool>().prop_flat_map(|puzzles| train(puzzles).prop_map(move |train| (puzzles, train)));
-            let rest = (heads, option::of(train));
-            (blocks, puzzles, inits, steps(states, networks), gradient, tokens, rest).prop_map(
-                move |(blocks, puzzles, inits, segment, gradient, (vocab, positions), (heads, train))| {
-                    let (token_state, q_state, bias, ((halt, outputs), infer)) = heads;
-                    let puzzles = match &train {
-                        Some((has_puzzles, _)) => puzzles.or(Some((5, 8))).filter(|_| *has_puzzles),
-                        None => puzzles,
-                    };
-                    let networks = blocks.into_iter().enumerate().map(|(index, (block, layers))| {
-                        ir::Network { name: format!("net_{index}"), stored_as: String::new(), layers, block }
-                    });
-                    let states = inits.into_iter().enumerate().map(|(index, (std, truncate))| ir::State {
-                        name: format!("z_{index}"),
-                        stored_as: String::new(),
-                        init: ir::Normal { std, truncate },
-                    });
-                    let mut model = ir::Model {
-                        name: "generated".to_string(),
-                        hidden,
-                        tokens: ir::Tokens { vocab, positions, learned_positions: learned },
-                        puzzles: puzzles.map(|(width, positions)| ir::Puzzles { width, positions }),
-                        networks: networks.collect(),
-                        states: states.collect(),
-                        segment,
-                        gradient,
-                        token_head: ir::TokenHead { state: ir::StateId(token_state) },
-                        q_head: outputs.map(|outputs| ir::QHead {
-                            state: ir::StateId(q_state),
-                            position: 0,
-                            bias,
-                            outputs,
-                        }),
-                        halt,
-                        infer,
-                        train: train.map(|(_, train)| train),
-                    };
-                    name_storage(&mut model);
-                    model
-                },
-            )
-        })
-        .boxed()
-}
-
 proptest! {
     #[test]
     fn the_text_of_a_model_reads_as_its_tree_and_checks_to_an_equal_model(model in models()) {
@@ -217,14 +41,7 @@ proptest! {
         prop_assert_eq!(shape(&parsed.file), shape(&tree(&model)));
         prop_assert_eq!(format(&source), Ok(source.text.clone()), "the layout is the canonical one");
         let checked = check(&parsed.file);
-        // Generated loop nests may be refused for what they leave out, and only for that.
-        let idle = [
-            Code::StateNeverRead,
-            Code::StateNeverUpdated,
-            Code::NetworkNeverUsed,
-            Code::NetworkWithoutGradient,
-        ];
-        prop_assume!(!checked.diagnostics.iter().any(|diagnostic| idle.contains(&diagnostic.code)));
+        prop_assume!(!is_idle(&checked.diagnostics));
         prop_assert_eq!(checked.model, Some(model));
     }
 }
