@@ -163,7 +163,7 @@ impl Answers {
             Some(_) => Some((session.f32(&SCOPE.halt_loss())?, session.f32(&SCOPE.q_halt())?)),
             None => None,
         };
-        for (row, _) in pass.best.iter().enumerate().filter(|(_, best)| **best) {
+        for (row, _) in pass.improved.iter().enumerate().filter(|(_, improved)| **improved) {
             self.token_loss[row] = token_loss[row];
             self.right[row] = right[row];
             self.counted[row] = counted[row];

@@ -38,7 +38,7 @@ pub(super) struct SegmentPass<'a> {
     pub active: &'a [bool],
     /// Whether the best answer of each row is that of this segment, so far: the row was running, stops here, and
     /// has a better score than in every rollout before.
-    pub best: &'a [bool],
+    pub improved: &'a [bool],
 }
 
 /// Computes answers to the first `rows` rows in the slots and calls `visit` after every segment.
@@ -74,7 +74,7 @@ pub(super) fn infer(
                     ended[row] && (rollout == 0 || is_better(score(&model.halt, outcomes[row]), best[row]))
                 })
                 .collect();
-            visit(&SegmentPass { session, rollout, segment: steps, active: &active, best: &improved })?;
+            visit(&SegmentPass { session, rollout, segment: steps, active: &active, improved: &improved })?;
             for row in 0..rows {
                 if improved[row] {
                     best[row] = score(&model.halt, outcomes[row]);

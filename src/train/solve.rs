@@ -178,7 +178,7 @@ fn seek(
             answer
                 .segments
                 .push(SegmentOutput { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
-            if pass.best[row] {
+            if pass.improved[row] {
                 best[row].clone_from(answer);
             }
         }
