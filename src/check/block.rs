@@ -3,7 +3,7 @@
 use super::Context;
 use super::names::{Named, suggestion, wrong_name};
 use super::outline::{Outline, parts};
-use super::reader::{Fields, MOST_ROWS, Reals, WIDEST, WIDEST_UNIT, to_usize};
+use super::reader::{Fields, MAX_ROWS, MAX_UNIT_WIDTH, MAX_WIDTH, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::ir::gated_width;
@@ -11,9 +11,9 @@ use crate::span::Span;
 use crate::syntax::ast::{Definition, Expr, ExprKind, Operator, Section};
 
 /// Most blocks in a network; far beyond what trains, and far below what exhausts memory by a slip.
-const MOST_LAYERS: i128 = 1_000;
+const MAX_LAYERS: i128 = 1_000;
 /// Largest factor between the width of a gated unit and that of its input.
-const LARGEST_EXPANSION: f32 = 1_024.0;
+const MAX_EXPANSION: f32 = 1_024.0;
 
 /// A number and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -128,8 +128,8 @@ impl<'a> Context<'a> {
         };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::TOKENS, owner, entries);
-        let vocab = self.integer(&fields, "vocab", 2..=MOST_ROWS);
-        let positions = self.integer(&fields, "positions", 1..=WIDEST);
+        let vocab = self.integer(&fields, "vocab", 2..=MAX_ROWS);
+        let positions = self.integer(&fields, "positions", 1..=MAX_WIDTH);
         Some((vocab?, positions?))
     }
 
@@ -142,9 +142,9 @@ impl<'a> Context<'a> {
         let Some(section) = outline.puzzles else { return Some(None) };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::PUZZLES, owner, entries);
-        let width = self.integer(&fields, "width", 1..=MOST_ROWS);
+        let width = self.integer(&fields, "width", 1..=MAX_ROWS);
         let positions = match fields.get("positions") {
-            Some(_) => self.integer(&fields, "positions", 1..=WIDEST).map(Some),
+            Some(_) => self.integer(&fields, "positions", 1..=MAX_WIDTH).map(Some),
             None => Some(None),
         };
         let (width, positions, hidden) = (width?, positions?, hidden?);
@@ -159,7 +159,7 @@ impl<'a> Context<'a> {
     fn block(&mut self, section: &'a Section) -> BlockDraft {
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::BLOCK, owner, entries);
-        let hidden = self.integer(&fields, "hidden", 1..=WIDEST);
+        let hidden = self.integer(&fields, "hidden", 1..=MAX_WIDTH);
         let hidden = hidden.map(|value| Placed { value, span: fields.span("hidden") });
         let mixing = self.choice(&fields, "mixing", "attention");
         let is_mlp = matches!(mixing, Some(("mlp", _)));
@@ -171,7 +171,7 @@ impl<'a> Context<'a> {
                 self.width(&settings).map(MixingDraft::Mlp)
             }
             Some(_) => {
-                let heads = self.integer(&fields, "heads", 1..=WIDEST);
+                let heads = self.integer(&fields, "heads", 1..=MAX_WIDTH);
                 if let (Some(heads), Some(hidden)) = (heads, hidden) {
                     self.head_width(&fields, heads, hidden, placement);
                 }
@@ -249,11 +249,11 @@ impl<'a> Context<'a> {
                     self.report(width_twice(other, span, width));
                 }
             }
-            return self.integer(settings, "width", 1..=WIDEST_UNIT).map(Width::Exact);
+            return self.integer(settings, "width", 1..=MAX_UNIT_WIDTH).map(Width::Exact);
         }
         let expansion = self.real_or(settings, "expansion", Reals::Positive, 4.0);
-        let multiple_of = self.integer_or(settings, "multiple_of", 1..=MOST_ROWS, 256);
-        if let Some(expansion) = expansion.filter(|&expansion| expansion > LARGEST_EXPANSION) {
+        let multiple_of = self.integer_or(settings, "multiple_of", 1..=MAX_ROWS, 256);
+        if let Some(expansion) = expansion.filter(|&expansion| expansion > MAX_EXPANSION) {
             self.report(too_wide(settings.span("expansion"), expansion));
             return None;
         }
@@ -301,7 +301,7 @@ impl<'a> Context<'a> {
     ) -> Option<NetworkDraft> {
         let (count, block) = stack(&network.value);
         let layers = match count {
-            Some(count) => self.integer_value(count, "number of blocks", 1..=MOST_LAYERS).map(to_usize),
+            Some(count) => self.integer_value(count, "number of blocks", 1..=MAX_LAYERS).map(to_usize),
             None => Some(1),
         };
         let Some((block, name)) = block.and_then(|block| match &block.kind {
@@ -419,8 +419,8 @@ fn width_twice(other: &str, span: Span, width: Span) -> Diagnostic {
 }
 
 fn too_wide(span: Span, expansion: f32) -> Diagnostic {
-    let message = format!("`expansion` must be at most {LARGEST_EXPANSION}, found {expansion}");
-    Diagnostic::error(Code::OutOfRange, span, message).label(format!("expected at most {LARGEST_EXPANSION}"))
+    let message = format!("`expansion` must be at most {MAX_EXPANSION}, found {expansion}");
+    Diagnostic::error(Code::OutOfRange, span, message).label(format!("expected at most {MAX_EXPANSION}"))
 }
 
 fn widths_differ(block: &str, hidden: Placed<usize>, first: &str, expected: Placed<usize>) -> Diagnostic {

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::outline::Outline;
-use super::reader::{Fields, LARGEST, Reals, to_usize};
+use super::reader::{Fields, MAX_INTEGER, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, QOutputs, QTarget, StateId};
 use crate::span::Span;
@@ -42,7 +42,7 @@ impl<'a> Context<'a> {
         let settings = self.predict_settings(predict)?;
         let state = self.state(&predict.state.text, predict.state.span, outline);
         let position = match &predict.position {
-            Some(position) => self.integer_value(position, "position", 0..=LARGEST).map(to_usize),
+            Some(position) => self.integer_value(position, "position", 0..=MAX_INTEGER).map(to_usize),
             None => Some(0),
         };
         if let (Some(position), Some(expr), Some(positions)) = (position, &predict.position, positions)
@@ -103,13 +103,13 @@ impl<'a> Context<'a> {
         let (word, settings) =
             self.chosen_word(&super::keys::HALT, &policy.text, policy.span, halt.entries.as_ref())?;
         if word == "fixed" {
-            let segments = self.integer(&settings, "segments", 1..=LARGEST);
+            let segments = self.integer(&settings, "segments", 1..=MAX_INTEGER);
             if let Some(predict) = outline.predict_q {
                 self.report(q_without_use(predict.what.span, word, policy.span));
             }
             return Some((ir::Halt::Fixed { segments: segments? }, None));
         }
-        let max_segments = self.integer(&settings, "max_segments", 1..=LARGEST);
+        let max_segments = self.integer(&settings, "max_segments", 1..=MAX_INTEGER);
         if word == "residual" {
             let eps = self.real(&settings, "eps", Reals::Positive);
             // Inference may run more segments than training does.

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::outline::{Outline, parts};
-use super::reader::{Fields, LARGEST, Reals};
+use super::reader::{Fields, MAX_INTEGER, Reals};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, Halt};
 use crate::span::Span;
@@ -20,7 +20,7 @@ impl<'a> Context<'a> {
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::INFER, owner, entries);
         let segments = match fields.get("segments") {
-            Some(_) => self.integer(&fields, "segments", 1..=LARGEST),
+            Some(_) => self.integer(&fields, "segments", 1..=MAX_INTEGER),
             None => halt.map(|(policy, _)| policy.max_segments()),
         };
         let default = match (halt, segments) {
@@ -51,7 +51,7 @@ impl<'a> Context<'a> {
         halt: Option<&(Halt, Option<ir::QHead>)>,
         segments: Option<usize>,
     ) -> Option<Option<ir::Rollouts>> {
-        let count = self.integer_or(fields, "rollouts", 1..=LARGEST, 1)?;
+        let count = self.integer_or(fields, "rollouts", 1..=MAX_INTEGER, 1)?;
         let noise = match fields.get("noise") {
             Some(_) => self.real(fields, "noise", Reals::Positive).map(Some),
             None => Some(None),

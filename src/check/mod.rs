@@ -20,7 +20,7 @@ mod train;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use dataset::{DatasetShape, Misfits, check_dataset, fit};
-pub use reader::MOST_ROWS;
+pub use reader::MAX_ROWS;
 pub(crate) use segment::name_storage;
 
 use crate::diagnostic::{self, Code, Diagnostic, Label};

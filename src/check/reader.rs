@@ -16,14 +16,14 @@ use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
 use crate::syntax::nearest;
 
 /// Largest integer that a count may be.
-pub(super) const LARGEST: i128 = i32::MAX as i128;
+pub(super) const MAX_INTEGER: i128 = i32::MAX as i128;
 /// Largest width, or number of positions. With the bounds below, numbers of elements fit into 64 bits; what
 /// is larger than any memory is not counted further.
-pub(super) const WIDEST: i128 = 1 << 16;
+pub(super) const MAX_WIDTH: i128 = 1 << 16;
 /// Largest vocabulary, batch, puzzle vector, or step that widths are rounded to.
-pub const MOST_ROWS: i128 = 1 << 20;
+pub const MAX_ROWS: i128 = 1 << 20;
 /// Largest width of a gated unit.
-pub(super) const WIDEST_UNIT: i128 = 1 << 26;
+pub(super) const MAX_UNIT_WIDTH: i128 = 1 << 26;
 
 /// The entries of one list, by key.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::names::{Named, suggestion, wrong_name};
 use super::outline::Outline;
-use super::reader::{LARGEST, Reals, to_usize};
+use super::reader::{MAX_INTEGER, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, NetworkId, StateId};
 use crate::span::Span;
@@ -14,7 +14,7 @@ use crate::syntax::ast::{
 };
 
 /// Most blocks that an unrolled segment runs: ten times the deepest published, and compiled within a minute.
-const MOST_BLOCKS: usize = 2_048;
+const MAX_BLOCKS: usize = 2_048;
 /// Name of the embedded input.
 const INPUT: &str = "x";
 
@@ -83,7 +83,7 @@ impl<'a> Context<'a> {
         nest.steps = self.steps(&segment.steps, outline, &mut nest);
         let layers = |network: NetworkId| networks.map_or(1, |networks| networks[network.0].layers);
         let length = count_blocks(&nest.steps, &layers);
-        if length > MOST_BLOCKS {
+        if length > MAX_BLOCKS {
             // What is to be changed is most likely the largest count.
             let span = nest.largest.map_or(segment.keyword, |(_, span)| span);
             self.report(segment_too_long(span, length));
@@ -123,7 +123,7 @@ impl<'a> Context<'a> {
                 self.report(no_iterations(repeat.count.span));
                 None
             }
-            Some(_) => self.integer_value(&repeat.count, "repeat", 1..=LARGEST).map(to_usize),
+            Some(_) => self.integer_value(&repeat.count, "repeat", 1..=MAX_INTEGER).map(to_usize),
             None => None,
         };
         if let Some(count) = count.filter(|&count| nest.largest.is_none_or(|(largest, _)| count > largest)) {
@@ -283,7 +283,7 @@ impl<'a> Context<'a> {
             return None;
         };
         let count = match count_expr {
-            Some(expr) => self.integer_value(expr, "last", 1..=LARGEST).map(to_usize),
+            Some(expr) => self.integer_value(expr, "last", 1..=MAX_INTEGER).map(to_usize),
             None => Some(1),
         };
         let nest = nest?;
@@ -402,8 +402,7 @@ fn spelled(number: usize) -> String {
 }
 
 fn segment_too_long(span: Span, length: usize) -> Diagnostic {
-    let message =
-        format!("a segment runs at most {} blocks, found {}", spelled(MOST_BLOCKS), spelled(length));
+    let message = format!("a segment runs at most {} blocks, found {}", spelled(MAX_BLOCKS), spelled(length));
     Diagnostic::error(Code::SegmentTooLong, span, message)
         .label("too long once its loops are unrolled")
         .note("every update runs all blocks of its network")

@@ -4,7 +4,7 @@ use super::Context;
 use super::dataset::{self, DatasetShape};
 use super::names::listed;
 use super::outline::Outline;
-use super::reader::{Fields, LARGEST, MOST_ROWS, Reals, to_usize};
+use super::reader::{Fields, MAX_INTEGER, MAX_ROWS, Reals, to_usize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -12,7 +12,7 @@ use crate::syntax::ast::{Expr, ExprKind, Train, Value};
 use crate::syntax::nearest;
 
 /// Most steps a length may count; more would not be exact as a real number.
-const MOST_STEPS: i128 = 1_000_000_000_000;
+const MAX_STEPS: i128 = 1_000_000_000_000;
 
 impl<'a> Context<'a> {
     /// Checks the `train` block against the model, as far as that is known.
@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
             None => Some(None),
         };
         let schedule = self.schedule(&fields);
-        let batch = self.integer(&fields, "batch", 1..=MOST_ROWS);
+        let batch = self.integer(&fields, "batch", 1..=MAX_ROWS);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
         if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
@@ -101,7 +101,7 @@ impl<'a> Context<'a> {
     }
 
     fn sudoku(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedSudoku> {
-        let size = self.integer(settings, "size", 1..=LARGEST);
+        let size = self.integer(settings, "size", 1..=MAX_INTEGER);
         let fewest = match size {
             Some(4) => Some(4),
             Some(6) => Some(8),
@@ -112,10 +112,10 @@ impl<'a> Context<'a> {
             }
             None => None,
         };
-        let most = size.map_or(LARGEST, |size| (size * size) as i128 - 1);
+        let most = size.map_or(MAX_INTEGER, |size| (size * size) as i128 - 1);
         let givens = self.integer(settings, "givens", fewest.unwrap_or(1)..=most);
-        let train = self.integer(settings, "train", 1..=LARGEST);
-        let test = self.integer(settings, "test", 1..=LARGEST);
+        let train = self.integer(settings, "train", 1..=MAX_INTEGER);
+        let test = self.integer(settings, "test", 1..=MAX_INTEGER);
         let augment = self.choice(settings, "augment", "true").map(|(word, _)| word == "true");
         fewest?;
         Some(ir::GeneratedSudoku {
@@ -129,10 +129,10 @@ impl<'a> Context<'a> {
 
     fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
         let size = self.integer(settings, "size", 2..=256);
-        let cells = size.map_or(LARGEST, |size| (size * size) as i128);
+        let cells = size.map_or(MAX_INTEGER, |size| (size * size) as i128);
         let min_path = self.integer_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
-        let train = self.integer(settings, "train", 1..=LARGEST);
-        let test = self.integer(settings, "test", 1..=LARGEST);
+        let train = self.integer(settings, "train", 1..=MAX_INTEGER);
+        let test = self.integer(settings, "test", 1..=MAX_INTEGER);
         Some(ir::GeneratedMaze { size: size?, min_path: min_path?, train: train?, test: test? })
     }
 
@@ -223,7 +223,7 @@ impl<'a> Context<'a> {
         let warmup_steps = match settings.get("warmup_steps") {
             Some(value) => self
                 .unitless(value)
-                .and_then(|expr| self.integer_value(expr, "warmup_steps", 0..=MOST_STEPS))
+                .and_then(|expr| self.integer_value(expr, "warmup_steps", 0..=MAX_STEPS))
                 .map(|steps| to_usize(steps) as u64),
             None => Some(0),
         };
@@ -269,7 +269,7 @@ impl<'a> Context<'a> {
     }
 
     fn steps_number(&mut self, expr: &'a Expr, what: &str) -> Option<u64> {
-        self.integer_value(expr, what, 1..=MOST_STEPS).map(|steps| to_usize(steps) as u64)
+        self.integer_value(expr, what, 1..=MAX_STEPS).map(|steps| to_usize(steps) as u64)
     }
 
     /// Returns `Some(None)` where the model is evaluated at the end alone and `None` if there is an error.

@@ -43,7 +43,7 @@ use devices::run as list_devices;
 use failure::Failure;
 use project::{Devices, device_names, places};
 
-use crate::check::MOST_ROWS;
+use crate::check::MAX_ROWS;
 use crate::device::{Device, Places, devices};
 
 /// A compiler and runner for hierarchical reasoning models.
@@ -138,7 +138,7 @@ fn positive(text: &str) -> Result<usize, String> {
 
 /// Reads a number of rows, within the bounds of `batch` in a spec.
 fn rows(text: &str) -> Result<usize, String> {
-    let most = MOST_ROWS as usize;
+    let most = MAX_ROWS as usize;
     positive(text)
         .and_then(|rows| if rows <= most { Ok(rows) } else { Err(format!("expected at most {most} rows")) })
 }

@@ -5,7 +5,7 @@ use lsp_types::{CompletionItem, CompletionItemKind, Documentation, MarkupContent
 use super::document::Document;
 use super::hover::{explain_choice, explain_key};
 use super::names::{Definition, Thing, definitions, word_at};
-use super::place::{Entries, Place, Scope, place_at};
+use super::place::{CursorPlace, CursorScope, Entries, place_at};
 use super::reference::REFERENCE;
 use crate::check::keys::{self, Key};
 use crate::syntax::{STATEMENT_KEYWORDS, TokenKind, tokens};
@@ -41,7 +41,7 @@ pub(super) fn complete(document: &Document, byte: usize) -> Vec<CompletionItem> 
 }
 
 struct Offer<'a> {
-    place: &'a Place<'a>,
+    place: &'a CursorPlace<'a>,
     names: &'a [Definition<'a>],
     items: Vec<CompletionItem>,
 }
@@ -50,13 +50,13 @@ impl Offer<'_> {
     fn at_place(mut self) -> Vec<CompletionItem> {
         let place = self.place;
         match &place.scope {
-            Scope::Top if place.item.is_empty() => {
+            CursorScope::Top if place.item.is_empty() => {
                 for keyword in ["base", "model", "train"] {
                     self.keyword(keyword);
                 }
             }
-            Scope::Model => self.in_model(),
-            Scope::Steps => match &place.item[..] {
+            CursorScope::Model => self.in_model(),
+            CursorScope::Steps => match &place.item[..] {
                 [] => {
                     self.things(&[Thing::State]);
                     self.keyword("repeat");
@@ -66,19 +66,19 @@ impl Offer<'_> {
                 [.., last] if last.text == "repeat" => self.things(&[Thing::Let]),
                 _ => {}
             },
-            Scope::Operands => {
+            CursorScope::Operands => {
                 self.things(&[Thing::State]);
                 self.item("x", CompletionItemKind::CONSTANT, "the embedded input", None);
             }
-            Scope::Position => self.things(&[Thing::Let]),
-            Scope::Entries(entries) => match place.key() {
+            CursorScope::Position => self.things(&[Thing::Let]),
+            CursorScope::Entries(entries) => match place.key() {
                 Some((entries, key)) => self.value(entries, key),
                 None if place.item.is_empty() => self.keys(entries),
                 None if place.word(0) == Some("without") => self.keys(entries),
                 None => {}
             },
-            Scope::Value(entries, key) => self.value(entries, key),
-            Scope::Top | Scope::Unknown => {}
+            CursorScope::Value(entries, key) => self.value(entries, key),
+            CursorScope::Top | CursorScope::Unknown => {}
         }
         self.items
     }

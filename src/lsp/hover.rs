@@ -2,8 +2,8 @@
 
 use super::document::Document;
 use super::names::{Definition, Thing, definition_of, definitions, reference, word_at};
-use super::place::{Entries, Place, Scope, place_at, section_of};
-use super::reference::{REFERENCE, Row};
+use super::place::{CursorPlace, CursorScope, Entries, place_at, section_of};
+use super::reference::{KeyRow, REFERENCE};
 use crate::check::keys::{self, Choice};
 use crate::ir::{self, Mixing, Model, Step};
 use crate::lower::parameters::{Role, parameters};
@@ -26,20 +26,25 @@ pub(super) fn hover(document: &Document, byte: usize) -> Option<(String, Span)> 
 }
 
 /// Explains a word of the language.
-fn explain(words: &[Token<'_>], word: Token<'_>, place: &Place<'_>, model: Option<&Model>) -> Option<String> {
+fn explain(
+    words: &[Token<'_>],
+    word: Token<'_>,
+    place: &CursorPlace<'_>,
+    model: Option<&Model>,
+) -> Option<String> {
     if let Some((entries, key)) = place.key() {
         let choice = key.choices.iter().find(|choice| choice.name == word.text)?;
         return Some(explain_choice(entries, key.name, choice));
     }
     match &place.scope {
-        Scope::Entries(entries) => explain_key(entries, word.text),
-        Scope::Top => REFERENCE.statement(word.text),
-        Scope::Model if place.item.is_empty() && word.text == keys::PREDICT.name => {
+        CursorScope::Entries(entries) => explain_key(entries, word.text),
+        CursorScope::Top => REFERENCE.statement(word.text),
+        CursorScope::Model if place.item.is_empty() && word.text == keys::PREDICT.name => {
             let what = words.iter().find(|next| next.span.start >= word.span.end)?;
             REFERENCE.statement(&section_of(&keys::PREDICT, what.text))
         }
-        Scope::Model if place.item.is_empty() => REFERENCE.statement(word.text),
-        Scope::Model => {
+        CursorScope::Model if place.item.is_empty() => REFERENCE.statement(word.text),
+        CursorScope::Model => {
             let key = keys::STATEMENTS.iter().find(|key| Some(key.name) == place.word(0))?;
             let choice = key.choices.iter().find(|choice| choice.name == word.text)?;
             let section = section_of(key, choice.name);
@@ -49,8 +54,8 @@ fn explain(words: &[Token<'_>], word: Token<'_>, place: &Place<'_>, model: Optio
                 None => Some(explain_choice(&entries, key.name, choice)),
             }
         }
-        Scope::Steps if word.text == "repeat" => REFERENCE.statement("segment"),
-        Scope::Operands if word.text == "x" => {
+        CursorScope::Steps if word.text == "repeat" => REFERENCE.statement("segment"),
+        CursorScope::Operands if word.text == "x" => {
             let shape = model.map_or(String::new(), |model| format!(" = {}", shape(model)));
             Some(format!(
                 "`x`: `[B, P + S, D]`{shape}\n\nthe embedded input: prefix, tokens and, if learned, positions"
@@ -66,7 +71,7 @@ pub(super) fn explain_key(entries: &Entries, key: &str) -> Option<String> {
     Some(format!("`{key}` of {}: {}", entries.group.title, explain_row(row)))
 }
 
-fn explain_row(row: &Row) -> String {
+fn explain_row(row: &KeyRow) -> String {
     match &row.default {
         Some(default) => format!("{}\n\ndefault: {default}", row.value),
         None => format!("{}\n\nno default", row.value),

@@ -1,6 +1,6 @@
 //! Names that a text gives to things, and what the word at a place refers to.
 
-use super::place::{Scope, Walk};
+use super::place::{CursorScope, Walk};
 use crate::span::Span;
 use crate::syntax::{Token, TokenKind};
 
@@ -36,16 +36,18 @@ pub(super) fn definitions<'a>(words: &[Token<'a>]) -> Vec<Definition<'a>> {
             let alone = place.item.len() == 1;
             let next = words.get(index + 1);
             let thing = match (&place.scope, place.word(0)) {
-                (Scope::Top, Some("model")) if alone => Some(Thing::Model),
-                (Scope::Model, Some("let")) if alone => Some(Thing::Let),
-                (Scope::Model, Some("block")) if alone => Some(Thing::Block),
-                (Scope::Model, Some("network")) if alone => Some(Thing::Network),
-                (Scope::Model, Some("state"))
+                (CursorScope::Top, Some("model")) if alone => Some(Thing::Model),
+                (CursorScope::Model, Some("let")) if alone => Some(Thing::Let),
+                (CursorScope::Model, Some("block")) if alone => Some(Thing::Block),
+                (CursorScope::Model, Some("network")) if alone => Some(Thing::Network),
+                (CursorScope::Model, Some("state"))
                     if !place.is_behind("=") && (alone || previous.is_some_and(|it| it.is_symbol(","))) =>
                 {
                     Some(Thing::State)
                 }
-                (Scope::Steps, None) if next.is_some_and(|next| next.is_symbol(":")) => Some(Thing::Loop),
+                (CursorScope::Steps, None) if next.is_some_and(|next| next.is_symbol(":")) => {
+                    Some(Thing::Loop)
+                }
                 _ => None,
             };
             found.extend(thing.map(|thing| Definition { thing, name: word.text, span: word.span }));
@@ -57,12 +59,12 @@ pub(super) fn definitions<'a>(words: &[Token<'a>]) -> Vec<Definition<'a>> {
 
 /// A name that stands for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reference<'a> {
+pub(super) struct NameUse<'a> {
     name: &'a str,
     is_loop: bool,
 }
 
-impl Reference<'_> {
+impl NameUse<'_> {
     /// Returns the first of the definitions that gives the name.
     pub(super) fn find<'d>(&self, definitions: Vec<Definition<'d>>) -> Option<Definition<'d>> {
         let fits = |definition: &Definition<'d>| (definition.thing == Thing::Loop) == self.is_loop;
@@ -80,13 +82,13 @@ pub(super) fn definition_of<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<
 }
 
 /// Returns what the name at `word` refers to; nothing if it is a word of the language.
-pub(super) fn reference<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<Reference<'a>> {
+pub(super) fn reference<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<NameUse<'a>> {
     if word.kind != TokenKind::Name {
         return None;
     }
     let place = super::place::place_at(words, word.span.start);
     let is_loop = match &place.scope {
-        Scope::Model => match place.word(0) {
+        CursorScope::Model => match place.word(0) {
             Some("gradient") => true,
             // What stands in front of `=`, or behind a keyword that chooses, refers to nothing.
             Some("network" | "let") if !place.is_behind("=") => return None,
@@ -94,15 +96,15 @@ pub(super) fn reference<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<Refe
             Some("block" | "halt" | "model") | None => return None,
             _ => false,
         },
-        Scope::Steps | Scope::Operands | Scope::Position | Scope::Value(..) => false,
-        Scope::Entries(_) if place.is_behind("=") => false,
-        Scope::Entries(_) | Scope::Top | Scope::Unknown => return None,
+        CursorScope::Steps | CursorScope::Operands | CursorScope::Position | CursorScope::Value(..) => false,
+        CursorScope::Entries(_) if place.is_behind("=") => false,
+        CursorScope::Entries(_) | CursorScope::Top | CursorScope::Unknown => return None,
     };
     // A word of the key means itself, whatever has the same name.
     if place.key().is_some_and(|(_, key)| key.choices.iter().any(|choice| choice.name == word.text)) {
         return None;
     }
-    Some(Reference { name: word.text, is_loop })
+    Some(NameUse { name: word.text, is_loop })
 }
 
 /// Returns the word that stands at or ends at a byte; a name is preferred.

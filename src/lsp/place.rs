@@ -9,7 +9,7 @@ use crate::syntax::{Token, TokenKind};
 
 /// What may stand at a place.
 #[derive(Debug, Clone)]
-pub(super) enum Scope {
+pub(super) enum CursorScope {
     /// Items of a file.
     Top,
     /// Statements of a model.
@@ -41,16 +41,16 @@ pub(super) struct Entries {
 
 /// What stands before a place.
 #[derive(Debug, Clone)]
-pub(super) struct Place<'a> {
+pub(super) struct CursorPlace<'a> {
     /// What may stand there.
-    pub(super) scope: Scope,
+    pub(super) scope: CursorScope,
     /// Words of the same item before it.
     pub(super) item: Vec<Token<'a>>,
     /// Keys that the list around it has before it.
     pub(super) given: Vec<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> CursorPlace<'a> {
     /// Returns the text of a word of the item.
     pub(super) fn word(&self, index: usize) -> Option<&'a str> {
         self.item.get(index).map(|word| word.text)
@@ -64,8 +64,8 @@ impl<'a> Place<'a> {
     /// Returns the key whose value stands at the place.
     pub(super) fn key(&self) -> Option<(&Entries, &'static Key)> {
         match &self.scope {
-            Scope::Value(entries, key) => Some((entries, key)),
-            Scope::Entries(entries) if self.is_behind("=") => {
+            CursorScope::Value(entries, key) => Some((entries, key)),
+            CursorScope::Entries(entries) if self.is_behind("=") => {
                 self.word(0).and_then(|name| entries.group.key(name)).map(|key| (entries, key))
             }
             _ => None,
@@ -76,19 +76,19 @@ impl<'a> Place<'a> {
 /// Goes through the words of a text and knows what surrounds each.
 pub(super) struct Walk<'a> {
     /// Each with the place of the opening delimiter.
-    outer: Vec<Place<'a>>,
-    place: Place<'a>,
+    outer: Vec<CursorPlace<'a>>,
+    place: CursorPlace<'a>,
 }
 
 impl<'a> Walk<'a> {
     /// Begins at the beginning of a text.
     pub(super) fn new() -> Walk<'a> {
-        let place = Place { scope: Scope::Top, item: Vec::new(), given: Vec::new() };
+        let place = CursorPlace { scope: CursorScope::Top, item: Vec::new(), given: Vec::new() };
         Walk { outer: Vec::new(), place }
     }
 
     /// Returns what surrounds the place behind the words so far.
-    pub(super) fn place(&self) -> &Place<'a> {
+    pub(super) fn place(&self) -> &CursorPlace<'a> {
         &self.place
     }
 
@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
             (TokenKind::Symbol, ",") => place.item.clear(),
             (TokenKind::Symbol, open @ ("(" | "[" | "{")) => {
                 let scope = inner(place, open);
-                let inner = Place { scope, item: Vec::new(), given: Vec::new() };
+                let inner = CursorPlace { scope, item: Vec::new(), given: Vec::new() };
                 self.outer.push(std::mem::replace(place, inner));
             }
             (TokenKind::Symbol, ")" | "]" | "}") => {
@@ -135,7 +135,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Returns what surrounds the byte `at`; a word that reaches up to it is not before it.
-pub(super) fn place_at<'a>(words: &[Token<'a>], at: usize) -> Place<'a> {
+pub(super) fn place_at<'a>(words: &[Token<'a>], at: usize) -> CursorPlace<'a> {
     let mut walk = Walk::new();
     for word in words.iter().take_while(|word| word.span.end <= at && word.span.start < at) {
         walk.step(*word);
@@ -144,19 +144,19 @@ pub(super) fn place_at<'a>(words: &[Token<'a>], at: usize) -> Place<'a> {
 }
 
 /// Returns what may stand behind an opening delimiter.
-fn inner(place: &Place<'_>, open: &str) -> Scope {
+fn inner(place: &CursorPlace<'_>, open: &str) -> CursorScope {
     let first = place.word(0).unwrap_or_default();
-    let entries = |found: Option<Entries>| found.map_or(Scope::Unknown, Scope::Entries);
+    let entries = |found: Option<Entries>| found.map_or(CursorScope::Unknown, CursorScope::Entries);
     match (&place.scope, open) {
-        (Scope::Top, "{") if first == "model" => Scope::Model,
-        (Scope::Top, "{") => entries(section(first)),
-        (Scope::Model, "{") if first == "segment" => Scope::Steps,
-        (Scope::Model, "{" | "(") => entries(section(first).or_else(|| statement_entries(place))),
-        (Scope::Model, "[") => Scope::Position,
-        (Scope::Steps, "{") => Scope::Steps,
-        (Scope::Steps | Scope::Operands, "(") => Scope::Operands,
-        (Scope::Entries(_) | Scope::Value(..), "(") => settings(place),
-        _ => Scope::Unknown,
+        (CursorScope::Top, "{") if first == "model" => CursorScope::Model,
+        (CursorScope::Top, "{") => entries(section(first)),
+        (CursorScope::Model, "{") if first == "segment" => CursorScope::Steps,
+        (CursorScope::Model, "{" | "(") => entries(section(first).or_else(|| statement_entries(place))),
+        (CursorScope::Model, "[") => CursorScope::Position,
+        (CursorScope::Steps, "{") => CursorScope::Steps,
+        (CursorScope::Steps | CursorScope::Operands, "(") => CursorScope::Operands,
+        (CursorScope::Entries(_) | CursorScope::Value(..), "(") => settings(place),
+        _ => CursorScope::Unknown,
     }
 }
 
@@ -167,7 +167,7 @@ fn section(word: &str) -> Option<Entries> {
 }
 
 /// Returns the entries behind the word that a statement chooses, e.g. `halt bce`.
-fn statement_entries(place: &Place<'_>) -> Option<Entries> {
+fn statement_entries(place: &CursorPlace<'_>) -> Option<Entries> {
     let keyword = place.word(0)?;
     let key = keys::STATEMENTS.iter().find(|key| key.name == keyword)?;
     // `state a, b = normal(…)` chooses behind the names, the others behind the keyword.
@@ -185,24 +185,24 @@ pub(super) fn section_of(key: &Key, word: &str) -> String {
 }
 
 /// Returns what may stand between the parentheses of a value.
-fn settings(place: &Place<'_>) -> Scope {
-    let Some((entries, key)) = place.key() else { return Scope::Unknown };
+fn settings(place: &CursorPlace<'_>) -> CursorScope {
+    let Some((entries, key)) = place.key() else { return CursorScope::Unknown };
     let last = place.item.last().filter(|word| word.kind == TokenKind::Name);
     let choice = last.and_then(|word| key.choices.iter().find(|choice| choice.name == word.text));
     match choice {
-        Some(choice) => Scope::Entries(Entries {
+        Some(choice) => CursorScope::Entries(Entries {
             section: entries.section.clone(),
             word: Some(choice.name),
             group: choice.group,
         }),
         // A tuple, or parentheses of an expression.
-        None => Scope::Value(entries.clone(), key),
+        None => CursorScope::Value(entries.clone(), key),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Scope, place_at};
+    use super::{CursorScope, place_at};
     use crate::syntax::tokens;
 
     /// Says what surrounds the `|` of a text.
@@ -212,10 +212,10 @@ mod tests {
         let place = place_at(&tokens(&text), at);
         let item: Vec<&str> = place.item.iter().map(|word| word.text).collect();
         let scope = match &place.scope {
-            Scope::Entries(entries) => {
+            CursorScope::Entries(entries) => {
                 format!("{} {} {:?}", entries.section, entries.word.unwrap_or("-"), place.given)
             }
-            Scope::Value(entries, key) => format!("{} value of {}", entries.section, key.name),
+            CursorScope::Value(entries, key) => format!("{} value of {}", entries.section, key.name),
             other => format!("{other:?}"),
         };
         format!("{scope}: {}", item.join(" "))

@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 const TEXT: &str = include_str!("../../grammar/REFERENCE.md");
 
 /// The tables of the reference.
-pub(super) static REFERENCE: LazyLock<Reference> = LazyLock::new(|| Reference::read(TEXT));
+pub(super) static REFERENCE: LazyLock<LanguageReference> = LazyLock::new(|| LanguageReference::read(TEXT));
 
 /// What the reference says.
 #[derive(Debug)]
-pub(super) struct Reference {
+pub(super) struct LanguageReference {
     sections: Vec<Section>,
 }
 
@@ -25,12 +25,12 @@ struct Section {
     heading: String,
     /// The first paragraph.
     paragraph: String,
-    rows: Vec<Row>,
+    rows: Vec<KeyRow>,
 }
 
 /// A row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct KeyRow {
     /// What is explained: keys, settings, or the word that begins a policy.
     names: Vec<String>,
     /// Words the settings belong to; empty for keys.
@@ -41,8 +41,8 @@ pub(super) struct Row {
     pub(super) default: Option<String>,
 }
 
-impl Reference {
-    fn read(text: &str) -> Reference {
+impl LanguageReference {
+    fn read(text: &str) -> LanguageReference {
         let mut sections: Vec<Section> = Vec::new();
         let mut columns: Vec<String> = Vec::new();
         for line in text.lines() {
@@ -73,7 +73,7 @@ impl Reference {
                 section.rows.extend(row(&columns, &cells));
             }
         }
-        Reference { sections }
+        LanguageReference { sections }
     }
 
     fn section(&self, name: &str) -> Option<&Section> {
@@ -87,8 +87,8 @@ impl Reference {
     }
 
     /// Returns what it says about a key of a statement, or about a setting of one of its words.
-    pub(super) fn key(&self, section: &str, word: Option<&str>, key: &str) -> Option<&Row> {
-        let fits = |row: &&Row| match word {
+    pub(super) fn key(&self, section: &str, word: Option<&str>, key: &str) -> Option<&KeyRow> {
+        let fits = |row: &&KeyRow| match word {
             Some(word) => row.of.is_empty() || row.of.iter().any(|of| of == word),
             None => row.of.is_empty(),
         };
@@ -106,12 +106,12 @@ fn cells(line: &str) -> Option<Vec<&str>> {
     Some(inner.split('|').map(str::trim).collect())
 }
 
-fn row(columns: &[String], cells: &[&str]) -> Option<Row> {
+fn row(columns: &[String], cells: &[&str]) -> Option<KeyRow> {
     let cell = |names: &[&str]| {
         columns.iter().position(|column| names.contains(&column.as_str())).and_then(|at| cells.get(at))
     };
     let first = cell(&["key", "setting", "policy", "code"])?;
-    Some(Row {
+    Some(KeyRow {
         names: quoted(first).iter().map(|text| first_word(text)).collect(),
         of: cell(&["of"]).map_or(Vec::new(), |cell| quoted(cell)),
         value: cell(&["value", "meaning", "differentiates"])?.to_string(),

@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 
 pub use diff::{LineChange, Side, SpecDiff, Structure, ValueChange, is_equal, shown};
-pub use sweep::{Axis, MOST_COMBINATIONS, SweepError, check_paths, combinations};
+pub use sweep::{Axis, MAX_COMBINATIONS, SweepError, check_paths, combinations};
 
 use crate::check::check;
 use crate::diagnostic::{self, Appearance, Code, Diagnostic, render};

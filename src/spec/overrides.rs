@@ -52,7 +52,7 @@ enum Refused {
     Because(Box<Diagnostic>),
 }
 
-type Outcome = Result<(), Refused>;
+type Applied = Result<(), Refused>;
 
 impl From<Diagnostic> for Refused {
     fn from(diagnostic: Diagnostic) -> Refused {
@@ -60,7 +60,7 @@ impl From<Diagnostic> for Refused {
     }
 }
 
-fn set(file: &mut File, given: &Override) -> Outcome {
+fn set(file: &mut File, given: &Override) -> Applied {
     let names: Vec<&str> = given.names();
     let path = &given.path[1..];
     match names[..] {
@@ -101,7 +101,7 @@ fn train_of<'a>(file: &'a mut File, given: &Override) -> &'a mut Train {
 }
 
 /// Sets what the names behind `model` stand for.
-fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Outcome {
+fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Applied {
     let (first, rest) = path.split_first().ok_or(Refused::UnknownPath)?;
     let deeper: Vec<&str> = rest.iter().map(|name| name.text.as_str()).collect();
     match (first.text.as_str(), &deeper[..]) {
@@ -184,7 +184,7 @@ fn set_in_section(
     group: &'static Group,
     path: &[Name],
     given: &Override,
-) -> Outcome {
+) -> Applied {
     if path.is_empty() {
         return Err(Refused::UnknownPath);
     }
@@ -241,7 +241,7 @@ fn predict<'a>(
 }
 
 /// Sets what is said about the Q head.
-fn set_in_q(model: &mut Model, path: &[Name], given: &Override) -> Outcome {
+fn set_in_q(model: &mut Model, path: &[Name], given: &Override) -> Applied {
     match path {
         [from] if from.text == "from" => {
             let state = given.name("a state")?;
@@ -281,7 +281,7 @@ fn count_of<'a>(steps: &'a mut Steps, label: &str) -> Option<&'a mut Expr> {
 }
 
 /// Sets a `let`, network, state or block by its name.
-fn set_named(model: &mut Model, name: &str, path: &[Name], given: &Override) -> Outcome {
+fn set_named(model: &mut Model, name: &str, path: &[Name], given: &Override) -> Applied {
     let names = |statement: &Statement| match &statement.kind {
         StatementKind::Let(definition) | StatementKind::Network(definition) => definition.name.text == name,
         StatementKind::Block(section) => section.name.text == name,
@@ -316,7 +316,7 @@ fn set_named(model: &mut Model, name: &str, path: &[Name], given: &Override) -> 
 }
 
 /// Sets the number of blocks of a network.
-fn set_layers(value: &mut Expr, count: Expr) -> Outcome {
+fn set_layers(value: &mut Expr, count: Expr) -> Applied {
     let span = count.span;
     match &mut value.kind {
         ExprKind::Group(inner) => return set_layers(inner, count),
@@ -416,7 +416,7 @@ fn own_init<'a>(model: &'a mut Model, index: usize, name: &str) -> &'a mut Optio
 }
 
 /// Sets a key of a list of entries, or a setting of its value.
-fn set_entry(list: &mut Entries, group: &'static Group, path: &[Name], given: &Override) -> Outcome {
+fn set_entry(list: &mut Entries, group: &'static Group, path: &[Name], given: &Override) -> Applied {
     let (first, deeper) = path.split_first().ok_or(Refused::UnknownPath)?;
     let key = group.key(&first.text).ok_or(Refused::UnknownPath)?;
     let position = |list: &Entries| {
@@ -460,7 +460,7 @@ fn is_excluded(entry: &Entry, key: &Key) -> bool {
 }
 
 /// Sets a setting of a word.
-fn set_in_choice(expr: &mut Expr, key: &Key, path: &[Name], given: &Override) -> Outcome {
+fn set_in_choice(expr: &mut Expr, key: &Key, path: &[Name], given: &Override) -> Applied {
     if let ExprKind::Group(inner) = &mut expr.kind {
         return set_in_choice(inner, key, path, given);
     }

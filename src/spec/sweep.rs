@@ -9,7 +9,7 @@ use crate::span::Source;
 use crate::syntax::{Scanner, TokenKind, parse_override};
 
 /// Most combinations of one sweep.
-pub const MOST_COMBINATIONS: usize = 10_000;
+pub const MAX_COMBINATIONS: usize = 10_000;
 
 /// Why there is no sweep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum SweepError {
         /// The path.
         path: String,
     },
-    /// There are more than [`MOST_COMBINATIONS`].
+    /// There are more than [`MAX_COMBINATIONS`].
     #[error("the sweep has more than 10,000 combinations; try fewer values")]
     TooMany,
 }
@@ -98,7 +98,7 @@ impl Axis {
                     let (text, range) = (text.to_string(), part.to_string());
                     return Err(SweepError::EmptyRange { text, range });
                 }
-                Some((first, last)) if last - first >= MOST_COMBINATIONS as u64 => {
+                Some((first, last)) if last - first >= MAX_COMBINATIONS as u64 => {
                     return Err(SweepError::TooMany);
                 }
                 Some((first, last)) => values.extend((first..=last).map(|number| number.to_string())),
@@ -138,7 +138,7 @@ fn range(part: &str) -> Option<(u64, u64)> {
 ///
 /// # Errors
 ///
-/// Returns the path that two axes have, or that there are more than [`MOST_COMBINATIONS`].
+/// Returns the path that two axes have, or that there are more than [`MAX_COMBINATIONS`].
 pub fn combinations(axes: &[Axis]) -> Result<Vec<Vec<String>>, SweepError> {
     for (index, axis) in axes.iter().enumerate() {
         if axes[..index].iter().any(|other| other.path == axis.path) {
@@ -147,7 +147,7 @@ pub fn combinations(axes: &[Axis]) -> Result<Vec<Vec<String>>, SweepError> {
     }
     let mut combinations = vec![Vec::new()];
     for axis in axes {
-        if combinations.len().saturating_mul(axis.values.len()) > MOST_COMBINATIONS {
+        if combinations.len().saturating_mul(axis.values.len()) > MAX_COMBINATIONS {
             return Err(SweepError::TooMany);
         }
         combinations = combinations
@@ -187,7 +187,7 @@ pub fn check_paths(source: &Source, combinations: &[Vec<String>]) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use super::{Axis, MOST_COMBINATIONS, SweepError, check_paths, combinations, parts};
+    use super::{Axis, MAX_COMBINATIONS, SweepError, check_paths, combinations, parts};
     use crate::spec::quickstart_source;
 
     fn axis(text: &str) -> Axis {
@@ -230,7 +230,7 @@ mod tests {
         let both = [wide.clone(), Axis { path: "b".to_string(), ..wide.clone() }];
         assert_eq!(combinations(&both), Err(SweepError::TooMany));
         assert_eq!(combinations(&[wide.clone(), wide]), Err(SweepError::Twice { path: "a".to_string() }));
-        assert_eq!(MOST_COMBINATIONS, 10_000, "the message says this number");
+        assert_eq!(MAX_COMBINATIONS, 10_000, "the message says this number");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::Source;
 
 /// Most bases that stand over each other; far more than anyone follows, far less than exhausts the stack.
-const MOST_BASES: usize = 64;
+const MAX_BASES: usize = 64;
 
 /// A file that was read to be a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +90,8 @@ fn over(
         let message = format!("`{}` is a base of itself", path.display());
         return Err((source, refuse(problems, message)));
     }
-    if open.len() > MOST_BASES {
-        let message = format!("a spec has at most {MOST_BASES} bases over each other");
+    if open.len() > MAX_BASES {
+        let message = format!("a spec has at most {MAX_BASES} bases over each other");
         return Err((source, refuse(problems, message)));
     }
     open.push(file.identity);

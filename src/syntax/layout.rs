@@ -90,7 +90,7 @@ struct Line {
 }
 
 /// One item, ready to be put on lines.
-struct Piece<'a> {
+struct ItemLayout<'a> {
     alike: Alike,
     head: String,
     rest: String,
@@ -155,7 +155,7 @@ impl<'a> Layout<'a> {
                         let before = index.checked_sub(1).map(|before| &model.statements[before].kind);
                         let statement = &model.statements[index];
                         let apart = layout.text.is_none() && stands_apart(&statement.kind, before);
-                        Piece { apart, ..layout.statement(statement) }
+                        ItemLayout { apart, ..layout.statement(statement) }
                     });
                 }
                 Item::Train(train) => {
@@ -236,7 +236,13 @@ impl<'a> Layout<'a> {
     }
 
     /// Writes the items of a list between delimiters, one or more lines each.
-    fn list(&mut self, depth: usize, inner: Span, spans: &[Span], piece: impl Fn(&Self, usize) -> Piece<'a>) {
+    fn list(
+        &mut self,
+        depth: usize,
+        inner: Span,
+        spans: &[Span],
+        piece: impl Fn(&Self, usize) -> ItemLayout<'a>,
+    ) {
         let mut end = inner.start;
         self.trailing_comment(&mut end, spans.first().map_or(inner.end, |span| span.start));
         let first_line = self.lines.len();
@@ -259,7 +265,7 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn item(&mut self, depth: usize, span: Span, piece: Piece<'a>) {
+    fn item(&mut self, depth: usize, span: Span, piece: ItemLayout<'a>) {
         let (body, inline) = match piece.body {
             Body::None => (span, Some(String::new())),
             Body::Block(entries) if self.text.is_none() => (entries.span, None),
@@ -375,7 +381,7 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn statement(&self, statement: &'a Statement) -> Piece<'a> {
+    fn statement(&self, statement: &'a Statement) -> ItemLayout<'a> {
         match &statement.kind {
             StatementKind::Let(definition) => {
                 let rest = format!("= {}", inline_expr(&definition.value));
@@ -393,10 +399,10 @@ impl<'a> Layout<'a> {
             }
             StatementKind::Block(section) => {
                 let head = format!("block {}", section.name.text);
-                Piece { body: Body::Block(&section.entries), ..section_piece(head, section) }
+                ItemLayout { body: Body::Block(&section.entries), ..section_piece(head, section) }
             }
             StatementKind::Section(section) => section_piece(section.name.text.clone(), section),
-            StatementKind::Segment(segment) => Piece {
+            StatementKind::Segment(segment) => ItemLayout {
                 alike: Alike::Section,
                 head: "segment".to_string(),
                 rest: String::new(),
@@ -413,7 +419,7 @@ impl<'a> Layout<'a> {
             }
             StatementKind::Predict(predict) => predict_piece(predict),
             StatementKind::Halt(halt) => match &halt.entries {
-                Some(entries) if entries.delimiter == Delimiter::Brace => Piece {
+                Some(entries) if entries.delimiter == Delimiter::Brace => ItemLayout {
                     alike: Alike::None,
                     head: format!("halt {}", halt.policy.text),
                     rest: String::new(),
@@ -432,12 +438,12 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn plain<'a>(alike: Alike, head: String, rest: String) -> Piece<'a> {
-    Piece { alike, head, rest, body: Body::None, apart: false }
+fn plain<'a>(alike: Alike, head: String, rest: String) -> ItemLayout<'a> {
+    ItemLayout { alike, head, rest, body: Body::None, apart: false }
 }
 
-fn section_piece(head: String, section: &Section) -> Piece<'_> {
-    Piece {
+fn section_piece(head: String, section: &Section) -> ItemLayout<'_> {
+    ItemLayout {
         alike: Alike::Section,
         head,
         rest: String::new(),
@@ -446,10 +452,10 @@ fn section_piece(head: String, section: &Section) -> Piece<'_> {
     }
 }
 
-fn predict_piece(predict: &Predict) -> Piece<'_> {
+fn predict_piece(predict: &Predict) -> ItemLayout<'_> {
     let Predict { what, state: Name { text: state, .. }, position, entries } = predict;
     let position = position.as_ref().map_or(String::new(), |position| format!("[{}]", inline_expr(position)));
-    Piece {
+    ItemLayout {
         alike: Alike::Predict,
         head: format!("predict {}", what.text),
         rest: format!("from {state}{position}"),
@@ -458,14 +464,14 @@ fn predict_piece(predict: &Predict) -> Piece<'_> {
     }
 }
 
-fn step_piece(step: &Step) -> Piece<'_> {
+fn step_piece(step: &Step) -> ItemLayout<'_> {
     match &step.kind {
         StepKind::Update(update) => plain(
             Alike::None,
             format!("{} <- {}", update.state.text, inline_expr(&update.value)),
             String::new(),
         ),
-        StepKind::Repeat(repeat) => Piece {
+        StepKind::Repeat(repeat) => ItemLayout {
             alike: Alike::None,
             head: repeat_head(repeat),
             rest: String::new(),
@@ -480,12 +486,12 @@ fn repeat_head(repeat: &Repeat) -> String {
     format!("{label}repeat {}", inline_expr(&repeat.count))
 }
 
-fn entry_piece(entry: &Entry) -> Piece<'_> {
+fn entry_piece(entry: &Entry) -> ItemLayout<'_> {
     let Some(key) = &entry.key else {
         return plain(Alike::None, inline_value(&entry.value), String::new());
     };
     match &entry.value {
-        Value { expr: Expr { kind: ExprKind::Call(call), .. }, unit: None, .. } => Piece {
+        Value { expr: Expr { kind: ExprKind::Call(call), .. }, unit: None, .. } => ItemLayout {
             alike: Alike::Entry,
             head: key.text.clone(),
             rest: format!("= {}", call.callee.text),

@@ -17,20 +17,20 @@ use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
 /// Most keys that are named where none is spelled alike.
-const MOST_NAMED: usize = 12;
+const MAX_NAMED: usize = 12;
 
 /// One change to the text of the base.
 struct Edit {
     /// What is replaced; empty where something is added.
     span: Span,
     before: &'static str,
-    part: Part,
+    part: Insertion,
     after: &'static str,
 }
 
 /// What is put in the place of something.
 #[derive(Clone, Copy)]
-enum Part {
+enum Insertion {
     Nothing,
     /// A stretch of the spec.
     Spec(Span),
@@ -58,13 +58,13 @@ pub fn merge_base(base: &Source, spec: &Source) -> Result<Source, Vec<Diagnostic
     for model in over.models() {
         match under.models().next() {
             Some(old) => merge.model(old, model),
-            None => merge.add(base.text.len(), Part::Spec(model.span), "\n", "\n"),
+            None => merge.add(base.text.len(), Insertion::Spec(model.span), "\n", "\n"),
         }
     }
     for train in over.trains() {
         match under.trains().next() {
             Some(old) => merge.train(old, train),
-            None => merge.add(base.text.len(), Part::Spec(train.span), "\n", "\n"),
+            None => merge.add(base.text.len(), Insertion::Spec(train.span), "\n", "\n"),
         }
     }
     let Merge { mut edits, mut problems, .. } = merge;
@@ -82,9 +82,9 @@ pub fn merge_base(base: &Source, spec: &Source) -> Result<Source, Vec<Diagnostic
     merged.name.clone_from(&spec.name);
     for edit in edits {
         let (from, part) = match edit.part {
-            Part::Nothing => (spec, NOTHING),
-            Part::Spec(part) => (spec, part),
-            Part::Base(part) => (base, part),
+            Insertion::Nothing => (spec, NOTHING),
+            Insertion::Spec(part) => (spec, part),
+            Insertion::Base(part) => (base, part),
         };
         merged.splice(edit.span, edit.before, from, part, edit.after);
     }
@@ -117,11 +117,11 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn add(&mut self, at: usize, part: Part, before: &'static str, after: &'static str) {
+    fn add(&mut self, at: usize, part: Insertion, before: &'static str, after: &'static str) {
         self.edits.push(Edit { span: Span::new(at, at), before, part, after });
     }
 
-    fn replace(&mut self, span: Span, part: Part) {
+    fn replace(&mut self, span: Span, part: Insertion) {
         self.edits.push(Edit { span, before: "", part, after: "" });
     }
 
@@ -143,12 +143,12 @@ impl<'a> Merge<'a> {
         rest.go_to(span.end);
         let next = rest.find(Token::is_content).filter(|next| next.is_symbol(","));
         let end = next.map_or(span.end, |comma| comma.span.end);
-        self.replace(Span::new(span.start, end), Part::Nothing);
+        self.replace(Span::new(span.start, end), Insertion::Nothing);
     }
 
     fn model(&mut self, old: &'a Model, new: &'a Model) {
         if self.claim(old.name.span, new.name.span) {
-            self.replace(old.name.span, Part::Spec(new.name.span));
+            self.replace(old.name.span, Insertion::Spec(new.name.span));
         }
         // Names of the base that go, and statements of the base with what stands there instead.
         let mut gone: BTreeSet<&str> = BTreeSet::new();
@@ -243,7 +243,7 @@ impl<'a> Merge<'a> {
         }
         match place {
             Some(index) => instead.entry(index).or_default().push(statement.span),
-            None => self.add(old.span.end - 1, Part::Spec(statement.span), "\n  ", "\n"),
+            None => self.add(old.span.end - 1, Insertion::Spec(statement.span), "\n  ", "\n"),
         }
     }
 
@@ -255,10 +255,10 @@ impl<'a> Merge<'a> {
         if !stays && (!names.is_empty() || !parts.is_empty()) {
             let mut parts = parts.into_iter();
             match parts.next() {
-                Some(first) => self.replace(statement.span, Part::Spec(first)),
+                Some(first) => self.replace(statement.span, Insertion::Spec(first)),
                 None => self.remove(statement.span),
             }
-            parts.for_each(|part| self.add(statement.span.end, Part::Spec(part), "\n  ", ""));
+            parts.for_each(|part| self.add(statement.span.end, Insertion::Spec(part), "\n  ", ""));
             return;
         }
         for (index, name) in names.iter().enumerate().filter(|(_, name)| is_gone(name)) {
@@ -266,14 +266,14 @@ impl<'a> Merge<'a> {
                 true => Span::new(names[index - 1].span.end, name.span.end),
                 false => Span::new(name.span.start, names[index + 1].span.start),
             };
-            self.replace(span, Part::Nothing);
+            self.replace(span, Insertion::Nothing);
         }
         // States keep their order where they can.
         let first_is_gone = names.first().is_some_and(|name| is_gone(name));
         for part in parts {
             match first_is_gone {
-                true => self.add(statement.span.start, Part::Spec(part), "", "\n  "),
-                false => self.add(statement.span.end, Part::Spec(part), "\n  ", ""),
+                true => self.add(statement.span.start, Insertion::Spec(part), "", "\n  "),
+                false => self.add(statement.span.end, Insertion::Spec(part), "\n  ", ""),
             }
         }
     }
@@ -287,11 +287,11 @@ impl<'a> Merge<'a> {
             let again = given.iter().find(|(definition, _)| definition.name.text == *name);
             match again {
                 Some(&(definition, part)) => {
-                    numbers.push(Number { definition, part: Part::Spec(part), slot: Some(span) });
+                    numbers.push(Number { definition, part: Insertion::Spec(part), slot: Some(span) });
                 }
                 None if gone.contains(name.as_str()) => {}
                 None => {
-                    numbers.push(Number { definition: found, part: Part::Base(span), slot: Some(span) });
+                    numbers.push(Number { definition: found, part: Insertion::Base(span), slot: Some(span) });
                 }
             }
         }
@@ -300,7 +300,7 @@ impl<'a> Merge<'a> {
                 number.slot.is_some() && number.definition.name.text == definition.name.text
             };
             if !numbers.iter().any(has_a_place) {
-                numbers.push(Number { definition, part: Part::Spec(part), slot: None });
+                numbers.push(Number { definition, part: Insertion::Spec(part), slot: None });
             }
         }
         let mut order = Order { numbers: &numbers, done: vec![false; numbers.len()], open: Vec::new() };
@@ -326,7 +326,7 @@ impl<'a> Merge<'a> {
         };
         match number.part {
             // What stays as it is keeps its place.
-            Part::Base(_) => before.iter().for_each(|one| self.add(slot.start, one.part, "", "\n  ")),
+            Insertion::Base(_) => before.iter().for_each(|one| self.add(slot.start, one.part, "", "\n  ")),
             _ => {
                 self.replace(slot, group[0].part);
                 group[1..].iter().for_each(|one| self.add(slot.end, one.part, "\n  ", ""));
@@ -366,10 +366,10 @@ impl<'a> Merge<'a> {
             match key(given).and_then(|key| entry(old, key)) {
                 Some(found) => {
                     if self.claim(found.span, given.span) {
-                        self.replace(found.span, Part::Spec(given.span));
+                        self.replace(found.span, Insertion::Spec(given.span));
                     }
                 }
-                None => self.add(old.span.end - 1, Part::Spec(given.span), "\n    ", "\n"),
+                None => self.add(old.span.end - 1, Insertion::Spec(given.span), "\n    ", "\n"),
             }
         }
     }
@@ -422,7 +422,7 @@ impl<'a> Merge<'a> {
 struct Number<'a> {
     definition: &'a Definition,
     /// Its statement.
-    part: Part,
+    part: Insertion,
     /// Its place in the base, if it has one.
     slot: Option<Span>,
 }
@@ -557,7 +557,7 @@ fn base_behind(base: &Base, first: Span) -> Diagnostic {
 
 fn in_a_circle(circle: &[Number<'_>]) -> Option<Diagnostic> {
     // A circle in the base alone is found when the result is checked.
-    let given = circle.iter().find(|number| matches!(number.part, Part::Spec(_)))?;
+    let given = circle.iter().find(|number| matches!(number.part, Insertion::Spec(_)))?;
     let name = &given.definition.name;
     let message = match circle {
         [_] => format!("`{0}` is defined by `{0}`", name.text),
@@ -577,7 +577,7 @@ fn nothing_of_the_name(name: &Name, message: String, known: &[&str]) -> Diagnost
     let diagnostic = Diagnostic::error(Code::Without, name.span, message).label("nothing to take away");
     match nearest(&name.text, known.iter().copied()) {
         Some(word) => diagnostic.help(format!("did you mean `{word}`?")),
-        None if known.is_empty() || known.len() > MOST_NAMED => diagnostic,
+        None if known.is_empty() || known.len() > MAX_NAMED => diagnostic,
         None => {
             let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
             diagnostic.note(format!("there is {}", known.join(", ")))

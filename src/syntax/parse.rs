@@ -13,7 +13,7 @@ use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
 /// Most operators in one expression; keeps every tree shallow enough to walk.
-const MOST_OPERATORS: usize = 200;
+const MAX_OPERATORS: usize = 200;
 
 /// What reading a source yields.
 #[derive(Debug, Clone, PartialEq)]
@@ -500,9 +500,9 @@ impl Tree<'_> {
             };
             let right = self.operand(next(&mut parts));
             self.operators += 1;
-            if self.operators > MOST_OPERATORS {
+            if self.operators > MAX_OPERATORS {
                 // What is around this expression has as many, which is worth no second message.
-                if self.operators == MOST_OPERATORS + 1 {
+                if self.operators == MAX_OPERATORS + 1 {
                     self.diagnostics.push(too_many_operators(span));
                 }
                 break;
@@ -569,7 +569,7 @@ fn too_many_operators(span: Span) -> Diagnostic {
     Diagnostic::error(
         Code::ExpressionTooLong,
         span,
-        format!("more than {MOST_OPERATORS} operators in one expression"),
+        format!("more than {MAX_OPERATORS} operators in one expression"),
     )
     .help("split it with `let`")
 }

@@ -18,7 +18,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Source, Span};
 
 /// Deepest nesting that is read; far beyond any spec and far below what exhausts the stack.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// A text that the grammar can go through.
 pub(super) struct Repaired<'a> {
@@ -32,7 +32,7 @@ pub(super) struct Repaired<'a> {
     pub(super) certain: bool,
     /// First bytes of the lines of the original text.
     starts: Vec<usize>,
-    edits: Vec<Edit>,
+    edits: Vec<Replacement>,
     /// Where the replacement of each edit begins in the repaired text.
     begins: Vec<usize>,
     /// First bytes of lines about which something has been said already.
@@ -41,7 +41,7 @@ pub(super) struct Repaired<'a> {
 
 /// A piece of the original text that is replaced.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Edit {
+struct Replacement {
     start: usize,
     end: usize,
     text: &'static str,
@@ -146,7 +146,7 @@ fn lone_return(text: &str) -> Option<usize> {
     text.match_indices('\r').map(|(at, _)| at).find(|&at| !ends_line(&text[at..]))
 }
 
-fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
+fn apply<'a>(text: &'a str, edits: &[Replacement]) -> Cow<'a, str> {
     if edits.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -164,16 +164,16 @@ fn apply<'a>(text: &'a str, edits: &[Edit]) -> Cow<'a, str> {
 /// What a text is made of, as far as delimiters are concerned.
 #[derive(Debug, Default)]
 struct Lexed {
-    lines: Vec<Line>,
+    lines: Vec<SourceLine>,
     diagnostics: Vec<Diagnostic>,
-    edits: Vec<Edit>,
+    edits: Vec<Replacement>,
     /// First bytes of lines with a string that is not closed.
     bad_strings: BTreeSet<usize>,
 }
 
 /// A line with something on it besides white space and a comment.
 #[derive(Debug)]
-struct Line {
+struct SourceLine {
     /// First byte that is no white space.
     first: usize,
     /// Bytes of white space before it.
@@ -198,11 +198,11 @@ fn lex(text: &str) -> Lexed {
     // Editors of one system write this mark before the text; it means nothing.
     if let Some(rest) = line.text.strip_prefix('\u{feff}') {
         let at = line.text.len() - rest.len();
-        lexed.edits.push(Edit { start: 0, end: at, text: "" });
+        lexed.edits.push(Replacement { start: 0, end: at, text: "" });
         line = TextOfLine { at, text: rest };
         scanner.go_to(at);
     }
-    let mut content: Option<Line> = None;
+    let mut content: Option<SourceLine> = None;
     while let Some(token) = scanner.next() {
         let start = token.span.start;
         let end = match token.kind {
@@ -218,7 +218,7 @@ fn lex(text: &str) -> Lexed {
         };
         scanner.go_to(end);
         let before = content.as_ref().map(|content| content.end);
-        let content = content.get_or_insert_with(|| Line {
+        let content = content.get_or_insert_with(|| SourceLine {
             first: start,
             indent: start - line.at,
             end,
@@ -265,7 +265,7 @@ impl Lexed {
                 Some((next, other)) => {
                     let span = Span::new(start + at, start + next + other.len_utf8());
                     self.diagnostics.push(unknown_escape(span, other));
-                    self.edits.push(Edit { start: start + at, end: start + at, text: "\\" });
+                    self.edits.push(Replacement { start: start + at, end: start + at, text: "\\" });
                 }
             }
         }
@@ -281,7 +281,7 @@ impl Lexed {
         // A backslash at the very end would escape the quote that is added.
         let escapes = inner.bytes().rev().take_while(|&byte| byte == b'\\').count();
         let text = if escapes % 2 == 1 { "\\\"" } else { "\"" };
-        self.edits.push(Edit { start: end, end, text });
+        self.edits.push(Replacement { start: end, end, text });
         self.bad_strings.insert(line.at);
         end
     }
@@ -299,12 +299,12 @@ impl Lexed {
             let width = line[closing..].chars().next().map_or(0, char::len_utf8);
             let end = closing + width;
             self.diagnostics.push(other_quotes(Span::new(at, line_at + end), first));
-            self.edits.push(Edit { start: at, end: at + first.len_utf8(), text: "\"" });
-            self.edits.push(Edit { start: line_at + closing, end: line_at + end, text: "\"" });
+            self.edits.push(Replacement { start: at, end: at + first.len_utf8(), text: "\"" });
+            self.edits.push(Replacement { start: line_at + closing, end: line_at + end, text: "\"" });
             // What stands between them is a string now, and may hold a backslash.
             for (place, _) in line[begin + first.len_utf8()..closing].match_indices('\\') {
                 let place = at + first.len_utf8() + place;
-                self.edits.push(Edit { start: place, end: place, text: "\\" });
+                self.edits.push(Replacement { start: place, end: place, text: "\\" });
             }
             return end;
         }
@@ -330,7 +330,7 @@ impl Lexed {
             if let Some(text) = replacement {
                 for (place, character) in line[begin..end].char_indices() {
                     let start = at + place;
-                    self.edits.push(Edit { start, end: start + character.len_utf8(), text });
+                    self.edits.push(Replacement { start, end: start + character.len_utf8(), text });
                 }
             }
         }
@@ -391,7 +391,7 @@ impl Fix {
         }
     }
 
-    fn edit(&self) -> Edit {
+    fn edit(&self) -> Replacement {
         match *self {
             Fix::Close { opening, at, .. } => {
                 let text = match opening {
@@ -399,10 +399,10 @@ impl Fix {
                     '(' => ")",
                     _ => "]",
                 };
-                Edit { start: at, end: at, text }
+                Replacement { start: at, end: at, text }
             }
-            Fix::Drop { at, .. } => Edit { start: at, end: at + 1, text: " " },
-            Fix::Open { at, .. } => Edit { start: at, end: at, text: " {" },
+            Fix::Drop { at, .. } => Replacement { start: at, end: at + 1, text: " " },
+            Fix::Open { at, .. } => Replacement { start: at, end: at, text: " {" },
         }
     }
 
@@ -448,7 +448,7 @@ fn pairs_up(lexed: &Lexed) -> Result<bool, usize> {
     for delimiter in lexed.lines.iter().flat_map(|line| &line.delimiters) {
         if matches!(delimiter.character, '{' | '(' | '[') {
             open.push(delimiter.character);
-            if open.len() > DEEPEST {
+            if open.len() > MAX_DEPTH {
                 return Err(delimiter.at);
             }
         } else if open.pop().map(partner) != Some(delimiter.character) {
@@ -469,7 +469,7 @@ struct Open {
 
 struct Balancing<'a> {
     text: &'a str,
-    lines: &'a [Line],
+    lines: &'a [SourceLine],
     reading: Reading,
     open: Vec<Open>,
     fixes: Vec<Fix>,
@@ -485,7 +485,7 @@ impl Balancing<'_> {
                 }
                 if matches!(delimiter.character, '{' | '(' | '[') {
                     self.open.push(Open { character: delimiter.character, at: delimiter.at, line: index });
-                    if self.open.len() > DEEPEST {
+                    if self.open.len() > MAX_DEPTH {
                         return Err(delimiter.at);
                     }
                 } else {
@@ -664,7 +664,7 @@ fn too_deep(at: usize) -> Diagnostic {
     Diagnostic::error(
         Code::NestingTooDeep,
         Span::new(at, at + 1),
-        format!("more than {DEEPEST} delimiters are open at once"),
+        format!("more than {MAX_DEPTH} delimiters are open at once"),
     )
     .label("one too many")
     .help("nest less deeply")

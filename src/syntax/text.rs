@@ -10,7 +10,7 @@ use crate::span::Span;
 
 /// Returns the text form of `file`.
 pub fn to_text(file: &File) -> String {
-    let mut tree = Tree { text: String::new(), depth: 0 };
+    let mut tree = TreeText { text: String::new(), depth: 0 };
     tree.node("file", file.span, |tree| {
         for item in &file.items {
             match item {
@@ -27,13 +27,13 @@ pub fn to_text(file: &File) -> String {
     tree.text
 }
 
-struct Tree {
+struct TreeText {
     text: String,
     depth: usize,
 }
 
-impl Tree {
-    fn node(&mut self, head: &str, span: Span, children: impl FnOnce(&mut Tree)) {
+impl TreeText {
+    fn node(&mut self, head: &str, span: Span, children: impl FnOnce(&mut TreeText)) {
         let indent = "  ".repeat(self.depth);
         writeln!(self.text, "{indent}{head} @{}..{}", span.start, span.end).expect("memory takes every byte");
         self.depth += 1;

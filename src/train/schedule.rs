@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::data::Metadata;
 use crate::ir::{Length, Schedule, ScheduleShape, Train};
 
-/// The scalars that the optimizer needs in a step, computed in f64 and rounded once.
+/// The scalars that the optimizer needs in step `t`, computed in f64 and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepScalars {
     /// Learning rate of the weights.

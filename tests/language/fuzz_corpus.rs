@@ -13,7 +13,7 @@ use crate::HRMC;
 /// Mutated texts that are tried.
 const TRIES: u64 = 10_000;
 /// Longest text that is tried, in bytes.
-const LONGEST: usize = 8 << 10;
+const MAX_LENGTH: usize = 8 << 10;
 /// Seconds one text may take in a debug build on a busy machine. It takes milliseconds; a hang takes forever.
 const PATIENCE_S: f64 = 20.0;
 
@@ -127,7 +127,7 @@ fn mutate(text: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut ChaCha8Rng) {
             }
         }
     }
-    text.truncate(LONGEST);
+    text.truncate(MAX_LENGTH);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn the_corpus_passes() {
 
 #[test]
 fn mutations_of_the_corpus_pass() {
-    let corpus: Vec<Vec<u8>> = corpus().into_iter().filter(|text| text.len() <= LONGEST).collect();
+    let corpus: Vec<Vec<u8>> = corpus().into_iter().filter(|text| text.len() <= MAX_LENGTH).collect();
     for seed in 0..TRIES {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut text = corpus[below(&mut random, corpus.len())].clone();

@@ -58,7 +58,7 @@ impl TokenLossKind {
 }
 
 /// Parts both the loss and its gradient are made of, over `R = B S` tokens.
-struct Parts {
+struct LossParts {
     /// `s(x)` or `e^(x - max)`, `[R, V]`.
     s: Tensor,
     /// Sum of `s` over the vocabulary, `[R]`.
@@ -86,7 +86,7 @@ fn stable(p: &mut Primitives, x: Tensor) -> Tensor {
     p.select(negative, low, high)
 }
 
-fn parts(p: &mut Primitives, kind: TokenLossKind, logits: Tensor, labels: Tensor) -> Parts {
+fn parts(p: &mut Primitives, kind: TokenLossKind, logits: Tensor, labels: Tensor) -> LossParts {
     let [batch, positions, vocab] = p.shape(logits)[..] else { unreachable!("logits have three axes") };
     let rows = batch * positions;
     let x = p.reshape(logits, &[rows, vocab]);
@@ -109,7 +109,7 @@ fn parts(p: &mut Primitives, kind: TokenLossKind, logits: Tensor, labels: Tensor
     let one = p.constant(1.0, &[batch]);
     let count = p.maximum(count, one);
     let inverse_count = p.recip(count);
-    Parts { s, sum, hot, keep, inverse_count, batch, positions, vocab }
+    LossParts { s, sum, hot, keep, inverse_count, batch, positions, vocab }
 }
 
 fn token_types(logits: &TensorType, labels: &TensorType) -> Result<(), ShapeError> {
@@ -136,7 +136,7 @@ impl Operation for TokenLoss {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let Parts { s, sum, hot, keep, inverse_count, batch, positions, .. } =
+        let LossParts { s, sum, hot, keep, inverse_count, batch, positions, .. } =
             parts(p, self.kind, inputs[Self::LOGITS], inputs[Self::LABELS]);
         let chosen = p.mul(s, hot);
         let chosen = p.sum(chosen, 1);
@@ -179,7 +179,7 @@ impl Operation for TokenLossGrad {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let Parts { s, sum, hot, keep, inverse_count, batch, positions, vocab } =
+        let LossParts { s, sum, hot, keep, inverse_count, batch, positions, vocab } =
             parts(p, self.kind, inputs[Self::LOGITS], inputs[Self::LABELS]);
         let rows = batch * positions;
         let inverse_sum = p.recip(sum);

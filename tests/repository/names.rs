@@ -139,15 +139,6 @@ const SHARED_TYPE_NAMES: &[(&str, &str)] = &[
     ),
     ("Data", "`ir::Data` is what a spec asks for, `train::Data` what was made of it"),
     ("Violation", "each of `ir`, `graph` and `plan` has rules of its own, and a type for a broken one"),
-    ("Edit", "private to its file, in each of several stages over text"),
-    ("Line", "private to its file, in each of several stages over text"),
-    ("Part", "private to its file, in each of several stages over text"),
-    ("Piece", "private to `span` and to a file of `syntax`"),
-    ("Tree", "private to its file, in each of several stages over text"),
-    ("Place", "what stands around the cursor in `lsp`, a piece of memory in `plan`"),
-    ("Reference", "a name and a page in `lsp`, a device in `device`"),
-    ("Row", "a row of a page in `lsp`, of a dataset in `data`"),
-    ("Scope", "what may stand at the cursor in `lsp`, the owner of a batch in `lower`"),
 ];
 
 #[test]
@@ -164,7 +155,7 @@ fn no_two_types_have_one_name() {
     }
     let mut shared: BTreeMap<&str, &str> = SHARED_TYPE_NAMES.iter().copied().collect();
     for (name, mut files) in types {
-        // The syntax tree names what the language has, is always written `ast::Name`, and becomes another type.
+        // The syntax tree names what the language has, and later stages name what becomes of it.
         files.retain(|file| file != "src/syntax/ast.rs");
         if files.len() > 1 {
             assert!(shared.remove(name.as_str()).is_some(), "`{name}` is declared in {files:?}");
