@@ -6,7 +6,7 @@ use hrmc::internals::ir;
 use hrmc::internals::span::Source;
 use hrmc::internals::spec::examine_whole;
 use hrmc::internals::spell;
-use hrmc::internals::syntax::{BaseFile, format, over_base, parse, to_text};
+use hrmc::internals::syntax::{BaseFile, format, over_base, parse, parse_override, to_text};
 
 /// A spec that takes away, replaces and adds.
 const OVER: &str = "base \"base.hrm\"\nmodel over {\n  let N = T, let T = 2\n  block encoder { without heads\n    mixing = mlp }\n  \
@@ -41,7 +41,9 @@ pub fn exercise(bytes: &[u8]) {
     over(include_str!("../../../specs/quickstart.hrm"), &format!("base \"base.hrm\"\n{text}"));
     over(text, OVER);
     // The first line as an override of a spec that the rest of the text is.
-    if let Some((line, rest)) = text.split_once('\n') {
+    if let Some((line, rest)) = text.split_once('\n')
+        && parse_override(line, 0).is_ok()
+    {
         let examined = examine_whole(Source::new("rest.hrm", rest), &[line]);
         for (source, found) in &examined.diagnostics {
             render(source, found, Appearance::Coloured);
