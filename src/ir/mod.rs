@@ -455,7 +455,7 @@ pub struct Schedule {
     pub shape: ScheduleShape,
     /// Steps of linear warm-up.
     pub warmup_steps: u64,
-    /// Share of the learning rate that is left at the end; 1 keeps it constant.
+    /// Fraction of the learning rate that is left at the end; 1 keeps it constant.
     pub min_ratio: f32,
 }
 

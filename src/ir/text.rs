@@ -236,7 +236,7 @@ fn infer(infer: &Infer) -> String {
     let segments = format!("infer at most {} segments, halt = {}", infer.segments, infer.halt);
     match infer.rollouts {
         Some(rollouts) => {
-            format!("{segments}, the surest of {} rollouts with noise {:?}", rollouts.count, rollouts.noise)
+            format!("{segments}, the best of {} rollouts with noise {:?}", rollouts.count, rollouts.noise)
         }
         None => segments,
     }

@@ -38,7 +38,7 @@ pub use fixture::{Fixture, FixtureError, Noise, RecordedValues};
 pub const NOISE_FACTOR: f64 = 10.0;
 /// Units in the last place of the largest value of a group that rounding of the record itself allows.
 pub const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
-/// Share of the elements of updated weights that may have stepped the other way.
+/// Fraction of the elements of updated weights that may have stepped the other way.
 pub const SIGN_SHARE: f64 = 1e-4;
 /// Relative bound of what is computed from updated weights.
 pub const AFTER_UPDATE: f64 = 1e-4;

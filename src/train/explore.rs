@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn floors_go_on_where_the_stream_was_left() {
+    fn floors_continue_where_the_stream_was_left() {
         let policy = Halt::QLearning { max_segments: 8, explore: 0.5, target: QTarget::Bootstrap };
         let mut first = stream();
         let whole = draw_floors(&policy, 64, &mut stream());

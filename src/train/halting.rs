@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn q_values_that_are_not_numbers_go_on_to_the_limit() {
+    fn q_values_that_are_not_numbers_continue_to_the_limit() {
         assert!(!halts(&Q_LEARNING, slot(1, 1, f32::NAN, 0.0)));
         assert!(halts(&Q_LEARNING, slot(4, 1, f32::NAN, 0.0)));
     }

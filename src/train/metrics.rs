@@ -37,7 +37,7 @@ pub struct Metrics {
     pub rows: usize,
     /// Rows that halted and have labels; the next four are sums over them.
     pub count: usize,
-    /// Share of the labels that are right.
+    /// Fraction of the labels that are right.
     pub accuracy: f64,
     /// Rows with all labels right.
     pub exact_accuracy: f64,

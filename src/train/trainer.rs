@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rows_that_go_on_keep_their_data_and_carry() {
+    fn only_rows_that_continue_keep_their_data_and_carry() {
         let mut trainer = testing::trainer(1);
         let positions = trainer.model().tokens.positions;
         let rows = |trainer: &Trainer| -> Vec<Vec<i32>> {

@@ -120,7 +120,8 @@ fn an_operator_and_its_kernels_have_one_name() {
 #[test]
 fn operands_are_addressed_by_name() {
     let literal = Regex::new(
-        r"\b(inputs|outputs|operands|results|wanted|scalars)(\(\w+\))?\[\d|\b(at|self)\.(f32|i32|out|ty|out_ty|scalar|input|output)\(\d",
+        r"(?x) \b(inputs|outputs|operands|results|wanted|scalars)(\(\w+\))?\[\d
+        | \b(at|self)\.(f32|i32|out|ty|out_ty|scalar|input|output)\(\d",
     )
     .expect("the pattern is one");
     let folders = ["graph", "plan", "passes", "lower", "device"];

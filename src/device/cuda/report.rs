@@ -49,7 +49,7 @@ pub struct ProgramReport {
     /// Seconds of the launches that arithmetic bounds, and of those that memory bounds.
     pub(crate) seconds_by_arithmetic: f64,
     pub(crate) seconds_by_memory: f64,
-    /// Share of the rate of products that is reached if no launch takes longer than what bounds it.
+    /// Fraction of the rate of products that is reached if no launch takes longer than what bounds it.
     pub(crate) share_of_rate: f64,
     /// Seconds that launching alone takes the host, were the launches not one graph.
     pub(crate) seconds_to_launch: f64,

@@ -48,7 +48,7 @@ pub struct SignSgdRows {
 /// Moving average `a = rate a + (1 - rate) p`: inputs `a`, `p`; output the new `a`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Average {
-    /// Share of the old average that stays.
+    /// Fraction of the old average that stays.
     pub rate: f32,
 }
 
