@@ -1,8 +1,8 @@
 //! Speed of the CPU kernels, beside the speed of one large product in the same run.
 //!
 //! `cargo bench --bench kernels -- [FILTER [THREADS [bf16]]]` prints the best and the median time of each kernel whose
-//! name contains `FILTER`, its rate, and, for products, the share of the peak. There are two threads and products are in f32 unless
-//! said otherwise.
+//! name contains `FILTER`, its rate, and, for products, the share of the peak. There are two threads and products are
+//! in f32 unless said otherwise.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 

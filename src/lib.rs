@@ -3,15 +3,15 @@
 //!
 //! # From text to an answer
 //!
-//! 1. A [`Spec`] is a text that describes a model: its networks, states and loop nest, how it is differentiated, trained and
-//!    halted. [`Spec::open`] and [`Spec::parse`] check it and report every problem at once ([`SpecError`]). What it means is
-//!    a [`Model`]: names resolved, every default filled in.
+//! 1. A [`Spec`] is a text that describes a model: its networks, states and loop nest, how it is differentiated,
+//!    trained and halted. [`Spec::open`] and [`Spec::parse`] check it and report every problem at once ([`SpecError`]).
+//!    What it means is a [`Model`]: names resolved, every default filled in.
 //! 2. [`Compiled`] is one [`Program`] of a model, a segment of training or of evaluation, as a plan: kernel calls over
 //!    memory that is laid out. Work and memory are known before anything runs; [`Census`] has them for a whole model.
 //! 3. [`Data`] is what a model is trained and judged on: the puzzles that its spec describes, a folder, or
 //!    [rows](Dataset::from_rows) of your own.
-//! 4. [`Training`] runs a spec on its data, one [step](Training::step) at a time or [to the end](Training::run), and keeps
-//!    metrics and checkpoints in the folder of a [`Run`].
+//! 4. [`Training`] runs a spec on its data, one [step](Training::step) at a time or [to the end](Training::run), and
+//!    keeps metrics and checkpoints in the folder of a [`Run`].
 //! 5. A [`Solver`] is a trained model that is asked ([`Solver::solve`]), measured ([`Solver::evaluate`]) and watched
 //!    while it thinks ([`Solver::trace`]).
 //!
@@ -21,10 +21,11 @@
 //! The same spec, data and seed give the same bytes on the CPU, whatever the number of threads.
 //!
 //! The other names are for special tasks: [`Axis`] makes the specs of a sweep, [`SpecDiff`] says how two specs differ,
-//! [`Fixture`] compares hrmc with what a published model computed, `LaunchReport` says what a GPU would run, without one.
+//! [`Fixture`] compares hrmc with what a published model computed, `LaunchReport` says what a GPU would run, without
+//! one.
 //!
-//! Shapes are in letters: `B` rows in a batch, `S` tokens in a row, `P` positions of the puzzle prefix before them, `D` width
-//! of the model, `V` tokens in the vocabulary.
+//! Shapes are in letters: `B` rows in a batch, `S` tokens in a row, `P` positions of the puzzle prefix before them, `D`
+//! width of the model, `V` tokens in the vocabulary.
 //!
 //! # Example
 //!
@@ -92,8 +93,8 @@
 //!
 //! # Features
 //!
-//! `cli` is the command line, `lsp` the language server behind `hrmc lsp`, `cuda` the device for NVIDIA GPUs. All are on by
-//! default, and a program that trains on the CPU needs none.
+//! `cli` is the command line, `lsp` the language server behind `hrmc lsp`, `cuda` the device for NVIDIA GPUs. All are
+//! on by default, and a program that trains on the CPU needs none.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 

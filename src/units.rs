@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// Returns a whole number grouped by thousands, e.g. `27,276,290`.
+/// Returns an integer grouped by thousands, e.g. `27,276,290`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -135,7 +135,8 @@ impl Memory {
         self.pieces[id.0].version += 1;
     }
 
-    /// Records that a device has written its copy of memory, so that the one on the host is old. Returns the new version.
+    /// Records that a device has written its copy of memory, so that the one on the host is old. Returns the new
+    /// version.
     pub fn written_elsewhere(&mut self, id: MemoryId) -> u64 {
         let NamedBuffer { host, spare, version, .. } = &mut self.pieces[id.0];
         *version += 1;

@@ -38,7 +38,8 @@ pub struct Label {
 /// # Examples
 ///
 /// ```
-/// let error = hrmc::Spec::open("specs/sudoku.hrm", &["model.encoder.heads=7"]).expect_err("7 heads do not divide 512");
+/// let overrides = ["model.encoder.heads=7"];
+/// let error = hrmc::Spec::open("specs/sudoku.hrm", &overrides).expect_err("7 heads do not divide 512");
 /// let problem = error.diagnostics().next().expect("there is one");
 /// assert_eq!(problem.code.as_str(), "head-width");
 /// println!("{}", problem.message);

@@ -53,7 +53,8 @@ pub struct Decomposed {
 }
 
 // SAFETY: everything in it is its own: tensors are vectors, operators are luminal's and functions of ours over vectors,
-// and the pointers that luminal's constants hold lead into the boxed graph, which goes along. Nothing belongs to a thread.
+// and the pointers that luminal's constants hold lead into the boxed graph, which goes along. Nothing belongs to a
+// thread.
 unsafe impl Send for Decomposed {}
 
 impl Decomposed {

@@ -457,7 +457,7 @@ mod tests {
 
     fn data(p: &mut Primitives, shape: &[usize], first: usize) -> (Tensor, Vec<f32>) {
         let count: usize = shape.iter().product();
-        // Small whole numbers: every product and sum below is exact.
+        // Small integers: every product and sum below is exact.
         let values: Vec<f32> = (0..count).map(|index| ((index * 7 + first) % 11) as f32 - 5.0).collect();
         (p.data("operand", shape, values.clone()), values)
     }

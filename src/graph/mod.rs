@@ -328,8 +328,9 @@ impl Graph {
                 releases.entry(other).or_default().push(node);
             }
         }
-        // Inputs cost nothing, and an update may wait for one that was made after it became possible. Early updates come
-        // next among the ready nodes: they free the gradient they consume. Late ones come last, and equal ones meet.
+        // Inputs cost nothing, and an update may wait for one that was made after it became possible. Early updates
+        // come next among the ready nodes: they free the gradient they consume. Late ones come last, and equal ones
+        // meet.
         let rank = |node: NodeId| {
             let weight = self.weight(node);
             let op = weight.op.as_operation();

@@ -534,7 +534,7 @@ fn collect_updates<'a>(steps: &'a [Step], updates: &mut Vec<&'a Update>) {
     }
 }
 
-/// Returns the width of a gated unit: two thirds of `expansion * width`, rounded to a whole number and
+/// Returns the width of a gated unit: two thirds of `expansion * width`, rounded to an integer and
 /// then up to a multiple.
 ///
 /// `multiple_of * ceil(round(expansion * width * 2 / 3) / multiple_of)`, as in the published code.

@@ -316,7 +316,7 @@ fn hover_shows_types_shapes_and_defaults() {
         ("N", 1, &["`let N` = 2"]),
         ("cycle", 1, &["loop `cycle`: runs 2 times, with 2 updates in each"]),
         ("x", 0, &["`x`: `[B, P + S, D]` = `[B, 17, 16]`"]),
-        ("vocab", 0, &["`vocab` of `tokens`: whole, at least 2", "no default"]),
+        ("vocab", 0, &["`vocab` of `tokens`: integer, at least 2", "no default"]),
         ("width", 0, &["`width` of `puzzles`"]),
         ("width", 1, &["`width` of `swiglu`: whole"]),
         ("std", 0, &["`std` of `normal`", "default: 1"]),

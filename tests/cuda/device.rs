@@ -1,7 +1,8 @@
 //! `--device cuda`, on an emulated driver (tier T0): what it computes, what it costs, and what can go wrong.
 //!
 //! Each command runs in a process that is given the emulated libraries. A pass is no evidence from a GPU. With the
-//! variable HRMC_T2 set to `required`, what needs no faults and no counts of the emulated driver runs on the driver of the machine instead.
+//! variable HRMC_T2 set to `required`, what needs no faults and no counts of the emulated driver runs on the driver of
+//! the machine instead.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Borders between modules are borders between stages: a module uses only modules of a lower order, the files of a folder
-//! do not use each other in circles, and few modules touch what lies outside of the program.
+//! Borders between modules are borders between stages: a module uses only modules of a lower order, the files of a
+//! folder do not use each other in circles, and few modules touch what lies outside of the program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -18,8 +18,8 @@ const NAMES: &[&str] = &["libcuda.so.1", "libnvrtc.so.12", "libcublas.so.12"];
 /// The sources of the libraries.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator");
 
-/// Returns the folder with the libraries, in the folder `cache` and built only if they are not there, which a process has to be given as `LD_LIBRARY_PATH`; `None`, after saying
-/// that T0 did not run, where there is no C++ compiler.
+/// Returns the folder with the libraries, in the folder `cache` and built only if they are not there, which a process
+/// has to be given as `LD_LIBRARY_PATH`; `None`, after saying that T0 did not run, where there is no C++ compiler.
 pub fn libraries(cache: &str) -> Option<PathBuf> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOLDER.get_or_init(|| build(cache)).clone()

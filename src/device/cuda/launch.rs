@@ -380,8 +380,8 @@ impl Placing<'_> {
         self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }), flops, bytes);
     }
 
-    /// One thread for each of `count` elements, or for [`EACH_THREAD`] of them where the kernel moves so many. The count is
-    /// the last argument; without elements nothing runs.
+    /// One thread for each of `count` elements, or for [`EACH_THREAD`] of them where the kernel moves so many. The
+    /// count is the last argument; without elements nothing runs.
     fn elements(&mut self, template: Template, count: u64, mut arguments: Vec<Argument>) {
         arguments.push(Argument::Size(count));
         if count > 0 {

@@ -46,8 +46,8 @@ type ProgramHandle = *mut c_void;
 /// How architectures are called that are none of a device.
 const PORTABLE: &str = "compute_";
 
-/// Returns the architecture to compile for, for a device of some capability and a compiler that knows some architectures: its
-/// own, or where the compiler is older than the device the newest portable one before it.
+/// Returns the architecture to compile for, for a device of some capability and a compiler that knows some
+/// architectures: its own, or where the compiler is older than the device the newest portable one before it.
 pub fn architecture_for(capability: Version, known: &[c_int]) -> String {
     let own = 10 * capability.major + capability.minor;
     match known.iter().filter(|&&other| other <= own).max() {

@@ -78,9 +78,9 @@ impl Heads {
         })
     }
 
-    /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out` or
-    /// null, `lse`, `dout`; the second `dqkv`, `qkv`, `lse`, `dout`, `delta`; then both what [`Heads::attention`] takes.
-    /// Memory for `delta [B, A, S]` in f32 is needed in between. The first launch is faster where it has `out`.
+    /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out`
+    /// or null, `lse`, `dout`; the second `dqkv`, `qkv`, `lse`, `dout`, `delta`; then both what [`Heads::attention`]
+    /// takes. Memory for `delta [B, A, S]` in f32 is needed in between. The first launch is faster where it has `out`.
     pub fn attention_grad(self) -> Option<[TileLaunch; 2]> {
         let queries = self.blocks(
             (Template::AttentionGradQueriesBf16Of64, 2),

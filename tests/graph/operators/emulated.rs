@@ -75,8 +75,8 @@ pub fn rounded(sample: &Sample) -> Sample {
     sample
 }
 
-/// Returns the plan of one operator that reads and writes bf16 where `narrow` says so: named memory is f32, so copies of
-/// inputs go before it, and what it yields is stored behind it.
+/// Returns the plan of one operator that reads and writes bf16 where `narrow` says so: named memory is f32, so copies
+/// of inputs go before it, and what it yields is stored behind it.
 pub fn plan_in_bf16(sample: &Sample, narrow: Narrow) -> (Plan, Vec<String>) {
     let mut graph = Graph::new();
     let mut inputs = add_inputs(&mut graph, &sample.inputs);

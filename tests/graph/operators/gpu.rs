@@ -1,5 +1,5 @@
-//! What runs a plan for CUDA: the emulator of kernels (tier T0), or with the variable HRMC_T2 set to `required` the GPU of this
-//! machine (tier T2).
+//! What runs a plan for CUDA: the emulator of kernels (tier T0), or with the variable HRMC_T2 set to `required` the GPU
+//! of this machine (tier T2).
 
 use std::ffi::c_int;
 

@@ -146,8 +146,8 @@ fn emulated_cuda_agrees(sample: fn(&mut Draw) -> Sample) {
     }
 }
 
-/// Compares the CUDA kernels of an operator for bf16 with its decomposition, for bf16 in each place that can have it over
-/// small samples, and with its CPU kernel for bf16 everywhere over large ones.
+/// Compares the CUDA kernels of an operator for bf16 with its decomposition, for bf16 in each place that can have it
+/// over small samples, and with its CPU kernel for bf16 everywhere over large ones.
 fn emulated_cuda_agrees_in_bf16(sample: fn(&mut Draw) -> Sample) {
     let Some(runner) = gpu::runner() else { return };
     let orders = || ORDERS.into_iter().cycle();

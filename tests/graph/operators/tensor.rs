@@ -86,10 +86,10 @@ fn launch<'a>(
     emulator.launch(blocks.kernel.name(), blocks.blocks, blocks.threads, &mut values, order)
 }
 
-/// Largest error of attention, of the largest value plus what is expected. Rotated queries and keys, weights and results
-/// are rounded, each by at most `2^-8` of itself; products of them are exact, and sums are in f32. Errors of the terms of
-/// a score and of the weights of a mean have either sign, so that little more than the last rounding is left; the worst
-/// that is seen is half of this.
+/// Largest error of attention, of the largest value plus what is expected. Rotated queries and keys, weights and
+/// results are rounded, each by at most `2^-8` of itself; products of them are exact, and sums are in f32. Errors of
+/// the terms of a score and of the weights of a mean have either sign, so that little more than the last rounding is
+/// left; the worst that is seen is half of this.
 const ATTENTION_TOLERANCE: f32 = 1.0 / 256.0;
 /// Log-sum-exp has the error of scores alone, averaged with weights.
 const LSE_TOLERANCE: f32 = 1.0 / 1024.0;
@@ -145,8 +145,8 @@ enum Way {
     OneLaunch,
 }
 
-/// Says where the gradient of attention in bf16, made in any way, differs from the one in f32, which other tests compare
-/// with finite differences.
+/// Says where the gradient of attention in bf16, made in any way, differs from the one in f32, which other tests
+/// compare with finite differences.
 fn attention_grad_differs(emulator: &Emulator, case: Case, orders: &[c_int]) -> Option<String> {
     let Case { sizes, theta, factor } = case;
     let heads = heads_of(sizes);

@@ -287,7 +287,8 @@ fn copy_units(
     if left.along == 1 {
         assert_eq!(unit, Unit::Pair, "single elements of contiguous rows stay where they are");
         let stride = row_stride(depth.div_ceil(unit.elements()));
-        // SAFETY: whoever has a unit has asked for the instructions; `left` was checked, and `pair_rows` checks the target.
+        // SAFETY: whoever has a unit has asked for the instructions; `left` was checked, and `pair_rows` checks the
+        // target.
         unsafe { pair_rows(target, stride, left, rows, depth) };
         (stride, 1)
     } else {

@@ -9,10 +9,10 @@
 // What bounds it. A head of width 64 has for S positions 256 S² operations and reads or writes 512 S bytes forward. At
 // S = 82 (Sudoku) these are 41 operations a byte; an H100 makes 300 in the time of a byte, or 200 by the instructions
 // used here, which reach two thirds of its rate. So memory bounds it: 77 us for 768 puzzles and 8 heads. At S = 901
-// (Maze, ARC) these are 450: tensor cores bound it, 0.16 ms for 96 puzzles at the rate of the data sheet. As long take
-// the exponentials, of which a multiprocessor makes 16 a cycle. Backward, queries have three products and keys four,
-// 896 S² operations and 1,536 S bytes: 0.57 ms for Maze, and 0.23 ms for Sudoku, whose heads fit in one block that takes
-// 0.14 ms. Without `out` there are two products more.
+// (Maze, ARC) these are 450: tensor cores bound it, 0.16 ms for 96 puzzles at the rate of the data sheet. The
+// exponentials take as long: a multiprocessor computes 16 per cycle. Backward, queries have three products and keys
+// four, 896 S² operations and 1,536 S bytes: 0.57 ms for Maze, and 0.23 ms for Sudoku, whose heads fit in one block
+// that takes 0.14 ms. Without `out` there are two products more.
 
 // Threads of a block: four warps.
 #define TENSOR_WARPS 4
