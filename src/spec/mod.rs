@@ -59,7 +59,7 @@ pub struct Spec {
     overrides: Vec<String>,
 }
 
-/// Why there is no spec.
+/// The error of a spec that cannot be read or is refused.
 ///
 /// # Examples
 ///
