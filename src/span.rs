@@ -102,8 +102,8 @@ impl Source {
         self.pieces = pieces;
     }
 
-    /// Adds another text behind this one and returns where it begins. It is no part of what this text says; places in it
-    /// lead to where it is from.
+    /// Adds another text behind this one and returns where it begins. It is not part of this text; a place in it leads
+    /// to the file that it is from.
     pub fn append(&mut self, other: &Source) -> usize {
         let mut pieces = self.cut(Span::new(0, self.text.len()));
         let origin = Arc::new((self.name.clone(), self.text.clone()));
@@ -176,8 +176,8 @@ impl Source {
         &self.text[span.start..span.end]
     }
 
-    /// Returns line and column of a byte of this text, wherever it is from. A byte past the end stands after the last character, one
-    /// inside a character stands where the character does.
+    /// Returns line and column of a byte of this text, wherever it is from. A byte past the end stands after the last
+    /// character, one inside a character stands where the character does.
     pub fn location(&self, byte: usize) -> LineColumn {
         let mut byte = byte.min(self.text.len());
         while !self.text.is_char_boundary(byte) {

@@ -121,7 +121,7 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn open(&self, options: &EngineOptions) -> Result<Box<dyn Engine>, DeviceError>;
 }
 
-/// A device that is ready: it has programs, and what they need besides the memory of the session.
+/// An opened device: it owns loaded programs, and the memory that they need besides that of the session.
 pub trait Engine: Send {
     /// Loads a program under a name. The memory that it names is allocated.
     ///
@@ -130,8 +130,8 @@ pub trait Engine: Send {
     /// Returns an error if the device refuses memory or kernels, or does not run programs of this form.
     fn load(&mut self, name: &str, program: Executable, memory: &mut Memory) -> Result<(), DeviceError>;
 
-    /// Runs a program once: takes over what is newer on the host, and records in `memory` what was written. Calls
-    /// `observe`, if there is one, for each call of a plan.
+    /// Runs a program once: sends the memory whose host copy is newer, and records in `memory` which memory the program
+    /// has written. Calls `observe`, if there is one, for each call of a plan.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ pub trait Engine: Send {
         observe: Option<Observe<'_>>,
     ) -> Result<(), DeviceError>;
 
-    /// Copies the content of memory that it has [written](Memory::written_elsewhere) to `buffer`.
+    /// Copies the content of memory that the device has [written](Memory::written_elsewhere) to `buffer`.
     ///
     /// # Errors
     ///
@@ -231,21 +231,21 @@ impl Executable {
     }
 }
 
-/// What there is of a device on this machine.
+/// State of a device on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// Why nothing can run on it; `None` if something can.
+    /// Why programs cannot run on the device; `None` if they can.
     pub problem: Option<String>,
-    /// What runs programs here, in a few words.
+    /// Description of the device, in a few words.
     pub summary: String,
-    /// More about it, a line each.
+    /// Further facts, a line each.
     pub details: Vec<String>,
-    /// The same as data.
+    /// The same facts as data.
     pub facts: Map<String, Value>,
 }
 
-/// Folders that devices use: toolkits that they read, and a cache that they write. hrmc does not look for these folders;
-/// the caller names them.
+/// Folders that devices use: toolkits that they read, and a cache that they write. hrmc does not look for these
+/// folders; the caller names them.
 ///
 /// # Examples
 ///

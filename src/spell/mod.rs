@@ -1,7 +1,7 @@
 //! A checked model as a syntax tree, and from the tree as text or as paths with values.
 //!
-//! [`tree()`] turns a model back into the language. [`text()`] prints that tree: it is the spec that `hrmc show` writes.
-//! [`Values`] lists the same tree as the paths of overrides with their values, by which two specs are compared.
+//! [`tree()`] turns a model back into the language. [`text()`] prints that tree: it is the spec that `hrmc show`
+//! writes. [`Values`] lists the same tree as the paths of overrides with their values, by which two specs are compared.
 //!
 //! The tree means the same as the spec that the model came from, but is spelled differently: constants are computed,
 //! equal blocks are one block, and a width stands in place of the factors that it was computed from.

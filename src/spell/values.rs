@@ -1,8 +1,8 @@
 //! A checked model as paths with values, in the manner of overrides, and its loop nest as lines of text.
 //!
 //! Both come from the tree of the model, so every default is there, and two specs that say the same thing in different
-//! words have the same values. Names of blocks are no values, since the tree chooses them: what a block says stands under
-//! each network that is made of it, or once under `model.block` where every network is made of one block.
+//! words have the same values. Names of blocks are no values, since the tree chooses them: what a block says stands
+//! under each network that is made of it, or once under `model.block` where every network is made of one block.
 
 use super::node;
 use super::tree::tree;

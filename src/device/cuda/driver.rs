@@ -1,8 +1,8 @@
 //! Safe owners of what the driver and cuBLAS allocate: memory, modules, recorded graphs, events.
 //!
 //! All work is on one stream of the first device. The context is that of the process, and each thread makes it current
-//! before it calls the driver ([`OpenCard::bind`]). A value frees what it owns when it is dropped. Errors of freeing are
-//! not reported: a device that has failed reports its error at every later call.
+//! before it calls the driver ([`OpenCard::bind`]). A value frees what it owns when it is dropped. Errors of freeing
+//! are not reported: a device that has failed reports its error at every later call.
 
 use std::ffi::{CString, c_void};
 use std::fmt::Display;

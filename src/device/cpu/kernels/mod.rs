@@ -3,10 +3,10 @@
 //!
 //! # Conventions
 //!
-//! Tensors are row-major and contiguous unless a stride is given. Letters: `B` rows of a batch,
-//! `S` positions, `D` model width, `A` heads, `E` width of one head, `F` feed-forward width, `V` vocabulary, `R` rows of
-//! any matrix; and in products, as BLAS has them, `r` rows, `n` outputs and `k` inputs of a weight.
-//! A kernel panics when the length of a slice contradicts its shape; it never fails otherwise.
+//! Tensors are row-major and contiguous unless a stride is given. Letters: `B` rows of a batch, `S` positions, `D`
+//! model width, `A` heads, `E` width of one head, `F` feed-forward width, `V` vocabulary, `R` rows of any matrix; and
+//! in products, as BLAS has them, `r` rows, `n` outputs and `k` inputs of a weight. A kernel panics when the length of
+//! a slice contradicts its shape; it never fails otherwise.
 //!
 //! # The same bits for any number of threads
 //!
