@@ -84,8 +84,8 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Returns whether the device can run on this machine, and what was found of it.
     fn status(&self) -> Status;
 
-    /// Returns the bytes of memory that programs can take; `None` where the
-    /// system does not tell, or the need of the device is not known.
+    /// Returns the bytes of memory that programs can take; `None` where the system does not tell, or the need of the
+    /// device is not known.
     fn available_bytes(&self) -> Option<u64> {
         None
     }
@@ -244,8 +244,8 @@ pub struct Status {
     pub facts: Map<String, Value>,
 }
 
-/// Folders that devices use: toolkits that they read, and a cache that they write. hrmc does not look for these
-/// folders; the caller names them.
+/// Folders that devices use: toolkits that they read, and a cache that they write. The library does not take them from
+/// the environment; the caller names them.
 ///
 /// # Examples
 ///
