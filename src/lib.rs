@@ -3,29 +3,30 @@
 //!
 //! # From text to an answer
 //!
-//! 1. A [`Spec`] is a text that describes a model: its networks, states and loop nest, how it is differentiated,
-//!    trained and halted. [`Spec::open`] and [`Spec::parse`] check it and report every problem at once ([`SpecError`]).
-//!    What it means is a [`Model`]: names resolved, every default filled in.
-//! 2. [`Compiled`] is one [`Program`] of a model, a segment of training or of evaluation, as a plan: kernel calls over
-//!    memory that is laid out. Work and memory are known before anything runs; [`Census`] has them for a whole model.
-//! 3. [`Data`] is what a model is trained and judged on: the puzzles that its spec describes, a folder, or
+//! 1. A [`Spec`] is a text that describes a model: its networks, states and loop nest, its gradients, its training and
+//!    its halting. [`Spec::open`] and [`Spec::parse`] check the text and report every problem at once ([`SpecError`]).
+//!    The meaning of a spec is a [`Model`]: all names are resolved, all defaults filled in.
+//! 2. A [`Program`] of a model is one segment of training or of evaluation. [`Compiled`] is a program as a plan: kernel
+//!    calls in order, with their memory laid out. Work and memory are known before the program runs, and [`Census`] has
+//!    them for a whole model.
+//! 3. [`Data`] has the puzzles for training and for evaluation. They come from the spec, from a folder, or from
 //!    [rows](Dataset::from_rows) of your own.
-//! 4. [`Training`] runs a spec on its data, one [step](Training::step) at a time or [to the end](Training::run), and
+//! 4. [`Training`] runs a spec on its data, one [step](Training::step) at a time or [to the end](Training::run). It
 //!    keeps metrics and checkpoints in the folder of a [`Run`].
-//! 5. A [`Solver`] is a trained model that is asked ([`Solver::solve`]), measured ([`Solver::evaluate`]) and watched
-//!    while it thinks ([`Solver::trace`]).
+//! 5. A [`Solver`] is a trained model. It answers puzzles ([`Solver::solve`]), measures its accuracy
+//!    ([`Solver::evaluate`]) and records its states after each update ([`Solver::trace`]).
 //!
-//! The language of specs has a page of its own: [`language`].
+//! [`language`] describes the language of specs.
 //!
-//! A [`Device`] runs the programs: the CPU unless [`TrainOptions`] or [`SolveOptions`] say another one of [`devices`].
-//! The same spec, data and seed give the same bytes on the CPU, whatever the number of threads.
+//! A [`Device`] runs the programs. It is the CPU unless [`TrainOptions`] or [`SolveOptions`] name another one of
+//! [`devices`]. On the CPU, the same spec, data and seed give the same bytes for any number of threads.
 //!
-//! The other names are for special tasks: [`Axis`] makes the specs of a sweep, [`SpecDiff`] says how two specs differ,
-//! [`Fixture`] compares hrmc with what a published model computed, `LaunchReport` says what a GPU would run, without
-//! one.
+//! The other names are for special tasks. [`Axis`] makes the specs of a sweep, and [`SpecDiff`] has the differences of
+//! two specs. [`Fixture`] compares hrmc with the recorded results of a published model. `LaunchReport` lists the
+//! launches of a GPU for a model, and needs no GPU.
 //!
-//! Shapes are in letters: `B` rows in a batch, `S` tokens in a row, `P` positions of the puzzle prefix before them, `D`
-//! width of the model, `V` tokens in the vocabulary.
+//! Shapes have letters: `B` rows in a batch, `S` tokens in a row, `P` prefix positions of the puzzle vector before the
+//! tokens, `D` width of the model, `V` tokens in the vocabulary.
 //!
 //! # Example
 //!
@@ -93,8 +94,8 @@
 //!
 //! # Features
 //!
-//! `cli` is the command line, `lsp` the language server behind `hrmc lsp`, `cuda` the device for NVIDIA GPUs. All are
-//! on by default, and a program that trains on the CPU needs none.
+//! `cli` is the command line, `lsp` the language server behind `hrmc lsp`, `cuda` the device for NVIDIA GPUs. All three
+//! are on by default. A program that trains on the CPU needs none of them.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 
@@ -152,7 +153,7 @@ pub mod language {}
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-/// What tests, benchmarks and members of this workspace need of the modules. Nothing here is promised.
+/// Modules for tests, benchmarks and members of this workspace. Any name here may change at any time.
 #[doc(hidden)]
 pub mod internals {
     pub mod autodiff {

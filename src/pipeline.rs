@@ -1,4 +1,4 @@
-//! The one place where the stages meet.
+//! From a model to a plan: lowering, passes and planning, one after the other. No other module joins these stages.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::lower::{Program, Sizes, lower};
 use crate::passes::{PassReport, optimize, simplify};
 use crate::plan::{self, Demands, Machine, Plan, plan, plan_for, round_factors};
 
-/// What compiling one program yields: calls over memory that is laid out, known before anything runs.
+/// A compiled program: kernel calls in order, with their memory laid out. Its cost is known before it runs.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ pub struct Compiled {
     pub graph: Graph,
     /// Operators before and after each pass.
     pub passes: Vec<PassReport>,
-    /// What runs.
+    /// The kernel calls and the layout of memory.
     pub plan: Plan,
 }
 

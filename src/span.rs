@@ -102,8 +102,8 @@ impl Source {
         self.pieces = pieces;
     }
 
-    /// Adds another text behind this one and returns where it begins. It is no part of what this text says; places in
-    /// it lead to where it is from.
+    /// Adds another text behind this one and returns where it begins. It is not part of this text; a place in it leads
+    /// to the file that it is from.
     pub fn append(&mut self, other: &Source) -> usize {
         let mut pieces = self.cut(Span::new(0, self.text.len()));
         let origin = Arc::new((self.name.clone(), self.text.clone()));

@@ -1,4 +1,4 @@
-//! What the operating system says, in the manner of the other messages.
+//! Messages and figures of the operating system, worded as the other messages of hrmc are.
 
 #![expect(clippy::disallowed_methods, reason = "Linux says in files how much memory there is")]
 

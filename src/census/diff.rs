@@ -1,4 +1,4 @@
-//! What two models cost, figure by figure.
+//! The costs of two models, figure by figure.
 
 use std::collections::BTreeSet;
 

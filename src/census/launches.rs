@@ -1,4 +1,4 @@
-//! What CUDA runs for a model.
+//! The launches of CUDA for a model.
 
 use crate::device::cuda::card::Card;
 use crate::device::cuda::report::LaunchReport;

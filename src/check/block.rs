@@ -1,4 +1,4 @@
-//! Tokens, puzzle vectors, blocks and networks: everything that has a width.
+//! The statements `tokens`, `puzzles`, `block` and `network`, which all have a width.
 
 use super::Context;
 use super::names::{Named, suggestion, wrong_name};

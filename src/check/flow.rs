@@ -1,8 +1,9 @@
-//! What reaches what in one segment: gradients, the embedded input, results that nobody reads.
+//! The flow of values and gradients in one segment: networks without a gradient, an embedded input without use, updates
+//! whose result nobody reads.
 //!
-//! Everything is read off the unrolled segment, the same list that lowering works through. Going backward
-//! from the heads, a state that is needed is given by its last update; if that update is differentiated
-//! its network learns and its operands are needed in turn, if not the gradient ends there.
+//! The check walks backward through the unrolled segment, the same list that lowering uses, and begins at the heads.
+//! The last update of a needed state gives its value. If that update is differentiated, its network learns, and its
+//! operands are needed in turn. If not, the gradient ends there.
 
 use super::Context;
 use super::outline::Outline;

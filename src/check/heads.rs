@@ -1,4 +1,4 @@
-//! What is predicted, and when a row stops.
+//! The statements `predict` and `halt`: heads, and when a row stops.
 
 use super::Context;
 use super::outline::Outline;

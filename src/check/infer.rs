@@ -1,4 +1,4 @@
-//! How answers are sought.
+//! The block `infer`: segments and rollouts of an answer.
 
 use super::Context;
 use super::outline::{Outline, parts};

@@ -1,4 +1,4 @@
-//! States, the loop nest that updates them, and the gradient policy.
+//! The statements `state`, `segment` and `gradient`: states, the loop nest that updates them, and the gradient policy.
 
 use std::collections::BTreeMap;
 
@@ -322,8 +322,9 @@ fn count_blocks(steps: &[ir::Step], layers: &dyn Fn(NetworkId) -> usize) -> usiz
 
 /// Sets the names that states and networks are stored under.
 ///
-/// The published codes have two states, of which the one that predicts the tokens is the high one, and one network for
-/// both or one for each. Models of that shape get their names; others are stored under the names of the spec.
+/// The published codes have two states, of which the one that predicts the tokens is the high one, and one
+/// network for both or one for each. Models of that shape get the published names. Other models keep the names of the
+/// spec.
 pub(crate) fn name_storage(model: &mut ir::Model) {
     let high = model.token_head.state;
     let states = model.states.len();

@@ -59,8 +59,8 @@ impl Augment {
         }
     }
 
-    /// Draws a symmetry that shows no held-out solution grid and applies it to the inputs and labels of a row, `[S]`
-    /// each.
+    /// Draws a symmetry that shows no held-out solution grid, and applies it to the inputs and labels of a row,
+    /// `[S]` each.
     pub(super) fn draw(&self, inputs: &[i32], labels: &[i32], random: &mut Stream) -> (Vec<i32>, Vec<i32>) {
         for _ in 0..DRAWS {
             let symmetry = SudokuSymmetry::draw(self.size, random);

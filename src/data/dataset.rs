@@ -37,7 +37,7 @@ use super::sudoku::SudokuSize;
 /// Label of a position that is neither trained nor scored.
 pub const IGNORED_LABEL: i32 = -100;
 
-/// Which part of a dataset.
+/// A part of a dataset: training or test.
 ///
 /// # Examples
 ///

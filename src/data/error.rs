@@ -1,4 +1,4 @@
-//! What can be wrong with data.
+//! The errors of datasets and puzzles.
 
 use std::io;
 use std::path::PathBuf;

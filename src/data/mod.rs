@@ -7,7 +7,7 @@
 //! from a folder in the published format ([`Dataset::open`]), from CSV files or from a generator
 //! ([`DatasetBuilder`]), and is written to a folder by [`write_dataset`].
 //!
-//! Rows leave it in two ways. [`TestBatches`] goes once through all examples in file order.
+//! Two types read the rows of a dataset. [`TestBatches`] goes once through all examples in file order.
 //! [`TrainLoader`] is an endless, seeded stream from which a trainer takes as many rows as it has room for,
 //! optionally under random symmetries ([`Augment`]).
 //!

@@ -1,8 +1,8 @@
 //! Memory that programs share by name, and the aligned buffers that it is made of.
 //!
 //! Every piece of memory has a copy on the host, and a *version* that grows with every write. A device with memory of
-//! its own remembers which version it has, and so knows what it has to be sent. What such a device has written is
-//! not on the host until somebody reads it ([`Memory::written_elsewhere`], [`Memory::fetched`]).
+//! its own remembers the version of its copy, so it knows which pieces it must receive. The host copy of a piece that
+//! such a device has written is old until somebody reads it ([`Memory::written_elsewhere`], [`Memory::fetched`]).
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{OnceCell, RefCell};
@@ -135,8 +135,7 @@ impl Memory {
         self.pieces[id.0].version += 1;
     }
 
-    /// Records that a device has written its copy of memory, so that the one on the host is old. Returns the new
-    /// version.
+    /// Records that a device has written its copy of memory, so that the host copy is old. Returns the new version.
     pub fn written_elsewhere(&mut self, id: MemoryId) -> u64 {
         let NamedBuffer { host, spare, version, .. } = &mut self.pieces[id.0];
         *version += 1;

@@ -1,4 +1,4 @@
-//! Devices: what runs programs.
+//! Devices, which run programs.
 //!
 //! A [`Device`] is a kind of hardware, or an interpreter, that a program can be compiled for: it says which
 //! [`Form`] of a program it runs, what a plan for it looks like, and how much memory it has. Opened, it is an
@@ -37,10 +37,10 @@ pub use error::DeviceError;
 pub use memory::{Buffer, Memory, MemoryId};
 pub use session::Session;
 
-/// What runs programs.
+/// A kind of hardware, or an interpreter, that runs programs.
 ///
-/// A program may bring its own: it implements this trait, and `Engine` of `hrmc::internals::device`, which is not yet
-/// promised to stay as it is. `tests/runtime/devices.rs` of the sources has one.
+/// To bring a device of your own, implement this trait, and `Engine` of `hrmc::internals::device`. `Engine` may still
+/// change. `tests/runtime/devices.rs` of the sources has an example.
 ///
 /// # Examples
 ///
@@ -55,36 +55,37 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Returns the name, as on the command line.
     fn name(&self) -> &'static str;
 
-    /// Returns one sentence about it, without a full stop.
+    /// Returns one sentence about the device, without a full stop.
     fn about(&self) -> &'static str;
 
-    /// Returns the form of the programs that it runs.
+    /// Returns the form of the programs that the device runs.
     fn form(&self) -> Form;
 
-    /// Returns what it asks of plans with products in `precision`.
+    /// Returns what the device demands of plans with products in `precision`.
     fn demands(&self, precision: Precision) -> Demands {
         Demands::cpu(precision)
     }
 
-    /// Returns whether it multiplies in bf16 where a plan asks for it.
+    /// Returns whether the device multiplies in bf16 where a plan asks for it.
     fn multiplies_in_bf16(&self) -> bool {
         false
     }
 
-    /// Returns whether it is what a user wants where it can run, and not for comparison only.
+    /// Returns whether `--device auto` may choose the device: it is for use, and not only for comparison.
     fn is_preferred(&self) -> bool {
         false
     }
 
-    /// Returns whether its speed is worth measuring.
+    /// Returns whether `hrmc bench` may measure the device.
     fn is_fast(&self) -> bool {
         true
     }
 
-    /// Returns what there is of it on this machine.
+    /// Returns whether the device can run on this machine, and what was found of it.
     fn status(&self) -> Status;
 
-    /// Returns the bytes of memory that programs can take, where the system tells and it is known what they take.
+    /// Returns the bytes of memory that programs can take; `None` where the system does not tell, or the need of the
+    /// device is not known.
     fn available_bytes(&self) -> Option<u64> {
         None
     }
@@ -112,7 +113,7 @@ pub trait Device: fmt::Debug + Send + Sync {
         peak::copy_rate(&|| self.open(options), self.demands(Precision::F32))
     }
 
-    /// Makes it ready to load programs.
+    /// Opens the device, so that it can load programs.
     ///
     /// # Errors
     ///
@@ -120,7 +121,7 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn open(&self, options: &EngineOptions) -> Result<Box<dyn Engine>, DeviceError>;
 }
 
-/// A device that is ready: it has programs, and what they need besides the memory of the session.
+/// An opened device: it owns loaded programs, and the memory that they need besides that of the session.
 pub trait Engine: Send {
     /// Loads a program under a name. The memory that it names is allocated.
     ///
@@ -129,8 +130,8 @@ pub trait Engine: Send {
     /// Returns an error if the device refuses memory or kernels, or does not run programs of this form.
     fn load(&mut self, name: &str, program: Executable, memory: &mut Memory) -> Result<(), DeviceError>;
 
-    /// Runs a program once: takes over what is newer on the host, and records in `memory` what was written. Calls
-    /// `observe`, if there is one, for each call of a plan.
+    /// Runs a program once: sends the memory whose host copy is newer, and records in `memory` which memory the program
+    /// has written. Calls `observe`, if there is one, for each call of a plan.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ pub trait Engine: Send {
         observe: Option<Observe<'_>>,
     ) -> Result<(), DeviceError>;
 
-    /// Copies the content of memory that it has [written](Memory::written_elsewhere) to `buffer`.
+    /// Copies the content of memory that the device has [written](Memory::written_elsewhere) to `buffer`.
     ///
     /// # Errors
     ///
@@ -230,21 +231,21 @@ impl Executable {
     }
 }
 
-/// What there is of a device on this machine.
+/// State of a device on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// Why nothing can run on it; `None` if something can.
+    /// Why programs cannot run on the device; `None` if they can.
     pub problem: Option<String>,
-    /// What runs programs here, in a few words.
+    /// Description of the device, in a few words.
     pub summary: String,
-    /// More about it, a line each.
+    /// Further facts, a line each.
     pub details: Vec<String>,
-    /// The same as data.
+    /// The same facts as data.
     pub facts: Map<String, Value>,
 }
 
-/// Where the devices find what they need of the machine, and keep what they make. Nothing here is looked up: the
-/// caller says it.
+/// Folders that devices use: toolkits that they read, and a cache that they write. The library does not take them from
+/// the environment; the caller names them.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! What a device can do at most, measured through programs of a single operator.
+//! The peak rates of a device, measured through programs of a single operator.
 
 use super::{DeviceError, Engine, Executable, Session};
 use crate::graph::ops::{Linear, Scale};

@@ -1,9 +1,8 @@
-//! What a stage has to say about a source, as plain data.
+//! Problems that a stage finds in a source text, as plain data.
 //!
-//! A [`Diagnostic`] names a [`Code`], says in one sentence what is wrong, points at the smallest useful
-//! place, and may add labels, notes (facts) and a help (what to do). Stages only collect diagnostics.
-//! [`render()`] is the one place that turns them into text for people, [`to_json`] into text for programs.
-//! Every code has a [`Page`] that explains it.
+//! A [`Diagnostic`] names a [`Code`], describes the problem in one sentence, and points at the smallest useful
+//! place. It may add labels, notes (facts) and a help (what to do). Stages only collect diagnostics. [`render()`] turns
+//! them into text for people, [`to_json`] into text for programs. Every code has a [`Page`] that explains it.
 
 mod catalog;
 mod page;
@@ -15,12 +14,12 @@ pub use render::{Appearance, render, to_json};
 
 use crate::span::Span;
 
-/// How bad it is.
+/// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The spec is refused.
     Error,
-    /// The spec is accepted, but surely says something else than was meant.
+    /// The spec is accepted, but hardly means what its author wanted.
     Warning,
 }
 
@@ -33,7 +32,7 @@ pub struct Label {
     pub text: String,
 }
 
-/// One problem.
+/// One problem of a spec.
 ///
 /// # Examples
 ///

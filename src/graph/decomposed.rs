@@ -1,4 +1,4 @@
-//! Graphs of ours in luminal's hands: their nodes in its graph, and what they become when they are decomposed to its
+//! Graphs of hrmc as graphs of luminal: operators as nodes of a luminal graph, and their decomposition to its
 //! primitives.
 
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! From the checked model to graphs: one program for a training segment, one for an evaluation segment.
 //!
-//! A program is the whole of one segment: rows that begin a sequence are reset, the input is embedded, the
-//! loop nest runs, the heads read, losses and correctness follow. Training adds the targets, the
-//! gradients of `loss / B` and the updates; both store the states in the carry for the next segment.
-//! Lowering cannot fail: everything that could be wrong was found by the checker.
+//! A program is the whole of one segment: it resets the rows that begin a puzzle, embeds the input, runs the loop nest,
+//! and computes heads, losses and correctness. Training adds the targets, the gradients of `loss / B` and the updates.
+//! Both programs store the states in the carry for the next segment. Lowering cannot fail, because the checker has
+//! found every problem before.
 
 mod block;
 mod embedding;

@@ -1,4 +1,4 @@
-//! What may be typed at a place.
+//! Completion: the words that may be typed at a place.
 
 use lsp_types::{CompletionItem, CompletionItemKind, Documentation, MarkupContent, MarkupKind};
 

@@ -1,4 +1,6 @@
-//! What is shown about the word under the pointer: types, shapes and defaults.
+//! Hover: the text about the word under the pointer, with its type, shape or default.
+//!
+//! The text about a word of the language is its row in `grammar/REFERENCE.md`; this file adds the form around it.
 
 use super::document::Document;
 use super::names::{Definition, Thing, definition_of, definitions, reference, word_at};

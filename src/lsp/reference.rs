@@ -1,4 +1,4 @@
-//! What the language reference says, looked up by statement and key.
+//! The language reference, looked up by statement and key.
 //!
 //! The tables of `grammar/REFERENCE.md` are the one place that explains keys; hover and completion show them.
 

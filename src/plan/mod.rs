@@ -1,4 +1,4 @@
-//! The plan: what runs, in which order, in which memory.
+//! The plan: the kernel calls of a program, their order, and their memory.
 //!
 //! # What it means
 //!

@@ -1,10 +1,14 @@
-//! How values lie in memory where a device stores activations in bf16.
+//! The number format of each value in memory, where a device stores activations in bf16.
 //!
-//! Everything in the arena that lies between operators is rounded to bf16 when it is written, the residual stream and
-//! the gradients of activations included, as in the PyTorch program of the paper. In f32 remain: named memory; what
-//! losses and Q values are computed from, back to the product that made it; what losses, norms and attention leave for
-//! their gradients; and gradients of weights. Each operator says in its file which of its operands that concerns
-//! ([`Storage`]).
+//! A kernel rounds the values that it writes to the arena to bf16, including the residual stream and the gradients of
+//! activations, as in the PyTorch program of the paper. These values stay in f32:
+//!
+//! * named memory;
+//! * logits, Q values and losses, and the values between them and the product that made them;
+//! * the values that losses, norms and attention save for their gradients;
+//! * gradients of weights.
+//!
+//! Each operator marks such operands in its file with `: F32` ([`Storage`]).
 //!
 //! Products take both factors in bf16. A factor that is stored in f32, as every weight is, gets a rounded copy:
 //! [`round_factors`] puts it into the graph, as a [`Scale`] by one.

@@ -59,7 +59,7 @@ pub struct Spec {
     overrides: Vec<String>,
 }
 
-/// Why there is no spec.
+/// The error of a spec that cannot be read or is refused.
 ///
 /// # Examples
 ///
@@ -322,9 +322,9 @@ pub fn examine_whole<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined
     examine_tree(source, file, diagnostics, &unused, overrides)
 }
 
-/// Applies overrides to the tree of a spec and checks it. `found` is what is wrong with its text; overrides may have
-/// lost their place if that is not empty, so that only their own text is looked at. `unused` has what is to be said
-/// about things that the spec does not use.
+/// Applies overrides to the tree of a spec and checks it. `found` has the problems of its text. If there are any,
+/// overrides may have lost their place, so that only their own text is checked. `unused` has the diagnostics about
+/// parts that the spec does not use.
 fn examine_tree<S: AsRef<str>>(
     mut source: Source,
     mut file: ast::File,

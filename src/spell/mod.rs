@@ -1,11 +1,10 @@
 //! A checked model as a syntax tree, and from the tree as text or as paths with values.
 //!
-//! [`tree()`] is the way back from a model to the language. [`text()`] prints that tree: the spec that `hrmc show`
-//! writes. [`Values`] lists the same tree as the paths of overrides: what two specs are compared by. Nothing that is
-//! printed here is ever read again.
+//! [`tree()`] turns a model back into the language. [`text()`] prints that tree: it is the spec that `hrmc show`
+//! writes. [`Values`] lists the same tree as the paths of overrides with their values, by which two specs are compared.
 //!
-//! The tree says the same as the spec the model came from, but not in the same words: constants are
-//! computed, equal blocks are one block, and widths stand in place of the factors they came from.
+//! The tree means the same as the spec that the model came from, but is spelled differently: constants are computed,
+//! equal blocks are one block, and a width stands in place of the factors that it was computed from.
 
 mod node;
 mod number;

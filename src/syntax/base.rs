@@ -1,4 +1,4 @@
-//! A spec over its base, and that over its own.
+//! Finds the base of a spec, and the base of that base, and puts each spec over its base.
 
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,10 @@
 //! Text to syntax tree and back.
 //!
-//! [`parse()`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: what cannot be
-//! read is reported and left out, and the lists it is missing from are marked incomplete. [`format()`] writes the
-//! canonical layout, [`print()`] that of a tree that no text was read for. [`merge_base`] puts a spec over its base,
-//! [`over_base`] finds the base first. [`parse_override`] reads an override, `path=value`. What has to look at a text
-//! that may not follow the grammar, such as an editor, goes through its [`tokens`].
+//! [`parse()`] reads a file by the grammar in `grammar/hrm.pest`. It does not stop at the first mistake: it reports
+//! each part that it cannot read, leaves it out, and marks the list around it as incomplete. [`format()`] writes a text
+//! in the canonical layout, [`print()`] a tree that was made without a text. [`merge_base`] puts a spec over its base,
+//! and [`over_base`] finds the base first. [`parse_override`] reads an override, `path=value`. An editor, whose text
+//! may not follow the grammar, reads the [`tokens`] of the text.
 
 pub mod ast;
 mod base;

@@ -1,6 +1,6 @@
 //! Losses and accuracies of a segment, as sums over rows.
 //!
-//! Losses are summed over all rows of the batch. Everything else is summed over the rows that *count*: those
+//! Losses are summed over all rows of the batch. The other figures are summed over the rows that *count*: those
 //! that halted in this call and have at least one label. Means divide losses by the rows and the rest by
 //! the counted rows.
 

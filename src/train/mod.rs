@@ -1,4 +1,4 @@
-//! Running programs: training, evaluation, solving, and the state that is kept between runs.
+//! Training, evaluation and solving: runs programs, and keeps the state between two runs of a program.
 //!
 //! # What it means
 //!

@@ -13,7 +13,7 @@ use crate::device::{Device, EngineOptions};
 use crate::ir::Model;
 use crate::lower::Sizes;
 
-/// Options of a [`Solver`]. None of them changes an answer.
+/// Options of a [`Solver`]. On one device, none of them changes an answer.
 ///
 /// # Examples
 ///

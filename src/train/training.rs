@@ -25,7 +25,7 @@ use crate::spec::Spec;
 use crate::store::{MetricsLine, RunManifest};
 use crate::units::counted;
 
-/// How a spec is trained, beyond what it says itself. Nothing here changes the result of a step.
+/// How a spec is trained, beyond the keys of the spec itself. On one device, no option changes the result of a step.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ use crate::units::counted;
 /// ```
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
-    /// What runs the programs.
+    /// Device that runs the programs.
     pub device: Arc<dyn Device>,
     /// Threads to compute with.
     pub threads: usize,
@@ -46,7 +46,7 @@ pub struct TrainOptions {
     pub steps: Option<u64>,
     /// Test examples of each evaluation, from the first; 0 for no evaluation, `None` for all.
     pub eval_limit: Option<usize>,
-    /// Longest time that a crash of the machine can take away.
+    /// Time between two checkpoints: the most training that a crash can lose.
     pub save_every: Duration,
 }
 

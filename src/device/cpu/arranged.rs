@@ -1,4 +1,4 @@
-//! Weights as products of a forward pass read them.
+//! Copies of weights in panels, as the products of a forward pass read them.
 
 use std::collections::BTreeMap;
 

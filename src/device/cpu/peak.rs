@@ -1,4 +1,4 @@
-//! What the processor can do at most, measured on the kernels themselves.
+//! The peak rate of the processor, measured on the kernels themselves.
 
 #![expect(clippy::disallowed_methods, reason = "the processor's peak is measured")]
 

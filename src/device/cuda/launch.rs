@@ -1,8 +1,8 @@
 //! From a plan to launches: which kernel makes each call, in how many blocks, with which arguments.
 //!
-//! A call of a plan is one step, or a few in a row: kernels of hrmc, and products, which a library makes. Equal updates
-//! that follow each other are one step together. The steps of a plan say all that a device has to do, so they can be
-//! counted, tested and priced on a machine without one.
+//! A call of a plan becomes one or more steps: kernels of hrmc, and products, which cuBLAS makes. Consecutive updates
+//! of one kind share a step. The steps of a plan describe all work of a device, so a machine without that device can
+//! count them, test them and predict their time.
 
 use super::kernels::{Kernel, Template};
 use super::tiles::{self, Heads};
@@ -380,8 +380,8 @@ impl Placing<'_> {
         self.step(Task::Kernel(Launch { kernel, blocks, threads, arguments }), flops, bytes);
     }
 
-    /// One thread for each of `count` elements, or for [`EACH_THREAD`] of them where the kernel moves so many. The
-    /// count is the last argument; without elements nothing runs.
+    /// Launches one thread for each of `count` elements, or for [`EACH_THREAD`] of them where a thread of the kernel
+    /// moves that many. The count is the last argument. For 0 elements there is no launch.
     fn elements(&mut self, template: Template, count: u64, mut arguments: Vec<Argument>) {
         arguments.push(Argument::Size(count));
         if count > 0 {

@@ -1,6 +1,7 @@
 //! Compiles kernels with NVRTC, which needs no device.
 //!
-//! The architecture is a real one, so that the compiler also assembles, and says what each kernel takes of a device.
+//! The architecture is a real one, so that the compiler also assembles, and reports the registers and the shared memory
+//! of each kernel.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
@@ -46,8 +47,8 @@ type ProgramHandle = *mut c_void;
 /// How architectures are called that are none of a device.
 const PORTABLE: &str = "compute_";
 
-/// Returns the architecture to compile for, for a device of some capability and a compiler that knows some
-/// architectures: its own, or where the compiler is older than the device the newest portable one before it.
+/// Returns the architecture to compile for: that of the device, or, where the compiler is older than the device, the
+/// newest portable one that it knows. `capability` is that of the device, `known` the architectures of the compiler.
 pub fn architecture_for(capability: Version, known: &[c_int]) -> String {
     let own = 10 * capability.major + capability.minor;
     match known.iter().filter(|&&other| other <= own).max() {

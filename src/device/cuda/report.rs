@@ -1,4 +1,4 @@
-//! What CUDA runs for a model, and the time that a card should take at best, as data that serialises.
+//! The launches of CUDA for a model, with the shortest time that a card can take for them, as data that serialises.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::plan::{Machine, Plan};
 /// Seconds from one launch to the next that a host usually needs, where launches are not one graph.
 pub(crate) const BETWEEN_LAUNCHES: f64 = 2.5e-6;
 
-/// What CUDA runs for some programs, and the time that it should take a card at best.
+/// The launches of CUDA for some programs, with the shortest time that a card can take for them.
 ///
 /// # Examples
 ///

@@ -1,7 +1,9 @@
-//! How many blocks and threads the kernels on tensor cores take.
+//! Numbers of blocks and threads of the kernels on tensor cores.
 //!
-//! They share what a device has to be told: memory that pointers lead to begins at a multiple of [`ALIGNMENT`] bytes,
-//! and shared memory is what the kernels declare; a launch asks for none beside it.
+//! The sizes here must agree with the constants of `kernels/attention_bf16.cu` and `kernels/product_bf16.cu`.
+//!
+//! Two rules hold for all these kernels. Every pointer is a multiple of [`ALIGNMENT`] bytes. The kernels declare their
+//! shared memory themselves, so a launch asks for none.
 
 use super::kernels::Template;
 
@@ -24,7 +26,7 @@ const GATED_TILE: [u64; 2] = [256, 64];
 /// Its warps.
 const GATED_WARPS: u32 = 8;
 
-/// What is launched.
+/// A kernel with its blocks and threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TileLaunch {
     /// The kernel.
@@ -49,7 +51,8 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Returns which of two kernels is wide enough, with so many rows of the tile of a warp; `None` if neither is.
+    /// Returns the launch of the narrower kernel that is wide enough; `None` if neither is. The number beside a kernel
+    /// is the number of parts of [`ROWS`] rows that a warp works on.
     fn blocks(self, narrow: (Template, u64), wide: (Template, u64)) -> Option<TileLaunch> {
         let (kernel, parts) = match self.head_width {
             0..=64 => narrow,
@@ -60,8 +63,9 @@ impl Heads {
         Some(TileLaunch { kernel, blocks: self.batch * self.heads * tiles, threads: [WARP, ATTENTION_WARPS] })
     }
 
-    /// Returns the launch of attention: `out`, `lse`, `qkv`, the tables or twice null, the scale of the scores, and
-    /// the sizes `positions`, `heads`, `head_width`. `None` if no kernel is for heads of this width.
+    /// Returns the launch of attention. Its arguments are `out`, `lse`, `qkv`, the two tables of the rotation or null
+    /// for both, the scale of the scores, and the sizes `positions`, `heads`, `head_width`. `None` if no kernel takes
+    /// heads of this width.
     pub fn attention(self) -> Option<TileLaunch> {
         self.blocks((Template::AttentionBf16Of64, 2), (Template::AttentionBf16Of128, 1))
     }
@@ -79,8 +83,9 @@ impl Heads {
     }
 
     /// Returns the two launches of the gradient of attention, in order. The first takes `dqkv`, `delta`, `qkv`, `out`
-    /// or null, `lse`, `dout`; the second `dqkv`, `qkv`, `lse`, `dout`, `delta`; then both what [`Heads::attention`]
-    /// takes. Memory for `delta [B, A, S]` in f32 is needed in between. The first launch is faster where it has `out`.
+    /// or null, `lse`, `dout`; the second takes `dqkv`, `qkv`, `lse`, `dout`, `delta`. The other arguments of both are
+    /// those of [`Heads::attention`] from the tables on. `delta [B, A, S]` in f32 passes from the first to the second.
+    /// The first launch is faster where it has `out`.
     pub fn attention_grad(self) -> Option<[TileLaunch; 2]> {
         let queries = self.blocks(
             (Template::AttentionGradQueriesBf16Of64, 2),

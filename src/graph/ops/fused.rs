@@ -1,4 +1,4 @@
-//! What passes make of neighbours. Each is defined as the composition of its parts.
+//! Fused operators, which passes make of neighbouring ones. Each is defined as the composition of its parts.
 
 use super::linear::{linear_type, product, product_flops};
 use super::norm::normalize;

@@ -1,7 +1,7 @@
 //! Losses and correctness.
 //!
-//! A negative label, as [`IGNORED_LABEL`](crate::data::IGNORED_LABEL) is, is not counted. The loss of a row is the mean
-//! over its counted labels; a row without any has loss 0 and counts as exact.
+//! Losses leave out negative labels, such as [`IGNORED_LABEL`](crate::data::IGNORED_LABEL). The loss of a row is the
+//! mean over its other labels. A row without other labels has loss 0 and counts as exact.
 
 use super::{Backward, Operation, ShapeError, require, require_equal};
 use crate::graph::luminal::{Primitives, Tensor};

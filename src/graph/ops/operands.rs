@@ -1,4 +1,4 @@
-//! What operators say about their operands: names, order, and which of them stay in f32.
+//! The operands of operators: their names, their order, and which of them stay in f32.
 
 /// One input or output of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

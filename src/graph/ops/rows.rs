@@ -10,8 +10,9 @@ pub struct ResetRows;
 
 /// How far rows have moved: `rms(new - old) / rms(old)` of each row, from `new` and `old`, both `[B, S, D]`, to `[B]`.
 ///
-/// A row of zeros that stays so has moved by 0; one that leaves zero has moved very far. For that, the sum of squares
-/// below the line is [`MIN_SUM_OF_SQUARES`] larger than it is, which no other row notices. Nothing differentiates it.
+/// A row of zeros that stays zero has moved by 0; one that leaves zero has moved very far. For that, the operator adds
+/// [`MIN_SUM_OF_SQUARES`] to the sum of squares in the denominator, too little to change any other row. It has no
+/// gradient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowDistance;
 

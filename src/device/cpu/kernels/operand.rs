@@ -1,4 +1,4 @@
-//! What a product reads.
+//! The operands of a product.
 
 /// MatrixSizes of `out[rows, columns] = left[rows, depth] · right[depth, columns]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

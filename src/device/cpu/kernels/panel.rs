@@ -1,9 +1,9 @@
 //! Small products inside one task, without packing and without a call into `gemm`.
 //!
-//! Attention multiplies matrices of a few dozen rows whose operands were just written by the same task. For those,
-//! arranging the operands costs more than multiplying them. Here they are used where they lie: the right operand and
-//! the result have rows of whole registers (multiples of [`PANEL`] elements), the left operand is read one element at a
-//! time in any order.
+//! Attention multiplies matrices of a few dozen rows, right after the same task has written them. To arrange such
+//! operands costs more than to multiply them, so these products read them where they lie. The right operand and the
+//! result have rows of whole registers (multiples of [`PANEL`] elements). The left operand is read one element at a
+//! time, in any order.
 //!
 //! The inner loop keeps a tile of the result in registers: a few rows by two registers.
 
