@@ -318,7 +318,7 @@ fn hover_shows_types_shapes_and_defaults() {
         ("x", 0, &["`x`: `[B, P + S, D]` = `[B, 17, 16]`"]),
         ("vocab", 0, &["`vocab` of `tokens`: integer, at least 2", "no default"]),
         ("width", 0, &["`width` of `puzzles`"]),
-        ("width", 1, &["`width` of `swiglu`: whole"]),
+        ("width", 1, &["`width` of `swiglu`: integer"]),
         ("std", 0, &["`std` of `normal`", "default: 1"]),
         ("bias", 0, &["`bias` of `predict q`: number", "default: -5"]),
         ("max_segments", 0, &["`max_segments` of `q_learning`"]),
