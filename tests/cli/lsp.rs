@@ -322,7 +322,7 @@ fn hover_shows_types_shapes_and_defaults() {
         ("std", 0, &["`std` of `normal`", "default: 1"]),
         ("bias", 0, &["`bias` of `predict q`: number", "default: -5"]),
         ("max_segments", 0, &["`max_segments` of `q_learning`"]),
-        ("swiglu", 0, &["`mlp = swiglu`", "- `multiple_of`: whole", "(default 256)"]),
+        ("swiglu", 0, &["`mlp = swiglu`", "- `multiple_of`: integer", "(default 256)"]),
         ("q_learning", 0, &["`halt q_learning`: stops when `halt > continue`"]),
         ("gradient", 0, &["Which updates are differentiated."]),
         ("predict", 1, &["A linear head with bias from one position"]),

@@ -484,7 +484,7 @@ fn the_difference_of_two_specs_is_overrides_and_structure() {
         pairs.iter().for_each(|pair| writeln!(text, "  {pair}").expect("memory takes every byte"));
     }
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots/diff");
+    settings.set_snapshot_path("../../snapshots/diff");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!("shipped_specs_replayed_as_overrides", text));
