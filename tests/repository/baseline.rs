@@ -50,12 +50,12 @@ fn the_baseline_has_the_version_and_the_profiles_that_the_manifest_says() {
     }
     let mut profiles = baseline["profile"].clone();
     let packages = profiles["dev"]["package"].as_table_mut().expect("profiles of packages are a table");
-    let local = LOCAL.map(|package| packages.remove(package).expect("it has a profile there"));
+    // The packages of this repository are compiled a second time there, as fast as can be.
+    for package in LOCAL {
+        packages.remove(package).expect("it has a profile there");
+    }
     packages.remove("luminal_cuda").expect("it is the one dependency that hrmc does not have");
     assert_eq!(profiles, hrmc["profile"]);
-    for (key, value) in local.iter().flat_map(|profile| profile.as_table().expect("a profile is a table")) {
-        assert_eq!(value, &hrmc["profile"]["dev"][key], "{key}");
-    }
 }
 
 #[test]
