@@ -120,7 +120,8 @@ impl Runner {
             (None, Driver::Ready { devices, .. }) => devices,
             (reason, _) => return Err(no_cuda(reason.expect("what is not ready has a problem"))),
         };
-        let missing = |looked: Vec<String>| no_cuda(format!("a library was not found; looked for {}", list(&looked)));
+        let missing =
+            |looked: Vec<String>| no_cuda(format!("a library was not found; looked for {}", list(&looked)));
         let compiler = Compiler::load(&places.toolkits).map_err(missing)?;
         let cublas = load_cublas(&places.toolkits).map_err(missing)?;
         let capability = devices[0].capability;
