@@ -45,9 +45,9 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Returns a share as a percentage, e.g. `97.27%`.
-pub fn percent(share: f64) -> String {
-    format!("{:.2}%", share * 100.0)
+/// Returns a fraction as a percentage, e.g. `97.27%`.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2}%", fraction * 100.0)
 }
 
 /// Returns a rate with about three digits, e.g. `0.214`, `21.4` or `2140`.

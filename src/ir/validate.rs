@@ -75,7 +75,7 @@ impl Rules {
         });
     }
 
-    fn share(&mut self, value: f32, what: &str) {
+    fn fraction(&mut self, value: f32, what: &str) {
         self.require((0.0..=1.0).contains(&value), || {
             format!("{what} must be between 0 and 1, found {value}")
         });
@@ -214,11 +214,11 @@ impl Rules {
         let outputs = model.q_head.as_ref().map(|q_head| q_head.outputs);
         let fits = match model.halt {
             Halt::QLearning { explore, target: QTarget::Bootstrap, .. } => {
-                self.share(explore, "explore");
+                self.fraction(explore, "explore");
                 outputs == Some(QOutputs::HaltContinue)
             }
             Halt::QLearning { explore, target: QTarget::None, .. } | Halt::Bce { explore, .. } => {
-                self.share(explore, "explore");
+                self.fraction(explore, "explore");
                 outputs.is_some()
             }
             Halt::Fixed { .. } => outputs.is_none(),
@@ -266,7 +266,7 @@ impl Rules {
         if let Some(ema) = train.ema {
             self.require(ema > 0.0 && ema < 1.0, || format!("ema must be in (0, 1), found {ema}"));
         }
-        self.share(train.schedule.min_ratio, "min_ratio");
+        self.fraction(train.schedule.min_ratio, "min_ratio");
         self.require(train.batch >= 1, || "the batch is empty".to_string());
         for length in std::iter::once(&train.length).chain(&train.eval_every) {
             let positive = match *length {

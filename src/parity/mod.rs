@@ -11,7 +11,7 @@
 //! * The record is f32, so nothing can be compared more closely than a few units in the last place of the
 //!   largest value of its group ([`ROUNDING`]).
 //! * The first updates act like the sign of the gradient: an element whose gradient is nearly zero may step
-//!   the other way by rounding alone. [`SIGN_SHARE`] of the elements may be off by up to `2 lr` per update, and
+//!   the other way by rounding alone. [`SIGN_FRACTION`] of the elements may be off by up to `2 lr` per update, and
 //!   what is computed from updated weights is compared to [`AFTER_UPDATE`] of the group's largest value.
 //!
 //! A model that multiplies in bf16 is compared with the f32 record by the root mean square of the differences of
@@ -39,7 +39,7 @@ pub const NOISE_FACTOR: f64 = 10.0;
 /// Units in the last place of the largest value of a group that rounding of the record itself allows.
 pub const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
 /// Fraction of the elements of updated weights that may have stepped the other way.
-pub const SIGN_SHARE: f64 = 1e-4;
+pub const SIGN_FRACTION: f64 = 1e-4;
 /// Relative bound of what is computed from updated weights.
 pub const AFTER_UPDATE: f64 = 1e-4;
 /// Bound of outputs in bf16, relative to their root mean square.
@@ -341,7 +341,7 @@ impl Quantity {
                 pass: relative <= bound,
             };
         }
-        let excusable = (self.values as f64 * SIGN_SHARE).ceil() as usize;
+        let excusable = (self.values as f64 * SIGN_FRACTION).ceil() as usize;
         let pass = !self.broken && (self.beyond == 0 || self.beyond <= excusable);
         ReportRow {
             group: self.name,

@@ -33,13 +33,13 @@ pub fn learning_rate(schedule: &Schedule, base: f64, step: u64, total_steps: u64
     }
     let rest = total_steps.saturating_sub(warmup).max(1);
     let progress = ((step - warmup) as f64 / rest as f64).min(1.0);
-    let share = match schedule.shape {
+    let fraction = match schedule.shape {
         ScheduleShape::Constant => return base,
         ScheduleShape::Cosine => 0.5 * (1.0 + libm::cos(PI * progress)),
         ScheduleShape::Linear => 1.0 - progress,
     };
     let min_ratio = f64::from(schedule.min_ratio);
-    base * (min_ratio + (1.0 - min_ratio) * share)
+    base * (min_ratio + (1.0 - min_ratio) * fraction)
 }
 
 /// Returns the scalars of the optimizer at step `step`, counted from 1, of `total_steps`.
