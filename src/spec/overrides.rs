@@ -112,8 +112,7 @@ fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Applied {
         }
         ("tokens", _) => set_in_section(model, first, &keys::TOKENS, rest, given),
         ("puzzles" | "infer", []) if given.is_none() => {
-            let is_it = |kind: &StatementKind| matches!(kind, StatementKind::Section(section) if section.name.text == first.text);
-            model.statements.retain(|statement| !is_it(&statement.kind));
+            model.statements.retain(|statement| !is_section(statement, &first.text));
             Ok(())
         }
         ("puzzles", _) => set_in_section(model, first, &keys::PUZZLES, rest, given),
@@ -143,8 +142,7 @@ fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Applied {
             Ok(())
         }
         ("q", []) if given.is_none() => {
-            let is_it = |kind: &StatementKind| matches!(kind, StatementKind::Predict(predict) if predict.what.text == "q");
-            model.statements.retain(|statement| !is_it(&statement.kind));
+            model.statements.retain(|statement| !predicts(statement, "q"));
             Ok(())
         }
         ("q", [_, ..]) => set_in_q(model, rest, given),
@@ -168,6 +166,16 @@ fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Applied {
     }
 }
 
+/// Returns whether a statement is the section of this name.
+fn is_section(statement: &Statement, name: &str) -> bool {
+    matches!(&statement.kind, StatementKind::Section(section) if section.name.text == name)
+}
+
+/// Returns whether a statement is `predict what from …`.
+fn predicts(statement: &Statement, what: &str) -> bool {
+    matches!(&statement.kind, StatementKind::Predict(predict) if predict.what.text == what)
+}
+
 /// Replaces a statement, or adds it where there is none of its kind.
 fn put(model: &mut Model, is_it: impl Fn(&StatementKind) -> bool, kind: StatementKind, given: &Override) {
     let statement = given.statement(kind);
@@ -188,12 +196,8 @@ fn set_in_section(
     if path.is_empty() {
         return Err(Refused::UnknownPath);
     }
-    let written = |model: &Model| {
-        model.statements.iter().position(|statement| {
-            matches!(&statement.kind, StatementKind::Section(section) if section.name.text == title.text)
-        })
-    };
-    let index = written(model).unwrap_or_else(|| {
+    let written = model.statements.iter().position(|statement| is_section(statement, &title.text));
+    let index = written.unwrap_or_else(|| {
         let section = Section { name: title.clone(), entries: given.list(Delimiter::Brace) };
         model.statements.push(given.statement(StatementKind::Section(section)));
         model.statements.len() - 1
@@ -212,11 +216,8 @@ fn predict<'a>(
     given: &Override,
     state: Option<Name>,
 ) -> Result<&'a mut Predict, Refused> {
-    let find = |model: &Model, what: &str| {
-        model.statements.iter().position(|statement| {
-            matches!(&statement.kind, StatementKind::Predict(predict) if predict.what.text == what)
-        })
-    };
+    let find =
+        |model: &Model, what: &str| model.statements.iter().position(|statement| predicts(statement, what));
     let index = match find(model, what) {
         Some(index) => index,
         None => {
@@ -360,11 +361,12 @@ fn own_block(model: &mut Model, index: usize) -> Option<&mut Section> {
     let name = block_of(&mut model.statements[index])?;
     let shared =
         model.statements.iter_mut().filter_map(&mut block_of).filter(|other| *other == name).count() > 1;
-    let is_it = |name: &str, statement: &Statement| matches!(&statement.kind, StatementKind::Block(block) if block.name.text == name);
-    let mut found = model.statements.iter().position(|statement| is_it(&name, statement))?;
+    let mut found = model.statements.iter().position(
+        |statement| matches!(&statement.kind, StatementKind::Block(block) if block.name.text == name),
+    )?;
     if shared {
         let mut copy = model.statements[found].clone();
-        let StatementKind::Network(network) = &mut model.statements[index].kind else { return None };
+        let StatementKind::Network(network) = &model.statements[index].kind else { return None };
         let mut own = format!("{name}_{}", network.name.text);
         let taken: Vec<String> = names_of(model);
         while taken.contains(&own) {
