@@ -318,13 +318,13 @@ pub fn examine<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined {
 /// Reads a spec that has no base any more, applies overrides to it and checks it.
 pub fn examine_whole<S: AsRef<str>>(source: Source, overrides: &[S]) -> Examined {
     let Parsed { file, diagnostics } = parse(&source);
-    let unused = check(&file).diagnostics;
+    let unused = if overrides.is_empty() { Vec::new() } else { check(&file).diagnostics };
     examine_tree(source, file, diagnostics, &unused, overrides)
 }
 
 /// Applies overrides to the tree of a spec and checks it. `found` has the problems of its text. If there are any,
 /// overrides may have lost their place, so that only their own text is checked. `unused` has the diagnostics about
-/// parts that the spec does not use.
+/// parts that the spec does not use; without overrides it is not read.
 fn examine_tree<S: AsRef<str>>(
     mut source: Source,
     mut file: ast::File,
@@ -347,8 +347,10 @@ fn examine_tree<S: AsRef<str>>(
     found.extend(checked.diagnostics);
     diagnostic::sort(&mut found);
     // What the spec uses itself is not to be removed because an override took its place.
-    let is_unused = |code: Code| matches!(code, Code::UnusedLet | Code::UnusedBlock);
-    found.retain(|diagnostic| !is_unused(diagnostic.code) || unused.contains(diagnostic));
+    if !overrides.is_empty() {
+        let is_unused = |code: Code| matches!(code, Code::UnusedLet | Code::UnusedBlock);
+        found.retain(|diagnostic| !is_unused(diagnostic.code) || unused.contains(diagnostic));
+    }
     let model = checked.model.filter(|_| refused.is_empty() && !diagnostic::has_errors(&found));
     let diagnostics = [refused, found].map(|found| (source.clone(), found));
     let diagnostics = diagnostics.into_iter().filter(|(_, found)| !found.is_empty()).collect();
