@@ -33,6 +33,18 @@ pub fn largest_resident_bytes() -> Option<u64> {
     bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// Returns whether the signal that a terminal is closed was ignored when this process began, as `nohup` arranges it;
+/// `false` where the system does not tell.
+pub fn ignores_hang_up() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_signal_1(&status))
+}
+
+/// Reads the mask of ignored signals in a text of Linux's `/proc`. Its lowest bit is signal 1, SIGHUP.
+fn ignores_signal_1(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 /// Returns the bytes of the line that begins with `label` in a text of Linux's `/proc`, which counts in kibibytes.
 fn bytes_of_line(text: &str, label: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(label))?;
@@ -44,13 +56,21 @@ fn bytes_of_line(text: &str, label: &str) -> Option<u64> {
 mod tests {
     use std::io;
 
-    use super::{bytes_of_line, reason};
+    use super::{bytes_of_line, ignores_signal_1, reason};
 
     #[test]
     fn memory_is_read_in_bytes() {
         let label = "MemAvailable:";
         assert_eq!(bytes_of_line("MemTotal: 9 kB\nMemAvailable:   24 kB\n", label), Some(24 * 1024));
         assert_eq!(bytes_of_line("MemTotal: 9 kB\n", label), None);
+    }
+
+    #[test]
+    fn a_signal_is_ignored_where_its_bit_says_so() {
+        let ignores =
+            |mask: &str| ignores_signal_1(&format!("SigBlk:\tffff\nSigIgn:\t{mask}\nSigCgt:\t0001\n"));
+        assert!(ignores("0000000000000001") && ignores("0000000000001007"));
+        assert!(!ignores("0000000000001006") && !ignores_signal_1("") && !ignores("?"));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `hrmc data`.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::failure::{Failure, fail};
+use super::interrupt::{Busy, Interrupt};
 use super::terminal::{self, counted};
 use crate::data::{
     BuiltDataset, Copies, Existing, MazeBuild, MazeRequest, PuzzleKind, SudokuBuild, SudokuRequest,
@@ -137,13 +139,24 @@ fn default_givens(size: SudokuSize) -> usize {
 /// # Errors
 ///
 /// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> {
     let (built, common) = match arguments {
         Arguments::Sudoku(arguments) => (sudoku(arguments)?, &arguments.common),
         Arguments::Maze(arguments) => (maze(arguments)?, &arguments.common),
     };
     let existing = if common.replace { Existing::Replace } else { Existing::Refuse };
-    built.write(&common.output, existing).map_err(fail)?;
+    interrupt.begin(Busy {
+        next: "stopping before the next file; nothing of the dataset stays".to_string(),
+        cost: String::new(),
+    });
+    let mut may_go_on = || match interrupt.reason() {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    };
+    if built.write_watched(&common.output, existing, &mut may_go_on).map_err(fail)?.is_break() {
+        terminal::note(format_args!("stopped before the end; `{}` is as it was", common.output.display()));
+        return Err(Failure::Stopped(interrupt.reason().expect("only a signal stops it")));
+    }
     terminal::print(summary(&built, &common.output))
 }
 

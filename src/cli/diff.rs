@@ -84,8 +84,8 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     if arguments.json {
         let (first, second) = (&arguments.first, &arguments.second);
         terminal::print_json(&json!({
-            "a": first,
-            "b": second,
+            "a": terminal::path_text(first),
+            "b": terminal::path_text(second),
             "equal": difference.spec.is_empty(),
             "values": difference.spec.values,
             "networks": difference.spec.networks,

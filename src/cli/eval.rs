@@ -9,11 +9,11 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::failure::{Failure, fail_with_batch};
-use super::interrupt::Interrupt;
+use super::failure::{Failure, Stop, fail_with_batch};
+use super::interrupt::{Busy, Interrupt};
 use super::progress::Progress;
 use super::project::{Devices, Project};
-use super::terminal::{duration, percent};
+use super::terminal::{counted, duration, percent};
 use super::train::summarize;
 use super::{run_arguments, terminal};
 use crate::store::MetricMeans;
@@ -31,6 +31,9 @@ Examples:
 /// Solves every puzzle of the test data and reports how many answers are right in every token (exact accuracy), how
 /// many tokens are right, and the losses. `infer` in the spec says how answers are computed. By default every puzzle
 /// runs for the largest number of segments; with `halt residual` it stops when its state has settled.
+///
+/// Ctrl-C ends it after the segment that is under way, without a result. The exit code is then 130; after SIGTERM it is
+/// 143, and after SIGHUP 129.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -67,7 +70,11 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if there is a problem with the run, its data or the memory.
-pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> Result<(), Failure> {
+    interrupt.begin(Busy {
+        next: "stopping before the next segment; there will be no result".to_string(),
+        cost: String::new(),
+    });
     let project = Project::find(devices)?;
     let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
     let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
@@ -84,32 +91,45 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     };
     let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
-    let interrupt = Interrupt::listen()?;
     let begun = Instant::now();
     let request = EvaluationRequest { limit: arguments.limit, keep_predictions: false };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
+    interrupt.say_with(progress.note_from_elsewhere());
+    let mut examples_done = 0;
     let evaluation = solver.evaluate_watched(data.test(), request, &mut |done| {
         if done.examples < done.total {
             progress.show(done.examples as u64, String::new);
         }
-        if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        examples_done = done.examples;
+        if interrupt.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     progress.clear();
-    let Some(evaluation) = evaluation else {
-        return Err(Failure::message("stopped before the end; there is no result"));
-    };
-    let means = evaluation.metrics.means();
+    let means = evaluation.map(|evaluation| evaluation.metrics.means());
+    // What is complete is not stopped.
+    let stop = if means.is_none() { interrupt.reason() } else { None };
     if arguments.json {
-        return terminal::print_json(&json!({
-            "run": arguments.run,
+        terminal::print_json(&json!({
+            "run": terminal::path_text(&arguments.run),
             "data": data.name().trim_matches(|c| c == '`'),
-            "examples": evaluation.examples,
+            "examples": examples_done,
             "metrics": means,
-        }));
+            "stopped_by": stop.map(Stop::name),
+        }))?;
+    }
+    let Some(means) = means else {
+        let stop = stop.expect("only a signal stops an evaluation");
+        terminal::note(format_args!(
+            "stopped after {}; there is no result",
+            counted(examples_done, "example")
+        ));
+        return Err(Failure::Stopped(stop));
+    };
+    if arguments.json {
+        return Ok(());
     }
     terminal::print(format!(
         "{}\n{}in {}\n",
-        summarize(&means, evaluation.examples),
+        summarize(&means, examples_done),
         losses(&means),
         duration(begun.elapsed().as_secs_f64()),
     ))

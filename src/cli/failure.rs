@@ -16,6 +16,43 @@ pub enum Failure {
     Reported,
     /// Standard output was closed, as by `| head`. This is not an error of the user.
     OutputClosed,
+    /// A signal or the limit of time came before the end; what is to be said about it is reported already.
+    Stopped(Stop),
+}
+
+/// Why a command ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Ctrl-C.
+    Interrupted,
+    /// The request to terminate, as of `kill`.
+    Terminated,
+    /// The terminal was closed.
+    HungUp,
+    /// The time of `--max-time` is over.
+    TimeIsUp,
+}
+
+impl Stop {
+    /// Returns the exit code: for a signal 128 and its number, as shells have it; for time that of `timeout`.
+    pub fn code(self) -> u8 {
+        match self {
+            Stop::Interrupted => 130,
+            Stop::Terminated => 143,
+            Stop::HungUp => 129,
+            Stop::TimeIsUp => 124,
+        }
+    }
+
+    /// Returns the name in results for scripts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stop::Interrupted => "SIGINT",
+            Stop::Terminated => "SIGTERM",
+            Stop::HungUp => "SIGHUP",
+            Stop::TimeIsUp => "max-time",
+        }
+    }
 }
 
 impl Failure {

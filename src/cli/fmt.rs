@@ -1,8 +1,5 @@
 //! `hrmc fmt`.
 
-#![expect(clippy::disallowed_methods, reason = "specs are rewritten")]
-
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -49,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 failed = true;
             }
             Err(Failure::Reported) => failed = true,
-            Err(Failure::OutputClosed) => return Err(Failure::OutputClosed),
+            Err(ended @ (Failure::OutputClosed | Failure::Stopped(_))) => return Err(ended),
         }
     }
     if failed { Err(Failure::Reported) } else { Ok(()) }
@@ -74,6 +71,6 @@ fn format(file: &Path, only_check: bool) -> Result<(), Failure> {
         ))),
         (false, true) => terminal::print(formatted),
         (false, false) if formatted == source.text => Ok(()),
-        (false, false) => fs::write(file, formatted).map_err(|error| Failure::cannot_write(file, &error)),
+        (false, false) => terminal::write_file(file, &formatted),
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::project::places;
-use super::terminal::{bytes, duration, flops, grouped, note};
+use super::terminal::{bytes, duration, flops, grouped, note, write_file};
 use crate::device::cuda::card::Card;
 use crate::device::cuda::emit::{Compilation, Emitted, emit};
 use crate::device::cuda::launch_text::HEADING;
@@ -89,10 +89,7 @@ fn time(seconds: f64) -> String {
 /// Returns a failure if a file cannot be written or the compiler does not accept a kernel.
 pub fn write_kernels(plan: &Plan, folder: &Path, card: Card) -> Result<String, Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::cannot_write(folder, &error))?;
-    let write = |name: &str, content: &str| {
-        let path = folder.join(name);
-        fs::write(&path, content).map_err(|error| Failure::cannot_write(&path, &error))
-    };
+    let write = |name: &str, content: &str| write_file(&folder.join(name), content);
     let Emitted { architecture, families, looked_for } = emit(plan, card, &places().toolkits);
     let mut text = String::new();
     let mut table: Vec<&Usage> = Vec::new();

@@ -1,7 +1,8 @@
 //! The command line: arguments, files, output and exit codes. One file per subcommand.
 //!
-//! Exit codes: 0 for success, 1 for a problem of the user, which one message on standard error explains, and 2 for a
-//! command line that cannot be parsed. Results go to standard output, everything else to standard error.
+//! Exit codes: 0 for success, 1 for a problem of the user, which one message on standard error explains, 2 for a
+//! command line that cannot be parsed, and those of [`Stop`](failure::Stop) for a command that ended before its end.
+//! Results go to standard output, everything else to standard error.
 
 mod bench;
 mod census;
@@ -41,6 +42,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use devices::run as list_devices;
 use failure::Failure;
+use interrupt::Interrupt;
 use project::{Devices, device_names, places};
 
 use crate::check::MAX_ROWS;
@@ -69,7 +71,14 @@ Examples:
   hrmc help run                             show the help of one subcommand
   hrmc help head-width                      explain an error by its code
 
-`hrmc.toml` in the current folder, or one above it, holds defaults: spec, device, threads, runs.";
+`hrmc.toml` in the current folder, or one above it, holds defaults: spec, device, threads, runs.
+
+Exit codes:
+  0    done
+  1    a problem, which one message explains
+  2    a command line that cannot be read
+  124  the time of `--max-time` was over before the work was done
+  129, 130, 143  stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM before the work was done";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -100,31 +109,43 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
     let devices = &all[..];
     let matches = command_with(devices).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match arguments.command {
+    let result = dispatch(arguments.command, devices);
+    match result {
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::Reported) => ExitCode::from(1),
+        Err(Failure::Stopped(stop)) => ExitCode::from(stop.code()),
+        Err(Failure::Message(message)) => {
+            terminal::error(&message);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs a subcommand.
+fn dispatch(command: Command, devices: &Devices) -> Result<(), Failure> {
+    // An editor ends its server as it likes; every other command says what a signal leads to.
+    #[cfg(feature = "lsp")]
+    if let Command::Lsp(arguments) = &command {
+        return lsp::run(arguments);
+    }
+    let interrupt = Interrupt::listen()?;
+    match command {
         Command::Check(arguments) => check::run(&arguments, devices),
         Command::Compile(arguments) => compile::run(&arguments, devices),
         Command::Show(arguments) => show::run(&arguments, devices),
         Command::Diff(arguments) => diff::run(&arguments, devices),
         Command::Fmt(arguments) => fmt::run(&arguments),
-        Command::Run(arguments) => run::run(&arguments, devices),
-        Command::Sweep(arguments) => sweep::run(&arguments, devices),
-        Command::Eval(arguments) => eval::run(&arguments, devices),
-        Command::Data(arguments) => data::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, devices, &interrupt),
+        Command::Sweep(arguments) => sweep::run(&arguments, devices, &interrupt),
+        Command::Eval(arguments) => eval::run(&arguments, devices, &interrupt),
+        Command::Data(arguments) => data::run(&arguments, &interrupt),
         Command::Verify(arguments) => verify::run(&arguments, devices),
         Command::Bench(arguments) => bench::run(&arguments, devices),
         Command::Devices(arguments) => list_devices(&arguments, devices),
         #[cfg(feature = "lsp")]
-        Command::Lsp(arguments) => lsp::run(&arguments),
+        Command::Lsp(_) => unreachable!("it is answered above"),
         Command::Completions(arguments) => completions::run(&arguments, devices),
         Command::Help(arguments) => help::run(&arguments, devices),
-    };
-    match result {
-        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
-        Err(Failure::Reported) => ExitCode::from(1),
-        Err(Failure::Message(message)) => {
-            terminal::error(&message);
-            ExitCode::from(1)
-        }
     }
 }
 

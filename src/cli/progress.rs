@@ -98,6 +98,15 @@ impl Progress {
         }
     }
 
+    /// Returns a function that does the same, for other threads.
+    pub fn note_from_elsewhere(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move |line| match &bar {
+            Some(bar) => bar.suspend(|| terminal::note(line)),
+            None => terminal::note(line),
+        }
+    }
+
     /// Removes the bar.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 
 use super::failure::Failure;
+use super::interrupt::Interrupt;
 use super::project::{Devices, Project};
 use super::run_arguments::{Common, SolveArguments, TrainArguments};
 use super::{solve, spec, train};
@@ -19,13 +20,20 @@ Examples:
   hrmc run specs/sudoku.hrm --train --set train.batch=64 --seed 7
   hrmc run --train --resume runs/quickstart-001           continue a run where it stopped
   hrmc run runs/quickstart-001 --puzzle my.txt            solve a puzzle
-  hrmc run --puzzle - < my.txt                            the same with the newest run";
+  hrmc run --puzzle - < my.txt                            the same with the newest run
+
+Exit codes of `--train`:
+  0    trained to the last step, or to that of `--steps`
+  1    a problem, which one message explains
+  124  the time of `--max-time` was over before that; everything is saved
+  129, 130, 143  stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM before that; everything is saved";
 
 /// Train a model, or solve a puzzle with a trained one.
 ///
 /// With `--train` it trains the model of a spec, evaluates it at intervals, and leaves a run folder with the
-/// metrics and the checkpoints `best` and `last`. Ctrl-C saves and prints the command that continues. The same
-/// seed gives the same bytes, for any number of threads, and whether or not the run was interrupted.
+/// metrics and the checkpoints `best` and `last`. Ctrl-C saves after the step that is under way and prints the
+/// command that continues; a second one ends at once, without saving. The same seed gives the same bytes, for any
+/// number of threads, and whether or not the run was interrupted.
 ///
 /// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is written row by
 /// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
@@ -56,7 +64,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if there is a problem with the spec, the data, the run or the puzzle.
-pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> Result<(), Failure> {
     let project = Project::find(devices)?;
     let subject = arguments.subject.as_deref();
     match &arguments.puzzle {
@@ -72,7 +80,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
                     subject.display()
                 )));
             }
-            train::run(subject, &arguments.training, &arguments.common, &project)
+            train::run(subject, &arguments.training, &arguments.common, &project, interrupt)
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
+use super::interrupt::TimeLimit;
 use super::spec;
 use crate::train::{Checkpoint, Run};
 
@@ -27,6 +28,9 @@ pub struct TrainArguments {
     /// Continue a run from its checkpoint `last`
     #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
     pub resume: Option<PathBuf>,
+    /// Save and end before this time is over, with exit code 124: 90s, 30m, 11h, 1h30m or 2d
+    #[arg(long, value_name = "TIME", conflicts_with = "puzzle", value_parser = TimeLimit::parse)]
+    pub max_time: Option<TimeLimit>,
     /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
     pub data: Option<PathBuf>,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::failure::{Failure, fail};
-use super::interrupt::Interrupt;
+use super::failure::{Failure, Stop, fail};
+use super::interrupt::{Busy, Interrupt, TimeLimit};
 use super::project::{Devices, Project};
 use super::run_arguments::{Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, heading, percent};
@@ -32,7 +32,8 @@ Examples:
 /// Every combination gets a run folder of its own, and its `run.toml` records the values.
 ///
 /// A combination that fails is reported, the others still run, and the exit code is 1. Ctrl-C saves the combination
-/// that is being trained and skips the rest.
+/// that is being trained and leaves the rest out; the exit code is then 130 (143 after SIGTERM, 129 after SIGHUP, and 124
+/// when the time of `--max-time` is over).
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// Stop every combination at this step; the schedule stays that of the spec
     #[arg(long, value_name = "N", value_parser = super::positive)]
     steps: Option<usize>,
+    /// Save and end before this time is over, with exit code 124: 90s, 30m, 11h, 1h30m or 2d
+    #[arg(long, value_name = "TIME", value_parser = TimeLimit::parse)]
+    max_time: Option<TimeLimit>,
     /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -62,25 +66,32 @@ pub struct Arguments {
 /// # Errors
 ///
 /// Returns a failure if the values cannot be read, or if a combination failed.
-pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> Result<(), Failure> {
     let project = Project::find(devices)?;
     let axes = arguments.axes.iter().map(|text| Axis::parse(text)).collect::<Result<Vec<_>, _>>();
     let axes = axes.map_err(fail)?;
     let combinations = combinations(&axes).map_err(fail)?;
     let source = spec::read(arguments.spec.as_deref(), &project)?;
     check_paths(&source, &combinations)?;
-    let sweep = Sweep { arguments, project: &project, axes: &axes, source: &source };
+    if let Some(limit) = &arguments.max_time {
+        interrupt.limit(limit.time);
+    }
+    let sweep = Sweep { arguments, project: &project, axes: &axes, source: &source, interrupt };
     let rows = if arguments.dry_run {
         combinations.into_iter().map(|values| sweep.listed(values)).collect::<Result<Vec<_>, _>>()?
     } else {
         sweep.train(combinations)?
     };
-    if arguments.common.json {
+    let printed = if arguments.common.json {
         let rows: Vec<_> = rows.iter().map(|row| sweep.row_to_json(row)).collect();
-        terminal::print_json(&json!(rows))?;
+        terminal::print_json(&json!(rows))
     } else {
-        terminal::print(sweep.table(&rows))?;
+        terminal::print(sweep.table(&rows))
+    };
+    if let Some(stop) = rows.iter().find_map(SweepRow::stopped) {
+        return Err(Failure::Stopped(stop));
     }
+    printed?;
     let failed = rows.iter().filter(|row| matches!(row.outcome, SweepOutcome::Failed(_))).count();
     if failed == 0 {
         return Ok(());
@@ -94,6 +105,7 @@ struct Sweep<'a> {
     project: &'a Project<'a>,
     axes: &'a [Axis],
     source: &'a Source,
+    interrupt: &'a Interrupt,
 }
 
 /// One combination and its outcome.
@@ -110,8 +122,19 @@ enum SweepOutcome {
     Trained(Box<Trained>),
     /// Why it could not be trained.
     Failed(String),
-    /// Ctrl-C came before it began.
-    LeftOut,
+    /// The sweep was stopped before it began.
+    LeftOut(Stop),
+}
+
+impl SweepRow {
+    /// Returns why it was left out or not trained to its end, if it was not.
+    fn stopped(&self) -> Option<Stop> {
+        match &self.outcome {
+            SweepOutcome::Trained(trained) => trained.stopped,
+            SweepOutcome::LeftOut(stop) => Some(*stop),
+            SweepOutcome::Listed(_) | SweepOutcome::Failed(_) => None,
+        }
+    }
 }
 
 impl Sweep<'_> {
@@ -128,14 +151,17 @@ impl Sweep<'_> {
     }
 
     fn train(&self, combinations: Vec<Vec<String>>) -> Result<Vec<SweepRow>, Failure> {
-        let interrupt = Interrupt::listen()?;
         let total = combinations.len();
         let mut rows = Vec::new();
         for (index, values) in combinations.into_iter().enumerate() {
-            if interrupt.is_requested() {
-                rows.push(SweepRow { values, outcome: SweepOutcome::LeftOut });
+            if let Some(stop) = self.interrupt.reason() {
+                rows.push(SweepRow { values, outcome: SweepOutcome::LeftOut(stop) });
                 continue;
             }
+            self.interrupt.begin(Busy {
+                next: "stopping as soon as this combination is ready to be trained".to_string(),
+                cost: ", without a table".to_string(),
+            });
             let title = format!("combination {} of {total}: {}", index + 1, values.join(" "));
             terminal::note(heading(&title));
             let arguments = TrainArguments {
@@ -143,18 +169,21 @@ impl Sweep<'_> {
                 seed: None,
                 overrides: values.clone(),
                 resume: None,
+                max_time: None,
                 data: self.arguments.data.clone(),
                 eval_limit: self.arguments.eval_limit,
             };
             let subject = Subject::Spec(self.source.clone());
-            let outcome = match train(subject, &arguments, &self.arguments.common, self.project, &interrupt) {
+            let common = &self.arguments.common;
+            let outcome = match train(subject, &arguments, common, self.project, self.interrupt) {
                 Ok(trained) => SweepOutcome::Trained(Box::new(trained)),
+                Err(Failure::Stopped(stop)) => SweepOutcome::LeftOut(stop),
                 Err(failure) => SweepOutcome::Failed(why(failure)?),
             };
             rows.push(SweepRow { values, outcome });
         }
-        if interrupt.is_requested() {
-            let left_out = rows.iter().filter(|row| matches!(row.outcome, SweepOutcome::LeftOut)).count();
+        if self.interrupt.reason().is_some() {
+            let left_out = rows.iter().filter(|row| matches!(row.outcome, SweepOutcome::LeftOut(_))).count();
             terminal::note(format_args!("stopped; {} left out", counted(left_out, "combination")));
         }
         Ok(rows)
@@ -175,12 +204,15 @@ impl Sweep<'_> {
             SweepOutcome::Listed(parameters) => {
                 json!({ "status": "listed", "values": values, "parameters": parameters })
             }
-            SweepOutcome::LeftOut => json!({ "status": "left out", "values": values }),
+            SweepOutcome::LeftOut(stop) => {
+                json!({ "status": "left out", "values": values, "stopped_by": stop.name() })
+            }
             SweepOutcome::Failed(why) => json!({ "status": "failed", "values": values, "error": why }),
             SweepOutcome::Trained(trained) => {
                 let means = trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means());
                 json!({
-                    "status": if trained.is_stopped() { "interrupted" } else { "trained" },
+                    "status": if trained.stopped.is_some() { "interrupted" } else { "trained" },
+                    "stopped_by": trained.stopped.map(Stop::name),
                     "values": values,
                     "parameters": trained.parameters,
                     "step": trained.outcome.step,
@@ -189,7 +221,7 @@ impl Sweep<'_> {
                     "accuracy": means.as_ref().and_then(|means| means.accuracy),
                     "loss": means.as_ref().map(|means| means.loss),
                     "seconds": trained.elapsed_s,
-                    "run": trained.folder,
+                    "run": terminal::path_text(&trained.folder),
                 })
             }
         }
@@ -215,10 +247,10 @@ impl Sweep<'_> {
                 SweepOutcome::Trained(trained) => {
                     line.extend(figures(trained));
                     let path = trained.folder.display();
-                    if trained.is_stopped() { format!("{path} (interrupted)") } else { path.to_string() }
+                    if trained.stopped.is_some() { format!("{path} (interrupted)") } else { path.to_string() }
                 }
                 SweepOutcome::Failed(why) => format!("failed: {why}"),
-                SweepOutcome::LeftOut => "left out".to_string(),
+                SweepOutcome::LeftOut(_) => "left out".to_string(),
             };
             line.resize(self.axes.len() + numbers.len(), String::new());
             cells.push((line, remark));
@@ -258,7 +290,7 @@ fn figures(trained: &Trained) -> [String; 7] {
     ]
 }
 
-/// Reports why a combination failed, and returns the reason. Only a closed output ends the sweep.
+/// Reports why a combination failed, and returns the reason. Only what is no failure of the combination ends the sweep.
 fn why(failure: Failure) -> Result<String, Failure> {
     match failure {
         Failure::Message(message) => {
@@ -266,6 +298,6 @@ fn why(failure: Failure) -> Result<String, Failure> {
             Ok(message)
         }
         Failure::Reported => Ok("the spec has an error, reported above".to_string()),
-        Failure::OutputClosed => Err(Failure::OutputClosed),
+        ended @ (Failure::OutputClosed | Failure::Stopped(_)) => Err(ended),
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "output is written where the user says")]
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -44,6 +44,11 @@ pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(format!("{value:#}\n"))
 }
 
+/// Returns a path as text for a result in JSON, which is UTF-8; what is not UTF-8 in it is replaced.
+pub fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}
+
 /// Writes text to a file, or to standard output where there is none.
 ///
 /// # Errors
@@ -51,9 +56,53 @@ pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
 /// Returns a failure if the text cannot be written.
 pub fn print_to(file: Option<&Path>, text: &str) -> Result<(), Failure> {
     match file {
-        Some(path) => fs::write(path, text).map_err(|error| Failure::cannot_write(path, &error)),
+        Some(path) => write_file(path, text),
         None => print(text),
     }
+}
+
+/// Writes a file as a whole. However this process ends, the file has its old content or the new one.
+///
+/// # Errors
+///
+/// Returns a failure if the file cannot be written.
+pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    replace(path, text).map_err(|error| Failure::cannot_write(path, &error))
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // The file that a link leads to is replaced, and the link stays.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".hrmc-");
+    match fs::metadata(&place) {
+        // A pipe or a device has no content to keep.
+        Ok(found) if !found.is_file() => return fs::write(&place, text),
+        Ok(found) => {
+            // A file that must not be written must not be replaced either.
+            OpenOptions::new().write(true).open(&place)?;
+            builder.permissions(found.permissions());
+        }
+        #[cfg(unix)]
+        Err(_) => {
+            use std::os::unix::fs::PermissionsExt;
+            // What the user lets new files have is taken off.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        #[cfg(not(unix))]
+        Err(_) => {}
+    }
+    let folder = place.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let mut new = match builder.tempfile_in(folder) {
+        // A file may be open for writing in a folder that is not.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && place.exists() => {
+            return fs::write(&place, text);
+        }
+        other => other?,
+    };
+    new.write_all(text.as_bytes())?;
+    new.persist(&place).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Writes a line to standard error. A closed standard error is ignored.
@@ -110,5 +159,59 @@ fn role_style(role: PieceRole) -> Style {
         PieceRole::Filled | PieceRole::Path => AnsiColor::Green.on_default(),
         PieceRole::Start | PieceRole::Goal => AnsiColor::Cyan.on_default().bold(),
         PieceRole::Wrong => AnsiColor::Red.on_default().bold(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{path_text, write_file};
+
+    fn content(file: &Path) -> String {
+        fs::read_to_string(file).expect("the file can be read")
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = folder.path().join("out.txt");
+        write_file(&file, "one").expect("the folder can be written");
+        // A name for the old content: it goes on where the file was not overwritten.
+        let old = folder.path().join("old.txt");
+        fs::hard_link(&file, &old).expect("a link can be made");
+        write_file(&file, "two").expect("the folder can be written");
+        assert_eq!((content(&file).as_str(), content(&old).as_str()), ("two", "one"));
+        assert_eq!(fs::read_dir(folder.path()).expect("it can be read").count(), 2, "nothing else is left");
+        assert!(write_file(&folder.path().join("absent/out.txt"), "one").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_file_is_stays_as_it_was() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let [file, link, plain] = ["out.txt", "link.txt", "plain.txt"].map(|name| folder.path().join(name));
+        write_file(&file, "one").expect("the folder can be written");
+        fs::write(&plain, "").expect("the folder can be written");
+        let mode = |file: &Path| fs::metadata(file).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&file), mode(&plain), "a new file has what new files have");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("it is ours");
+        symlink("out.txt", &link).expect("a link can be made");
+        write_file(&link, "two").expect("the folder can be written");
+        assert_eq!((content(&file).as_str(), mode(&file)), ("two", 0o640));
+        assert!(link.is_symlink());
+        write_file(Path::new("/dev/null"), "gone").expect("it takes everything");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_path_that_is_not_utf_8_is_text_all_the_same() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+
+        assert_eq!(path_text(Path::new(OsStr::from_bytes(b"a\xff/b"))), "a\u{fffd}/b");
     }
 }

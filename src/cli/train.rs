@@ -5,12 +5,12 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::failure::{Failure, fail_with_batch};
-use super::interrupt::Interrupt;
+use super::failure::{Failure, Stop, fail_with_batch};
+use super::interrupt::{Busy, Interrupt};
 use super::progress::{Progress, Window};
 use super::project::Project;
 use super::run_arguments::{self, Common, TrainArguments};
@@ -36,14 +36,22 @@ pub fn run(
     arguments: &TrainArguments,
     common: &Common,
     project: &Project<'_>,
+    interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let interrupt = Interrupt::listen()?;
+    if let Some(limit) = &arguments.max_time {
+        interrupt.limit(limit.time);
+    }
     let subject = match &arguments.resume {
         Some(run) => Subject::Run(run.clone()),
         None => Subject::Spec(spec::read(subject, project)?),
     };
-    let trained = train(subject, arguments, common, project, &interrupt)?;
-    Report { arguments, common, trained: &trained }.print()
+    let trained = train(subject, arguments, common, project, interrupt)?;
+    let printed = Report { arguments, common, trained: &trained }.print();
+    match trained.stopped {
+        // A terminal that was closed takes no report, and what is to be known is in the exit code.
+        Some(stop) => Err(Failure::Stopped(stop)),
+        None => printed,
+    }
 }
 
 /// The subject of a training.
@@ -54,7 +62,7 @@ pub enum Subject {
     Run(PathBuf),
 }
 
-/// The result of a training that reached its last step or was interrupted.
+/// The result of a training that came to its end or was stopped before it.
 pub struct Trained {
     /// Folder of the run.
     pub folder: PathBuf,
@@ -64,22 +72,17 @@ pub struct Trained {
     pub outcome: Outcome,
     /// Time of this process.
     pub elapsed_s: f64,
+    /// Why it ended before the last step and its evaluation were done; `None` if they were.
+    pub stopped: Option<Stop>,
     /// Step to stop at.
-    stop: u64,
+    last_step: u64,
     /// Steps of the whole schedule.
     total_steps: u64,
     sequences_per_s: f64,
     test: Arc<Dataset>,
 }
 
-impl Trained {
-    /// Returns whether Ctrl-C came before the last step.
-    pub fn is_stopped(&self) -> bool {
-        self.outcome.interrupted && self.outcome.step < self.stop
-    }
-}
-
-/// Trains until the last step, or until Ctrl-C.
+/// Trains until the last step, or until a signal or the limit of time ends it.
 ///
 /// # Errors
 ///
@@ -93,28 +96,37 @@ pub fn train(
 ) -> Result<Trained, Failure> {
     let (mut training, run) = match subject {
         Subject::Run(path) => resume(&path, arguments, common, project)?,
-        Subject::Spec(source) => begin(source, arguments, common, project)?,
+        Subject::Spec(source) => begin(source, arguments, common, project, interrupt)?,
     };
     introduce(&training, &run);
     let begun = Instant::now();
-    let batch = training.sizes().batch;
+    let parameters = trained_parameters(training.spec().model(), training.sizes());
     let mut watcher = Watcher {
+        interrupt,
         progress: Progress::new("training", training.steps_done(), training.last_step()),
         window: Window::new(),
-        batch,
+        batch: training.sizes().batch,
+        last_step: training.last_step(),
         stepped: begun,
+        saved: (training.steps_done() > 0).then(|| training.steps_done()),
+        evaluated: None,
+        is_evaluating: false,
+        pace: Pace::of(parameters),
     };
-    let outcome = training.run(&run, |event| {
-        watcher.see(event);
-        if interrupt.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+    interrupt.say_with(watcher.progress.note_from_elsewhere());
+    watcher.tell_what_is_next();
+    let outcome = training.run(&run, |event| watcher.see(event))?;
     watcher.progress.clear();
+    let is_evaluated = arguments.eval_limit == Some(0) || watcher.evaluated == Some(outcome.step);
+    let is_done = outcome.step >= training.last_step() && is_evaluated;
+    let stopped = if outcome.interrupted && !is_done { interrupt.reason() } else { None };
     Ok(Trained {
         folder: run.path().to_path_buf(),
-        parameters: trained_parameters(training.spec().model(), training.sizes()),
+        parameters,
         outcome,
         elapsed_s: begun.elapsed().as_secs_f64(),
-        stop: training.last_step(),
+        stopped,
+        last_step: training.last_step(),
         total_steps: training.total_steps(),
         sequences_per_s: watcher.window.sequences_per_second(),
         test: Arc::clone(training.data().test()),
@@ -141,6 +153,7 @@ fn begin(
     arguments: &TrainArguments,
     common: &Common,
     project: &Project<'_>,
+    interrupt: &Interrupt,
 ) -> Result<(Training, Run), Failure> {
     let mut spec = spec::load(source, &arguments.overrides)?;
     if let Some(seed) = arguments.seed {
@@ -152,6 +165,9 @@ fn begin(
     };
     let options = options(arguments, common, project);
     let training = Training::new(&spec, data, options).map_err(too_large)?;
+    if let Some(stop) = interrupt.reason() {
+        return Err(Failure::Stopped(stop));
+    }
     let run = Run::create(project.runs(common.runs.as_deref()), &training)?;
     Ok((training, run))
 }
@@ -217,30 +233,47 @@ fn introduce(training: &Training, run: &Run) {
     terminal::note(format_args!("{steps}{schedule}; run folder `{}`", run.path().display()));
 }
 
-/// Shows the progress of a training.
-struct Watcher {
+/// Shows the progress of a training, and ends it when that is asked for.
+struct Watcher<'a> {
+    interrupt: &'a Interrupt,
     progress: Progress,
     window: Window,
     /// Rows in a batch.
     batch: usize,
+    last_step: u64,
     /// End of the last step, or of the last pause after it.
     stepped: Instant,
+    /// Step of the newest checkpoint.
+    saved: Option<u64>,
+    /// Step of the last evaluation.
+    evaluated: Option<u64>,
+    is_evaluating: bool,
+    pace: Pace,
 }
 
-impl Watcher {
-    fn see(&mut self, event: &Event<'_>) {
+impl Watcher<'_> {
+    fn see(&mut self, event: &Event<'_>) -> ControlFlow<()> {
+        let took = self.stepped.elapsed();
+        let was_evaluating = self.is_evaluating;
+        self.is_evaluating = false;
         match event {
             Event::Begin => {}
             Event::Step(report) => {
+                self.pace.step.add(took);
                 self.window.add(report, self.batch);
                 self.progress.show(report.step, || self.window.message());
                 self.stepped = Instant::now();
             }
             Event::Evaluating { examples, total } => {
+                if was_evaluating {
+                    self.pace.segment.add(took);
+                }
+                self.is_evaluating = examples < total;
                 self.progress.aside(|| format!("evaluating {examples}/{total}"));
                 self.pause();
             }
             Event::Evaluated { step, evaluation, best } => {
+                self.evaluated = Some(*step);
                 self.progress.note(&format!(
                     "step {}: {}{}",
                     grouped(*step),
@@ -249,14 +282,87 @@ impl Watcher {
                 ));
                 self.pause();
             }
-            Event::Saved { .. } => self.pause(),
+            Event::Saved { step } => {
+                self.pace.save.add(took);
+                self.saved = Some(*step);
+                self.tell_what_is_next();
+                self.pause();
+            }
         }
+        if was_evaluating != self.is_evaluating {
+            self.tell_what_is_next();
+        }
+        if self.interrupt.reason().is_none() && self.time_is_up(event) {
+            self.interrupt.end_for_time();
+        }
+        if self.interrupt.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Returns whether what follows an event would not be done and saved before the limit of time.
+    fn time_is_up(&self, event: &Event<'_>) -> bool {
+        let Some(left) = self.interrupt.time_left() else { return false };
+        let next = match event {
+            Event::Begin | Event::Step(_) => self.pace.step.longest(),
+            Event::Evaluating { examples, total } if examples < total => self.pace.segment.longest(),
+            Event::Evaluated { step, .. } if *step < self.last_step => self.pace.step.longest(),
+            // Nothing follows, or only what asks again before it takes long.
+            Event::Evaluating { .. } | Event::Evaluated { .. } | Event::Saved { .. } => return false,
+        };
+        left <= next + self.pace.save.longest()
+    }
+
+    /// Says what a signal leads to from now on.
+    fn tell_what_is_next(&self) {
+        let saved = match self.saved {
+            Some(step) => format!("last saved: step {}", grouped(step)),
+            None => "nothing is saved yet".to_string(),
+        };
+        self.interrupt.begin(if self.is_evaluating {
+            Busy { next: format!("stopping the evaluation after this segment; {saved}"), cost: String::new() }
+        } else {
+            Busy {
+                next: "stopping after this step, to save".to_string(),
+                cost: format!(" without saving ({saved})"),
+            }
+        });
     }
 
     /// Excludes the time since the last step from the measured speed.
     fn pause(&mut self) {
         self.window.pause(self.stepped.elapsed());
         self.stepped = Instant::now();
+    }
+}
+
+/// How long the parts of a training take.
+struct Pace {
+    step: Longest,
+    segment: Longest,
+    save: Longest,
+}
+
+impl Pace {
+    /// Returns the pace of a training of some trained elements that has not begun.
+    fn of(parameters: u64) -> Pace {
+        // Weights, averages and two moments of 4 bytes each, to a slow disk: a guess until something was saved.
+        const BYTES: f64 = 16.0;
+        const BYTES_PER_S: f64 = 100e6;
+        let save = Duration::from_secs_f64(BYTES * parameters as f64 / BYTES_PER_S);
+        Pace { step: Longest::default(), segment: Longest::default(), save: Longest(save) }
+    }
+}
+
+/// The longest of some times. The first ones, which are longer than those that follow, are forgotten bit by bit.
+#[derive(Default)]
+struct Longest(Duration);
+
+impl Longest {
+    fn add(&mut self, time: Duration) {
+        self.0 = time.max(self.0.mul_f64(0.9));
+    }
+
+    fn longest(&self) -> Duration {
+        self.0
     }
 }
 
@@ -288,10 +394,11 @@ impl Report<'_> {
         let finished = step >= trained.total_steps;
         if self.common.json {
             return terminal::print_json(&json!({
-                "run": path,
+                "run": terminal::path_text(path),
                 "step": step,
                 "total_steps": trained.total_steps,
-                "interrupted": trained.outcome.interrupted,
+                "interrupted": trained.stopped.is_some(),
+                "stopped_by": trained.stopped.map(Stop::name),
                 "seconds": trained.elapsed_s,
                 "sequences_per_second": trained.sequences_per_s,
                 "examples": trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.examples),
@@ -299,10 +406,11 @@ impl Report<'_> {
                 "best_exact_accuracy": trained.outcome.best,
             }));
         }
-        if trained.is_stopped() {
+        if let Some(stop) = trained.stopped.filter(|_| step < trained.last_step) {
             terminal::note(format_args!(
-                "stopped after step {}; everything is saved in `{}`",
+                "stopped after step {} ({}); everything is saved in `{}`",
                 grouped(step),
+                self.cause(stop),
                 path.display()
             ));
             return terminal::print(format!("continue with `{resume}`\n"));
@@ -322,7 +430,7 @@ impl Report<'_> {
             let means = evaluation.metrics.means();
             text.push_str(&format!("accuracy: {}\n", summarize(&means, evaluation.examples)));
         }
-        if trained.outcome.interrupted {
+        if trained.stopped.is_some() {
             text.push_str(&format!(
                 "the last evaluation was stopped; run it with `hrmc eval {}`\n",
                 path.display()
@@ -338,6 +446,15 @@ impl Report<'_> {
         terminal::print(text)
     }
 
+    /// Returns what ended the training, in words.
+    fn cause(&self, stop: Stop) -> String {
+        match (stop, &self.arguments.max_time) {
+            (Stop::Interrupted, _) => "Ctrl-C".to_string(),
+            (Stop::TimeIsUp, Some(limit)) => format!("`--max-time {}`", limit.text),
+            (stop, _) => stop.name().to_string(),
+        }
+    }
+
     /// Returns the command that continues the run.
     fn resuming_command(&self, path: &Path) -> String {
         let mut command = format!("hrmc run --train --resume {}", path.display());
@@ -346,11 +463,12 @@ impl Report<'_> {
                 command.push_str(&format!(" {name} {value}"));
             }
         };
-        if self.trained.outcome.interrupted {
+        if self.trained.stopped.is_some() {
             option("--steps", self.arguments.steps.map(|steps| steps.to_string()));
         }
         option("--data", self.arguments.data.as_ref().map(|data: &PathBuf| data.display().to_string()));
         option("--eval-limit", self.arguments.eval_limit.map(|limit| limit.to_string()));
+        option("--max-time", self.arguments.max_time.as_ref().map(|limit| limit.text.clone()));
         option("--threads", self.common.threads.map(|threads| threads.to_string()));
         command
     }

@@ -5,6 +5,7 @@
 //! leave nothing to chance: the same rows in the same order, groups and identifiers. They never seed their
 //! random numbers, so subsets and random copies can only be alike in kind. Unlike them, every row is checked.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord};
@@ -17,7 +18,7 @@ use super::maze::{self, DIHEDRAL_IMAGES, dihedral_image};
 use super::pair::{Pair, PuzzleSplits};
 use super::random::Stream;
 use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
-use super::write::{Existing, SplitToWrite, TokenType, write_dataset};
+use super::write::{Existing, SplitToWrite, TokenType, write_watched};
 
 /// The header of a CSV file.
 const COLUMNS: [&str; 4] = ["source", "question", "answer", "rating"];
@@ -128,13 +129,30 @@ impl BuiltDataset {
     ///
     /// # Errors
     ///
-    /// As [`write_dataset`].
+    /// As [`write_dataset`](super::write::write_dataset).
     pub fn write(&self, folder: impl AsRef<Path>, existing: Existing) -> Result<(), DataError> {
+        let whole = self.write_watched(folder, existing, &mut || ControlFlow::Continue(()))?;
+        debug_assert!(whole.is_continue(), "nothing stops it");
+        Ok(())
+    }
+
+    /// Does the same and calls `may_go_on` before every large file and before the dataset is moved to its place. It may stop
+    /// the work there, which then leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_dataset`](super::write::write_dataset).
+    pub fn write_watched(
+        &self,
+        folder: impl AsRef<Path>,
+        existing: Existing,
+        may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, DataError> {
         let splits = [
             SplitToWrite { split: Split::Train, dataset: &self.train, tokens: self.train_tokens },
             SplitToWrite { split: Split::Test, dataset: &self.test, tokens: TokenType::U1 },
         ];
-        write_dataset(folder, &splits, &["<blank>".to_owned()], existing)
+        write_watched(folder.as_ref(), &splits, &["<blank>".to_owned()], existing, may_go_on)
     }
 }
 

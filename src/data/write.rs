@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::dataset::{Dataset, Split, array_file};
@@ -56,7 +57,25 @@ pub fn write_dataset(
     identifiers: &[String],
     existing: Existing,
 ) -> Result<(), DataError> {
-    let folder = folder.as_ref();
+    let whole =
+        write_watched(folder.as_ref(), splits, identifiers, existing, &mut || ControlFlow::Continue(()))?;
+    debug_assert!(whole.is_continue(), "nothing stops it");
+    Ok(())
+}
+
+/// Does the same and calls `may_go_on` before every large file and before the dataset is moved to its place. It may
+/// stop the work there, which then leaves nothing.
+///
+/// # Errors
+///
+/// As [`write_dataset`].
+pub(super) fn write_watched(
+    folder: &Path,
+    splits: &[SplitToWrite<'_>],
+    identifiers: &[String],
+    existing: Existing,
+    may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, DataError> {
     let write_error = |file: &Path| {
         let file = file.to_owned();
         move |reason| DataError::Write { file, reason }
@@ -76,14 +95,28 @@ pub fn write_dataset(
     let identifiers_file = new.join("identifiers.json");
     fs::write(&identifiers_file, json_list(identifiers)).map_err(write_error(&identifiers_file))?;
     for split in splits {
-        write_split(&new.join(split.split.name()), split)?;
+        if write_split(&new.join(split.split.name()), split, may_go_on)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    if may_go_on().is_break() {
+        return Ok(ControlFlow::Break(()));
     }
 
-    if folder.exists() {
+    let old = scratch.path().join("old");
+    let is_replaced = folder.exists();
+    if is_replaced {
         // An empty folder or, as checked above, a dataset that may be replaced.
-        fs::rename(folder, scratch.path().join("old")).map_err(write_error(folder))?;
+        fs::rename(folder, &old).map_err(write_error(folder))?;
     }
-    fs::rename(&new, folder).map_err(write_error(folder))
+    fs::rename(&new, folder).map_err(|reason| {
+        if is_replaced {
+            // The old dataset would go away with the scratch folder. Only the first error is reported.
+            let _ = fs::rename(&old, folder);
+        }
+        write_error(folder)(reason)
+    })?;
+    Ok(ControlFlow::Continue(()))
 }
 
 fn check_destination(folder: &Path, existing: Existing) -> Result<(), DataError> {
@@ -118,7 +151,11 @@ fn json_list(values: &[String]) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-fn write_split(folder: &Path, split: &SplitToWrite<'_>) -> Result<(), DataError> {
+fn write_split(
+    folder: &Path,
+    split: &SplitToWrite<'_>,
+    may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, DataError> {
     let dataset = split.dataset;
     let write_error = |file: PathBuf| move |reason| DataError::Write { file, reason };
     fs::create_dir(folder).map_err(write_error(folder.to_owned()))?;
@@ -126,11 +163,17 @@ fn write_split(folder: &Path, split: &SplitToWrite<'_>) -> Result<(), DataError>
     fs::write(&metadata_file, dataset.metadata().to_json()).map_err(write_error(metadata_file))?;
 
     for (index, set) in dataset.metadata().sets.iter().enumerate() {
+        if may_go_on().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         let ranges = dataset.set(index);
         let shape = [ranges.examples.len(), dataset.metadata().seq_len];
         let inputs = ranges.examples.clone().flat_map(|example| dataset.inputs(example));
         let labels = ranges.examples.clone().flat_map(|example| dataset.stored_labels(example));
         write_tokens(&array_file(folder, set, "inputs"), &shape, inputs, split.tokens)?;
+        if may_go_on().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         write_tokens(&array_file(folder, set, "labels"), &shape, labels, split.tokens)?;
 
         let identifiers = ranges.puzzles.clone().map(|puzzle| dataset.identifier(puzzle));
@@ -140,7 +183,7 @@ fn write_split(folder: &Path, split: &SplitToWrite<'_>) -> Result<(), DataError>
         let group_ends = ranges.groups.clone().map(|group| dataset.puzzles_of(group).end);
         write_starts(&array_file(folder, set, "group_indices"), ranges.puzzles.start, group_ends)?;
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 fn write_tokens(

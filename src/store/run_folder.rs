@@ -144,12 +144,25 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// Returns an error if `runs` exists and cannot be read, or that run has no manifest.
+    /// Returns an error if `runs` exists and cannot be read.
     pub fn newest(runs: &Path, name: &str) -> Result<Option<Self>, RunFolderError> {
-        match highest_number(runs, name)? {
-            0 => Ok(None),
-            number => RunFolder::open(&runs.join(format!("{name}-{number:03}"))).map(Some),
-        }
+        let is_of_name = |folder: &RunFolder| numbered(&folder.path).is_some_and(|(stem, _)| stem == name);
+        Ok(RunFolder::all(runs)?.into_iter().rfind(is_of_name))
+    }
+
+    /// Returns the runs in `runs`: by their names without the number, and those of one name by their number.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `runs` exists and cannot be read.
+    pub fn all(runs: &Path) -> Result<Vec<Self>, RunFolderError> {
+        let mut found: Vec<RunFolder> =
+            entries(runs)?.into_iter().filter_map(|path| RunFolder::open(&path).ok()).collect();
+        found.sort_by_cached_key(|folder| {
+            let (stem, number) = numbered(&folder.path).unzip();
+            (stem.map(str::to_owned), number, folder.path.clone())
+        });
+        Ok(found)
     }
 
     /// Reads the manifest.
@@ -253,24 +266,80 @@ impl RunFolder {
     }
 }
 
-/// Returns the highest number of a run of `name` in `runs`, 0 if there is none.
+/// Returns the highest number of a run of `name` in `runs`, 0 if there is none. What only has the name of a run counts
+/// too.
 fn highest_number(runs: &Path, name: &str) -> Result<u64, RunFolderError> {
-    let read = |reason| RunFolderError::Read { file: runs.to_owned(), reason };
-    let entries = match fs::read_dir(runs) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        other => other.map_err(read)?,
-    };
-    let mut highest = 0;
-    for entry in entries {
-        let file_name = entry.map_err(read)?.file_name();
-        let number = file_name
-            .to_str()
-            .and_then(|file_name| file_name.strip_prefix(name)?.strip_prefix('-')?.parse().ok());
-        highest = highest.max(number.unwrap_or(0));
+    let entries = entries(runs)?;
+    let of_name = entries.iter().filter_map(|path| numbered(path)).filter(|(stem, _)| *stem == name);
+    Ok(of_name.map(|(_, number)| number).max().unwrap_or(0))
+}
+
+/// Returns the paths of what is in a folder; nothing if there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunFolderError> {
+    let read = |reason| RunFolderError::Read { file: folder.to_owned(), reason };
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => {
+            let entries = other.map_err(read)?;
+            entries.map(|entry| entry.map(|entry| entry.path()).map_err(read)).collect()
+        }
     }
-    Ok(highest)
+}
+
+/// Takes the last part of a path apart, `NAME-NNN`, where it has this form.
+fn numbered(path: &Path) -> Option<(&str, u64)> {
+    let (stem, digits) = path.file_name()?.to_str()?.rsplit_once('-')?;
+    let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    // One more than the highest number has to be a number, too.
+    (number < u64::MAX).then_some((stem, number))
 }
 
 fn read_text(file: &Path) -> Result<String, RunFolderError> {
     fs::read_to_string(file).map_err(|reason| RunFolderError::Read { file: file.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes folders in a new folder; those whose names end with `!` are runs, without that sign.
+    fn folder_with(names: &[&str]) -> tempfile::TempDir {
+        let runs = tempfile::tempdir().expect("a temporary folder can be made");
+        for name in names {
+            let folder = runs.path().join(name.trim_end_matches('!'));
+            fs::create_dir(&folder).expect("the folder can be made");
+            if name.ends_with('!') {
+                fs::write(folder.join(MANIFEST), "").expect("the file can be written");
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn the_newest_run_has_the_name_that_is_there_and_is_a_run() {
+        let runs =
+            folder_with(&["tiny-9!", "tiny-010", "tiny-2!", "tiny-+11!", "tiny-x-12!", "other-13!", "tiny!"]);
+        let newest = |name| {
+            let found = RunFolder::newest(runs.path(), name).expect("the folder can be read");
+            found.map(|folder| folder.path.strip_prefix(runs.path()).expect("it is in it").to_owned())
+        };
+        assert_eq!(newest("tiny"), Some("tiny-9".into()));
+        assert_eq!(newest("tiny-x"), Some("tiny-x-12".into()));
+        assert_eq!(newest("none"), None);
+        assert_eq!(highest_number(runs.path(), "tiny").expect("the folder can be read"), 10, "010 is taken");
+        assert_eq!(RunFolder::newest(&runs.path().join("absent"), "tiny").expect("there is none"), None);
+    }
+
+    #[test]
+    fn runs_are_listed_by_name_and_number() {
+        let runs = folder_with(&["b-10!", "b-9!", "a-11!", "c-1", "mine!", "a-18446744073709551615!"]);
+        let all = RunFolder::all(runs.path()).expect("the folder can be read");
+        let names: Vec<_> = all
+            .iter()
+            .filter_map(|folder| folder.path.file_name())
+            .map(|name| name.to_string_lossy())
+            .collect();
+        assert_eq!(names, ["a-18446744073709551615", "mine", "a-11", "b-9", "b-10"]);
+        assert_eq!(highest_number(runs.path(), "a").expect("the folder can be read"), 11);
+    }
 }

@@ -80,8 +80,8 @@ impl Evaluation {
 
 /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
 ///
-/// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
-/// then gives `None`.
+/// Rows of padding drop out. `observe` is called before every segment and may stop the evaluation there, which
+/// then gives `None`; it is called once more at the end.
 ///
 /// # Errors
 ///
@@ -114,14 +114,18 @@ pub(super) fn evaluate(
             slots::put(session, SCOPE, slot, row)?;
         }
         let mut answers = Answers::new(session, rows, request.keep_predictions);
-        infer::infer(session, model, evaluation.examples, rows, &mut |pass| answers.keep(pass))?;
+        let first = evaluation.examples;
+        let mut may_run = || observe(EvaluationProgress { examples: first, total });
+        if infer::infer(session, model, first, rows, &mut may_run, &mut |pass| answers.keep(pass))?.is_break()
+        {
+            return Ok(None);
+        }
         evaluation.metrics.add(&Metrics::of(&answers.rows(), rows));
         evaluation.examples += rows;
         evaluation.predictions.append(&mut answers.predictions);
-        if observe(EvaluationProgress { examples: evaluation.examples, total }).is_break() {
-            return Ok(None);
-        }
     }
+    // Nothing is left to stop.
+    let _ = observe(EvaluationProgress { examples: evaluation.examples, total });
     Ok(Some(evaluation))
 }
 
@@ -247,8 +251,8 @@ impl Evaluator {
 
     /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
-    /// Rows of padding drop out. `observe` is called after every batch and may stop the evaluation, which
-    /// then gives `None`.
+    /// Rows of padding drop out. `observe` is called before every segment and may stop the evaluation there, which
+    /// then gives `None`; it is called once more at the end.
     ///
     /// # Errors
     ///
@@ -354,17 +358,22 @@ mod tests {
     }
 
     #[test]
-    fn an_evaluation_can_be_stopped() {
-        let mut evaluator = testing::evaluator();
+    fn an_evaluation_can_be_stopped_before_every_segment_but_not_after_the_last() {
         let data = testing::data().test;
-        let mut seen = Vec::new();
-        let mut observe = |progress: EvaluationProgress| {
-            seen.push(progress.examples);
-            if progress.examples >= 8 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let run = |asked: usize| {
+            let mut seen = Vec::new();
+            let mut observe = |progress: EvaluationProgress| {
+                seen.push(progress.examples);
+                if seen.len() == asked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let mut evaluator = testing::evaluator();
+            let found = evaluator.evaluate(&data, EvaluationRequest::default(), &mut observe).expect("fits");
+            (found.map(|evaluation| evaluation.examples), evaluator.session().runs(), seen)
         };
-        let stopped = evaluator.evaluate(&data, EvaluationRequest::default(), &mut observe).expect("fits");
-        assert_eq!(stopped, None);
-        assert_eq!(seen, [4, 8]);
+        // Ten examples in batches of four, with three segments each.
+        assert_eq!(run(1), (None, 0, vec![0]));
+        assert_eq!(run(6), (None, 5, vec![0, 0, 0, 4, 4, 4]));
+        assert_eq!(run(10), (Some(10), 9, vec![0, 0, 0, 4, 4, 4, 8, 8, 8, 10]));
     }
 
     #[test]

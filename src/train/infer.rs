@@ -10,6 +10,8 @@
 //! Each example and rollout draws its noise from its own part of the stream `rollout`, so an answer depends
 //! neither on the batch of its example nor on how often it is computed.
 
+use std::ops::ControlFlow;
+
 use super::halting::{SlotOutcome, stops};
 use super::init::standard_normal;
 use super::refill::mask;
@@ -41,7 +43,8 @@ pub(super) struct SegmentPass<'a> {
     pub improved: &'a [bool],
 }
 
-/// Computes answers to the first `rows` rows in the slots and calls `visit` after every segment.
+/// Computes answers to the first `rows` rows in the slots. Calls `may_run` before every segment, which may end the
+/// work there, and `visit` after it.
 ///
 /// `first` is the number of the example in the first slot, which decides the noise of the rollouts.
 pub(super) fn infer(
@@ -49,14 +52,18 @@ pub(super) fn infer(
     model: &Model,
     first: usize,
     rows: usize,
+    may_run: &mut dyn FnMut() -> ControlFlow<()>,
     visit: &mut dyn FnMut(&SegmentPass<'_>) -> Result<(), DeviceError>,
-) -> Result<(), DeviceError> {
+) -> Result<ControlFlow<()>, DeviceError> {
     let inference = model.inference();
     let mut best: Vec<Option<f32>> = vec![None; rows];
     for rollout in 0..inference.rollouts.map_or(1, |rollouts| rollouts.count) {
         let mut active = vec![true; rows];
         let mut steps = 0;
         while active.contains(&true) {
+            if may_run().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             let noisy = match (steps, rollout, inference.rollouts) {
                 (0, 1.., Some(rollouts)) => {
                     write_noisy_states(session, model, rollouts, rollout, first, rows)?;
@@ -83,7 +90,7 @@ pub(super) fn infer(
             }
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Returns the score by which rollouts are compared; larger is better.
@@ -142,8 +149,6 @@ fn write_noisy_states(
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
-
     use super::*;
     use crate::ir::{Halt, Infer};
     use crate::lower::parameters::{Q_BIAS, Q_HEAD};

@@ -1,5 +1,7 @@
 //! Answers to questions, with the model's output after every segment.
 
+use std::ops::ControlFlow;
+
 use serde::Serialize;
 
 use super::error::Error;
@@ -168,7 +170,8 @@ fn seek(
 ) -> Result<Vec<Answer>, DeviceError> {
     let mut best = vec![Answer::default(); questions];
     let mut current = best.clone();
-    infer(session, model, first, questions, &mut |pass| {
+    let mut may_run = || ControlFlow::Continue(());
+    let whole = infer(session, model, first, questions, &mut may_run, &mut |pass| {
         let q_halt = SCOPE.q_halt();
         for (row, answer) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
             if pass.segment == 1 {
@@ -184,6 +187,7 @@ fn seek(
         }
         Ok(())
     })?;
+    debug_assert!(whole.is_continue(), "nothing stops it");
     Ok(best)
 }
 

@@ -102,7 +102,7 @@ impl Solver {
         Ok(evaluation.expect("nothing stops it"))
     }
 
-    /// Does the same as `request` says and calls `watch` after every batch, which may stop the evaluation; it then
+    /// Does the same as `request` says and calls `watch` before every segment, which may stop the evaluation; it then
     /// gives `None`.
     pub(crate) fn evaluate_watched(
         &mut self,

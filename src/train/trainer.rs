@@ -290,8 +290,8 @@ impl Trainer {
 
     /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
-    /// Training is not disturbed. Rows of padding drop out. `observe` is called after every batch and may
-    /// stop the evaluation, which then gives `None`.
+    /// Training is not disturbed. Rows of padding drop out. `observe` is called before every segment and may
+    /// stop the evaluation there, which then gives `None`; it is called once more at the end.
     ///
     /// # Errors
     ///

@@ -92,7 +92,7 @@ pub enum Event<'a> {
     Begin,
     /// A step was done.
     Step(&'a StepReport),
-    /// An evaluation has come so far.
+    /// An evaluation has come so far. This is told before each of its segments, and at its end.
     Evaluating {
         /// Examples that are done.
         examples: usize,

@@ -14,6 +14,8 @@ mod lsp;
 #[cfg(all(unix, feature = "cuda"))]
 mod readme;
 mod run;
+#[cfg(target_os = "linux")]
+mod stopping;
 mod tools;
 
 /// The binary under test.

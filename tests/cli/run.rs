@@ -352,28 +352,6 @@ fn a_batch_that_does_not_fit_in_memory_is_refused_with_the_figure() {
     assert!(!place.path("runs").exists(), "nothing was begun");
 }
 
-#[cfg(unix)]
-#[test]
-fn ctrl_c_saves_and_says_how_to_go_on() {
-    let place = tiny();
-    let said = place.interrupt(&[
-        "run",
-        "tiny.hrm",
-        "--train",
-        "--set",
-        "train.steps=100_000_000",
-        "--eval-limit",
-        "0",
-    ]);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    assert_eq!(said.out, "continue with `hrmc run --train --resume runs/tiny-001 --eval-limit 0`\n");
-    assert!(said.err.contains("everything is saved in `runs/tiny-001`"), "{}", said.err);
-    let state = fs::read_to_string(place.path("runs/tiny-001/last/state.json")).expect("it was saved");
-    let step = json(&state)["trainer"]["step"].as_u64().expect("it is a number");
-    let more = step + 2;
-    place.succeed(&format!("run --train --resume runs/tiny-001 --steps {more} --eval-limit 0"));
-}
-
 #[test]
 fn the_reference_device_trains_the_same_model() {
     let place = tiny();

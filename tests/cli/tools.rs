@@ -207,29 +207,6 @@ fn what_no_combination_could_be_is_refused_before_training() {
     assert!(!place.path("runs").exists(), "nothing was begun");
 }
 
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_the_sweep_with_a_table_of_what_there_is() {
-    let place = tiny();
-    let said = place.interrupt(&[
-        "sweep",
-        "tiny.hrm",
-        "--set",
-        "train.seed=0..2",
-        "--set",
-        "train.steps=100_000_000",
-        "--eval-limit",
-        "0",
-        "--json",
-    ]);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    let rows = json(&said.out);
-    let statuses: Vec<_> = rows.as_array().expect("it is a list").iter().map(|row| &row["status"]).collect();
-    assert_eq!(statuses, ["interrupted", "left out", "left out"]);
-    assert!(place.path("runs/tiny-001/last/state.json").is_file(), "what was trained is saved");
-    assert!(said.err.contains("stopped; 2 combinations left out"), "{}", said.err);
-}
-
 #[test]
 fn a_benchmark_times_the_programs_it_is_told_to_and_predicts_their_kernels() {
     let place = tiny();

@@ -96,7 +96,6 @@ const DOORS: &[Door] = &[
             ("system", "Linux says in files how much memory there is"),
             ("device::cuda::cache", "compiled kernels are kept where the caller says"),
             ("lsp::document", "bases of a spec that is being edited are read"),
-            ("cli::fmt", "specs are rewritten"),
             ("cli::launches", "kernels are written where the user says"),
             ("cli::project", "`hrmc.toml` is looked for"),
             ("cli::terminal", "output is written where the user says"),
@@ -114,13 +113,14 @@ const DOORS: &[Door] = &[
             ("device::cpu::peak", "the processor's peak is measured"),
             ("train::training", "a checkpoint is saved every few minutes"),
             ("cli::eval", "the user is told how long it took"),
+            ("cli::interrupt", "time is limited by the user"),
             ("cli::progress", "the user is told how fast it goes"),
             ("cli::train", "the user is told how long it took"),
         ],
     },
     Door {
         guarded: &["std::process"],
-        owners: &[("cli", "exit codes"), ("cli::interrupt", "a second Ctrl-C ends the process at once")],
+        owners: &[("cli", "exit codes"), ("cli::interrupt", "a second signal ends the process at once")],
     },
     Door { guarded: &["std::net"], owners: &[] },
 ];

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::BufWriter;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use hrmc::internals::data::{
@@ -303,6 +304,32 @@ fn sets_are_read_one_after_the_other_and_batched_apart() {
     let split = SplitToWrite { split: Split::Test, dataset: &dataset, tokens: TokenType::U1 };
     write_dataset(&copy, &[split], &["<blank>".to_owned()], Existing::Refuse).unwrap();
     assert_eq!(Dataset::open(&copy, Split::Test).unwrap(), dataset);
+}
+
+#[test]
+fn a_build_that_is_stopped_leaves_what_was_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("puzzles");
+    small_dataset().write(&folder, Existing::Refuse).unwrap();
+    let marked = folder.join("identifiers.json");
+    fs::write(&marked, "[]").unwrap();
+    let built = small_dataset();
+    let write = |stop_at: usize| {
+        let mut asked = 0;
+        let written = built.write_watched(&folder, Existing::Replace, &mut || {
+            asked += 1;
+            if asked == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (written.unwrap(), asked)
+    };
+    // Two large files in each of two splits, and the move at the end.
+    for stop_at in 1..=5 {
+        assert_eq!(write(stop_at), (ControlFlow::Break(()), stop_at));
+        assert_eq!(fs::read_to_string(&marked).unwrap(), "[]", "the old dataset is there");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "no scratch folder is left behind");
+    }
+    assert_eq!(write(6), (ControlFlow::Continue(()), 5));
+    assert_ne!(fs::read_to_string(&marked).unwrap(), "[]");
 }
 
 #[test]

@@ -41,25 +41,31 @@ impl Workplace {
     /// Starts a command line, waits until the run `tiny-001` has written a metric, and presses Ctrl-C.
     #[cfg(unix)]
     pub fn interrupt(&self, arguments: &[&str]) -> Said {
-        use std::process::{Command, Stdio};
-        let mut child = Command::new(&self.binary)
+        let mut running = self.start(arguments);
+        running.wait_for_metrics();
+        running.signal("INT");
+        running.end()
+    }
+
+    /// Starts a command line, and returns while it runs.
+    #[cfg(unix)]
+    pub fn start(&self, arguments: &[&str]) -> Running<'_> {
+        self.start_program(&self.binary, arguments)
+    }
+
+    /// Starts a program in the folder, and returns while it runs.
+    #[cfg(unix)]
+    pub fn start_program(&self, program: &Path, arguments: &[&str]) -> Running<'_> {
+        let said = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = |name| fs::File::create(said.path().join(name)).expect("the file can be made");
+        let child = std::process::Command::new(program)
             .current_dir(self.folder.path())
             .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(file("out"))
+            .stderr(file("err"))
             .spawn()
-            .expect("the binary runs");
-        let metrics = self.path("runs/tiny-001/metrics.jsonl");
-        while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
-            assert!(
-                child.try_wait().expect("the child can be asked").is_none(),
-                "it trains until it is stopped"
-            );
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-        assert!(signalled.expect("kill runs").success());
-        Said::of(child.wait_with_output().expect("the child ends"))
+            .expect("the program runs");
+        Running { place: self, child, said }
     }
 
     /// Runs a command line and returns what it said.
@@ -79,6 +85,70 @@ impl Workplace {
         let said = self.run(arguments);
         said.assert_one_message(arguments);
         said.err
+    }
+}
+
+/// A command that runs; one that is left behind is killed.
+#[cfg(unix)]
+pub struct Running<'a> {
+    place: &'a Workplace,
+    child: std::process::Child,
+    /// Holds what it writes.
+    said: TempDir,
+}
+
+#[cfg(unix)]
+impl Running<'_> {
+    /// Waits until something has happened that the command does before its end.
+    pub fn wait_until(&mut self, what: &str, mut has_happened: impl FnMut(&Self) -> bool) {
+        while !has_happened(self) {
+            let ended = self.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none(), "it ended before {what}: {}", self.err());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the run `tiny-001` has written a metric.
+    pub fn wait_for_metrics(&mut self) {
+        let metrics = self.place.path("runs/tiny-001/metrics.jsonl");
+        self.wait_until("its first step", |_| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
+    }
+
+    /// Waits until it has said something on standard error.
+    pub fn wait_for_words(&mut self, words: &str) {
+        self.wait_until(words, |running| running.err().contains(words));
+    }
+
+    /// Returns what it has written to standard error so far.
+    pub fn err(&self) -> String {
+        fs::read_to_string(self.said.path().join("err")).expect("hrmc writes UTF-8")
+    }
+
+    /// Returns the number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            std::process::Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Said {
+        let code = self.child.wait().expect("the child ends").code();
+        let out = fs::read_to_string(self.said.path().join("out")).expect("hrmc writes UTF-8");
+        Said { code, out, err: self.err() }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
