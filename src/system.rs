@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 /// Returns why the system refused: lower case, without an error number.
 pub fn reason(error: &io::Error) -> String {
@@ -26,6 +27,11 @@ fn without_number(said: &str) -> String {
 /// Returns the memory that the system can still give, where it tells.
 pub fn available_bytes() -> Option<u64> {
     bytes_of_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
+/// Returns the bytes that a user may still write to the disk of a folder, where the system tells.
+pub fn free_disk_bytes(folder: &Path) -> Option<u64> {
+    fs4::available_space(folder).ok()
 }
 
 /// Returns the largest resident memory of this process so far, where the system tells.

@@ -91,6 +91,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     };
     let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
+    solver.notes().iter().for_each(|note| terminal::warning(note));
     let begun = Instant::now();
     let request = EvaluationRequest { limit: arguments.limit, keep_predictions: false };
     let mut progress = Progress::new("evaluating", 0, examples as u64);

@@ -71,6 +71,8 @@ pub enum CheckpointName {
     Best,
     /// The newest one
     Last,
+    /// The one before the newest
+    Previous,
 }
 
 /// Returns the checkpoint asked for, else the one to use the model with.
@@ -78,6 +80,7 @@ pub fn checkpoint(name: Option<CheckpointName>) -> Checkpoint {
     match name {
         Some(CheckpointName::Best) => Checkpoint::Best,
         Some(CheckpointName::Last) => Checkpoint::Last,
+        Some(CheckpointName::Previous) => Checkpoint::Previous,
         None => Checkpoint::BestOrLast,
     }
 }

@@ -61,6 +61,7 @@ pub fn run(
     let mut solver = run
         .solver(run_arguments::checkpoint(arguments.checkpoint), options)
         .map_err(|error| fail_with_batch(error, "--batch "))?;
+    solver.notes().iter().for_each(|note| terminal::warning(note));
     let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
     let found = solver.solve(&[asked])?.remove(0);
     let rollout = found.rollout + 1;

@@ -110,6 +110,11 @@ pub fn note(line: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
+/// Writes `warning: message` to standard error.
+pub fn warning(message: &str) {
+    note(format_args!("warning: {message}"));
+}
+
 /// Writes `error: message` to standard error.
 pub fn error(message: &str) {
     note(format_args!("{ERROR}error{ERROR:#}: {message}"));

@@ -258,6 +258,7 @@ impl Watcher<'_> {
         self.is_evaluating = false;
         match event {
             Event::Begin => {}
+            Event::Note(note) => self.progress.note(&format!("warning: {note}")),
             Event::Step(report) => {
                 self.pace.step.add(took);
                 self.window.add(report, self.batch);

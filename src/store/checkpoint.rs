@@ -5,34 +5,38 @@
 //! average.safetensors   only with `ema`: the same with the moving averages, ready for use elsewhere
 //! state.safetensors     moments, carry and the rows in the slots, under their names in a session
 //! state.json            [`TrainerState`]: steps, random streams, loader
+//! SHA256SUMS            the checksum of each of these files
 //! ```
 //!
 //! The bytes depend on the state of the training alone: no clock, no path, no order of a hash map.
 //!
 //! [`save`] writes a checkpoint to a folder beside its place (`last.new` for `last`), flushes it to the disk, and only
-//! then renames it. Until that is done, the old checkpoint waits as `last.old`; if a crash leaves only that folder,
-//! it is the checkpoint. An interrupted or failed save therefore never costs the old checkpoint.
+//! then renames it. The checkpoint that was there is removed after that, or kept as the one before. So an interrupted or
+//! failed save never costs the checkpoint before; where it waits under its other name, [`Saved::open`] finds it.
+//!
+//! Format 1 had no checksums: nothing guards such a checkpoint, but it is read.
 
-#![expect(clippy::disallowed_methods, reason = "checkpoints are written and read")]
+#![expect(clippy::disallowed_methods, reason = "checkpoints are read")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
-use safetensors::tensor::{Metadata, TensorInfo, TensorView};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
+use super::disk;
+use super::sums::{self, Summed, Sums};
+use super::tensors::{Stored, TensorFile, values_of, write_tensors};
 use crate::data::LoaderState;
 use crate::device::{DeviceError, Session};
-use crate::graph::{DType, TensorType};
+use crate::graph::TensorType;
 use crate::hash::sha256;
 use crate::ir::{self, Model};
 use crate::lower::names::{self, Scope};
-use crate::lower::parameters::{PUZZLE_TABLE, Parameter, Role};
+use crate::lower::parameters::{Parameter, Role};
 use crate::system;
 
 /// File of the weights in training.
@@ -41,14 +45,13 @@ pub const WEIGHTS: &str = "weights.safetensors";
 pub const AVERAGE: &str = "average.safetensors";
 /// File of the tensors that only training needs.
 pub const STATE_TENSORS: &str = "state.safetensors";
-/// File of everything that is not a tensor. It is written last.
+/// File of everything that is not a tensor.
 pub const STATE: &str = "state.json";
 
 /// Version of the format. It grows whenever an older hrmc could not read a checkpoint.
-const FORMAT: u32 = 1;
-
-/// The header of a safetensors file is padded to a multiple of this.
-const HEADER_ALIGNMENT: usize = 8;
+const FORMAT: u32 = 2;
+/// The format without checksums.
+const UNGUARDED_FORMAT: u32 = 1;
 
 /// The error of reading or writing a checkpoint or a file of weights.
 #[derive(Debug, thiserror::Error)]
@@ -68,17 +71,14 @@ pub enum CheckpointError {
         reason: io::Error,
     },
     /// A file or folder that cannot be written.
-    #[error(
-        "cannot save the checkpoint: `{file}`: {}; an earlier checkpoint is still there, unchanged",
-        system::reason(reason)
-    )]
+    #[error("cannot save the checkpoint: `{file}`: {}", system::reason(reason))]
     Write {
         /// The file or folder.
         file: PathBuf,
         /// The error, in the words of the system.
         reason: io::Error,
     },
-    /// A file that cannot be parsed, or whose parts contradict each other.
+    /// A file whose bytes are not those that were saved, that cannot be parsed, or whose parts contradict each other.
     #[error("`{file}` is damaged: {reason}")]
     Damaged {
         /// The file.
@@ -96,7 +96,7 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
-    /// The device failed; an earlier checkpoint is still there, unchanged.
+    /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// A checkpoint of another model, seed, dataset or format.
@@ -115,12 +115,25 @@ impl CheckpointError {
         CheckpointError::Unfit { folder: folder.to_owned(), reason }
     }
 
-    fn damaged(file: &Path, reason: impl ToString) -> Self {
+    pub(super) fn damaged(file: &Path, reason: impl ToString) -> Self {
         CheckpointError::Damaged { file: file.to_owned(), reason: reason.to_string() }
     }
 
-    fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
+    pub(super) fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
         CheckpointError::Tensor { file: file.to_owned(), tensor: tensor.to_owned(), reason: reason.into() }
+    }
+
+    pub(super) fn read(file: &Path, reason: io::Error) -> Self {
+        CheckpointError::Read { file: file.to_owned(), reason }
+    }
+
+    pub(super) fn change<T>(file: &Path, result: io::Result<T>) -> Result<T, Self> {
+        result.map_err(|reason| CheckpointError::Write { file: file.to_owned(), reason })
+    }
+
+    /// Returns whether another checkpoint of the same run may be better.
+    pub fn is_of_this_checkpoint(&self) -> bool {
+        !matches!(self, CheckpointError::Device(_) | CheckpointError::Unfit { .. })
     }
 }
 
@@ -144,6 +157,10 @@ pub struct TrainerState {
     pub data: String,
     /// Exact accuracy of the evaluation after which the checkpoint was kept.
     pub exact_accuracy: Option<f64>,
+    /// SHA-256 of the lines of `metrics.jsonl` up to the one of this step, without those of evaluations that are not
+    /// due by the schedule. Checkpoints of format 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_sha256: Option<String>,
 }
 
 /// The content of `state.json`.
@@ -160,15 +177,6 @@ struct StateFile {
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
-}
-
-/// A tensor of a file.
-struct Stored {
-    /// Name in the file.
-    name: String,
-    /// Name in the session; `None` for a tensor that is checked but not used.
-    memory: Option<String>,
-    ty: TensorType,
 }
 
 /// Which tensors a file of weights holds.
@@ -221,13 +229,24 @@ fn tensor_files(
     files
 }
 
+/// What becomes of the checkpoint that is where a new one is saved.
+#[derive(Debug, Clone, Copy)]
+pub enum Before<'a> {
+    /// It is removed.
+    Removed,
+    /// It is kept in this folder, in place of what is there.
+    Kept(&'a Path),
+}
+
 /// Saves a checkpoint in `folder`, in place of the one that is there.
 ///
 /// # Errors
 ///
-/// Returns an error if a file cannot be written. The old checkpoint is then still there.
+/// Returns an error if a file cannot be written. The checkpoint that was there is then still in its place, or where
+/// [`Saved::open`] or the caller finds it: beside it, or where it is kept.
 pub fn save(
     folder: &Path,
+    before: Before<'_>,
     session: &Session,
     model: &Model,
     parameters: &[Parameter],
@@ -239,30 +258,38 @@ pub fn save(
             values_of(session, stored)?;
         }
     }
-    let [new, old] = [beside(folder, ".new"), beside(folder, ".old")];
-    settle(folder, &old)?;
+    let [new, beside_it] = [beside(folder, ".new"), beside(folder, ".old")];
+    settle(folder, &beside_it)?;
     let written = write_folder(&new, session, model, parameters, state);
     if written.is_err() {
         // The partial folder is useless, and it may be what fills the disk. Only the first error is reported.
-        let _ = fs::remove_dir_all(&new);
+        let _ = disk::remove_folder(&new);
     }
     written?;
+    let old = match before {
+        Before::Removed => &beside_it,
+        Before::Kept(kept) => kept,
+    };
     if folder.exists() {
-        change(&old, fs::rename(folder, &old))?;
+        CheckpointError::change(old, disk::remove_folder(old))?;
+        CheckpointError::change(old, disk::rename(folder, old))?;
     }
-    change(folder, fs::rename(&new, folder))?;
-    change(folder, sync_folder(parent(folder)))?;
-    change(&old, remove_folder(&old))
+    CheckpointError::change(folder, disk::rename(&new, folder))?;
+    CheckpointError::change(folder, disk::sync_folder(disk::parent(folder)))?;
+    match before {
+        Before::Removed => CheckpointError::change(old, disk::remove_folder(old)),
+        Before::Kept(_) => Ok(()),
+    }
 }
 
 /// Finishes an interrupted save: puts the old checkpoint back if there is no newer one.
 fn settle(folder: &Path, old: &Path) -> Result<(), CheckpointError> {
-    if folder.exists() {
-        change(old, remove_folder(old))
-    } else if old.exists() {
-        change(folder, fs::rename(old, folder))
-    } else {
+    if !old.exists() {
         Ok(())
+    } else if folder.exists() {
+        CheckpointError::change(old, disk::remove_folder(old))
+    } else {
+        CheckpointError::change(folder, disk::rename(old, folder))
     }
 }
 
@@ -273,87 +300,23 @@ fn write_folder(
     parameters: &[Parameter],
     state: &TrainerState,
 ) -> Result<(), CheckpointError> {
-    change(folder, remove_folder(folder))?;
-    change(folder, fs::create_dir_all(folder))?;
+    CheckpointError::change(folder, disk::remove_folder(folder))?;
+    CheckpointError::change(folder, disk::create_folder(folder))?;
+    let mut files = Summed::new(folder);
     for (name, tensors) in tensor_files(session, model, parameters) {
-        let file = folder.join(name);
-        change(&file, write_tensors(&file, session, &tensors))?;
+        files.write(name, |writer| write_tensors(writer, session, &tensors))?;
     }
     let state = StateFile { format: FORMAT, model: model_hash(model), trainer: state.clone() };
     let mut json = serde_json::to_string_pretty(&state).expect("the state is plain data");
     json.push('\n');
-    let file = folder.join(STATE);
-    change(&file, write_synced(&file, |writer| writer.write_all(json.as_bytes())))?;
-    change(folder, sync_folder(folder))
+    files.write(STATE, |writer| writer.write_all(json.as_bytes()))?;
+    files.finish()
 }
 
-fn change<T>(file: &Path, result: io::Result<T>) -> Result<T, CheckpointError> {
-    result.map_err(|reason| CheckpointError::Write { file: file.to_owned(), reason })
-}
-
-fn write_tensors(file: &Path, session: &Session, tensors: &[Stored]) -> io::Result<()> {
-    let mut end = 0;
-    let infos = tensors.iter().map(|stored| {
-        let start = end;
-        end += stored.ty.bytes();
-        let info = TensorInfo {
-            dtype: stored_dtype(stored.ty.dtype),
-            shape: stored.ty.shape.clone(),
-            data_offsets: (start, end),
-        };
-        (stored.name.clone(), info)
-    });
-    let metadata = Metadata::new(None, infos.collect()).expect("the tensors follow each other");
-    let mut header = serde_json::to_string(&metadata).expect("the header is plain data");
-    let padded = header.len().next_multiple_of(HEADER_ALIGNMENT);
-    header.extend(std::iter::repeat_n(' ', padded - header.len()));
-    write_synced(file, |writer| {
-        writer.write_all(&(header.len() as u64).to_le_bytes())?;
-        writer.write_all(header.as_bytes())?;
-        for stored in tensors {
-            match values_of(session, stored).map_err(io::Error::other)? {
-                Content::F32(values) => {
-                    values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
-                }
-                Content::I32(values) => {
-                    values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
-                }
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Writes a file and waits until it is on the disk.
-fn write_synced(file: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    /// Bytes in one call of the system.
-    const BUFFER: usize = 1 << 20;
-    let mut writer = BufWriter::with_capacity(BUFFER, File::create(file)?);
-    write(&mut writer)?;
-    writer.flush()?;
-    writer.get_ref().sync_all()
-}
-
-/// Content of memory.
-enum Content<'a> {
-    F32(&'a [f32]),
-    I32(&'a [i32]),
-}
-
-/// Returns the content of a tensor that is saved.
-fn values_of<'a>(session: &'a Session, stored: &Stored) -> Result<Content<'a>, DeviceError> {
-    let memory = stored.memory.as_ref().expect("saved tensors have memory");
-    Ok(match stored.ty.dtype {
-        DType::F32 => Content::F32(session.f32(memory)?),
-        DType::I32 => Content::I32(session.i32(memory)?),
-    })
-}
-
-fn stored_dtype(dtype: DType) -> Dtype {
-    match dtype {
-        DType::F32 => Dtype::F32,
-        DType::I32 => Dtype::I32,
-    }
+/// Returns the bytes of a checkpoint of a model, in all its files, without the little that is not in tensors.
+pub fn size_bytes(session: &Session, model: &Model, parameters: &[Parameter]) -> u64 {
+    let files = tensor_files(session, model, parameters);
+    files.iter().flat_map(|(_, tensors)| tensors).map(|stored| stored.ty.bytes() as u64).sum()
 }
 
 fn model_hash(model: &Model) -> String {
@@ -367,30 +330,105 @@ pub fn beside(folder: &Path, suffix: &str) -> PathBuf {
     folder.with_file_name(name)
 }
 
-fn parent(folder: &Path) -> &Path {
-    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// A checkpoint on the disk, of which everything that is not a tensor was read.
+pub struct Saved {
+    folder: PathBuf,
+    sums: Option<Sums>,
+    state: StateFile,
 }
 
-fn remove_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+impl Saved {
+    /// Opens the checkpoint in `folder`, or the one that an interrupted save left beside it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no checkpoint, its state is damaged, or it has a format of a newer hrmc.
+    pub fn open(folder: &Path) -> Result<Saved, CheckpointError> {
+        let old = beside(folder, ".old");
+        let present = [folder, &old].into_iter().find(|candidate| candidate.exists());
+        let folder = present.ok_or_else(|| CheckpointError::Absent { folder: folder.to_owned() })?.to_owned();
+        let file = folder.join(STATE);
+        let json = fs::read(&file).map_err(|reason| CheckpointError::read(&file, reason))?;
+        let FormatOnly { format } =
+            serde_json::from_slice(&json).map_err(|error| CheckpointError::damaged(&file, error))?;
+        if format == 0 || format > FORMAT {
+            let reason =
+                format!("it has format {format}, of another version of hrmc; this one reads up to {FORMAT}");
+            return Err(CheckpointError::unfit(&folder, reason));
+        }
+        let sums = Sums::read(&folder)?;
+        match &sums {
+            Some(sums) => sums::check(&file, &json, sums.of(STATE)?)?,
+            None if format == UNGUARDED_FORMAT => {}
+            None => return Err(CheckpointError::damaged(&folder.join(sums::SUMS), "it is missing")),
+        }
+        let state = serde_json::from_slice(&json).map_err(|error| CheckpointError::damaged(&file, error))?;
+        Ok(Saved { folder, sums, state })
     }
-}
 
-/// Waits until the entries of a folder are on the disk. Only Unix can open a folder for that.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
+    /// Returns everything of the trainer that is not a tensor.
+    pub fn state(&self) -> &TrainerState {
+        &self.state.trainer
+    }
 
-/// Returns the folder to read: the checkpoint, or the old one if a crash left only that.
-fn present(folder: &Path) -> Result<PathBuf, CheckpointError> {
-    let old = beside(folder, ".old");
-    [folder, &old]
-        .into_iter()
-        .find(|candidate| candidate.join(STATE).is_file())
-        .map(Path::to_owned)
-        .ok_or_else(|| CheckpointError::Absent { folder: folder.to_owned() })
+    /// Returns whether checksums guard its files.
+    pub fn is_guarded(&self) -> bool {
+        self.sums.is_some()
+    }
+
+    /// Returns the file of the weights to use it with: the moving averages if the model is `averaged`, else the weights
+    /// in training.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the checksums do not have it.
+    pub fn weights_to_use(&self, averaged: bool) -> Result<WeightsFile, CheckpointError> {
+        self.file(if averaged { AVERAGE } else { WEIGHTS })
+    }
+
+    /// Checks that every file of it is there with the bytes that were saved.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for the first file that is not.
+    pub fn check_bytes(&self) -> Result<(), CheckpointError> {
+        self.sums
+            .iter()
+            .flat_map(Sums::all)
+            .try_for_each(|(name, sum)| sums::check_file(&self.folder.join(name), sum))
+    }
+
+    /// Reads the tensors, and checks that they fit the session and the model.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file is damaged, or the checkpoint belongs to another model.
+    pub fn read(
+        self,
+        session: &Session,
+        model: &Model,
+        parameters: &[Parameter],
+    ) -> Result<StoredCheckpoint, CheckpointError> {
+        if self.state.model != model_hash(model) {
+            let reason =
+                format!("it belongs to another model or other training settings than `{}`", model.name);
+            return Err(CheckpointError::unfit(&self.folder, reason));
+        }
+        let files = tensor_files(session, model, parameters)
+            .into_iter()
+            .map(|(name, tensors)| {
+                let file = TensorFile::read(&self.file(name)?)?;
+                file.check(&tensors, &[])?;
+                Ok((file, tensors))
+            })
+            .collect::<Result<_, CheckpointError>>()?;
+        Ok(StoredCheckpoint { state: self.state.trainer, files })
+    }
+
+    fn file(&self, name: &str) -> Result<WeightsFile, CheckpointError> {
+        let sum = self.sums.as_ref().map(|sums| sums.of(name)).transpose()?;
+        Ok(WeightsFile { path: self.folder.join(name), sha256: sum.map(str::to_owned) })
+    }
 }
 
 /// A checkpoint that was read and found to fit.
@@ -415,66 +453,19 @@ impl StoredCheckpoint {
     }
 }
 
-/// Reads a checkpoint and checks that it fits the session and the model.
-///
-/// # Errors
-///
-/// Returns an error if there is no checkpoint, it is damaged, or it belongs to another model.
-pub fn read(
-    folder: &Path,
-    session: &Session,
-    model: &Model,
-    parameters: &[Parameter],
-) -> Result<StoredCheckpoint, CheckpointError> {
-    let folder = present(folder)?;
-    let state = read_state(&folder)?;
-    if state.model != model_hash(model) {
-        let reason = format!("it belongs to another model or other training settings than `{}`", model.name);
-        return Err(CheckpointError::unfit(&folder, reason));
+/// A file of weights.
+#[derive(Debug, Clone)]
+pub struct WeightsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Checksum of its bytes, where one is known.
+    pub sha256: Option<String>,
+}
+
+impl From<&Path> for WeightsFile {
+    fn from(path: &Path) -> Self {
+        WeightsFile { path: path.to_owned(), sha256: None }
     }
-    let files = tensor_files(session, model, parameters)
-        .into_iter()
-        .map(|(name, tensors)| {
-            let file = TensorFile::read(folder.join(name))?;
-            file.check(&tensors, &[])?;
-            Ok((file, tensors))
-        })
-        .collect::<Result<_, CheckpointError>>()?;
-    Ok(StoredCheckpoint { state: state.trainer, files })
-}
-
-fn read_state(folder: &Path) -> Result<StateFile, CheckpointError> {
-    let file = folder.join(STATE);
-    let json =
-        fs::read_to_string(&file).map_err(|reason| CheckpointError::Read { file: file.clone(), reason })?;
-    let FormatOnly { format } =
-        serde_json::from_str(&json).map_err(|error| CheckpointError::damaged(&file, error))?;
-    if format != FORMAT {
-        let reason = format!("it has format {format}, but this hrmc reads format {FORMAT}");
-        return Err(CheckpointError::unfit(folder, reason));
-    }
-    serde_json::from_str(&json).map_err(|error| CheckpointError::damaged(&file, error))
-}
-
-/// Returns the trainer's state in the `state.json` of a checkpoint.
-///
-/// # Errors
-///
-/// Returns an error if there is no checkpoint, or its state cannot be read.
-pub fn trainer_state(folder: &Path) -> Result<TrainerState, CheckpointError> {
-    Ok(read_state(&present(folder)?)?.trainer)
-}
-
-/// Returns the file of the weights to use a checkpoint with: the moving averages if it has them, else the
-/// weights in training.
-///
-/// # Errors
-///
-/// Returns an error if there is no checkpoint.
-pub fn weights_to_use(folder: &Path) -> Result<PathBuf, CheckpointError> {
-    let folder = present(folder)?;
-    let average = folder.join(AVERAGE);
-    Ok(if average.is_file() { average } else { folder.join(WEIGHTS) })
 }
 
 /// Reads weights from a safetensors file with the names of the published state dict.
@@ -484,11 +475,11 @@ pub fn weights_to_use(folder: &Path) -> Result<PathBuf, CheckpointError> {
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be read, or a tensor is missing, unexpected or of another shape.
+/// Returns an error if the file cannot be read or is damaged, or a tensor is missing, unexpected or of another shape.
 pub fn load_weights(
     session: &mut Session,
     parameters: &[Parameter],
-    file: &Path,
+    file: &WeightsFile,
 ) -> Result<(), CheckpointError> {
     let memory = |parameter: &Parameter, name: fn(&str) -> String| Stored {
         name: parameter.name.clone(),
@@ -499,118 +490,9 @@ pub fn load_weights(
         parameters.iter().map(|parameter| memory(parameter, names::parameter)).collect();
     let averages: Vec<Stored> =
         parameters.iter().map(|parameter| memory(parameter, names::average)).collect();
-    let file = TensorFile::read(file.to_owned())?;
+    let file = TensorFile::read(file)?;
     file.check(&weights, &[Dtype::F16, Dtype::BF16])?;
     file.write_into(session, &weights)?;
     file.write_into(session, &averages)?;
     Ok(())
-}
-
-/// Bytes before the header of a safetensors file: its length.
-const LENGTH_BYTES: u64 = 8;
-
-/// Longest header of a safetensors file that the format allows, in bytes.
-const MAX_HEADER: u64 = 100_000_000;
-
-/// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
-///
-/// Only the header is read. The weights are read and checked later, with the model.
-///
-/// # Errors
-///
-/// Returns an error if the file cannot be read, or its header is damaged.
-pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
-    let header =
-        read_header(weights).map_err(|reason| CheckpointError::Read { file: weights.to_owned(), reason })?;
-    let header: serde_json::Value = serde_json::from_slice(&header)
-        .map_err(|_| CheckpointError::damaged(weights, "its header cannot be read"))?;
-    let rows = header[PUZZLE_TABLE]["shape"][0].as_u64();
-    Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1).max(1))
-}
-
-/// Reads the header of a safetensors file, which says where the tensors are: a length in eight bytes, then JSON.
-fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(weights)?;
-    let mut length = Vec::new();
-    Read::by_ref(&mut file).take(LENGTH_BYTES).read_to_end(&mut length)?;
-    let mut header = Vec::new();
-    if let Ok(length) = length.try_into().map(u64::from_le_bytes) {
-        file.take(length.min(MAX_HEADER)).read_to_end(&mut header)?;
-    }
-    Ok(header)
-}
-
-/// A safetensors file in memory.
-struct TensorFile {
-    file: PathBuf,
-    bytes: Vec<u8>,
-}
-
-impl TensorFile {
-    fn read(file: PathBuf) -> Result<Self, CheckpointError> {
-        match fs::read(&file) {
-            Ok(bytes) => Ok(TensorFile { file, bytes }),
-            Err(reason) => Err(CheckpointError::Read { file, reason }),
-        }
-    }
-
-    fn tensors(&self) -> Result<SafeTensors<'_>, CheckpointError> {
-        SafeTensors::deserialize(&self.bytes).map_err(|error| {
-            CheckpointError::damaged(&self.file, format!("it is not a whole safetensors file ({error})"))
-        })
-    }
-
-    /// Checks that the file has exactly the `wanted` tensors, of their own types or one of the `other` types.
-    fn check(&self, wanted: &[Stored], other: &[Dtype]) -> Result<(), CheckpointError> {
-        let tensors = self.tensors()?;
-        for stored in wanted {
-            let fault = |reason: String| CheckpointError::tensor(&self.file, &stored.name, reason);
-            let view = tensors.tensor(&stored.name).map_err(|_| fault("is missing".to_owned()))?;
-            let dtype = stored_dtype(stored.ty.dtype);
-            if view.dtype() != dtype && !other.contains(&view.dtype()) {
-                let known: Vec<String> =
-                    [dtype].iter().chain(other).map(|dtype| format!("{dtype}")).collect();
-                return Err(fault(format!("has type {}; expected {}", view.dtype(), known.join(" or "))));
-            }
-            if view.shape() != stored.ty.shape {
-                let reason = format!("has shape {:?}; expected {:?}", view.shape(), stored.ty.shape);
-                return Err(fault(reason));
-            }
-        }
-        let known: BTreeSet<&str> = wanted.iter().map(|stored| stored.name.as_str()).collect();
-        let found: BTreeSet<&str> = tensors.names().into_iter().collect();
-        match found.difference(&known).next() {
-            None => Ok(()),
-            Some(name) => Err(CheckpointError::tensor(&self.file, name, "does not belong to the model")),
-        }
-    }
-
-    /// Copies the tensors of a file that was checked into the session.
-    fn write_into(&self, session: &mut Session, tensors: &[Stored]) -> Result<(), DeviceError> {
-        let views = self.tensors().expect("the file was checked");
-        for stored in tensors {
-            let Some(memory) = &stored.memory else { continue };
-            let view = views.tensor(&stored.name).expect("the file was checked");
-            match stored.ty.dtype {
-                DType::F32 => fill_f32(session.f32_mut(memory)?, &view),
-                DType::I32 => fill(session.i32_mut(memory)?, view.data(), i32::from_le_bytes),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn fill_f32(target: &mut [f32], view: &TensorView<'_>) {
-    match view.dtype() {
-        Dtype::F32 => fill(target, view.data(), f32::from_le_bytes),
-        Dtype::F16 => fill(target, view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
-        Dtype::BF16 => fill(target, view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
-        other => unreachable!("a checked tensor is never {other}"),
-    }
-}
-
-fn fill<T, const N: usize>(target: &mut [T], bytes: &[u8], convert: impl Fn([u8; N]) -> T) {
-    for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(N)) {
-        *value = convert(bytes.try_into().expect("the chunks have this size"));
-    }
 }

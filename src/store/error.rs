@@ -39,6 +39,42 @@ pub enum RunFolderError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that was changed after it was written.
+    #[error("`{file}`: {what}")]
+    Changed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and what to do.
+        what: &'static str,
+    },
+    /// A file of another version of hrmc.
+    #[error("`{file}` has format {format}, of another version of hrmc; this one reads up to {known}")]
+    OtherFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        format: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// A run that another process trains.
+    #[error("`{folder}` is being trained by {holder}; wait until it ends, or begin a run of its own")]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process that trains it.
+        holder: String,
+    },
+    /// A folder that was deleted or renamed while it was trained.
+    #[error(
+        "the folder `{folder}` is not there any more: it was deleted or renamed while it was trained; {kept}"
+    )]
+    Gone {
+        /// The folder.
+        folder: PathBuf,
+        /// What is left.
+        kept: String,
+    },
     /// A checkpoint in the folder cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -1,12 +1,14 @@
 //! `metrics.jsonl`: the measurements of training and evaluation, one per line.
 
-use std::fs::File;
-use std::io::Write;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::disk::Appended;
 use super::error::{RunFolderError, written};
+use crate::hash::hexadecimal;
 
 /// Means over rows.
 ///
@@ -112,6 +114,18 @@ pub enum MetricsLine {
 }
 
 impl MetricsLine {
+    /// Returns the means over rows.
+    pub fn means(&self) -> &MetricMeans {
+        match self {
+            MetricsLine::Train { means, .. } | MetricsLine::Evaluation { means, .. } => means,
+        }
+    }
+
+    /// Returns whether it is about an evaluation.
+    pub fn is_evaluation(&self) -> bool {
+        matches!(self, MetricsLine::Evaluation { .. })
+    }
+
     /// Returns the optimizer steps done.
     pub fn step(&self) -> u64 {
         match self {
@@ -120,42 +134,134 @@ impl MetricsLine {
     }
 }
 
-/// The part that every line of `metrics.jsonl` has.
-#[derive(Deserialize)]
-pub(super) struct StepOfLine {
-    pub(super) step: u64,
-}
-
-/// Returns the whole lines of `metrics.jsonl`, as text and parsed.
-pub(super) fn parse_lines<'a, T: Deserialize<'a>>(
-    file: &Path,
-    text: &'a str,
-) -> Result<Vec<(&'a str, T)>, RunFolderError> {
-    let mut lines = Vec::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        // The run was interrupted while it wrote its last line.
-        if !line.ends_with('\n') {
-            break;
-        }
-        let parsed = serde_json::from_str(line).map_err(|error| RunFolderError::Damaged {
+/// Returns the whole lines of `metrics.jsonl`.
+pub(super) fn parse_lines(file: &Path, text: &str) -> Result<Vec<MetricsLine>, RunFolderError> {
+    // A last line without an end is one that a process was killed while it wrote.
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let parse = |(index, line)| {
+        serde_json::from_str(line).map_err(|error| RunFolderError::Damaged {
             file: file.to_owned(),
             reason: format!("line {} is not a line of metrics: {error}", index + 1),
-        })?;
-        lines.push((line, parsed));
+        })
+    };
+    whole.enumerate().map(parse).collect()
+}
+
+/// What a log was found to have when a training opened it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LogProblems {
+    /// Numbers of lines that cannot be read.
+    pub damaged: Vec<usize>,
+    /// Steps of which there is no line: the first and the last of each gap.
+    pub missing: Vec<(u64, u64)>,
+    /// Whether lines were changed after they were written.
+    pub changed: bool,
+}
+
+/// The lines of a log that a training keeps when it continues.
+pub(super) struct KeptLines {
+    pub(super) text: String,
+    pub(super) problems: LogProblems,
+    sum: LogSum,
+    /// Steps of the evaluations.
+    evaluated: BTreeSet<u64>,
+}
+
+impl KeptLines {
+    /// Keeps the lines of the first `step` steps of a log. `expected` is the checksum that the checkpoint has.
+    pub(super) fn of(bytes: &[u8], step: u64, eval_every: Option<u64>, expected: Option<&str>) -> KeptLines {
+        let mut kept = KeptLines {
+            text: String::new(),
+            problems: LogProblems::default(),
+            sum: LogSum::new(eval_every),
+            evaluated: BTreeSet::new(),
+        };
+        // Lines that were written after the checkpoint follow; they are written again.
+        let mut steps_seen = 0;
+        for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            let parsed = std::str::from_utf8(line).ok().and_then(|text| {
+                // The process ended while it wrote its last line.
+                let whole = text.ends_with('\n');
+                Some((text, serde_json::from_str::<MetricsLine>(text).ok().filter(|_| whole)?))
+            });
+            let Some((text, parsed)) = parsed else {
+                if steps_seen < step {
+                    kept.problems.damaged.push(index + 1);
+                }
+                continue;
+            };
+            if parsed.step() > step {
+                continue;
+            }
+            if let MetricsLine::Train { step: seen, .. } = parsed {
+                if seen > steps_seen + 1 {
+                    kept.problems.missing.push((steps_seen + 1, seen - 1));
+                }
+                steps_seen = seen;
+            } else {
+                kept.evaluated.insert(parsed.step());
+            }
+            kept.sum.add(&parsed, text);
+            kept.text.push_str(text);
+        }
+        if steps_seen < step {
+            kept.problems.missing.push((steps_seen + 1, step));
+        }
+        let whole = kept.problems.damaged.is_empty() && kept.problems.missing.is_empty();
+        kept.problems.changed = whole && expected.is_some_and(|expected| expected != kept.sum.value());
+        kept
     }
-    Ok(lines)
+}
+
+/// The checksum of the lines that follow from spec, data and seed: all but those of evaluations that were made where a
+/// training was told to stop, and not by the schedule.
+#[derive(Debug, Clone)]
+struct LogSum {
+    sum: Sha256,
+    eval_every: Option<u64>,
+    /// The line of the last evaluation. It counts from the next step on, so that a checkpoint of a step has the same
+    /// sum before its evaluation and after it.
+    evaluation: String,
+}
+
+impl LogSum {
+    fn new(eval_every: Option<u64>) -> LogSum {
+        LogSum { sum: Sha256::new(), eval_every, evaluation: String::new() }
+    }
+
+    fn add(&mut self, line: &MetricsLine, text: &str) {
+        match line {
+            MetricsLine::Train { .. } => {
+                self.sum.update(std::mem::take(&mut self.evaluation));
+                self.sum.update(text);
+            }
+            MetricsLine::Evaluation { step, .. } => {
+                if self.eval_every.is_some_and(|every| step.is_multiple_of(every)) {
+                    text.clone_into(&mut self.evaluation);
+                }
+            }
+        }
+    }
+
+    fn value(&self) -> String {
+        hexadecimal(&self.sum.clone().finalize())
+    }
 }
 
 /// `metrics.jsonl`, open for adding lines.
 #[derive(Debug)]
 pub struct MetricsLog {
     file: PathBuf,
-    log: File,
+    log: Appended,
+    sum: LogSum,
+    evaluated: BTreeSet<u64>,
+    problems: LogProblems,
 }
 
 impl MetricsLog {
-    pub(super) fn new(file: PathBuf, log: File) -> MetricsLog {
-        MetricsLog { file, log }
+    pub(super) fn new(file: PathBuf, log: Appended, kept: KeptLines) -> MetricsLog {
+        let KeptLines { sum, evaluated, problems, .. } = kept;
+        MetricsLog { file, log, sum, evaluated, problems }
     }
 
     /// Adds a line.
@@ -164,7 +270,37 @@ impl MetricsLog {
     ///
     /// Returns an error if it cannot be written.
     pub fn append(&mut self, line: &MetricsLine) -> Result<(), RunFolderError> {
-        written(&self.file, self.log.write_all(to_line(line).as_bytes()))
+        let text = to_line(line);
+        written(&self.file, self.log.add(&text))?;
+        self.sum.add(line, &text);
+        if let MetricsLine::Evaluation { step, .. } = line {
+            self.evaluated.insert(*step);
+        }
+        Ok(())
+    }
+
+    /// Waits until all lines are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the disk fails.
+    pub fn sync(&self) -> Result<(), RunFolderError> {
+        written(&self.file, self.log.sync())
+    }
+
+    /// Returns the checksum of the lines, which a checkpoint keeps.
+    pub fn sha256(&self) -> String {
+        self.sum.value()
+    }
+
+    /// Returns whether there was an evaluation after a step.
+    pub fn has_evaluation(&self, step: u64) -> bool {
+        self.evaluated.contains(&step)
+    }
+
+    /// Returns what was wrong with the lines that were there.
+    pub fn problems(&self) -> &LogProblems {
+        &self.problems
     }
 }
 

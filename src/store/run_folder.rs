@@ -5,22 +5,27 @@
 //!   run.toml        [`RunManifest`]: what is trained, on what, with which seed
 //!   metrics.jsonl   one [`MetricsLine`] per line
 //!   last/           newest checkpoint, from which training continues
+//!   previous/       the one before, in case `last` is damaged
 //!   best/           checkpoint with the best exact accuracy
+//!   lock            locked by the process that trains the run, and names it
 //! ```
 //!
-//! Nothing in it depends on the clock, the path or the number of threads.
+//! At the end of a training, nothing in it depends on the clock, the path or the number of threads, but the step of
+//! `previous`.
 
-#![expect(clippy::disallowed_methods, reason = "run folders are made and read")]
+#![expect(clippy::disallowed_methods, reason = "run folders are read")]
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{self, CheckpointError};
+use super::checkpoint::{CheckpointError, Saved, beside};
+use super::disk::{self, Appended};
 use super::error::{RunFolderError, written};
-use super::log::{MetricsLine, MetricsLog, StepOfLine, parse_lines};
+use super::lock::{self, RunLock};
+use super::log::{KeptLines, MetricsLine, MetricsLog, parse_lines};
 use crate::data::Dataset;
 use crate::hash::sha256;
 
@@ -28,11 +33,25 @@ use crate::hash::sha256;
 pub const MANIFEST: &str = "run.toml";
 /// Name of the file of metrics.
 pub const METRICS: &str = "metrics.jsonl";
+/// Where lines of metrics that could not be used are kept.
+const DAMAGED_METRICS: &str = "metrics.jsonl.damaged";
 const LAST: &str = "last";
+const PREVIOUS: &str = "previous";
 const BEST: &str = "best";
 
 /// Version of the format of `run.toml`. It grows whenever an older hrmc could not read the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format without a checksum.
+const UNGUARDED_FORMAT: u32 = 1;
+
+/// What stands before the checksum of `run.toml`, in its last line.
+const SUM: &str = "sha256 = \"";
+
+/// Only one key of `run.toml`, so that hrmc recognises other formats.
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
 
 /// The content of `run.toml`, which describes a run.
 ///
@@ -91,6 +110,18 @@ impl RunManifest {
         }
     }
 
+    /// Returns whether a checksum guards the file that it was read from.
+    pub fn is_guarded(&self) -> bool {
+        self.format > UNGUARDED_FORMAT
+    }
+
+    /// Returns the text of `run.toml`, with its checksum in the last line.
+    fn to_text(&self) -> String {
+        let body = toml::to_string_pretty(self).expect("the manifest is plain data");
+        let sum = sha256(&body);
+        format!("{body}{SUM}{sum}\"\n")
+    }
+
     /// Records the values of the spec that the user replaced.
     pub fn with_overrides(self, overrides: &[String]) -> Self {
         RunManifest { overrides: overrides.to_vec(), ..self }
@@ -110,11 +141,11 @@ impl RunFolder {
     ///
     /// Returns an error if the folder cannot be made or the manifest cannot be written.
     pub fn create(runs: &Path, manifest: &RunManifest) -> Result<Self, RunFolderError> {
-        written(runs, fs::create_dir_all(runs))?;
+        written(runs, disk::create_folders(runs))?;
         let mut number = highest_number(runs, &manifest.name)? + 1;
         let path = loop {
             let path = runs.join(format!("{}-{number:03}", manifest.name));
-            match fs::create_dir(&path) {
+            match disk::create_folder(&path) {
                 Ok(()) => break path,
                 // Another run took this number just now.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -122,8 +153,14 @@ impl RunFolder {
             }
         };
         let file = path.join(MANIFEST);
-        let text = toml::to_string_pretty(manifest).expect("the manifest is plain data");
-        written(&file, fs::write(&file, text))?;
+        let text = manifest.to_text();
+        let temporary = path.join(format!("{MANIFEST}.new"));
+        written(&temporary, disk::write_file(&temporary, |writer| writer.write_all(text.as_bytes())))?;
+        written(&file, disk::rename(&temporary, &file))?;
+        // A power cut may not take the folder away from a run that goes on.
+        [&path, runs, disk::parent(runs)]
+            .into_iter()
+            .try_for_each(|folder| written(folder, disk::sync_folder(folder)))?;
         Ok(RunFolder { path })
     }
 
@@ -174,14 +211,23 @@ impl RunFolder {
         let file = self.path.join(MANIFEST);
         let text = read_text(&file)?;
         let damaged = |reason: String| RunFolderError::Damaged { file: file.clone(), reason };
-        let manifest: RunManifest =
-            toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
-        if manifest.format != FORMAT {
-            let reason = format!("it has format {}, but this hrmc reads format {FORMAT}", manifest.format);
-            return Err(damaged(reason));
+        let read = |error: toml::de::Error| damaged(error.message().to_owned());
+        let end = text.rfind(SUM).filter(|&at| at == 0 || text[..at].ends_with('\n'));
+        let (body, sum) =
+            end.map_or((&text[..], None), |at| (&text[..at], text[at + SUM.len()..].strip_suffix("\"\n")));
+        let FormatOnly { format } = toml::from_str(body).map_err(read)?;
+        if format == 0 || format > FORMAT {
+            return Err(RunFolderError::OtherFormat { file, format, known: FORMAT });
         }
+        let manifest: RunManifest = toml::from_str(body).map_err(read)?;
         if manifest.spec_sha256 != sha256(&manifest.spec) {
-            return Err(damaged("its spec was changed; begin a new run for another spec".to_owned()));
+            let what = "its spec was changed; begin a new run for another spec";
+            return Err(RunFolderError::Changed { file, what });
+        }
+        if manifest.is_guarded() && sum != Some(sha256(body).as_str()) {
+            let what =
+                "it was changed or damaged after it was written: the checksum in its last line differs";
+            return Err(RunFolderError::Changed { file, what });
         }
         Ok(manifest)
     }
@@ -201,57 +247,124 @@ impl RunFolder {
         self.path.join(LAST)
     }
 
+    /// Returns the folder of the checkpoint before the newest one.
+    pub fn previous(&self) -> PathBuf {
+        self.path.join(PREVIOUS)
+    }
+
     /// Returns the folder of the checkpoint with the best exact accuracy.
     pub fn best(&self) -> PathBuf {
         self.path.join(BEST)
     }
 
-    /// Returns the best exact accuracy so far, that of the checkpoint `best`; `None` without that checkpoint.
+    /// Returns the folders of all checkpoints, those first from which training rather continues.
+    pub fn checkpoints(&self) -> [PathBuf; 3] {
+        [self.last(), self.previous(), self.best()]
+    }
+
+    /// Opens the checkpoint to use the model with: `best`, or the newest one if there was no evaluation yet.
     ///
     /// # Errors
     ///
-    /// Returns an error if the checkpoint is damaged.
-    pub fn best_accuracy(&self) -> Result<Option<f64>, RunFolderError> {
-        match checkpoint::trainer_state(&self.best()) {
-            Ok(state) => Ok(state.exact_accuracy),
-            Err(CheckpointError::Absent { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// Returns an error if there is none, or the one to use is damaged.
+    pub fn best_or_last(&self) -> Result<Saved, CheckpointError> {
+        match Saved::open(&self.best()) {
+            Err(CheckpointError::Absent { .. }) => self.newest_checkpoint(),
+            other => other,
         }
     }
 
-    /// Returns the folder of the checkpoint to use the model with: `best`, or `last` if there was no evaluation yet.
+    /// Opens the newest checkpoint.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is neither.
-    pub fn best_or_last(&self) -> Result<PathBuf, RunFolderError> {
-        match checkpoint::weights_to_use(&self.best()) {
-            Ok(_) => Ok(self.best()),
-            Err(_) => {
-                checkpoint::weights_to_use(&self.last())?;
-                Ok(self.last())
+    /// Returns an error if there is none, or it is damaged.
+    pub fn newest_checkpoint(&self) -> Result<Saved, CheckpointError> {
+        match Saved::open(&self.last()) {
+            // A save was interrupted when it had put `last` aside.
+            Err(absent @ CheckpointError::Absent { .. }) => {
+                Saved::open(&self.previous()).map_err(|error| match error {
+                    CheckpointError::Absent { .. } => absent,
+                    other => other,
+                })
             }
+            other => other,
         }
+    }
+
+    /// Takes the right to write the run.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another process has it, or the file of the lock cannot be written.
+    pub fn lock(&self) -> Result<RunLock, RunFolderError> {
+        RunLock::take(&self.path)
+    }
+
+    /// Returns which process trains the run at this moment.
+    pub fn holder(&self) -> Option<String> {
+        lock::holder(&self.path)
     }
 
     /// Opens `metrics.jsonl` to add lines after those of the first `step` steps; later lines are dropped.
     ///
+    /// `eval_every` is the number of steps between evaluations, and `expected` the checksum of the lines that the
+    /// checkpoint of that step has. The log says what is wrong with its lines; if anything is, the file as it was is
+    /// kept beside it.
+    ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be read or written, or is damaged. A last line that was cut off
-    /// by an interruption is no damage.
-    pub fn metrics_log(&self, step: u64) -> Result<MetricsLog, RunFolderError> {
+    /// Returns an error if the file cannot be read or written.
+    pub fn metrics_log(
+        &self,
+        step: u64,
+        eval_every: Option<u64>,
+        expected: Option<&str>,
+    ) -> Result<MetricsLog, RunFolderError> {
         let file = self.path.join(METRICS);
-        let text = if file.exists() { read_text(&file)? } else { String::new() };
-        let lines: Vec<(&str, StepOfLine)> = parse_lines(&file, &text)?;
+        let bytes = match fs::read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other.map_err(|reason| RunFolderError::Read { file: file.clone(), reason })?,
+        };
         // The lines stay unchanged, so a resumed run has the same bytes as one that was never interrupted.
-        let kept: String =
-            lines.iter().filter(|(_, parsed)| parsed.step <= step).map(|(line, _)| *line).collect();
+        let kept = KeptLines::of(&bytes, step, eval_every, expected);
+        if !kept.problems.damaged.is_empty() {
+            let damaged = self.path.join(DAMAGED_METRICS);
+            written(&damaged, disk::write_file(&damaged, |writer| writer.write_all(&bytes)))?;
+        }
         let temporary = self.path.join(format!("{METRICS}.new"));
-        written(&temporary, fs::write(&temporary, kept))?;
-        written(&file, fs::rename(&temporary, &file))?;
-        let open = OpenOptions::new().append(true).open(&file);
-        Ok(MetricsLog::new(file.clone(), written(&file, open)?))
+        written(&temporary, disk::write_file(&temporary, |writer| writer.write_all(kept.text.as_bytes())))?;
+        written(&file, disk::rename(&temporary, &file))?;
+        written(&self.path, disk::sync_folder(&self.path))?;
+        let log = written(&file, Appended::open(&file))?;
+        Ok(MetricsLog::new(file, log, kept))
+    }
+
+    /// Returns the step of the last line of metrics that can be read.
+    pub fn newest_step_of_metrics(&self) -> Option<u64> {
+        self.readable_metrics().last().map(MetricsLine::step)
+    }
+
+    /// Returns whether the metrics have an evaluation after a step.
+    pub fn has_evaluation(&self, step: u64) -> bool {
+        self.readable_metrics().iter().any(|line| line.is_evaluation() && line.step() == step)
+    }
+
+    /// Returns the lines of metrics that can be read.
+    fn readable_metrics(&self) -> Vec<MetricsLine> {
+        let bytes = fs::read(self.path.join(METRICS)).unwrap_or_default();
+        let lines = bytes.split(|&byte| byte == b'\n');
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Returns the bytes of all checkpoints on the disk, those of interrupted saves included.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        let bytes = |folder: PathBuf| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum::<u64>()
+        };
+        let places = |folder: PathBuf| [beside(&folder, ".new"), beside(&folder, ".old"), folder];
+        self.checkpoints().into_iter().flat_map(places).map(bytes).sum()
     }
 
     /// Reads `metrics.jsonl`.
@@ -262,7 +375,7 @@ impl RunFolder {
     pub fn metrics(&self) -> Result<Vec<MetricsLine>, RunFolderError> {
         let file = self.path.join(METRICS);
         let text = read_text(&file)?;
-        Ok(parse_lines(&file, &text)?.into_iter().map(|(_, line)| line).collect())
+        parse_lines(&file, &text)
     }
 }
 

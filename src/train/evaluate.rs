@@ -1,7 +1,6 @@
 //! Evaluation: computes an answer to every row of a dataset, and counts what is right.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -19,7 +18,7 @@ use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint;
+use crate::store::checkpoint::{self, WeightsFile};
 use crate::store::{CheckpointError, MetricMeans};
 
 const SCOPE: Scope = Scope::Evaluate;
@@ -245,7 +244,7 @@ impl Evaluator {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read, or a tensor is missing, unexpected or of another shape.
-    pub fn load_weights(&mut self, file: &Path) -> Result<(), CheckpointError> {
+    pub fn load_weights(&mut self, file: &WeightsFile) -> Result<(), CheckpointError> {
         checkpoint::load_weights(&mut self.session, &self.parameters, file)
     }
 

@@ -31,6 +31,7 @@ mod fit;
 pub mod halting;
 mod infer;
 pub mod init;
+mod keeper;
 mod memory;
 pub mod metrics;
 pub mod refill;
@@ -55,11 +56,12 @@ pub use run::{Checkpoint, Run};
 pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
 pub use trace::StateUpdate;
-pub use trainer::{StepReport, Trainer, TrainerParts};
+pub use trainer::{Record, StepReport, Trainer, TrainerParts};
 pub use training::{Event, Outcome, TrainOptions, Training};
 
 #[cfg(test)]
 mod tests {
     mod checkpoints;
     mod runs;
+    mod survival;
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::data::{Data, kind_of};
 use super::error::Error;
 use super::evaluate::Evaluator;
+use super::keeper::unguarded;
 use super::memory::check_memory;
 use super::solver::{SolveOptions, Solver};
 use crate::data::PuzzleKind;
@@ -13,8 +14,9 @@ use crate::diagnostic::Severity;
 use crate::lower::{Program, Sizes};
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::checkpoint::{puzzle_rows, weights_to_use};
-use crate::store::{MetricsLine, RunFolder, RunManifest};
+use crate::store::checkpoint::Saved;
+use crate::store::tensors::puzzle_rows;
+use crate::store::{CheckpointError, MetricsLine, RunFolder, RunManifest};
 use crate::syntax::parse_override;
 
 /// One of the checkpoints of a run.
@@ -47,6 +49,8 @@ pub enum Checkpoint {
     Best,
     /// The newest checkpoint.
     Last,
+    /// The checkpoint before the newest one.
+    Previous,
 }
 
 /// A run: its folder, its spec, and its checkpoints.
@@ -178,36 +182,46 @@ impl Run {
     ///
     /// Returns an error if there is no such checkpoint, it is damaged, or memory cannot be had.
     pub fn solver(&self, checkpoint: Checkpoint, options: SolveOptions) -> Result<Solver, Error> {
-        let folder = match checkpoint {
-            Checkpoint::BestOrLast => self.folder.best_or_last()?,
-            Checkpoint::Best => self.best(),
-            Checkpoint::Last => self.last(),
-        };
-        let weights = weights_to_use(&folder)?;
-        let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: puzzle_rows(&weights)? };
         let model = self.spec.model();
+        let saved = match checkpoint {
+            Checkpoint::BestOrLast => self.folder.best_or_last(),
+            Checkpoint::Best => Saved::open(&self.folder.best()),
+            Checkpoint::Last => self.folder.newest_checkpoint(),
+            Checkpoint::Previous => Saved::open(&self.folder.previous()),
+        };
+        let opened = saved.and_then(|saved| {
+            let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
+            Ok((saved.is_guarded(), saved.weights_to_use(averaged)?))
+        });
+        let (is_guarded, weights) = opened.map_err(|error| self.with_another(error))?;
+        let rows = puzzle_rows(&weights.path).map_err(|error| self.with_another(error))?;
+        let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: rows };
         check_memory(model, &[(Program::Evaluate { averaged: false }, sizes)], &*options.device)?;
         let engine = EngineOptions { threads: options.threads };
         let mut evaluator = Evaluator::new(model.clone(), sizes, &*options.device, &engine)?;
-        evaluator.load_weights(&weights)?;
-        Ok(Solver::new(evaluator, options, sizes, weights))
+        evaluator.load_weights(&weights).map_err(|error| self.with_another(error))?;
+        let notes = if is_guarded { Vec::new() } else { vec![unguarded(&self.folder)] };
+        Ok(Solver::new(evaluator, options, sizes, weights, notes))
+    }
+
+    /// Adds to the error of a checkpoint which other one of the run is whole.
+    fn with_another(&self, error: CheckpointError) -> Error {
+        let names = ["last", "previous", "best"];
+        let mut others = self.folder.checkpoints().into_iter().zip(names);
+        let whole = others.find_map(|(folder, name)| {
+            let saved = Saved::open(&folder).ok()?;
+            (saved.is_guarded() && saved.check_bytes().is_ok()).then(|| (saved.state().step, name))
+        });
+        match whole {
+            Some((step, name)) if error.is_of_this_checkpoint() => Error::unsuitable(format!(
+                "{error}; the checkpoint `{name}` of step {step} is whole: use it with `--checkpoint {name}`"
+            )),
+            _ => error.into(),
+        }
     }
 
     pub(super) fn folder(&self) -> &RunFolder {
         &self.folder
-    }
-
-    /// Returns whether the folder has a checkpoint.
-    pub(super) fn has_checkpoint(&self) -> bool {
-        self.folder.best_or_last().is_ok()
-    }
-
-    pub(super) fn last(&self) -> PathBuf {
-        self.folder.last()
-    }
-
-    pub(super) fn best(&self) -> PathBuf {
-        self.folder.best()
     }
 }
 

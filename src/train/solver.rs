@@ -1,7 +1,6 @@
 //! A trained model that solves puzzles, and can be evaluated and traced.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::Error;
@@ -12,6 +11,7 @@ use crate::data::Dataset;
 use crate::device::{Device, EngineOptions};
 use crate::ir::Model;
 use crate::lower::Sizes;
+use crate::store::checkpoint::WeightsFile;
 
 /// Options of a [`Solver`]. On one device, none of them changes an answer.
 ///
@@ -69,14 +69,26 @@ pub struct Solver {
     evaluator: Evaluator,
     options: SolveOptions,
     sizes: Sizes,
-    weights: PathBuf,
+    weights: WeightsFile,
+    notes: Vec<String>,
     /// The program that keeps every state, made when it is first asked for.
     tracer: Option<Tracer>,
 }
 
 impl Solver {
-    pub(super) fn new(evaluator: Evaluator, options: SolveOptions, sizes: Sizes, weights: PathBuf) -> Solver {
-        Solver { evaluator, options, sizes, weights, tracer: None }
+    pub(super) fn new(
+        evaluator: Evaluator,
+        options: SolveOptions,
+        sizes: Sizes,
+        weights: WeightsFile,
+        notes: Vec<String>,
+    ) -> Solver {
+        Solver { evaluator, options, sizes, weights, notes, tracer: None }
+    }
+
+    /// Returns what the user should know about the checkpoint.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Answers questions, each with the way to its answer, as the spec says under `infer`, else by its defaults: with

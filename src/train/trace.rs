@@ -1,7 +1,5 @@
 //! The states of a model after every update, while it solves a puzzle.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::error::Error;
@@ -13,7 +11,7 @@ use crate::lower::names::Scope;
 use crate::lower::parameters::parameters;
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint;
+use crate::store::checkpoint::{self, WeightsFile};
 
 /// Name the program is loaded under.
 const PROGRAM: &str = "trace";
@@ -76,7 +74,7 @@ impl Tracer {
         Ok(Tracer { model, session, puzzle_rows: sizes.puzzle_rows })
     }
 
-    pub(super) fn load_weights(&mut self, file: &Path) -> Result<(), Error> {
+    pub(super) fn load_weights(&mut self, file: &WeightsFile) -> Result<(), Error> {
         let parameters = parameters(&self.model, self.puzzle_rows);
         Ok(checkpoint::load_weights(&mut self.session, &parameters, file)?)
     }

@@ -27,7 +27,7 @@ use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint::{self, TrainerState};
+use crate::store::checkpoint::{self, Before, Saved, TrainerState};
 use crate::store::{CheckpointError, MetricMeans, MetricsLine};
 
 /// Name the training program is loaded under.
@@ -119,6 +119,15 @@ impl StepReport {
             means: self.metrics.means(),
         }
     }
+}
+
+/// What the run of a trainer records in a checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Exact accuracy of the evaluation after which the checkpoint is kept, if there was one.
+    pub exact_accuracy: Option<f64>,
+    /// Checksum of the lines of metrics so far.
+    pub metrics_sha256: Option<String>,
 }
 
 /// A model in training.
@@ -321,17 +330,15 @@ impl Trainer {
     ///
     /// Returns an error if the file cannot be read, or a tensor is missing, unexpected or of another shape.
     pub fn load_weights(&mut self, file: &Path) -> Result<(), CheckpointError> {
-        checkpoint::load_weights(&mut self.session, &self.parameters, file)
+        checkpoint::load_weights(&mut self.session, &self.parameters, &file.into())
     }
 
-    /// Saves a checkpoint in `folder`, in place of the one that is there.
-    ///
-    /// `exact_accuracy` is that of the evaluation after which the checkpoint is kept, if there was one.
+    /// Saves a checkpoint in `folder`; `before` says what becomes of the one that is there.
     ///
     /// # Errors
     ///
-    /// Returns an error if a file cannot be written. The old checkpoint is then still there.
-    pub fn save(&self, folder: &Path, exact_accuracy: Option<f64>) -> Result<(), CheckpointError> {
+    /// Returns an error if a file cannot be written; see [`checkpoint::save`].
+    pub fn save(&self, folder: &Path, before: Before<'_>, record: Record) -> Result<(), CheckpointError> {
         let state = TrainerState {
             step: self.step,
             seed: self.seed,
@@ -340,9 +347,10 @@ impl Trainer {
             loader: self.loader.state(),
             explore_position: self.explore.position(),
             data: self.data_hash.clone(),
-            exact_accuracy,
+            exact_accuracy: record.exact_accuracy,
+            metrics_sha256: record.metrics_sha256,
         };
-        checkpoint::save(folder, &self.session, &self.model, &self.parameters, &state)
+        checkpoint::save(folder, before, &self.session, &self.model, &self.parameters, &state)
     }
 
     /// Continues from the checkpoint in `folder`: the next step is the one that would have followed it.
@@ -351,8 +359,8 @@ impl Trainer {
     ///
     /// Returns an error if the checkpoint cannot be read, is damaged, or belongs to another model, seed or
     /// dataset. The trainer then stays as it was.
-    pub fn restore(&mut self, folder: &Path) -> Result<(), CheckpointError> {
-        let checkpoint = checkpoint::read(folder, &self.session, &self.model, &self.parameters)?;
+    pub fn restore(&mut self, folder: &Path) -> Result<Record, CheckpointError> {
+        let checkpoint = Saved::open(folder)?.read(&self.session, &self.model, &self.parameters)?;
         let state = checkpoint.state();
         let refuse = |reason: String| CheckpointError::unfit(folder, reason);
         if state.seed != self.seed {
@@ -374,7 +382,12 @@ impl Trainer {
         self.steps.clone_from(&state.steps);
         self.halted.clone_from(&state.halted);
         checkpoint.write_into(&mut self.session)?;
-        Ok(())
+        Ok(Record { exact_accuracy: state.exact_accuracy, metrics_sha256: state.metrics_sha256.clone() })
+    }
+
+    /// Returns the bytes of a checkpoint on the disk, without the little that is not in tensors.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        checkpoint::size_bytes(&self.session, &self.model, &self.parameters)
     }
 
     /// Returns the model.

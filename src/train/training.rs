@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a checkpoint is saved every few minutes")]
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::data::{Data, untrained};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationRequest};
+use super::keeper::Keeper;
 use super::memory::check_memory;
 use super::run::Run;
 use super::schedule::steps_in;
@@ -90,6 +91,8 @@ impl Default for TrainOptions {
 pub enum Event<'a> {
     /// The training begins, or continues.
     Begin,
+    /// Something that the user should know about the files of the run.
+    Note(&'a str),
     /// A step was done.
     Step(&'a StepReport),
     /// An evaluation has come so far. This is told before each of its segments, and at its end.
@@ -172,8 +175,8 @@ pub struct Training {
     seed: u64,
     /// Step to stop at.
     stop: u64,
-    /// Folder of the run that the training belongs to, once there is one.
-    run: Option<PathBuf>,
+    /// What it keeps in the folder of its run, once there is one.
+    keeper: Option<Keeper>,
 }
 
 impl Run {
@@ -219,17 +222,31 @@ impl Training {
     pub fn resume(run: &Run, data: Data, options: TrainOptions) -> Result<Training, Error> {
         data.check_fit_of(run.spec().model())?;
         let mut training = Training::prepare(run.spec().clone(), data, run.manifest().seed, options)?;
-        training.trainer.restore(&run.last())?;
-        training.run = Some(run.path().to_path_buf());
-        if training.trainer.steps_done() >= training.stop {
+        training.continue_from(run)?;
+        Ok(training)
+    }
+
+    /// Restores the newest checkpoint of a run, and takes the run for this process.
+    pub(super) fn continue_from(&mut self, run: &Run) -> Result<(), Error> {
+        self.keeper = Some(Keeper::resume(run, self.eval_every(), &mut self.trainer)?);
+        let step = self.trainer.steps_done();
+        let is_evaluated = !self.is_evaluation_due(step) || run.folder().has_evaluation(step);
+        if step >= self.stop && is_evaluated {
             return Err(Error::unsuitable(format!(
                 "`{}` has done {} already; ask for more, counted from the beginning of the run (`--steps N`, or \
                  `TrainOptions::steps`)",
                 run.path().display(),
-                counted(training.trainer.steps_done() as usize, "step"),
+                counted(step as usize, "step"),
             )));
         }
-        Ok(training)
+        Ok(())
+    }
+
+    /// Makes this a training that has not begun; `start` is a checkpoint of step 0.
+    #[cfg(test)]
+    pub(super) fn begin_again(&mut self, start: &Path) {
+        self.trainer.restore(start).expect("it is a checkpoint of this training");
+        self.keeper = None;
     }
 
     fn prepare(spec: Spec, data: Data, seed: u64, options: TrainOptions) -> Result<Training, Error> {
@@ -260,7 +277,7 @@ impl Training {
             total_steps,
         })?;
         let stop = options.steps.unwrap_or(total_steps);
-        Ok(Training { spec, data, options, trainer, sizes, seed, stop, run: None })
+        Ok(Training { spec, data, options, trainer, sizes, seed, stop, keeper: None })
     }
 
     /// Does one step: one segment of every row of the batch, and one update of the weights.
@@ -275,90 +292,108 @@ impl Training {
     /// Trains to the last step, and keeps metrics and checkpoints in the folder of a run.
     ///
     /// `watch` gets every event, and may stop the training after any of them. Everything is saved then, and a further
-    /// call continues. Before an evaluation, the checkpoint `last` is saved.
+    /// call continues. A first checkpoint is saved before the first step, and one before each evaluation.
     ///
     /// # Errors
     ///
-    /// Returns an error if another training has saved something in the run, a device fails, or a file cannot be
-    /// written. Checkpoints that were saved before stay as they are.
+    /// Returns an error if another process trains the run or has trained it, the disk has too little room, a device
+    /// fails, or a file cannot be written. Checkpoints that were saved before stay as they are.
     pub fn run(
         &mut self,
         run: &Run,
         watch: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
-        if self.run.as_deref() != Some(run.path()) && run.has_checkpoint() {
-            return Err(Error::unsuitable(format!(
-                "`{}` was trained before; continue it with `Training::resume`, or create a new run for this training",
-                run.path().display()
-            )));
+        let mut keeper = match self.keeper.take().filter(|keeper| keeper.is_of(run)) {
+            Some(keeper) => keeper,
+            None => Keeper::of_new(run, self.eval_every())?,
+        };
+        let outcome = self.run_keeping(&mut keeper, Watch { watch, stopped: false });
+        keeper.close();
+        self.keeper = Some(keeper);
+        outcome
+    }
+
+    fn run_keeping<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
+        &mut self,
+        keeper: &mut Keeper,
+        mut watch: Watch<W>,
+    ) -> Result<Outcome, Error> {
+        keeper.open(&self.trainer, self.stop.saturating_sub(self.trainer.steps_done()))?;
+        watch.tell(&Event::Begin);
+        for note in keeper.take_notes() {
+            watch.tell(&Event::Note(&note));
         }
-        self.run = Some(run.path().to_path_buf());
-        let mut watch = Watch { watch, stopped: false };
-        let mut log = run.folder().metrics_log(self.trainer.steps_done())?;
-        let mut best = run.folder().best_accuracy()?;
         let mut latest = None;
         let mut saved = Instant::now();
-        let eval_every = self.eval_every();
-        watch.tell(&Event::Begin);
+        // A run that was killed during an evaluation makes it up.
+        let step = self.trainer.steps_done();
+        if step > 0 && self.is_evaluation_due(step) && !keeper.has_evaluation(step) {
+            latest = self.evaluate_and_keep(keeper, &mut watch)?;
+        }
         while self.trainer.steps_done() < self.stop && !watch.stopped {
             let report = self.trainer.step()?;
-            log.append(&report.line())?;
+            keeper.append(&report.line())?;
             watch.tell(&Event::Step(&report));
-            let is_due = eval_every.is_some_and(|every| report.step.is_multiple_of(every));
-            if is_due || report.step == self.stop {
+            if self.is_due(report.step) || saved.elapsed() > self.options.save_every {
                 // Evaluation leaves the state of training alone and may take long, so the state is safe first.
-                self.save(run, &mut watch)?;
+                self.save(keeper, &mut watch)?;
                 saved = Instant::now();
-                if let Some(evaluation) = self.evaluate_on_the_way(&mut watch)? {
-                    log.append(&MetricsLine::Evaluation {
-                        step: report.step,
-                        examples: evaluation.examples,
-                        means: evaluation.metrics.means(),
-                    })?;
-                    let accuracy = evaluation.metrics.means().exact_accuracy.unwrap_or(0.0);
-                    let is_best = best.is_none_or(|best| accuracy >= best);
-                    if is_best {
-                        self.trainer.save(&run.best(), Some(accuracy))?;
-                        best = Some(accuracy);
-                    }
-                    watch.tell(&Event::Evaluated {
-                        step: report.step,
-                        evaluation: &evaluation,
-                        best: is_best,
-                    });
-                    latest = Some(evaluation);
-                }
-            } else if saved.elapsed() > self.options.save_every {
-                self.save(run, &mut watch)?;
-                saved = Instant::now();
+            }
+            if self.is_evaluation_due(report.step) {
+                latest = self.evaluate_and_keep(keeper, &mut watch)?.or(latest);
             }
         }
         if watch.stopped {
-            self.save(run, &mut watch)?;
+            self.save(keeper, &mut watch)?;
         }
         let step = self.trainer.steps_done();
-        Ok(Outcome { step, interrupted: watch.stopped, evaluation: latest, best })
+        Ok(Outcome { step, interrupted: watch.stopped, evaluation: latest, best: keeper.best() })
+    }
+
+    /// Returns whether the schedule has an evaluation after a step.
+    fn is_due(&self, step: u64) -> bool {
+        step == self.stop || self.eval_every().is_some_and(|every| step.is_multiple_of(every))
+    }
+
+    /// Returns whether the training evaluates after a step.
+    fn is_evaluation_due(&self, step: u64) -> bool {
+        self.options.eval_limit != Some(0) && self.is_due(step)
     }
 
     fn save<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
         &mut self,
-        run: &Run,
+        keeper: &mut Keeper,
         watch: &mut Watch<W>,
     ) -> Result<(), Error> {
-        self.trainer.save(&run.last(), None)?;
+        keeper.save(&self.trainer)?;
         watch.tell(&Event::Saved { step: self.trainer.steps_done() });
         Ok(())
     }
 
-    /// Evaluates as the options say; `None` if they ask for no evaluation or the caller stops it.
+    /// Evaluates as the options say, and keeps what was found; `None` if the caller stops it.
+    fn evaluate_and_keep<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
+        &mut self,
+        keeper: &mut Keeper,
+        watch: &mut Watch<W>,
+    ) -> Result<Option<Evaluation>, Error> {
+        let Some(evaluation) = self.evaluate_on_the_way(watch)? else { return Ok(None) };
+        let step = self.trainer.steps_done();
+        let line = MetricsLine::Evaluation {
+            step,
+            examples: evaluation.examples,
+            means: evaluation.metrics.means(),
+        };
+        let best = keeper.keep_evaluation(&self.trainer, &line)?;
+        watch.tell(&Event::Evaluated { step, evaluation: &evaluation, best });
+        Ok(Some(evaluation))
+    }
+
+    /// Evaluates as the options say; `None` if the caller stops it.
     fn evaluate_on_the_way<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
         &mut self,
         watch: &mut Watch<W>,
     ) -> Result<Option<Evaluation>, Error> {
         let limit = self.options.eval_limit;
-        if limit == Some(0) {
-            return Ok(None);
-        }
         // The answers of the last evaluation are worth showing.
         let request = EvaluationRequest { limit, keep_predictions: self.trainer.steps_done() == self.stop };
         let test = Arc::clone(self.data.test());

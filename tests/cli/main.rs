@@ -16,6 +16,7 @@ mod readme;
 mod run;
 #[cfg(target_os = "linux")]
 mod stopping;
+mod survival;
 mod tools;
 
 /// The binary under test.

@@ -15,7 +15,7 @@ fn tiny() -> Workplace {
 }
 
 /// Returns the content of every file below a folder, by its path in it.
-fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_path_buf()];
     while let Some(next) = open.pop() {

@@ -89,9 +89,12 @@ const DOORS: &[Door] = &[
             ("data::npy", "arrays of datasets are read"),
             ("data::write", "datasets are written"),
             ("train::data", "a folder of data is looked for"),
-            ("store::checkpoint", "checkpoints are written and read"),
-            ("store::log", "metrics are written"),
-            ("store::run_folder", "run folders are made and read"),
+            ("store::checkpoint", "checkpoints are read"),
+            ("store::disk", "files of runs are written"),
+            ("store::lock", "the file of the lock is made and read"),
+            ("store::run_folder", "run folders are read"),
+            ("store::sums", "checksums are read and checked"),
+            ("store::tensors", "files of tensors are read"),
             ("parity::fixture", "recorded models are read"),
             ("system", "Linux says in files how much memory there is"),
             ("device::cuda::cache", "compiled kernels are kept where the caller says"),
@@ -120,7 +123,11 @@ const DOORS: &[Door] = &[
     },
     Door {
         guarded: &["std::process"],
-        owners: &[("cli", "exit codes"), ("cli::interrupt", "a second signal ends the process at once")],
+        owners: &[
+            ("cli", "exit codes"),
+            ("store::lock", "the lock names its process"),
+            ("cli::interrupt", "a second signal ends the process at once"),
+        ],
     },
     Door { guarded: &["std::net"], owners: &[] },
 ];

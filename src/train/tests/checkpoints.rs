@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use crate::ir::{Halt, QTarget};
 use crate::lower::names;
 use crate::store::checkpoint::{
-    AVERAGE, STATE, STATE_TENSORS, WEIGHTS, beside, trainer_state, weights_to_use,
+    AVERAGE, Before, STATE, STATE_TENSORS, Saved, TrainerState, WEIGHTS, WeightsFile, beside,
 };
-use crate::train::{Trainer, testing};
+use crate::store::sums::SUMS;
+use crate::train::{Record, Trainer, testing};
 
 /// Type, shape and bytes of each tensor of a file.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -30,6 +31,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+const DIFFERS: &str = "its bytes are not those that were saved: the checksum differs";
+
 fn train(trainer: &mut Trainer, steps: usize) {
     (0..steps).for_each(|_| {
         testing::step(trainer);
@@ -37,7 +40,7 @@ fn train(trainer: &mut Trainer, steps: usize) {
 }
 
 fn save(trainer: &mut Trainer, folder: &Path) {
-    trainer.save(folder, None).expect("the disk has room");
+    trainer.save(folder, Before::Removed, Record::default()).expect("the disk has room");
 }
 
 /// Saves a checkpoint of a trainer after a few steps.
@@ -53,6 +56,22 @@ fn saved() -> (TempDir, PathBuf) {
 fn refusal(folder: &Path) -> String {
     let mut trainer = testing::trainer(1);
     trainer.restore(folder).expect_err("the checkpoint is not usable").to_string()
+}
+
+fn state_of(folder: &Path) -> TrainerState {
+    Saved::open(folder).expect("it is whole").state().clone()
+}
+
+fn weights_to_use(folder: &Path, averaged: bool) -> WeightsFile {
+    Saved::open(folder).and_then(|saved| saved.weights_to_use(averaged)).expect("it is whole")
+}
+
+/// Makes a checkpoint one of format 1, which has no checksums.
+fn without_checksums(folder: &Path) {
+    fs::remove_file(folder.join(SUMS)).expect("it is there");
+    let state = fs::read_to_string(folder.join(STATE)).expect("it is there");
+    let state = state.replace("\"format\": 2", "\"format\": 1");
+    fs::write(folder.join(STATE), state).expect("the disk has room");
 }
 
 /// Writes a safetensors file with the tensors of another one, changed by `change`.
@@ -86,7 +105,7 @@ fn two_hundred_steps_and_twice_a_hundred_give_the_same_bytes() {
     save(&mut second, &resumed);
     assert_eq!(second.steps_done(), 200);
     let names: Vec<String> = files(&whole).into_keys().collect();
-    assert_eq!(names, [AVERAGE, STATE, STATE_TENSORS, WEIGHTS]);
+    assert_eq!(names, [SUMS, AVERAGE, STATE, STATE_TENSORS, WEIGHTS]);
     assert_ne!(files(&half), files(&whole));
     assert!(files(&resumed) == files(&whole), "the files differ");
 }
@@ -128,8 +147,8 @@ fn averages_are_what_evaluation_uses() {
     let mut trainer = testing::trainer(1);
     trainer.restore(&folder).expect("it fits");
     let mut evaluator = testing::evaluator();
-    let file = weights_to_use(&folder).expect("it is there");
-    assert_eq!(file, folder.join(AVERAGE));
+    let file = weights_to_use(&folder, true);
+    assert_eq!(file.path, folder.join(AVERAGE));
     evaluator.load_weights(&file).expect("it fits");
     let questions = [testing::question(0)];
     let trained = trainer.solve(&questions).expect("fits");
@@ -144,9 +163,10 @@ fn a_save_replaces_the_checkpoint_before() {
     let mut trainer = testing::trainer(1);
     trainer.restore(&folder).expect("it fits");
     train(&mut trainer, 1);
-    trainer.save(&folder, Some(0.5)).expect("the disk has room");
+    let record = Record { exact_accuracy: Some(0.5), ..Record::default() };
+    trainer.save(&folder, Before::Removed, record).expect("the disk has room");
     assert_ne!(files(&folder), before);
-    let state = trainer_state(&folder).expect("it is there");
+    let state = state_of(&folder);
     assert_eq!((state.step, state.exact_accuracy), (4, Some(0.5)));
     let left: Vec<_> = fs::read_dir(directory.path()).expect("it exists").collect();
     assert_eq!(left.len(), 1, "nothing is left beside it: {left:?}");
@@ -170,7 +190,7 @@ fn an_interrupted_save_keeps_the_checkpoint_before() {
     trainer.restore(&folder).expect("the old one is found");
     train(&mut trainer, 1);
     save(&mut trainer, &folder);
-    assert_eq!(trainer_state(&folder).expect("it is there").step, 4);
+    assert_eq!(state_of(&folder).step, 4);
     assert!(!beside(&folder, ".old").exists());
 }
 
@@ -180,8 +200,9 @@ fn a_failed_save_says_why_and_keeps_the_checkpoint_before() {
     let before = files(&folder);
     // A file where the new checkpoint is to be written cannot be removed as a folder.
     fs::write(beside(&folder, ".new"), b"").expect("the disk has room");
-    let message = testing::trainer(1).save(&folder, None).expect_err("it is in the way").to_string();
-    assert!(message.contains("last.new") && message.ends_with("still there, unchanged"), "{message}");
+    let saved = testing::trainer(1).save(&folder, Before::Removed, Record::default());
+    let message = saved.expect_err("it is in the way").to_string();
+    assert!(message.starts_with("cannot save the checkpoint: ") && message.contains("last.new"), "{message}");
     assert!(files(&folder) == before, "the files differ");
 }
 
@@ -197,9 +218,10 @@ fn a_truncated_file_is_named() {
     let file = folder.join(STATE_TENSORS);
     let bytes = fs::read(&file).expect("it exists");
     fs::write(&file, &bytes[..bytes.len() - 7]).expect("the disk has room");
-    let message = refusal(&folder);
+    assert_eq!(refusal(&folder), format!("`{}` is damaged: {DIFFERS}", file.display()));
+    without_checksums(&folder);
     let start = format!("`{}` is damaged: it is not a whole safetensors file", file.display());
-    assert!(message.starts_with(&start), "{message}");
+    assert!(refusal(&folder).starts_with(&start), "{}", refusal(&folder));
 }
 
 #[test]
@@ -208,13 +230,15 @@ fn a_damaged_state_is_named() {
     let file = folder.join(STATE);
     fs::write(&file, "{\"format\": 1").expect("the disk has room");
     assert!(refusal(&folder).starts_with(&format!("`{}` is damaged: ", file.display())));
-    fs::write(&file, "{\"format\": 2, \"news\": []}").expect("the disk has room");
-    assert!(refusal(&folder).ends_with("it has format 2, but this hrmc reads format 1"));
+    fs::write(&file, "{\"format\": 3, \"news\": []}").expect("the disk has room");
+    let reason = "it has format 3, of another version of hrmc; this one reads up to 2";
+    assert_eq!(refusal(&folder), format!("cannot continue from `{}`: {reason}", folder.display()));
 }
 
 #[test]
 fn tensors_that_do_not_fit_are_named() {
     let (_directory, folder) = saved();
+    without_checksums(&folder);
     let file = folder.join(WEIGHTS);
     let whole = fs::read(&file).expect("it exists");
     let name = "inner.q_head.bias";
@@ -243,6 +267,7 @@ fn tensors_that_do_not_fit_are_named() {
 #[test]
 fn a_refused_checkpoint_changes_nothing() {
     let (directory, folder) = saved();
+    without_checksums(&folder);
     rewrite(&folder.join(STATE_TENSORS), |tensors| {
         tensors.remove("train.tokens");
     });
@@ -271,10 +296,10 @@ fn a_model_without_averages_saves_none() {
     let mut model = testing::model();
     model.train.as_mut().expect("the tiny model is trained").ema = None;
     let mut trainer = testing::trainer_of(model, 1);
-    save(&mut trainer, directory.path());
-    assert!(!directory.path().join(AVERAGE).exists());
-    let file = weights_to_use(directory.path()).expect("it is there");
-    assert_eq!(file, directory.path().join(WEIGHTS));
+    let folder = directory.path().join("last");
+    save(&mut trainer, &folder);
+    assert!(!folder.join(AVERAGE).exists());
+    assert_eq!(weights_to_use(&folder, false).path, folder.join(WEIGHTS));
 }
 
 #[test]
@@ -302,6 +327,51 @@ fn weights_of_another_shape_are_refused() {
     rewrite(&file, |tensors| {
         tensors.insert("inner.H_init".into(), (Dtype::F32, vec![4, 4], vec![0; 64]));
     });
-    let message = testing::evaluator().load_weights(&file).expect_err("the shape differs").to_string();
+    let message =
+        testing::evaluator().load_weights(&file.as_path().into()).expect_err("the shape differs").to_string();
     assert!(message.ends_with("tensor `inner.H_init` has shape [4, 4]; expected [16]"), "{message}");
+}
+
+#[test]
+fn a_flipped_bit_of_any_file_is_noticed() {
+    let (_directory, folder) = saved();
+    for (name, bytes) in files(&folder) {
+        for at in [0, bytes.len() / 2, bytes.len() - 2] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            fs::write(folder.join(&name), flipped).expect("the disk has room");
+            let message = refusal(&folder);
+            assert!(
+                message.contains("is damaged: ") || message.contains("cannot read"),
+                "{name} {at}: {message}"
+            );
+            fs::write(folder.join(&name), &bytes).expect("the disk has room");
+        }
+        fs::remove_file(folder.join(&name)).expect("it is there");
+        assert!(refusal(&folder).contains(&name), "{}", refusal(&folder));
+        fs::write(folder.join(&name), &bytes).expect("the disk has room");
+    }
+    testing::trainer(1).restore(&folder).expect("everything is as it was");
+}
+
+#[test]
+fn a_checkpoint_without_checksums_is_read() {
+    let (_directory, folder) = saved();
+    without_checksums(&folder);
+    let saved = Saved::open(&folder).expect("format 1 is known");
+    assert!(!saved.is_guarded());
+    testing::trainer(1).restore(&folder).expect("it fits");
+}
+
+#[test]
+fn the_checkpoint_before_is_kept_where_it_is_wanted() {
+    let (directory, folder) = saved();
+    let previous = directory.path().join("previous");
+    let mut trainer = testing::trainer(1);
+    trainer.restore(&folder).expect("it fits");
+    for step in [4, 5] {
+        train(&mut trainer, 1);
+        trainer.save(&folder, Before::Kept(&previous), Record::default()).expect("the disk has room");
+        assert_eq!((state_of(&folder).step, state_of(&previous).step), (step, step - 1));
+    }
 }

@@ -1,0 +1,202 @@
+//! Files of tensors, in the format safetensors.
+
+#![expect(clippy::disallowed_methods, reason = "files of tensors are read")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensors};
+
+use super::checkpoint::{CheckpointError, WeightsFile};
+use super::sums;
+use crate::device::{DeviceError, Session};
+use crate::graph::{DType, TensorType};
+use crate::lower::parameters::PUZZLE_TABLE;
+
+/// The header of a safetensors file is padded to a multiple of this.
+const HEADER_ALIGNMENT: usize = 8;
+
+/// A tensor of a file.
+pub(super) struct Stored {
+    /// Name in the file.
+    pub(super) name: String,
+    /// Name in the session; `None` for a tensor that is checked but not used.
+    pub(super) memory: Option<String>,
+    pub(super) ty: TensorType,
+}
+
+/// Writes the tensors of a file, whose content a session has.
+pub(super) fn write_tensors(writer: &mut dyn Write, session: &Session, tensors: &[Stored]) -> io::Result<()> {
+    let mut end = 0;
+    let infos = tensors.iter().map(|stored| {
+        let start = end;
+        end += stored.ty.bytes();
+        let info = TensorInfo {
+            dtype: stored_dtype(stored.ty.dtype),
+            shape: stored.ty.shape.clone(),
+            data_offsets: (start, end),
+        };
+        (stored.name.clone(), info)
+    });
+    let metadata = Metadata::new(None, infos.collect()).expect("the tensors follow each other");
+    let mut header = serde_json::to_string(&metadata).expect("the header is plain data");
+    let padded = header.len().next_multiple_of(HEADER_ALIGNMENT);
+    header.extend(std::iter::repeat_n(' ', padded - header.len()));
+    writer.write_all(&(header.len() as u64).to_le_bytes())?;
+    writer.write_all(header.as_bytes())?;
+    for stored in tensors {
+        match values_of(session, stored).map_err(io::Error::other)? {
+            Content::F32(values) => write_values(writer, values, f32::to_le_bytes)?,
+            Content::I32(values) => write_values(writer, values, i32::to_le_bytes)?,
+        }
+    }
+    Ok(())
+}
+
+fn write_values<T: Copy>(writer: &mut dyn Write, values: &[T], bytes_of: fn(T) -> [u8; 4]) -> io::Result<()> {
+    /// Values that are converted at a time.
+    const BLOCK: usize = 1 << 14;
+    let mut bytes = Vec::with_capacity(BLOCK * size_of::<[u8; 4]>());
+    for block in values.chunks(BLOCK) {
+        bytes.clear();
+        block.iter().for_each(|&value| bytes.extend_from_slice(&bytes_of(value)));
+        writer.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Content of memory.
+pub(super) enum Content<'a> {
+    F32(&'a [f32]),
+    I32(&'a [i32]),
+}
+
+/// Returns the content of a tensor that is saved.
+pub(super) fn values_of<'a>(session: &'a Session, stored: &Stored) -> Result<Content<'a>, DeviceError> {
+    let memory = stored.memory.as_ref().expect("saved tensors have memory");
+    Ok(match stored.ty.dtype {
+        DType::F32 => Content::F32(session.f32(memory)?),
+        DType::I32 => Content::I32(session.i32(memory)?),
+    })
+}
+
+fn stored_dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F32 => Dtype::F32,
+        DType::I32 => Dtype::I32,
+    }
+}
+
+/// Bytes before the header of a safetensors file: its length.
+const LENGTH_BYTES: u64 = 8;
+
+/// Longest header of a safetensors file that the format allows, in bytes.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
+///
+/// Only the header is read. The weights are read and checked later, with the model.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read, or its header is damaged.
+pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
+    let header = read_header(weights).map_err(|reason| CheckpointError::read(weights, reason))?;
+    let header: serde_json::Value = serde_json::from_slice(&header)
+        .map_err(|_| CheckpointError::damaged(weights, "its header cannot be read"))?;
+    let rows = header[PUZZLE_TABLE]["shape"][0].as_u64();
+    Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1).max(1))
+}
+
+/// Reads the header of a safetensors file, which says where the tensors are: a length in eight bytes, then JSON.
+fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(weights)?;
+    let mut length = Vec::new();
+    Read::by_ref(&mut file).take(LENGTH_BYTES).read_to_end(&mut length)?;
+    let mut header = Vec::new();
+    if let Ok(length) = length.try_into().map(u64::from_le_bytes) {
+        file.take(length.min(MAX_HEADER)).read_to_end(&mut header)?;
+    }
+    Ok(header)
+}
+
+/// A safetensors file in memory.
+pub(super) struct TensorFile {
+    file: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl TensorFile {
+    /// Reads a file, and checks that its bytes are those that were saved.
+    pub(super) fn read(file: &WeightsFile) -> Result<Self, CheckpointError> {
+        let bytes = fs::read(&file.path).map_err(|reason| CheckpointError::read(&file.path, reason))?;
+        if let Some(sum) = &file.sha256 {
+            sums::check(&file.path, &bytes, sum)?;
+        }
+        Ok(TensorFile { file: file.path.clone(), bytes })
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>, CheckpointError> {
+        SafeTensors::deserialize(&self.bytes).map_err(|error| {
+            CheckpointError::damaged(&self.file, format!("it is not a whole safetensors file ({error})"))
+        })
+    }
+
+    /// Checks that the file has exactly the `wanted` tensors, of their own types or one of the `other` types.
+    pub(super) fn check(&self, wanted: &[Stored], other: &[Dtype]) -> Result<(), CheckpointError> {
+        let tensors = self.tensors()?;
+        for stored in wanted {
+            let fault = |reason: String| CheckpointError::tensor(&self.file, &stored.name, reason);
+            let view = tensors.tensor(&stored.name).map_err(|_| fault("is missing".to_owned()))?;
+            let dtype = stored_dtype(stored.ty.dtype);
+            if view.dtype() != dtype && !other.contains(&view.dtype()) {
+                let known: Vec<String> =
+                    [dtype].iter().chain(other).map(|dtype| format!("{dtype}")).collect();
+                return Err(fault(format!("has type {}; expected {}", view.dtype(), known.join(" or "))));
+            }
+            if view.shape() != stored.ty.shape {
+                let reason = format!("has shape {:?}; expected {:?}", view.shape(), stored.ty.shape);
+                return Err(fault(reason));
+            }
+        }
+        let known: BTreeSet<&str> = wanted.iter().map(|stored| stored.name.as_str()).collect();
+        let found: BTreeSet<&str> = tensors.names().into_iter().collect();
+        match found.difference(&known).next() {
+            None => Ok(()),
+            Some(name) => Err(CheckpointError::tensor(&self.file, name, "does not belong to the model")),
+        }
+    }
+
+    /// Copies the tensors of a file that was checked into the session.
+    pub(super) fn write_into(&self, session: &mut Session, tensors: &[Stored]) -> Result<(), DeviceError> {
+        let views = self.tensors().expect("the file was checked");
+        for stored in tensors {
+            let Some(memory) = &stored.memory else { continue };
+            let view = views.tensor(&stored.name).expect("the file was checked");
+            match stored.ty.dtype {
+                DType::F32 => fill_f32(session.f32_mut(memory)?, &view),
+                DType::I32 => fill(session.i32_mut(memory)?, view.data(), i32::from_le_bytes),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fill_f32(target: &mut [f32], view: &TensorView<'_>) {
+    match view.dtype() {
+        Dtype::F32 => fill(target, view.data(), f32::from_le_bytes),
+        Dtype::F16 => fill(target, view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Dtype::BF16 => fill(target, view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        other => unreachable!("a checked tensor is never {other}"),
+    }
+}
+
+fn fill<T, const N: usize>(target: &mut [T], bytes: &[u8], convert: impl Fn([u8; N]) -> T) {
+    for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(N)) {
+        *value = convert(bytes.try_into().expect("the chunks have this size"));
+    }
+}

@@ -1,0 +1,334 @@
+//! What a training keeps in the folder of its run: metrics, the newest two checkpoints, and the best.
+
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::run::Run;
+use super::trainer::{Record, Trainer};
+use crate::store::checkpoint::{Before, Saved};
+use crate::store::log::LogProblems;
+use crate::store::{CheckpointError, MetricsLine, MetricsLog, RunFolder, RunFolderError, RunLock};
+use crate::system;
+use crate::units::{bytes, counted};
+
+/// Checkpoints that a run has at most: the newest two, the best, and one that is being written.
+const CHECKPOINTS: u64 = 4;
+
+/// Bytes of a line of metrics, rounded up.
+const LINE_BYTES: u64 = 400;
+
+/// The folder of a run, and what was kept in it.
+pub struct Keeper {
+    folder: RunFolder,
+    eval_every: Option<u64>,
+    /// Held from the moment a run is resumed to the end of its training.
+    lock: Option<RunLock>,
+    log: Option<MetricsLog>,
+    /// Step of the checkpoint from which the training would go on.
+    saved: Option<u64>,
+    /// Whether that checkpoint is `last`, so that it becomes the previous one when `last` is written.
+    last_is_sound: bool,
+    /// Checksum of the lines of metrics that the checkpoint has.
+    metrics_sha256: Option<String>,
+    best: Option<f64>,
+    notes: Vec<String>,
+}
+
+impl Keeper {
+    /// Prepares to keep a new training in a run.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the run has a checkpoint of another training.
+    pub fn of_new(run: &Run, eval_every: Option<u64>) -> Result<Keeper, Error> {
+        let keeper = Keeper::of(run, eval_every);
+        if keeper.folder.checkpoints().iter().any(|folder| Saved::open(folder).is_ok()) {
+            return Err(trained_before(&keeper.folder));
+        }
+        Ok(keeper)
+    }
+
+    /// Takes the run for this process, and restores its newest checkpoint that is whole.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another process trains the run, the checkpoints belong to another training, or all of them
+    /// are damaged.
+    pub fn resume(run: &Run, eval_every: Option<u64>, trainer: &mut Trainer) -> Result<Keeper, Error> {
+        let mut keeper = Keeper::of(run, eval_every);
+        keeper.lock()?;
+        if !run.manifest().is_guarded() {
+            keeper.notes.push(unguarded(run.folder()));
+        }
+        let mut refused = None;
+        for folder in keeper.folder.checkpoints() {
+            match trainer.restore(&folder) {
+                Ok(record) => {
+                    let step = trainer.steps_done();
+                    keeper.saved = Some(step);
+                    keeper.last_is_sound = folder == keeper.folder.last();
+                    keeper.metrics_sha256 = record.metrics_sha256;
+                    if !keeper.last_is_sound {
+                        keeper.notes.push(keeper.cost_of_going_back(refused.as_ref(), &folder, step));
+                    }
+                    return Ok(keeper);
+                }
+                Err(CheckpointError::Absent { .. }) => {}
+                Err(error) if error.is_of_this_checkpoint() => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(error) = refused {
+            return Err(error.into());
+        }
+        keeper.notes.push(format!(
+            "`{}` has no checkpoint yet: its training begins at step 0",
+            keeper.folder.path().display()
+        ));
+        Ok(keeper)
+    }
+
+    fn of(run: &Run, eval_every: Option<u64>) -> Keeper {
+        Keeper {
+            folder: run.folder().clone(),
+            eval_every,
+            lock: None,
+            log: None,
+            saved: None,
+            last_is_sound: false,
+            metrics_sha256: None,
+            best: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Says why the newest checkpoint is not the one from which training goes on, and what that costs.
+    fn cost_of_going_back(&self, refused: Option<&CheckpointError>, to: &Path, step: u64) -> String {
+        let why = match refused {
+            Some(error) => error.to_string(),
+            None => format!("there is no checkpoint in `{}`", self.folder.last().display()),
+        };
+        let newest = self.folder.newest_step_of_metrics().unwrap_or(step);
+        let cost = match newest.saturating_sub(step) {
+            0 => "no step is lost".to_owned(),
+            lost => format!("{} from {} on are done again", counted(lost as usize, "step"), step + 1),
+        };
+        format!("{why}; going on from `{}`, of step {step}: {cost}", to.display())
+    }
+
+    /// Returns whether it keeps the training of `run`.
+    pub fn is_of(&self, run: &Run) -> bool {
+        self.folder == *run.folder()
+    }
+
+    /// Returns what the user should know, once.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Returns the best exact accuracy of any evaluation so far.
+    pub fn best(&self) -> Option<f64> {
+        self.best
+    }
+
+    fn lock(&mut self) -> Result<(), Error> {
+        let lock = self.folder.lock()?;
+        self.notes.extend(lock.warning());
+        self.lock = Some(lock);
+        Ok(())
+    }
+
+    /// Opens the run for writing, and saves a first checkpoint if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another process trains the run or has trained it in the meantime, the disk has no room for
+    /// what the training will write, or a file cannot be written.
+    pub fn open(&mut self, trainer: &Trainer, steps_to_do: u64) -> Result<(), Error> {
+        if self.lock.is_none() {
+            self.lock()?;
+            let newest = Saved::open(&self.folder.last()).ok().map(|saved| saved.state().step);
+            if newest != self.saved {
+                return Err(trained_before(&self.folder));
+            }
+        }
+        self.check_room(trainer, steps_to_do)?;
+        let expected = self.metrics_sha256.as_deref();
+        let log = self.folder.metrics_log(trainer.steps_done(), self.eval_every, expected);
+        let log = log.map_err(|error| self.with_what_is_kept(error.into()))?;
+        self.notes.extend(log_note(&self.folder, log.problems()));
+        self.log = Some(log);
+        self.best = match Saved::open(&self.folder.best()) {
+            Ok(saved) => saved.state().exact_accuracy,
+            Err(CheckpointError::Absent { .. }) => None,
+            Err(error) => {
+                self.notes.push(format!("{error}; the next evaluation makes another best checkpoint"));
+                None
+            }
+        };
+        if self.saved.is_none() { self.save(trainer) } else { Ok(()) }
+    }
+
+    /// Lets other processes write the run.
+    pub fn close(&mut self) {
+        (self.lock, self.log) = (None, None);
+    }
+
+    /// Refuses a training for whose checkpoints the disk has no room.
+    fn check_room(&self, trainer: &Trainer, steps_to_do: u64) -> Result<(), Error> {
+        let needed = CHECKPOINTS * trainer.checkpoint_bytes() + LINE_BYTES * steps_to_do;
+        let Some(free) = system::free_disk_bytes(self.folder.path()) else { return Ok(()) };
+        let there = self.folder.checkpoint_bytes();
+        if free + there >= needed {
+            return Ok(());
+        }
+        Err(Error::unsuitable(format!(
+            "the disk has too little room for the run `{}`: its checkpoints (the newest two, the best, and one while it \
+             is written) and its metrics take up to {}, and {} are free; make room, or choose a folder on another disk \
+             (`--runs DIR`)",
+            self.folder.path().display(),
+            bytes(needed),
+            bytes(free + there),
+        )))
+    }
+
+    fn opened(&mut self) -> &mut MetricsLog {
+        self.log.as_mut().expect("the run is open for writing")
+    }
+
+    /// Adds a line of metrics.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be written.
+    pub fn append(&mut self, line: &MetricsLine) -> Result<(), Error> {
+        self.opened().append(line).map_err(|error| self.with_what_is_kept(error.into()))
+    }
+
+    /// Returns whether the log has an evaluation after a step.
+    pub fn has_evaluation(&self, step: u64) -> bool {
+        self.log.as_ref().is_some_and(|log| log.has_evaluation(step))
+    }
+
+    /// Saves the checkpoint `last`, unless that of this step is there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be written; it says which checkpoint is left.
+    pub fn save(&mut self, trainer: &Trainer) -> Result<(), Error> {
+        if self.saved == Some(trainer.steps_done()) && self.last_is_sound {
+            return Ok(());
+        }
+        let (last, previous) = (self.folder.last(), self.folder.previous());
+        let before = if self.last_is_sound { Before::Kept(&previous) } else { Before::Removed };
+        self.write(trainer, &last, before, None)?;
+        (self.saved, self.last_is_sound) = (Some(trainer.steps_done()), true);
+        Ok(())
+    }
+
+    /// Adds the line of an evaluation, and keeps the checkpoint if it is the best so far. Returns whether it is.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be written; it says which checkpoint is left.
+    pub fn keep_evaluation(&mut self, trainer: &Trainer, line: &MetricsLine) -> Result<bool, Error> {
+        let accuracy = line.means().exact_accuracy.unwrap_or(0.0);
+        let is_best = self.best.is_none_or(|best| accuracy >= best);
+        if is_best {
+            // Before the line: a run that is killed between them evaluates again, and saves the same.
+            let best = self.folder.best();
+            self.write(trainer, &best, Before::Removed, Some(accuracy))?;
+            self.best = Some(accuracy);
+        }
+        self.append(line)?;
+        self.opened().sync().map_err(|error| self.with_what_is_kept(error.into()))?;
+        Ok(is_best)
+    }
+
+    fn write(
+        &mut self,
+        trainer: &Trainer,
+        folder: &Path,
+        before: Before<'_>,
+        exact_accuracy: Option<f64>,
+    ) -> Result<(), Error> {
+        if self.lock.as_ref().is_some_and(|lock| !lock.is_in_place()) {
+            let saved = self.saved.unwrap_or(0);
+            return Err(RunFolderError::Gone {
+                folder: self.folder.path().to_path_buf(),
+                kept: format!(
+                    "the training stopped after step {}, and the newest checkpoint that was saved there is of step {saved}",
+                    trainer.steps_done()
+                ),
+            }
+            .into());
+        }
+        // The lines that the checkpoint counts on are on the disk before it is.
+        let written = self.opened().sync().map_err(Error::from).and_then(|()| {
+            let record = Record { exact_accuracy, metrics_sha256: Some(self.opened().sha256()) };
+            trainer.save(folder, before, record).map_err(Error::from)
+        });
+        written.map_err(|error| self.with_what_is_kept(error))
+    }
+
+    /// Adds to an error of writing what is left on the disk.
+    fn with_what_is_kept(&self, error: Error) -> Error {
+        let whole = |folder: &PathBuf| {
+            let saved = Saved::open(folder).ok()?;
+            saved.check_bytes().ok().map(|()| saved.state().step)
+        };
+        let folders = self.folder.checkpoints();
+        let kept = folders.iter().find_map(|folder| Some((folder, whole(folder)?)));
+        let kept = match kept {
+            Some((folder, step)) => {
+                format!(
+                    "the checkpoint of step {step} in `{}` is whole, and training can go on from it",
+                    folder.display()
+                )
+            }
+            None => "nothing of this run is saved yet".to_owned(),
+        };
+        Error::unsuitable(format!("{error}; {kept}"))
+    }
+}
+
+fn trained_before(folder: &RunFolder) -> Error {
+    Error::unsuitable(format!(
+        "`{}` was trained before; continue it with `Training::resume`, or create a new run for this training",
+        folder.path().display()
+    ))
+}
+
+/// Returns the note about a run that an hrmc without checksums began.
+pub fn unguarded(folder: &RunFolder) -> String {
+    format!(
+        "`{}` was begun by an hrmc that kept no checksums: nothing guards what it saved before",
+        folder.path().display()
+    )
+}
+
+fn log_note(folder: &RunFolder, problems: &LogProblems) -> Option<String> {
+    let LogProblems { damaged, missing, changed } = problems;
+    let mut what = Vec::new();
+    if let Some(first) = damaged.first() {
+        let others = match damaged.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {} after it", counted(others, "line")),
+        };
+        what.push(format!(
+            "line {first}{others} cannot be read (the file as it was is `metrics.jsonl.damaged`)"
+        ));
+    }
+    if let Some((from, to)) = missing.first() {
+        let others = if missing.len() > 1 { ", and others" } else { "" };
+        what.push(format!("the lines of steps {from} to {to} are missing{others}"));
+    }
+    if *changed {
+        what.push("lines were changed after they were written".to_owned());
+    }
+    let file = folder.path().join(crate::store::run_folder::METRICS);
+    (!what.is_empty())
+        .then(|| format!("`{}`: {}; the training itself loses nothing", file.display(), what.join("; ")))
+}
