@@ -222,6 +222,8 @@ fn introduce(training: &Training, run: &Run) {
     let (done, stop) = (training.steps_done(), training.last_step());
     let steps = if done == 0 {
         format!("steps 1 to {}", grouped(stop))
+    } else if done == stop {
+        format!("making up the evaluation of step {}", grouped(stop))
     } else {
         format!("continuing with steps {} to {}", grouped(done + 1), grouped(stop))
     };

@@ -21,15 +21,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::disk;
+use super::error::CheckpointError;
 use super::sums::{self, Summed, Sums};
-use super::tensors::{Stored, TensorFile, values_of, write_tensors};
+use super::tensors::{Stored, TensorFile, WeightsFile, values_of, write_tensors};
 use crate::data::LoaderState;
 use crate::device::{DeviceError, Session};
 use crate::graph::TensorType;
@@ -37,7 +37,6 @@ use crate::hash::sha256;
 use crate::ir::{self, Model};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, Role};
-use crate::system;
 
 /// File of the weights in training.
 pub const WEIGHTS: &str = "weights.safetensors";
@@ -52,90 +51,6 @@ pub const STATE: &str = "state.json";
 const FORMAT: u32 = 2;
 /// The format without checksums.
 const UNGUARDED_FORMAT: u32 = 1;
-
-/// The error of reading or writing a checkpoint or a file of weights.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// There is no checkpoint.
-    #[error("there is no checkpoint in `{folder}`")]
-    Absent {
-        /// The folder that was looked in.
-        folder: PathBuf,
-    },
-    /// A file that cannot be read.
-    #[error("cannot read `{file}`: {}", system::reason(reason))]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// The error, in the words of the system.
-        reason: io::Error,
-    },
-    /// A file or folder that cannot be written.
-    #[error("cannot save the checkpoint: `{file}`: {}", system::reason(reason))]
-    Write {
-        /// The file or folder.
-        file: PathBuf,
-        /// The error, in the words of the system.
-        reason: io::Error,
-    },
-    /// A file whose bytes are not those that were saved, that cannot be parsed, or whose parts contradict each other.
-    #[error("`{file}` is damaged: {reason}")]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A tensor that is missing, unexpected, or of another type or shape.
-    #[error("`{file}`: tensor `{tensor}` {reason}")]
-    Tensor {
-        /// The file.
-        file: PathBuf,
-        /// Name of the tensor in the file.
-        tensor: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The device failed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// A checkpoint of another model, seed, dataset or format.
-    #[error("cannot continue from `{folder}`: {reason}")]
-    Unfit {
-        /// The checkpoint.
-        folder: PathBuf,
-        /// How it differs.
-        reason: String,
-    },
-}
-
-impl CheckpointError {
-    /// Returns the error for the checkpoint in `folder`, which does not belong to this training.
-    pub fn unfit(folder: &Path, reason: String) -> Self {
-        CheckpointError::Unfit { folder: folder.to_owned(), reason }
-    }
-
-    pub(super) fn damaged(file: &Path, reason: impl ToString) -> Self {
-        CheckpointError::Damaged { file: file.to_owned(), reason: reason.to_string() }
-    }
-
-    pub(super) fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
-        CheckpointError::Tensor { file: file.to_owned(), tensor: tensor.to_owned(), reason: reason.into() }
-    }
-
-    pub(super) fn read(file: &Path, reason: io::Error) -> Self {
-        CheckpointError::Read { file: file.to_owned(), reason }
-    }
-
-    pub(super) fn change<T>(file: &Path, result: io::Result<T>) -> Result<T, Self> {
-        result.map_err(|reason| CheckpointError::Write { file: file.to_owned(), reason })
-    }
-
-    /// Returns whether another checkpoint of the same run may be better.
-    pub fn is_of_this_checkpoint(&self) -> bool {
-        !matches!(self, CheckpointError::Device(_) | CheckpointError::Unfit { .. })
-    }
-}
 
 /// The state of a trainer, besides tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -173,10 +88,10 @@ struct StateFile {
     trainer: TrainerState,
 }
 
-/// Only the first key of `state.json`, so that hrmc recognises other formats.
+/// Only one key of `state.json` or `run.toml`, so that hrmc recognises other formats.
 #[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
+pub(super) struct FormatOnly {
+    pub(super) format: u32,
 }
 
 /// Which tensors a file of weights holds.
@@ -450,21 +365,6 @@ impl StoredCheckpoint {
     /// Returns an error if the device fails.
     pub fn write_into(&self, session: &mut Session) -> Result<(), DeviceError> {
         self.files.iter().try_for_each(|(file, tensors)| file.write_into(session, tensors))
-    }
-}
-
-/// A file of weights.
-#[derive(Debug, Clone)]
-pub struct WeightsFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Checksum of its bytes, where one is known.
-    pub sha256: Option<String>,
-}
-
-impl From<&Path> for WeightsFile {
-    fn from(path: &Path) -> Self {
-        WeightsFile { path: path.to_owned(), sha256: None }
     }
 }
 

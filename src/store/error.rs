@@ -1,10 +1,94 @@
-//! The error of the files of a run.
+//! The errors of the files of a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::CheckpointError;
+use crate::device::DeviceError;
 use crate::system;
+
+/// The error of reading or writing a checkpoint or a file of weights.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// There is no checkpoint.
+    #[error("there is no checkpoint in `{folder}`")]
+    Absent {
+        /// The folder that was looked in.
+        folder: PathBuf,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read `{file}`: {}", system::reason(reason))]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The error, in the words of the system.
+        reason: io::Error,
+    },
+    /// A file or folder that cannot be written.
+    #[error("cannot save the checkpoint: `{file}`: {}", system::reason(reason))]
+    Write {
+        /// The file or folder.
+        file: PathBuf,
+        /// The error, in the words of the system.
+        reason: io::Error,
+    },
+    /// A file whose bytes are not those that were saved, that cannot be parsed, or whose parts contradict each other.
+    #[error("`{file}` is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor that is missing, unexpected, or of another type or shape.
+    #[error("`{file}`: tensor `{tensor}` {reason}")]
+    Tensor {
+        /// The file.
+        file: PathBuf,
+        /// Name of the tensor in the file.
+        tensor: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A checkpoint of another model, seed, dataset or format.
+    #[error("cannot continue from `{folder}`: {reason}")]
+    Unfit {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// How it differs.
+        reason: String,
+    },
+}
+
+impl CheckpointError {
+    /// Returns the error for the checkpoint in `folder`, which does not belong to this training.
+    pub fn unfit(folder: &Path, reason: String) -> Self {
+        CheckpointError::Unfit { folder: folder.to_owned(), reason }
+    }
+
+    pub(super) fn damaged(file: &Path, reason: impl ToString) -> Self {
+        CheckpointError::Damaged { file: file.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(super) fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
+        CheckpointError::Tensor { file: file.to_owned(), tensor: tensor.to_owned(), reason: reason.into() }
+    }
+
+    pub(super) fn read(file: &Path, reason: io::Error) -> Self {
+        CheckpointError::Read { file: file.to_owned(), reason }
+    }
+
+    pub(super) fn change<T>(file: &Path, result: io::Result<T>) -> Result<T, Self> {
+        result.map_err(|reason| CheckpointError::Write { file: file.to_owned(), reason })
+    }
+
+    /// Returns whether another checkpoint of the same run may be better.
+    pub fn is_of_this_checkpoint(&self) -> bool {
+        !matches!(self, CheckpointError::Device(_) | CheckpointError::Unfit { .. })
+    }
+}
 
 /// The error of a run folder.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,8 @@ pub mod run_folder;
 pub mod sums;
 pub mod tensors;
 
-pub use checkpoint::{CheckpointError, TrainerState};
-pub use error::RunFolderError;
+pub use checkpoint::TrainerState;
+pub use error::{CheckpointError, RunFolderError};
 pub use lock::RunLock;
 pub use log::{MetricMeans, MetricsLine, MetricsLog};
 pub use run_folder::{RunFolder, RunManifest};

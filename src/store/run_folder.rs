@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{CheckpointError, Saved, beside};
+use super::checkpoint::{FormatOnly, Saved, beside};
 use super::disk::{self, Appended};
-use super::error::{RunFolderError, written};
+use super::error::{CheckpointError, RunFolderError, written};
 use super::lock::{self, RunLock};
 use super::log::{KeptLines, MetricsLine, MetricsLog, parse_lines};
 use crate::data::Dataset;
@@ -46,12 +46,6 @@ const UNGUARDED_FORMAT: u32 = 1;
 
 /// What stands before the checksum of `run.toml`, in its last line.
 const SUM: &str = "sha256 = \"";
-
-/// Only one key of `run.toml`, so that hrmc recognises other formats.
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
 
 /// The content of `run.toml`, which describes a run.
 ///

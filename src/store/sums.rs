@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::CheckpointError;
 use super::disk;
+use super::error::CheckpointError;
 use crate::hash::{hexadecimal, sha256};
 
 /// Name of the file of checksums. It is written after all others.

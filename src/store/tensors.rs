@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 
-use super::checkpoint::{CheckpointError, WeightsFile};
+use super::error::CheckpointError;
 use super::sums;
 use crate::device::{DeviceError, Session};
 use crate::graph::{DType, TensorType};
@@ -19,6 +19,21 @@ use crate::lower::parameters::PUZZLE_TABLE;
 
 /// The header of a safetensors file is padded to a multiple of this.
 const HEADER_ALIGNMENT: usize = 8;
+
+/// A file of weights.
+#[derive(Debug, Clone)]
+pub struct WeightsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Checksum of its bytes, where one is known.
+    pub sha256: Option<String>,
+}
+
+impl From<&Path> for WeightsFile {
+    fn from(path: &Path) -> Self {
+        WeightsFile { path: path.to_owned(), sha256: None }
+    }
+}
 
 /// A tensor of a file.
 pub(super) struct Stored {

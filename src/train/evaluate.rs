@@ -18,7 +18,8 @@ use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint::{self, WeightsFile};
+use crate::store::checkpoint;
+use crate::store::tensors::WeightsFile;
 use crate::store::{CheckpointError, MetricMeans};
 
 const SCOPE: Scope = Scope::Evaluate;

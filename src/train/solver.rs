@@ -11,7 +11,7 @@ use crate::data::Dataset;
 use crate::device::{Device, EngineOptions};
 use crate::ir::Model;
 use crate::lower::Sizes;
-use crate::store::checkpoint::WeightsFile;
+use crate::store::tensors::WeightsFile;
 
 /// Options of a [`Solver`]. On one device, none of them changes an answer.
 ///

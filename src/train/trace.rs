@@ -11,7 +11,8 @@ use crate::lower::names::Scope;
 use crate::lower::parameters::parameters;
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint::{self, WeightsFile};
+use crate::store::checkpoint;
+use crate::store::tensors::WeightsFile;
 
 /// Name the program is loaded under.
 const PROGRAM: &str = "trace";

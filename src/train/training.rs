@@ -231,7 +231,7 @@ impl Training {
         self.keeper = Some(Keeper::resume(run, self.eval_every(), &mut self.trainer)?);
         let step = self.trainer.steps_done();
         let is_evaluated = !self.is_evaluation_due(step) || run.folder().has_evaluation(step);
-        if step >= self.stop && is_evaluated {
+        if step > self.stop || (step == self.stop && is_evaluated) {
             return Err(Error::unsuitable(format!(
                 "`{}` has done {} already; ask for more, counted from the beginning of the run (`--steps N`, or \
                  `TrainOptions::steps`)",

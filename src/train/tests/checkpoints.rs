@@ -10,10 +10,9 @@ use tempfile::TempDir;
 
 use crate::ir::{Halt, QTarget};
 use crate::lower::names;
-use crate::store::checkpoint::{
-    AVERAGE, Before, STATE, STATE_TENSORS, Saved, TrainerState, WEIGHTS, WeightsFile, beside,
-};
+use crate::store::checkpoint::{AVERAGE, Before, STATE, STATE_TENSORS, Saved, TrainerState, WEIGHTS, beside};
 use crate::store::sums::SUMS;
+use crate::store::tensors::WeightsFile;
 use crate::train::{Record, Trainer, testing};
 
 /// Type, shape and bytes of each tensor of a file.
