@@ -291,6 +291,16 @@ impl Saved {
         self.sums.is_some()
     }
 
+    /// Returns what the user should know about it.
+    pub fn warning(&self) -> Option<String> {
+        (!self.is_guarded()).then(|| {
+            let folder = self.folder.display();
+            format!(
+                "`{folder}` was saved by an hrmc that kept no checksums: nothing guards it against damage"
+            )
+        })
+    }
+
     /// Returns the file of the weights to use it with: the moving averages if the model is `averaged`, else the weights
     /// in training.
     ///

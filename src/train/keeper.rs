@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::run::Run;
 use super::trainer::{Record, Trainer};
 use crate::store::checkpoint::{Before, Saved};
 use crate::store::log::LogProblems;
@@ -40,8 +39,8 @@ impl Keeper {
     /// # Errors
     ///
     /// Returns an error if the run has a checkpoint of another training.
-    pub fn of_new(run: &Run, eval_every: Option<u64>) -> Result<Keeper, Error> {
-        let keeper = Keeper::of(run, eval_every);
+    pub fn of_new(folder: &RunFolder, eval_every: Option<u64>) -> Result<Keeper, Error> {
+        let keeper = Keeper::of(folder, eval_every);
         if keeper.folder.checkpoints().iter().any(|folder| Saved::open(folder).is_ok()) {
             return Err(trained_before(&keeper.folder));
         }
@@ -54,12 +53,13 @@ impl Keeper {
     ///
     /// Returns an error if another process trains the run, the checkpoints belong to another training, or all of them
     /// are damaged.
-    pub fn resume(run: &Run, eval_every: Option<u64>, trainer: &mut Trainer) -> Result<Keeper, Error> {
-        let mut keeper = Keeper::of(run, eval_every);
+    pub fn resume(
+        folder: &RunFolder,
+        eval_every: Option<u64>,
+        trainer: &mut Trainer,
+    ) -> Result<Keeper, Error> {
+        let mut keeper = Keeper::of(folder, eval_every);
         keeper.lock()?;
-        if !run.manifest().is_guarded() {
-            keeper.notes.push(unguarded(run.folder()));
-        }
         let mut refused = None;
         for folder in keeper.folder.checkpoints() {
             match trainer.restore(&folder) {
@@ -68,6 +68,7 @@ impl Keeper {
                     keeper.saved = Some(step);
                     keeper.last_is_sound = folder == keeper.folder.last();
                     keeper.metrics_sha256 = record.metrics_sha256;
+                    keeper.notes.extend(Saved::open(&folder)?.warning());
                     if !keeper.last_is_sound {
                         keeper.notes.push(keeper.cost_of_going_back(refused.as_ref(), &folder, step));
                     }
@@ -90,9 +91,9 @@ impl Keeper {
         Ok(keeper)
     }
 
-    fn of(run: &Run, eval_every: Option<u64>) -> Keeper {
+    fn of(folder: &RunFolder, eval_every: Option<u64>) -> Keeper {
         Keeper {
-            folder: run.folder().clone(),
+            folder: folder.clone(),
             eval_every,
             lock: None,
             log: None,
@@ -118,9 +119,9 @@ impl Keeper {
         format!("{why}; going on from `{}`, of step {step}: {cost}", to.display())
     }
 
-    /// Returns whether it keeps the training of `run`.
-    pub fn is_of(&self, run: &Run) -> bool {
-        self.folder == *run.folder()
+    /// Returns whether it keeps a training in `folder`.
+    pub fn is_of(&self, folder: &RunFolder) -> bool {
+        self.folder == *folder
     }
 
     /// Returns what the user should know, once.
@@ -299,14 +300,6 @@ fn trained_before(folder: &RunFolder) -> Error {
         "`{}` was trained before; continue it with `Training::resume`, or create a new run for this training",
         folder.path().display()
     ))
-}
-
-/// Returns the note about a run that an hrmc without checksums began.
-pub fn unguarded(folder: &RunFolder) -> String {
-    format!(
-        "`{}` was begun by an hrmc that kept no checksums: nothing guards what it saved before",
-        folder.path().display()
-    )
 }
 
 fn log_note(folder: &RunFolder, problems: &LogProblems) -> Option<String> {

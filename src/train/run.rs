@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::data::{Data, kind_of};
 use super::error::Error;
 use super::evaluate::Evaluator;
-use super::keeper::unguarded;
 use super::memory::check_memory;
 use super::solver::{SolveOptions, Solver};
 use crate::data::PuzzleKind;
@@ -191,17 +190,16 @@ impl Run {
         };
         let opened = saved.and_then(|saved| {
             let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
-            Ok((saved.is_guarded(), saved.weights_to_use(averaged)?))
+            Ok((saved.warning(), saved.weights_to_use(averaged)?))
         });
-        let (is_guarded, weights) = opened.map_err(|error| self.with_another(error))?;
+        let (warning, weights) = opened.map_err(|error| self.with_another(error))?;
         let rows = puzzle_rows(&weights.path).map_err(|error| self.with_another(error))?;
         let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: rows };
         check_memory(model, &[(Program::Evaluate { averaged: false }, sizes)], &*options.device)?;
         let engine = EngineOptions { threads: options.threads };
         let mut evaluator = Evaluator::new(model.clone(), sizes, &*options.device, &engine)?;
         evaluator.load_weights(&weights).map_err(|error| self.with_another(error))?;
-        let notes = if is_guarded { Vec::new() } else { vec![unguarded(&self.folder)] };
-        Ok(Solver::new(evaluator, options, sizes, weights, notes))
+        Ok(Solver::new(evaluator, options, sizes, weights, warning.into_iter().collect()))
     }
 
     /// Adds to the error of a checkpoint which other one of the run is whole.

@@ -228,7 +228,7 @@ impl Training {
 
     /// Restores the newest checkpoint of a run, and takes the run for this process.
     pub(super) fn continue_from(&mut self, run: &Run) -> Result<(), Error> {
-        self.keeper = Some(Keeper::resume(run, self.eval_every(), &mut self.trainer)?);
+        self.keeper = Some(Keeper::resume(run.folder(), self.eval_every(), &mut self.trainer)?);
         let step = self.trainer.steps_done();
         let is_evaluated = !self.is_evaluation_due(step) || run.folder().has_evaluation(step);
         if step > self.stop || (step == self.stop && is_evaluated) {
@@ -303,9 +303,9 @@ impl Training {
         run: &Run,
         watch: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<Outcome, Error> {
-        let mut keeper = match self.keeper.take().filter(|keeper| keeper.is_of(run)) {
+        let mut keeper = match self.keeper.take().filter(|keeper| keeper.is_of(run.folder())) {
             Some(keeper) => keeper,
-            None => Keeper::of_new(run, self.eval_every())?,
+            None => Keeper::of_new(run.folder(), self.eval_every())?,
         };
         let outcome = self.run_keeping(&mut keeper, Watch { watch, stopped: false });
         keeper.close();

@@ -181,7 +181,7 @@ fn a_run_of_the_first_format_goes_on_with_a_note() {
     for command in ["eval runs/tiny-001", "run --train --resume runs/tiny-001"] {
         let said = place.run(command);
         assert_eq!(said.code, Some(0), "{}", said.err);
-        let note = "warning: `runs/tiny-001` was begun by an hrmc that kept no checksums: nothing guards what it saved";
+        let note = "was saved by an hrmc that kept no checksums: nothing guards it against damage";
         assert!(said.err.contains(note), "{}", said.err);
     }
     assert!(run.join("last/SHA256SUMS").exists(), "what is saved now has checksums");

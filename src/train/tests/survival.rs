@@ -128,28 +128,25 @@ fn check_message(message: &str, run: &Path) {
     assert!(message.contains(expected), "`{expected}` is not in: {message}");
 }
 
-/// Runs the training with each fault at every `stride`-th change, and returns how many changes there are.
-fn survive(stride: usize) -> usize {
+/// What may go wrong at a change.
+const FAULTS: [Fault; 4] =
+    [Fault::Refused(NO_SPACE), Fault::Refused(INPUT_OUTPUT), Fault::Short, Fault::Killed];
+
+/// Runs the training with faults at each change that it makes, those that `choose` gives for the number of the change.
+fn survive(choose: impl Fn(usize) -> Vec<Fault>) {
     let mut bench = Bench::new();
     let whole = bench.directory.path().join("whole");
     let (result, changes) = faults::count(|| bench.train(&whole));
     result.expect("nothing is in the way");
     let expected = content(&whole.join("tiny-001"));
-    let names: Vec<String> = expected.keys().map(|path| path.display().to_string()).collect();
-    assert_eq!(names.len(), 12, "{names:?}");
-    for at in (0..changes).step_by(stride) {
-        for fault in [Fault::Refused(NO_SPACE), Fault::Refused(INPUT_OUTPUT), Fault::Short, Fault::Killed] {
-            let runs = bench.directory.path().join(format!("{at}-{fault:?}"));
-            bench.training.begin_again(&bench.start);
-            let result = faults::with(at, fault, || bench.train(&runs));
-            let run = runs.join("tiny-001");
-            let error = result.expect_err("the fault is noticed").to_string();
-            if !Run::is_run(&run) || Run::open(&run).is_err() {
-                // The run was never begun: its description could not be written.
-                assert!(error.contains("cannot write"), "{at} {fault:?}: {error}");
-                assert!(!run.join("last").exists());
-                continue;
-            }
+    assert_eq!(expected.len(), 12, "{:?}", expected.keys());
+    for (at, fault) in (0..changes).flat_map(|at| choose(at).into_iter().map(move |fault| (at, fault))) {
+        let runs = bench.directory.path().join("broken");
+        bench.training.begin_again(&bench.start);
+        let result = faults::with(at, fault, || bench.train(&runs));
+        let error = result.expect_err("the fault is noticed").to_string();
+        let run = runs.join("tiny-001");
+        if Run::is_run(&run) {
             let is_of_keeping = error.contains("; ");
             assert!(is_of_keeping || !run.join("metrics.jsonl").exists(), "{at} {fault:?}: {error}");
             if is_of_keeping && fault != Fault::Killed {
@@ -157,16 +154,24 @@ fn survive(stride: usize) -> usize {
             }
             bench.go_on(&run);
             assert!(content(&run) == expected, "{at} {fault:?}: the files differ after `{error}`");
-            fs::remove_dir_all(&runs).expect("it is there");
+        } else {
+            // The run was never begun: its description could not be written.
+            assert!(error.contains("cannot write"), "{at} {fault:?}: {error}");
+            assert!(!run.join("last").exists());
         }
+        let _ = fs::remove_dir_all(&runs);
     }
-    changes
+    println!("{changes} changes of the disk");
+    assert!(changes > 100, "{changes}");
 }
 
 #[test]
 fn a_fault_at_any_change_of_the_disk_costs_no_checkpoint() {
-    let begun = std::time::Instant::now();
-    let changes = survive(1);
-    println!("{changes} changes of the disk, {:?}", begun.elapsed());
-    assert!(changes > 100, "{changes}");
+    survive(|at| vec![FAULTS[at % FAULTS.len()]]);
+}
+
+#[test]
+#[ignore = "it takes minutes; docs/testing.md has the command"]
+fn every_fault_at_any_change_of_the_disk_costs_no_checkpoint() {
+    survive(|_| FAULTS.to_vec());
 }
