@@ -309,7 +309,9 @@ impl Watcher<'_> {
             Event::Evaluating { examples, total } if examples < total => self.pace.segment.longest(),
             Event::Evaluated { step, .. } if *step < self.last_step => self.pace.step.longest(),
             // Nothing follows, or only what asks again before it takes long.
-            Event::Evaluating { .. } | Event::Evaluated { .. } | Event::Saved { .. } => return false,
+            Event::Evaluating { .. } | Event::Evaluated { .. } | Event::Saved { .. } | Event::Note(_) => {
+                return false;
+            }
         };
         left <= next + self.pace.save.longest()
     }

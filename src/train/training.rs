@@ -320,6 +320,9 @@ impl Training {
     ) -> Result<Outcome, Error> {
         keeper.open(&self.trainer, self.stop.saturating_sub(self.trainer.steps_done()))?;
         watch.tell(&Event::Begin);
+        if self.trainer.steps_done() == 0 {
+            watch.tell(&Event::Saved { step: 0 });
+        }
         for note in keeper.take_notes() {
             watch.tell(&Event::Note(&note));
         }
