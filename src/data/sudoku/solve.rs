@@ -1,4 +1,5 @@
-//! Backtracking over the blank cell with the fewest candidates, candidates kept as bit masks.
+//! Backtracking over the blank cell with the fewest candidates, candidates kept as bit masks. Puzzles of somebody else
+//! are solved by the fewest choices of any sort, since some of them would take hours otherwise.
 
 use super::{BLANK, DIGIT_ZERO, SudokuSize, find_conflict, is_digit};
 use crate::data::random::Stream;
@@ -29,7 +30,7 @@ pub fn solve_sudoku(size: SudokuSize, question: &[i32]) -> Solutions {
         return Solutions::None;
     }
     let mut solutions = Vec::new();
-    Search::new(size, question).visit(&mut |grid| {
+    Search::new(size, question).visit_by_fewest_choices(&mut |grid| {
         solutions.push(grid.to_vec());
         solutions.len() == 2
     });
@@ -132,6 +133,67 @@ impl Search {
         false
     }
 
+    /// As [`Search::visit`], in another order: what has the fewest choices is decided first, be it the digit of a cell
+    /// or the place of a digit in a row, a column or a box.
+    fn visit_by_fewest_choices(&mut self, stop: &mut impl FnMut(&[i32]) -> bool) -> bool {
+        let Some(choices) = self.fewest_choices() else {
+            return stop(&self.grid);
+        };
+        for (cell, bit) in choices {
+            self.place(cell, bit);
+            if self.visit_by_fewest_choices(stop) {
+                return true;
+            }
+            self.clear(cell);
+        }
+        false
+    }
+
+    /// Returns the cells and digits of which exactly one is right, as few as can be; `None` for a full grid.
+    fn fewest_choices(&self) -> Option<Vec<(usize, u16)>> {
+        let side = self.size.side();
+        let bits_of = |mask: u16| (0..side).map(|digit| 1 << digit).filter(move |bit| mask & bit != 0);
+        let (tightest, candidates) = self.tightest_cell()?;
+        let mut fewest = candidates.count_ones() as usize;
+        let of_cell = || bits_of(candidates).map(|bit| (tightest, bit)).collect();
+        if fewest <= 1 {
+            return Some(of_cell());
+        }
+        // Cells where a digit may go, for each row, column and box.
+        let mut places: [[[usize; 9]; 9]; 3] = Default::default();
+        let units = |cell: usize| {
+            let (row, column) = (cell / side, cell % side);
+            [row, column, self.size.box_of(row, column)]
+        };
+        let blank: Vec<(usize, u16)> = (0..self.grid.len())
+            .filter(|&cell| self.grid[cell] == BLANK)
+            .map(|cell| (cell, self.candidates(cell)))
+            .collect();
+        for &(cell, mask) in &blank {
+            for (sort, unit) in units(cell).into_iter().enumerate() {
+                bits_of(mask).for_each(|bit| places[sort][unit][bit.trailing_zeros() as usize] += 1);
+            }
+        }
+        let used = [&self.used_in_row, &self.used_in_column, &self.used_in_box];
+        let mut best = None;
+        for (sort, unit, bit) in (0..3).flat_map(|sort| {
+            (0..side).flat_map(move |unit| bits_of(u16::MAX).map(move |bit| (sort, unit, bit)))
+        }) {
+            let count = places[sort][unit][bit.trailing_zeros() as usize];
+            if used[sort][unit] & bit == 0 && count < fewest {
+                fewest = count;
+                best = Some((sort, unit, bit));
+            }
+        }
+        Some(match best {
+            None => of_cell(),
+            Some((sort, unit, bit)) => {
+                let fits = |&&(cell, mask): &&(usize, u16)| units(cell)[sort] == unit && mask & bit != 0;
+                blank.iter().filter(fits).map(|&(cell, _)| (cell, bit)).collect()
+            }
+        })
+    }
+
     /// Fills the blank cells, trying digits in random order. Returns whether that is possible.
     pub(super) fn fill(&mut self, random: &mut Stream) -> bool {
         let Some((cell, candidates)) = self.tightest_cell() else {
@@ -184,6 +246,34 @@ mod tests {
             false
         });
         assert_eq!(count, 288);
+    }
+
+    #[test]
+    fn both_orders_find_the_same_grids() {
+        let mut found = [Vec::new(), Vec::new()];
+        let question: Vec<i32> = [2, 1, 1, 1].into_iter().chain([BLANK; 12]).collect();
+        Search::new(SudokuSize::Four, &question).visit(&mut |grid| {
+            found[0].push(grid.to_vec());
+            false
+        });
+        Search::new(SudokuSize::Four, &question).visit_by_fewest_choices(&mut |grid| {
+            found[1].push(grid.to_vec());
+            false
+        });
+        found.iter_mut().for_each(|grids| grids.sort());
+        assert_eq!(found[0].len(), 72);
+        assert_eq!(found[0], found[1]);
+    }
+
+    /// A puzzle that is known to keep solvers busy which look for the tightest cell alone.
+    #[test]
+    fn a_puzzle_without_a_solution_does_not_take_forever() {
+        let text = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4.........";
+        let question: Vec<i32> = text
+            .chars()
+            .map(|digit| digit.to_digit(10).map_or(BLANK, |digit| digit as i32 + DIGIT_ZERO))
+            .collect();
+        assert_eq!(solve_sudoku(SudokuSize::Nine, &question), Solutions::None);
     }
 
     #[test]
