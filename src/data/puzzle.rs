@@ -19,6 +19,20 @@ pub enum PuzzleError {
         /// Cells on one side of the grid.
         side: usize,
     },
+    /// The only line has the wrong length.
+    #[error("the line has {found} cells; expected {}", side * side)]
+    Line {
+        /// Cells in it.
+        found: usize,
+        /// Cells on one side of the grid.
+        side: usize,
+    },
+    /// There are no cells.
+    #[error("there are no cells; expected {side} rows of {side} cells, or one line of all cells")]
+    Empty {
+        /// Cells on one side of the grid.
+        side: usize,
+    },
     /// A row has the wrong length.
     #[error("row {row} has {found} cells; expected {side}{}", if *.open_ends { OPEN_ENDS } else { "" })]
     Columns {
@@ -34,7 +48,7 @@ pub enum PuzzleError {
     /// A character means nothing.
     #[error("row {row}, column {column} has `{character}`; expected {expected}")]
     Character {
-        /// The row.
+        /// The row; the line if there is only one, of another length than it should have.
         row: usize,
         /// The column.
         column: usize,
@@ -74,9 +88,10 @@ const OPEN_ENDS: &str = " (write `.` for open cells at the end of a row)";
 
 /// Reads a puzzle of a known kind and returns its tokens, `[S]`.
 ///
-/// Sudoku: digits, with `.`, `0` or `_` for a blank cell, as one line or row by row. Spaces and the lines
-/// `|`, `-`, `+` of a drawn grid are skipped. Mazes: `#` for a wall, space or `.` for an open cell, `S` and
-/// `G`, as one line or row by row. Empty lines are skipped.
+/// Sudoku: digits, with `.`, `0` or `_` for a blank cell, as one line or row by row. Spaces between cells are
+/// skipped. Mazes: `#` for a wall, space or `.` for an open cell, `S` and `G`, as one line or row by row.
+///
+/// Commas, semicolons and the lines of a drawn grid may separate cells of both. Empty lines are skipped.
 ///
 /// # Errors
 ///
@@ -90,12 +105,7 @@ pub fn parse_puzzle(kind: PuzzleKind, text: &str) -> Result<Vec<i32>, PuzzleErro
 
 fn parse_sudoku(size: SudokuSize, text: &str) -> Result<Vec<i32>, PuzzleError> {
     let side = size.side();
-    let is_cell = |character: &char| !character.is_whitespace() && !['|', '-', '+'].contains(character);
-    let lines: Vec<Vec<char>> = text
-        .lines()
-        .map(|line| line.chars().filter(is_cell).collect::<Vec<char>>())
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines = cells(text, |character| character.is_whitespace() || is_separator(character));
     let grid = parse_cells(side, &lines, false, |character| match character {
         '.' | '0' | '_' => Ok(BLANK),
         _ => match character.to_digit(10) {
@@ -117,8 +127,7 @@ fn parse_sudoku(size: SudokuSize, text: &str) -> Result<Vec<i32>, PuzzleError> {
 }
 
 fn parse_maze(side: usize, text: &str) -> Result<Vec<i32>, PuzzleError> {
-    let lines: Vec<Vec<char>> =
-        text.lines().filter(|line| !line.is_empty()).map(|line| line.chars().collect()).collect();
+    let lines = cells(text, is_separator);
     let grid = parse_cells(side, &lines, true, |character| {
         let token = if character == '.' { Some(OPEN) } else { maze::token(character) };
         token
@@ -127,6 +136,18 @@ fn parse_maze(side: usize, text: &str) -> Result<Vec<i32>, PuzzleError> {
     })?;
     maze::check_question(&grid).map_err(|reason| PuzzleError::Maze { reason })?;
     Ok(grid)
+}
+
+/// Returns whether a character stands between cells: one of a list, or of a drawn grid.
+fn is_separator(character: char) -> bool {
+    // The range has the characters with which boxes are drawn.
+    matches!(character, ',' | ';' | '|' | '-' | '+' | '=' | '\u{2500}'..='\u{257f}')
+}
+
+/// Returns the cells of the lines that have some.
+fn cells(text: &str, is_skipped: impl Fn(char) -> bool) -> Vec<Vec<char>> {
+    let cells = |line: &str| line.chars().filter(|&character| !is_skipped(character)).collect::<Vec<char>>();
+    text.lines().map(cells).filter(|line| !line.is_empty()).collect()
 }
 
 fn parse_cells(
@@ -139,14 +160,9 @@ fn parse_cells(
         [line] if line.len() == side * side => line.chunks(side).collect(),
         lines => lines.iter().map(Vec::as_slice).collect(),
     };
-    if rows.len() != side {
-        return Err(PuzzleError::Rows { found: rows.len(), side });
-    }
-    let mut grid = Vec::with_capacity(side * side);
+    // A character that is no cell may be why there are too many, so it is named before anything is counted.
+    let mut grid = Vec::new();
     for (row, cells) in rows.iter().enumerate() {
-        if cells.len() != side {
-            return Err(PuzzleError::Columns { row: row + 1, found: cells.len(), side, open_ends });
-        }
         for (column, &character) in cells.iter().enumerate() {
             grid.push(token(character).map_err(|expected| PuzzleError::Character {
                 row: row + 1,
@@ -156,7 +172,16 @@ fn parse_cells(
             })?);
         }
     }
-    Ok(grid)
+    match rows[..] {
+        [] => return Err(PuzzleError::Empty { side }),
+        [line] if side != 1 => return Err(PuzzleError::Line { found: line.len(), side }),
+        _ if rows.len() != side => return Err(PuzzleError::Rows { found: rows.len(), side }),
+        _ => {}
+    }
+    match rows.iter().position(|cells| cells.len() != side) {
+        Some(row) => Err(PuzzleError::Columns { row: row + 1, found: rows[row].len(), side, open_ends }),
+        None => Ok(grid),
+    }
 }
 
 /// Returns the answer that a dataset has for a question: the only solution of a Sudoku, or the path of a maze
@@ -374,6 +399,9 @@ mod tests {
             "1000002000000400\n",
             "1...\n..2.\n....\n.4..",
             "1 _ _ _\r\n_ _ 2 _\r\n_ _ _ _\r\n_ 4 _ _\r\n",
+            "1,.,.,.\n.,.,2,.\n.,.,.,.\n.,4,.,.\n",
+            "1;.;.;.;.;.;2;.;.;.;.;.;.;4;.;.",
+            "┌────┬────┐\n│ 1 . │ . . │\n│ . . │ 2 . │\n├────┼────┤\n│ . . │ . . │\n│ . 4 │ . . │\n└────┴────┘",
             "+-----+-----+\n| 1 . | . . |\n| . . | 2 . |\n+-----+-----+\n| . . | . . |\n| . 4 | . . |\n+-----+-----+",
         ] {
             assert_eq!(parse_puzzle(FOUR, text), Ok(tokens.clone()), "{text}");
@@ -400,6 +428,16 @@ mod tests {
             "the puzzle has 3 rows; expected 4 rows of 4 cells, or one line of all cells"
         );
         assert_eq!(message(FOUR, "1...\n..2\n....\n...."), "row 2 has 3 cells; expected 4");
+        assert_eq!(message(FOUR, "42.1..242.43..."), "the line has 15 cells; expected 16");
+        assert_eq!(message(FOUR, "42.1..242.43....."), "the line has 17 cells; expected 16");
+        assert_eq!(
+            message(FOUR, " \n"),
+            "there are no cells; expected 4 rows of 4 cells, or one line of all cells"
+        );
+        assert_eq!(
+            message(FOUR, "1...\n..2/.\n....\n...."),
+            "row 2, column 4 has `/`; expected 1 to 4, or `.` for a blank cell"
+        );
         assert_eq!(
             message(FOUR, "1...\n..25\n....\n...."),
             "row 2, column 4 has `5`; expected 1 to 4, or `.` for a blank cell"
@@ -415,7 +453,8 @@ mod tests {
         let tokens = vec![3, 2, 2, 1, 1, 2, 2, 4, 2];
         assert_eq!(parse_puzzle(MAZE, "S  \n## \n G \n"), Ok(tokens.clone()));
         assert_eq!(parse_puzzle(MAZE, "S..\n##.\n.G.\n"), Ok(tokens.clone()));
-        assert_eq!(parse_puzzle(MAZE, "S  ##  G "), Ok(tokens));
+        assert_eq!(parse_puzzle(MAZE, "S  ##  G "), Ok(tokens.clone()));
+        assert_eq!(parse_puzzle(MAZE, "+---+\n|S  |\n|## |\n| G |\n+---+"), Ok(tokens));
     }
 
     #[test]
