@@ -119,6 +119,7 @@ mod parity;
 mod passes;
 mod pipeline;
 mod plan;
+mod reading;
 mod span;
 mod spec;
 mod spell;
@@ -211,6 +212,9 @@ pub mod internals {
     }
     pub mod plan {
         pub use crate::plan::*;
+    }
+    pub mod reading {
+        pub use crate::reading::*;
     }
     pub mod span {
         pub use crate::span::*;

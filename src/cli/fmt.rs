@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::{spec, terminal};
+use crate::reading;
 use crate::span::Source;
 use crate::syntax;
 
@@ -55,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn format(file: &Path, only_check: bool) -> Result<(), Failure> {
     let is_stream = file == Path::new("-");
     let name = if is_stream { "standard input".to_string() } else { file.display().to_string() };
-    let source = Source::new(name, spec::read_text(file)?);
+    let source = Source::new(name, spec::read_text(file, &reading::SPEC)?);
     let formatted = match syntax::format(&source) {
         Ok(formatted) => formatted,
         Err(diagnostics) => {

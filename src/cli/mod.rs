@@ -23,7 +23,7 @@ mod launches;
 mod lsp;
 mod picture;
 mod progress;
-mod project;
+pub mod project;
 mod run;
 mod run_arguments;
 mod show;

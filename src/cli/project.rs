@@ -6,7 +6,6 @@
 )]
 
 use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use toml::Spanned;
 
 use super::failure::Failure;
 use crate::device::{Device, EngineOptions, Places};
+use crate::reading;
 use crate::span::Source;
 use crate::system::reason;
 
@@ -54,7 +54,7 @@ pub fn device_names(devices: &Devices) -> Vec<(&'static str, &'static str)> {
 /// The content of `hrmc.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Defaults {
+pub struct Defaults {
     spec: Option<PathBuf>,
     device: Option<Spanned<String>>,
     threads: Option<usize>,
@@ -82,7 +82,7 @@ impl<'a> Project<'a> {
         })?;
         for folder in current.ancestors() {
             let path = folder.join(FILE);
-            match fs::read_to_string(&path) {
+            match reading::text(&path, &reading::PROJECT) {
                 Ok(text) => {
                     // Paths stay relative where they can: they are shown to the user.
                     let root = if folder == current { PathBuf::new() } else { folder.to_path_buf() };
@@ -146,20 +146,18 @@ impl<'a> Project<'a> {
     }
 }
 
-fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Failure> {
-    let source = Source::new(path.display().to_string(), text);
-    let wrong = |at: Option<usize>, message: &str| {
-        let place = at.map_or(String::new(), |at| {
-            let location = source.location(at);
-            format!(", line {}, column {}", location.line, location.column)
-        });
-        Failure::message(format!("`{}`{place}: {message}", source.name))
-    };
-    let defaults: Defaults = toml::from_str(text).map_err(|error| {
-        wrong(error.span().map(|span| span.start), &error.message().trim_end().replace('\n', "; "))
-    })?;
+/// Reads the text of `hrmc.toml`; messages call it `path`.
+///
+/// # Errors
+///
+/// Returns a failure if it has an unknown key or value.
+pub fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Failure> {
+    let wrong =
+        |place: &str, message: &str| Failure::message(format!("`{}`{place}: {message}", path.display()));
+    let defaults: Defaults = reading::toml::value(text)
+        .map_err(|fault| Failure::message(format!("`{}`, {fault}", path.display())))?;
     if defaults.threads == Some(0) {
-        return Err(wrong(None, "`threads` must be at least 1"));
+        return Err(wrong("", "`threads` must be at least 1"));
     }
     let names = device_names(devices);
     if let Some(device) = &defaults.device
@@ -167,7 +165,8 @@ fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Failure
     {
         let names: Vec<String> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
         let message = format!("there is no device `{}`; there are {}", device.get_ref(), names.join(", "));
-        return Err(wrong(Some(device.span().start), &message));
+        let location = Source::new("", text).location(device.span().start);
+        return Err(wrong(&format!(", line {}, column {}", location.line, location.column), &message));
     }
     Ok(defaults)
 }
@@ -202,7 +201,8 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_place() {
         let message = read("threads = 2\nsped = \"a.hrm\"\n").unwrap_err();
-        assert!(message.starts_with("`hrmc.toml`, line 2, column 1: unknown field `sped`"), "{message}");
+        let expected = "`hrmc.toml`, line 2, column 1: there is no key `sped`; there is `spec`, `device`, `threads`, `runs`";
+        assert_eq!(message, expected);
     }
 
     #[test]

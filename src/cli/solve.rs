@@ -11,6 +11,7 @@ use super::run_arguments::{self, Common, SolveArguments};
 use super::terminal::{counted, percent};
 use super::{picture, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
+use crate::reading;
 use crate::train::{Question, SolveOptions};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
@@ -48,7 +49,7 @@ pub fn run(
             path.display()
         )));
     };
-    let text = spec::read_text(file)?;
+    let text = spec::read_text(file, &reading::PUZZLE)?;
     let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
     let question = parse_puzzle(kind, &text).map_err(|error| {
         Failure::message(format!("`{name}` is not a {0}x{0} {1}: {error}", kind.side(), kind.family()))

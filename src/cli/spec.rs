@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "what the user named may be a folder")]
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +11,7 @@ use super::failure::{Failure, fail};
 use super::project::Project;
 use super::terminal::{self, grouped};
 use crate::diagnostic::{Diagnostic, render};
+use crate::reading::{self, Kind};
 use crate::span::Source;
 use crate::spec::{self, Examined, SpecError};
 
@@ -37,18 +38,17 @@ impl Chosen {
     }
 }
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file of some kind, or standard input for `-`.
 ///
 /// # Errors
 ///
 /// Returns a failure if it cannot be read or is not text.
-pub fn read_text(path: &Path) -> Result<String, Failure> {
+pub fn read_text(path: &Path, kind: &Kind) -> Result<String, Failure> {
     if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map_err(|error| Failure::cannot_read(path, &error))?;
-        return spec::text(path, bytes).map_err(fail);
+        return reading::text_of(io::stdin().lock(), kind)
+            .map_err(|error| Failure::cannot_read(Path::new("standard input"), &error));
     }
-    spec::read_text(path).map_err(fail)
+    spec::read_text(path, kind).map_err(fail)
 }
 
 /// Reads the spec at `path`, else that of the project, else the built-in one.
@@ -63,7 +63,7 @@ pub fn read(path: Option<&Path>, project: &Project<'_>) -> Result<Source, Failur
         (None, None) => return Ok(spec::quickstart_source()),
     };
     if path == Path::new("-") && !path.is_dir() {
-        return Ok(Source::new("-", read_text(&path)?));
+        return Ok(Source::new("-", read_text(&path, &reading::SPEC)?));
     }
     spec::read_source(&path).map_err(fail)
 }

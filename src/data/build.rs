@@ -5,20 +5,23 @@
 //! leave nothing to chance: the same rows in the same order, groups and identifiers. They never seed their
 //! random numbers, so subsets and random copies can only be alike in kind. Unlike them, every row is checked.
 
+use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord};
 
 use super::augment::Augment;
 use super::dataset::{Dataset, DatasetBuilder, Metadata, Split};
 use super::error::DataError;
+use super::folder::check_csv;
 use super::kind::PuzzleKind;
 use super::maze::{self, DIHEDRAL_IMAGES, dihedral_image};
 use super::pair::{Pair, PuzzleSplits};
 use super::random::Stream;
 use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
 use super::write::{Existing, SplitToWrite, TokenType, write_watched};
+use crate::reading::{self, MOST_OF_CSV_ROW, shortened};
 
 /// The header of a CSV file.
 const COLUMNS: [&str; 4] = ["source", "question", "answer", "rating"];
@@ -179,32 +182,47 @@ fn build_split(
 /// If a file is missing, a row is not a puzzle with its answer, or nothing is left of a split.
 pub fn build_sudoku(folder: impl AsRef<Path>, options: &SudokuBuild) -> Result<BuiltDataset, DataError> {
     let read = |split: Split| {
-        let file = folder.as_ref().join(format!("{split}.csv"));
-        let mut pairs = Vec::new();
-        read_csv(&file, |row| {
-            if let Some(lowest) = options.min_difficulty {
-                let rating: i64 =
-                    row[3].parse().map_err(|_| format!("the rating `{}` is not a whole number", &row[3]))?;
-                if rating < lowest {
-                    return Ok(());
-                }
-            }
-            pairs.push(parse_sudoku(options.size, &row[1], &row[2])?);
-            Ok(())
-        })?;
-        if pairs.is_empty() {
-            let reason = match options.min_difficulty {
-                Some(lowest) => format!("has no puzzle with a rating of at least {lowest}"),
-                None => "has no puzzles".to_owned(),
-            };
-            return Err(DataError::file(file, reason));
-        }
-        Ok(pairs)
+        let (file, reader) = open_csv(folder.as_ref(), split)?;
+        sudoku_pairs(&file, reader, options.size, options.min_difficulty)
     };
     let train = subsample(read(Split::Train)?, options.subsample, options.seed)?;
     let splits = PuzzleSplits { train, test: read(Split::Test)? };
     let copies = Copies::Symmetries(options.copies);
     BuiltDataset::from_puzzles(PuzzleKind::Sudoku(options.size), &splits, copies, options.seed)
+}
+
+/// Reads the Sudoku of a CSV file with a rating of at least `lowest`; errors call it `file`.
+///
+/// # Errors
+///
+/// If a row is not a puzzle with its answer, or there is none.
+pub fn sudoku_pairs(
+    file: &Path,
+    input: impl Read,
+    size: SudokuSize,
+    lowest: Option<i64>,
+) -> Result<Vec<Pair>, DataError> {
+    let mut pairs = Vec::new();
+    read_csv(file, input, |row| {
+        if let Some(lowest) = lowest {
+            let rating: i64 = row[3]
+                .parse()
+                .map_err(|_| format!("the rating `{}` is not a whole number", shortened(&row[3])))?;
+            if rating < lowest {
+                return Ok(());
+            }
+        }
+        pairs.push(parse_sudoku(size, &row[1], &row[2])?);
+        Ok(())
+    })?;
+    if pairs.is_empty() {
+        let reason = match lowest {
+            Some(lowest) => format!("has no puzzle with a rating of at least {lowest}"),
+            None => "has no puzzles".to_owned(),
+        };
+        return Err(DataError::file(file, reason));
+    }
+    Ok(pairs)
 }
 
 /// Builds a maze dataset from `train.csv` and `test.csv` in a folder. The first row decides the size.
@@ -215,26 +233,35 @@ pub fn build_sudoku(folder: impl AsRef<Path>, options: &SudokuBuild) -> Result<B
 pub fn build_maze(folder: impl AsRef<Path>, options: &MazeBuild) -> Result<BuiltDataset, DataError> {
     let mut side = None;
     let mut read = |split: Split| {
-        let file = folder.as_ref().join(format!("{split}.csv"));
-        let mut pairs = Vec::new();
-        read_csv(&file, |row| {
-            let side = match side {
-                Some(side) => side,
-                None => *side.insert(side_of(&row[1])?),
-            };
-            pairs.push(parse_maze(side, &row[1], &row[2])?);
-            Ok(())
-        })?;
-        if pairs.is_empty() {
-            return Err(DataError::file(file, "has no mazes"));
-        }
-        Ok(pairs)
+        let (file, reader) = open_csv(folder.as_ref(), split)?;
+        maze_pairs(&file, reader, &mut side)
     };
     let train = subsample(read(Split::Train)?, options.subsample, options.seed)?;
     let splits = PuzzleSplits { train, test: read(Split::Test)? };
     let side = side.expect("a split that is not empty has a first row");
     let copies = if options.dihedral { Copies::Dihedral } else { Copies::None };
     BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, copies, options.seed)
+}
+
+/// Reads the mazes of a CSV file, of the side that is given, or else that of the first one; errors call it `file`.
+///
+/// # Errors
+///
+/// If a row is not a maze with a path, or there is none.
+pub fn maze_pairs(file: &Path, input: impl Read, side: &mut Option<usize>) -> Result<Vec<Pair>, DataError> {
+    let mut pairs = Vec::new();
+    read_csv(file, input, |row| {
+        let side = match *side {
+            Some(side) => side,
+            None => *side.insert(side_of(&row[1])?),
+        };
+        pairs.push(parse_maze(side, &row[1], &row[2])?);
+        Ok(())
+    })?;
+    if pairs.is_empty() {
+        return Err(DataError::file(file, "has no mazes"));
+    }
+    Ok(pairs)
 }
 
 fn subsample(pairs: Vec<Pair>, count: Option<usize>, seed: u64) -> Result<Vec<Pair>, DataError> {
@@ -248,20 +275,56 @@ fn subsample(pairs: Vec<Pair>, count: Option<usize>, seed: u64) -> Result<Vec<Pa
     }
 }
 
+/// Opens the CSV file of a split.
+fn open_csv(folder: &Path, split: Split) -> Result<(PathBuf, impl Read), DataError> {
+    check_csv(folder)?;
+    let file = folder.join(format!("{split}.csv"));
+    match reading::open(&file, &reading::CSV) {
+        Ok((reader, _)) => Ok((file, reader)),
+        Err(reason) => Err(DataError::Read { file, reason }),
+    }
+}
+
+/// The bytes of a CSV file up to where the row that is being read has to end.
+struct CsvRows<R> {
+    input: R,
+    /// Bytes that were read.
+    read: u64,
+    /// Bytes that may be read.
+    most: u64,
+}
+
+impl<R: Read> Read for CsvRows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.most.saturating_sub(self.read)).unwrap_or(usize::MAX);
+        let part = buffer.len().min(left);
+        if part == 0 && !buffer.is_empty() {
+            return Err(reading::refusal(format!(
+                "is longer than {MOST_OF_CSV_ROW} bytes, the most of a row"
+            )));
+        }
+        let read = self.input.read(&mut buffer[..part])?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
 /// Gives each row after the header to `take`, whose error becomes that of the row.
-fn read_csv(file: &Path, mut take: impl FnMut(&StringRecord) -> Result<(), String>) -> Result<(), DataError> {
+fn read_csv(
+    file: &Path,
+    input: impl Read,
+    mut take: impl FnMut(&StringRecord) -> Result<(), String>,
+) -> Result<(), DataError> {
     // Fields are not trimmed, since a maze may begin and end with open cells. A row with too few or too many
     // columns is reported below, with its own message.
-    let mut reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_path(file)
-        .map_err(|error| csv_error(file, 0, 0, error))?;
+    let rows = CsvRows { input, read: 0, most: 0 };
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(rows);
     let mut record = StringRecord::new();
     let mut row = 0;
     let mut has_header = false;
     loop {
         let line = reader.position().line();
+        reader.get_mut().most = reader.position().byte().saturating_add(MOST_OF_CSV_ROW);
         if !reader.read_record(&mut record).map_err(|error| csv_error(file, row, line, error))? {
             break;
         }
@@ -288,12 +351,16 @@ fn read_csv(file: &Path, mut take: impl FnMut(&StringRecord) -> Result<(), Strin
 
 fn csv_error(file: &Path, row: usize, line: u64, error: csv::Error) -> DataError {
     match error.into_kind() {
+        csv::ErrorKind::Io(reason) if reason.kind() == io::ErrorKind::InvalidData => {
+            DataError::CsvRow { file: file.to_owned(), row: row + 1, line, reason: reason.to_string() }
+        }
         csv::ErrorKind::Io(reason) => DataError::Read { file: file.to_owned(), reason },
         csv::ErrorKind::Utf8 { .. } => {
             let reason = "has characters that are not UTF-8 text".to_owned();
             DataError::CsvRow { file: file.to_owned(), row: row + 1, line, reason }
         }
-        other => DataError::file(file, format!("is not a CSV file: {other:?}")),
+        // Neither rows of different lengths nor the types of fields are left to the reader.
+        _ => DataError::file(file, "is not a CSV file"),
     }
 }
 
@@ -302,7 +369,8 @@ fn check_header(record: &StringRecord) -> Result<(), String> {
         return Ok(());
     }
     let found: Vec<&str> = record.iter().collect();
-    Err(format!("begins with the columns `{}`; expected `{}`", found.join(","), COLUMNS.join(",")))
+    let found = shortened(&found.join(","));
+    Err(format!("begins with the columns `{found}`; expected `{}`", COLUMNS.join(",")))
 }
 
 fn check_length(what: &str, text: &str, side: usize) -> Result<(), String> {

@@ -19,10 +19,11 @@
 //! [`Dataset`] that exists is consistent: indices stay inside, tokens are below the vocabulary size, every
 //! puzzle and every group has something in it.
 
-#![expect(clippy::disallowed_methods, reason = "datasets are read")]
+#![expect(clippy::disallowed_methods, reason = "it is looked for datasets")]
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
-use std::fs;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -30,9 +31,11 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::error::DataError;
+use super::folder::{is_dataset, no_dataset};
 use super::kind::PuzzleKind;
 use super::npy::IntegerArray;
 use super::sudoku::SudokuSize;
+use crate::reading;
 
 /// Label of a position that is neither trained nor scored.
 pub const IGNORED_LABEL: i32 = -100;
@@ -172,10 +175,17 @@ impl Metadata {
     }
 
     fn read_file(file: &Path) -> Result<Metadata, DataError> {
-        let json = fs::read_to_string(file)
+        let json = reading::text(file, &reading::METADATA)
             .map_err(|reason| DataError::Read { file: file.to_path_buf(), reason })?;
-        serde_json::from_str(&json)
-            .map_err(|reason| DataError::file(file, format!("is not dataset metadata: {reason}")))
+        Metadata::parse(file, &json)
+    }
+
+    /// Reads and checks the text of `dataset.json`; errors call it `file`.
+    fn parse(file: &Path, json: &str) -> Result<Metadata, DataError> {
+        let metadata: Metadata = reading::json::value(json)
+            .map_err(|fault| DataError::file(file, format!("is not dataset metadata: {fault}")))?;
+        metadata.check().map_err(|reason| DataError::file(file, reason))?;
+        Ok(metadata)
     }
 
     /// Returns the text of `dataset.json`: one line, the keys in their usual order, no final newline.
@@ -213,6 +223,12 @@ impl Metadata {
         if !inside(i64::from(self.pad_id), self.vocab_size) {
             return Err(format!("`pad_id` {} is outside the vocabulary of {}", self.pad_id, self.vocab_size));
         }
+        if self.num_puzzle_identifiers > i32::MAX as usize {
+            return Err(format!(
+                "`num_puzzle_identifiers` is {}; expected a 32-bit number",
+                self.num_puzzle_identifiers
+            ));
+        }
         if !inside(i64::from(self.blank_identifier_id), self.num_puzzle_identifiers) {
             return Err(format!(
                 "`blank_identifier_id` {} is not one of the {} puzzle identifiers",
@@ -222,11 +238,15 @@ impl Metadata {
         if self.sets.is_empty() {
             return Err("`sets` is empty; expected at least one set".to_owned());
         }
-        for (place, set) in self.sets.iter().enumerate() {
-            if set.is_empty() || set.contains(['/', '\\']) {
-                return Err(format!("`sets` has `{set}`, which cannot begin the name of a file"));
+        let mut seen = BTreeSet::new();
+        for set in &self.sets {
+            if set.is_empty() || set.contains(['/', '\\', '\0']) {
+                return Err(format!(
+                    "`sets` has `{}`, which cannot begin the name of a file",
+                    reading::shortened(set)
+                ));
             }
-            if self.sets[..place].contains(set) {
+            if !seen.insert(set) {
                 return Err(format!("`sets` has `{set}` twice"));
             }
         }
@@ -354,15 +374,34 @@ impl Dataset {
     /// If a file is missing, is not what the format says, or does not agree with another one.
     pub fn open(folder: impl AsRef<Path>, split: Split) -> Result<Dataset, DataError> {
         let metadata_file = Metadata::file(folder.as_ref(), split);
-        let metadata = Metadata::read_file(&metadata_file)?;
-        let folder = folder.as_ref().join(split.name());
-        metadata.check().map_err(|reason| DataError::file(&metadata_file, reason))?;
+        let json =
+            reading::text(&metadata_file, &reading::METADATA).map_err(|reason| match reason.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if !is_dataset(folder.as_ref()) => {
+                    no_dataset(folder.as_ref())
+                }
+                _ => DataError::Read { file: metadata_file.clone(), reason },
+            })?;
+        Dataset::read(&metadata_file, &json, &|file| {
+            let (reader, length) = reading::open(file, &reading::ARRAY)?;
+            Ok((Box::new(reader), length))
+        })
+    }
 
+    /// Reads one split from the text of its `dataset.json`, which errors call `metadata_file`; `open` gives each of its
+    /// arrays, which are beside that file, with its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataset::open`].
+    #[doc(hidden)]
+    pub fn read(metadata_file: &Path, json: &str, open: &OpenArray<'_>) -> Result<Dataset, DataError> {
+        let metadata = Metadata::parse(metadata_file, json)?;
+        let folder = metadata_file.parent().unwrap_or(Path::new(""));
         let mut dataset = Dataset::empty(metadata.clone());
         for set in &metadata.sets {
-            dataset.read_set(&folder, set)?;
+            dataset.read_set(folder, set, open)?;
         }
-        dataset.check_totals().map_err(|reason| DataError::file(&metadata_file, reason))?;
+        dataset.check_totals().map_err(|reason| DataError::file(metadata_file, reason))?;
         // The JSON reader may be wrong in the last digit.
         dataset.metadata.mean_puzzle_examples = dataset.mean_puzzle_examples();
         Ok(dataset)
@@ -380,12 +419,17 @@ impl Dataset {
         }
     }
 
-    fn read_set(&mut self, folder: &Path, set: &str) -> Result<(), DataError> {
+    fn read_set(&mut self, folder: &Path, set: &str, open: &OpenArray<'_>) -> Result<(), DataError> {
         let path = |array: &str| array_file(folder, set, array);
+        let array = |file: &Path| {
+            let (reader, length) =
+                open(file).map_err(|reason| DataError::Read { file: file.to_owned(), reason })?;
+            IntegerArray::read(file, reader, length)
+        };
         let begin = self.end();
         let Metadata { vocab_size, seq_len, .. } = self.metadata;
 
-        let input_examples = read_tokens(&path("inputs"), seq_len, &mut self.inputs, |token| {
+        let input_examples = read_tokens(array(&path("inputs"))?, seq_len, &mut self.inputs, |token| {
             if inside(token, vocab_size) {
                 Ok(())
             } else {
@@ -393,7 +437,7 @@ impl Dataset {
             }
         })?;
         let ignored = self.metadata.ignore_label_id.map(i64::from);
-        let label_examples = read_tokens(&path("labels"), seq_len, &mut self.labels, |label| {
+        let label_examples = read_tokens(array(&path("labels"))?, seq_len, &mut self.labels, |label| {
             if inside(label, vocab_size) || Some(label) == ignored {
                 Ok(())
             } else {
@@ -407,7 +451,7 @@ impl Dataset {
         }
 
         let identifiers_file = path("puzzle_identifiers");
-        for (row, identifier) in read_list(&identifiers_file)?.into_iter().enumerate() {
+        for (row, identifier) in read_list(array(&identifiers_file)?)?.into_iter().enumerate() {
             let count = self.metadata.num_puzzle_identifiers;
             if !inside(identifier, count) {
                 let reason = format!("puzzle identifier {identifier} is not below {count}");
@@ -418,7 +462,7 @@ impl Dataset {
         let puzzles = self.puzzle_identifiers.len() - begin.puzzles;
 
         let puzzle_file = path("puzzle_indices");
-        let puzzle_starts = read_list(&puzzle_file)?;
+        let puzzle_starts = read_list(array(&puzzle_file)?)?;
         if puzzle_starts.len() != puzzles + 1 {
             let reason = format!(
                 "has {} entries; expected {}, one more than the puzzles in `{}`",
@@ -432,7 +476,7 @@ impl Dataset {
             .map_err(|(row, reason)| DataError::array_row(puzzle_file, row, reason))?;
 
         let group_file = path("group_indices");
-        let group_starts = read_list(&group_file)?;
+        let group_starts = read_list(array(&group_file)?)?;
         append_starts(&mut self.group_starts, &group_starts, puzzles, begin.puzzles, "puzzles")
             .map_err(|(row, reason)| DataError::array_row(group_file, row, reason))?;
 
@@ -599,14 +643,17 @@ fn out_of_vocabulary(what: &str, token: i64, vocab_size: usize) -> String {
     format!("{what} {token} is outside the vocabulary of {vocab_size}")
 }
 
+/// Opens an array, and returns it with its length in bytes.
+type OpenArray<'a> = dyn Fn(&Path) -> io::Result<(Box<dyn Read>, u64)> + 'a;
+
 /// Appends the tokens of a file and returns its number of rows.
 fn read_tokens(
-    file: &Path,
+    array: IntegerArray<impl Read>,
     seq_len: usize,
     tokens: &mut TokenArray,
     check: impl Fn(i64) -> Result<(), String>,
 ) -> Result<usize, DataError> {
-    let array = IntegerArray::open(file)?;
+    let file = &array.file().to_owned();
     let &[rows, columns] = array.shape() else {
         let reason = format!("has shape {:?}; expected [examples, {seq_len}]", array.shape());
         return Err(DataError::file(file, reason));
@@ -630,13 +677,12 @@ fn read_tokens(
     Ok(rows)
 }
 
-fn read_list(file: &Path) -> Result<Vec<i64>, DataError> {
-    let array = IntegerArray::open(file)?;
-    if array.shape().len() != 1 {
+fn read_list(array: IntegerArray<impl Read>) -> Result<Vec<i64>, DataError> {
+    let &[length] = array.shape() else {
         let reason = format!("has shape {:?}; expected a plain list", array.shape());
-        return Err(DataError::file(file, reason));
-    }
-    let mut values = Vec::with_capacity(array.shape()[0]);
+        return Err(DataError::file(array.file(), reason));
+    };
+    let mut values = Vec::with_capacity(length);
     array.for_each(|value| {
         values.push(value);
         Ok(())

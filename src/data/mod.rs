@@ -18,6 +18,7 @@ mod batch;
 mod build;
 mod dataset;
 mod error;
+mod folder;
 mod kind;
 mod loader;
 mod maze;
@@ -30,7 +31,9 @@ mod write;
 
 pub use augment::Augment;
 pub use batch::{Batch, TestBatches};
-pub use build::{BuiltDataset, Copies, MazeBuild, SudokuBuild, build_maze, build_sudoku};
+pub use build::{
+    BuiltDataset, Copies, MazeBuild, SudokuBuild, build_maze, build_sudoku, maze_pairs, sudoku_pairs,
+};
 pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
 pub use error::DataError;
 pub use kind::PuzzleKind;

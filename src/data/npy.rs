@@ -1,88 +1,104 @@
 //! Integer arrays in numpy's `.npy` format.
 //!
-//! The header is parsed by `npyz`. The values are decoded here, because every integer type has to be taken,
-//! in either byte order, and a short file has to be reported with the row where it ends.
+//! A file begins with a magic word, a version and the length of the header. The header is a Python dictionary of the
+//! type, the order and the shape of the values, which follow it. Every integer type is taken, in either byte order. A
+//! size in a file is held against the length of the file before anything is made of it.
 
-#![expect(clippy::disallowed_methods, reason = "arrays of datasets are read and written")]
+#![deny(clippy::arithmetic_side_effects)]
+#![expect(clippy::disallowed_methods, reason = "arrays of datasets are written")]
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
-
 use super::error::DataError;
+use crate::reading::{MOST_OF_ARRAY_HEADER, shortened};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// An opened array of integers whose values have not been read.
-pub(super) struct IntegerArray {
+pub(super) struct IntegerArray<R> {
     file: PathBuf,
-    reader: BufReader<File>,
+    reader: R,
     shape: Vec<usize>,
+    /// Number of values, the product of the shape.
+    items: usize,
     signed: bool,
     big_endian: bool,
     item_bytes: usize,
 }
 
-impl IntegerArray {
-    /// Opens a file and checks that it is as long as its header says.
-    pub(super) fn open(file: &Path) -> Result<IntegerArray, DataError> {
-        let read_error = |reason| DataError::Read { file: file.to_owned(), reason };
-        let opened = File::open(file).map_err(read_error)?;
-        let file_bytes = opened.metadata().map_err(read_error)?.len();
-        let mut reader = BufReader::with_capacity(1 << 16, opened);
-        let mut counting = CountingReader { inner: &mut reader, bytes: 0 };
-        let header = NpyHeader::from_reader(&mut counting)
-            .map_err(|reason| DataError::file(file, format!("not a numpy array: {reason}")))?;
-        let data_bytes = file_bytes - counting.bytes;
+impl<R: Read> IntegerArray<R> {
+    /// Reads the header of a file of `file_bytes` bytes, and checks that it is as long as its header says.
+    pub(super) fn read(file: &Path, mut reader: R, file_bytes: u64) -> Result<IntegerArray<R>, DataError> {
+        let wrong = |reason: String| DataError::file(file, reason);
+        let (text, header_bytes) = match header_text(&mut reader, file_bytes) {
+            Ok(Ok(found)) => found,
+            Ok(Err(reason)) => return Err(wrong(format!("not a numpy array: {reason}"))),
+            Err(reason) => return Err(DataError::Read { file: file.to_owned(), reason }),
+        };
+        let data_bytes = file_bytes.saturating_sub(header_bytes);
+        let Header { descr, fortran_order, shape } = Header::parse(&text).ok_or_else(|| {
+            let expected = "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 3)}";
+            let found = shortened(text.trim_end());
+            wrong(format!("not a numpy array: its header is `{found}`; expected one like `{expected}`"))
+        })?;
 
-        let DType::Plain(item_type) = header.dtype() else {
-            return Err(DataError::file(file, "holds records; expected an array of integers"));
+        let Some(descr) = descr else {
+            return Err(wrong("holds records; expected an array of integers".to_owned()));
         };
-        let signed = match item_type.type_char() {
-            TypeChar::Int => true,
-            TypeChar::Uint => false,
+        let shown = shortened(descr);
+        let (order, kind, size) = type_of(descr)
+            .ok_or_else(|| wrong(format!("holds values of type `{shown}`; expected integers")))?;
+        let signed = match kind {
+            'i' => true,
+            'u' => false,
+            _ => return Err(wrong(format!("holds values of type `{shown}`; expected integers"))),
+        };
+        let item_bytes = match size {
+            "1" => 1,
+            "2" => 2,
+            "4" => 4,
+            "8" => 8,
             _ => {
-                let reason = format!("holds values of type `{item_type}`; expected integers");
-                return Err(DataError::file(file, reason));
+                let reason = format!("holds integers of type `{shown}`; expected 1, 2, 4 or 8 bytes");
+                return Err(wrong(reason));
             }
         };
-        let item_bytes = match item_type.size_field() {
-            size @ (1 | 2 | 4 | 8) => size as usize,
-            _ => {
-                let reason = format!("holds integers of type `{item_type}`; expected 1, 2, 4 or 8 bytes");
-                return Err(DataError::file(file, reason));
-            }
-        };
-        if header.order() == Order::Fortran && header.shape().len() > 1 {
+        if fortran_order && shape.len() > 1 {
             let reason = "is stored column by column (Fortran order); save it row by row, for example with \
                           `numpy.ascontiguousarray`";
-            return Err(DataError::file(file, reason));
+            return Err(wrong(reason.to_owned()));
         }
 
-        let shape: Vec<usize> = header.shape().iter().map(|&length| length as usize).collect();
-        let expected_bytes = header
-            .shape()
-            .iter()
-            .try_fold(item_bytes as u64, |bytes, &length| bytes.checked_mul(length))
-            .ok_or_else(|| DataError::file(file, format!("claims the impossible shape {shape:?}")))?;
+        let impossible =
+            || wrong(format!("claims the impossible shape {}", shortened(&format!("{shape:?}"))));
+        let items = shape.iter().try_fold(1, |items: usize, &length| items.checked_mul(length));
+        let items = items.ok_or_else(impossible)?;
+        let expected_bytes = (items as u64).checked_mul(item_bytes as u64).ok_or_else(impossible)?;
         if data_bytes < expected_bytes {
-            let row_bytes = expected_bytes / header.shape().first().copied().unwrap_or(1);
+            let rows = shape.first().map_or(1, |&rows| rows as u64);
+            let row =
+                expected_bytes.checked_div(rows).and_then(|row_bytes| data_bytes.checked_div(row_bytes));
             let reason = format!(
-                "the file ends here: it has {data_bytes} bytes of values, but shape {shape:?} of type \
-                 `{item_type}` needs {expected_bytes}"
+                "the file ends here: it has {data_bytes} bytes of values, but shape {shape:?} of type `{shown}` \
+                 needs {expected_bytes}"
             );
-            return Err(DataError::array_row(file, (data_bytes / row_bytes) as usize, reason));
+            return Err(DataError::array_row(file, row.unwrap_or(0) as usize, reason));
         }
         if data_bytes > expected_bytes {
-            let reason = format!(
-                "has {data_bytes} bytes of values, but shape {shape:?} of type `{item_type}` needs only \
+            return Err(wrong(format!(
+                "has {data_bytes} bytes of values, but shape {shape:?} of type `{shown}` needs only \
                  {expected_bytes}"
-            );
-            return Err(DataError::file(file, reason));
+            )));
         }
+        let big_endian = order == '>';
+        Ok(IntegerArray { file: file.to_owned(), reader, shape, items, signed, big_endian, item_bytes })
+    }
 
-        let big_endian = item_type.endianness() == Endianness::Big;
-        Ok(IntegerArray { file: file.to_owned(), reader, shape, signed, big_endian, item_bytes })
+    /// Returns the path of the file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     pub(super) fn shape(&self) -> &[usize] {
@@ -97,46 +113,157 @@ impl IntegerArray {
         mut take: impl FnMut(i64) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         const ITEMS: usize = 1 << 13;
-        let mut left: usize = self.shape.iter().product();
-        let mut bytes = vec![0; ITEMS * self.item_bytes];
+        let mut left = self.items;
+        let mut bytes = vec![0; ITEMS.saturating_mul(self.item_bytes)];
         while left > 0 {
             let items = left.min(ITEMS);
-            let chunk = &mut bytes[..items * self.item_bytes];
+            let chunk = &mut bytes[..items.saturating_mul(self.item_bytes)];
             self.reader
                 .read_exact(chunk)
                 .map_err(|reason| DataError::Read { file: self.file.clone(), reason })?;
             for item in chunk.chunks_exact(self.item_bytes) {
                 take(decode(item, self.signed, self.big_endian))?;
             }
-            left -= items;
+            left = left.saturating_sub(items);
         }
         Ok(())
     }
 }
 
+/// Reads what is before the values of a file of `file_bytes` bytes: returns the header, and all bytes that were read.
+/// The inner error says why this is no array.
+fn header_text(reader: &mut impl Read, file_bytes: u64) -> io::Result<Result<(String, u64), String>> {
+    let mut start = [0; 8];
+    if file_bytes < start.len() as u64 {
+        return Ok(Err("it does not begin like one".to_owned()));
+    }
+    reader.read_exact(&mut start)?;
+    if !start.starts_with(MAGIC) {
+        return Ok(Err("it does not begin like one".to_owned()));
+    }
+    let length_bytes: usize = match start[MAGIC.len()] {
+        1 => 2,
+        2 | 3 => 4,
+        version => return Ok(Err(format!("it has version {version} of the format; expected 1, 2 or 3"))),
+    };
+    let before = (start.len() as u64).saturating_add(length_bytes as u64);
+    let left = file_bytes.saturating_sub(before);
+    let mut length = [0; 4];
+    if file_bytes < before {
+        return Ok(Err("the file ends before its header".to_owned()));
+    }
+    reader.read_exact(&mut length[..length_bytes])?;
+    let length = u64::from(u32::from_le_bytes(length));
+    if length > left {
+        return Ok(Err(format!("its header has {length} bytes, but only {left} are left in the file")));
+    }
+    if length > MOST_OF_ARRAY_HEADER {
+        return Ok(Err(format!("its header has {length} bytes; expected at most {MOST_OF_ARRAY_HEADER}")));
+    }
+    let mut header = vec![0; length as usize];
+    reader.read_exact(&mut header)?;
+    Ok(Ok((String::from_utf8_lossy(&header).into_owned(), before.saturating_add(length))))
+}
+
+/// What the header of an array says.
+#[derive(Debug, Default, PartialEq)]
+struct Header<'a> {
+    /// Type of the values; `None` for records.
+    descr: Option<&'a str>,
+    fortran_order: bool,
+    shape: Vec<usize>,
+}
+
+impl Header<'_> {
+    /// Reads a Python dictionary of exactly the three keys.
+    fn parse(text: &str) -> Option<Header<'_>> {
+        /// Most dimensions of an array of numpy.
+        const MOST_DIMENSIONS: usize = 64;
+
+        let mut header = Header::default();
+        let mut seen = [false; 3];
+        let mut rest = HeaderText(text);
+        rest.eat("{")?;
+        while rest.eat("}").is_none() {
+            let key = rest.quoted()?;
+            rest.eat(":")?;
+            let place = ["descr", "fortran_order", "shape"].iter().position(|known| *known == key)?;
+            seen[place] = true;
+            match place {
+                // Only an array of records has a list here, and no array of records is read further.
+                0 if rest.eat("[").is_some() => return Some(Header { descr: None, ..header }),
+                0 => header.descr = Some(rest.quoted()?),
+                1 => header.fortran_order = rest.eat("True").or_else(|| rest.eat("False"))? == "True",
+                _ => {
+                    header.shape.clear();
+                    rest.eat("(")?;
+                    while rest.eat(")").is_none() {
+                        header.shape.push(rest.number()?);
+                        // Python 2 marks long numbers.
+                        rest.eat("L");
+                        if rest.eat(",").is_none() {
+                            rest.eat(")")?;
+                            break;
+                        }
+                    }
+                }
+            }
+            if rest.eat(",").is_none() {
+                rest.eat("}")?;
+                break;
+            }
+        }
+        let whole = rest.0.trim_matches([' ', '\n', '\0']).is_empty() && seen == [true; 3];
+        (whole && header.shape.len() <= MOST_DIMENSIONS).then_some(header)
+    }
+}
+
+/// What is left of a header.
+struct HeaderText<'a>(&'a str);
+
+impl<'a> HeaderText<'a> {
+    /// Takes a piece of text, if it comes next.
+    fn eat(&mut self, piece: &'static str) -> Option<&'static str> {
+        self.0 = self.0.trim_start().strip_prefix(piece)?;
+        Some(piece)
+    }
+
+    /// Takes a text between quotes.
+    fn quoted(&mut self) -> Option<&'a str> {
+        let quote = self.eat("'").or_else(|| self.eat("\""))?;
+        let (text, rest) = self.0.split_once(quote)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    /// Takes a whole number.
+    fn number(&mut self) -> Option<usize> {
+        let text = self.0.trim_start();
+        let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, rest) = text.split_at(end);
+        self.0 = rest;
+        digits.parse().ok()
+    }
+}
+
+/// Returns the byte order, the kind and the size of a type such as `<i8`.
+fn type_of(descr: &str) -> Option<(char, char, &str)> {
+    let mut characters = descr.chars();
+    let order = characters.next().filter(|order| "<>|=".contains(*order))?;
+    Some((order, characters.next()?, characters.as_str()))
+}
+
 fn decode(item: &[u8], signed: bool, big_endian: bool) -> i64 {
-    let most_significant = if big_endian { item[0] } else { item[item.len() - 1] };
-    let negative = signed && most_significant >= 0x80;
+    let most_significant = if big_endian { item.first() } else { item.last() };
+    let negative = signed && most_significant.is_some_and(|&byte| byte >= 0x80);
     let mut word = [if negative { 0xFF } else { 0 }; 8];
     for (place, &byte) in item.iter().enumerate() {
-        let significance = if big_endian { item.len() - 1 - place } else { place };
+        let significance =
+            if big_endian { item.len().saturating_sub(place).saturating_sub(1) } else { place };
         word[significance] = byte;
     }
     let value = i64::from_le_bytes(word);
     if value < 0 && !signed { i64::MAX } else { value }
-}
-
-struct CountingReader<'a, R> {
-    inner: &'a mut R,
-    bytes: u64,
-}
-
-impl<R: Read> Read for CountingReader<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.bytes += count as u64;
-        Ok(count)
-    }
 }
 
 /// An integer type that is written.
@@ -174,7 +301,7 @@ impl Integer for i64 {
 
 /// Writes an array with the very bytes that numpy gives it: format 1.0, C order, little endian.
 ///
-/// `npyz` spells the shape in another way (`(3, )`), so the header is made here.
+/// Libraries spell the shape in other ways (`(3, )`), so the header is made here.
 pub(super) fn write<T: Integer>(
     file: &Path,
     shape: &[usize],
@@ -191,6 +318,7 @@ pub(super) fn write<T: Integer>(
 
 /// Returns the header of an array: the magic word, the version, the length of the rest, and a Python
 /// dictionary, filled up with spaces.
+#[expect(clippy::arithmetic_side_effects, reason = "the lengths of a header that is made here are small")]
 fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
     const ALIGNMENT: usize = 64;
     /// Numpy leaves room for the first length to grow to this many digits.
@@ -219,6 +347,75 @@ fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn opened(bytes: &[u8]) -> Result<(Vec<usize>, Vec<i64>), String> {
+        let array = IntegerArray::read(Path::new("a.npy"), bytes, bytes.len() as u64)
+            .map_err(|error| error.to_string())?;
+        let shape = array.shape().to_vec();
+        let mut values = Vec::new();
+        array
+            .for_each(|value| {
+                values.push(value);
+                Ok(())
+            })
+            .map_err(|error| error.to_string())?;
+        Ok((shape, values))
+    }
+
+    /// Returns a file of version 1 with this header and these values.
+    fn file(header: &str, values: &[u8]) -> Vec<u8> {
+        let length = (header.len() as u16).to_le_bytes();
+        [MAGIC, &[1, 0], &length, header.as_bytes(), values].concat()
+    }
+
+    #[test]
+    fn headers_of_other_writers_are_read() {
+        let pair = Ok((vec![2], vec![1, 258]));
+        for header in [
+            "{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }   \n",
+            "{\"shape\":(2,),\"descr\":\"<i2\",\"fortran_order\":False}",
+            "{'descr': '<u2', 'fortran_order': True, 'shape': (2L,)}\n",
+        ] {
+            assert_eq!(opened(&file(header, &[1, 0, 2, 1])), pair, "{header}");
+        }
+        let scalar = file("{'descr': '|u1', 'fortran_order': False, 'shape': ()}", &[7]);
+        assert_eq!(opened(&scalar), Ok((vec![], vec![7])));
+    }
+
+    #[test]
+    fn sizes_are_held_against_the_file_before_they_are_used() {
+        let header = |shape: &str| format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({shape})}}");
+        let whole = file(&header("1,"), &[0; 8]);
+        assert_eq!(opened(&whole), Ok((vec![1], vec![0])));
+        let long = [MAGIC, &[2, 0], &[0xFF; 4], &whole[10..]].concat();
+        assert_eq!(
+            opened(&long),
+            Err("`a.npy`: not a numpy array: its header has 4294967295 bytes, but only 63 are left in the file".into())
+        );
+        for shape in
+            ["9223372036854775807, 9223372036854775807", "2305843009213693952, 8", "1, 2305843009213693952"]
+        {
+            let said = opened(&file(&header(shape), &[0; 8])).expect_err("no file is as long");
+            assert!(
+                said.starts_with("`a.npy`: claims the impossible shape [")
+                    || said.contains("the file ends here"),
+                "{said}"
+            );
+        }
+        let said = opened(&file(&header("18446744073709551616,"), &[0; 8])).expect_err("it is no number");
+        assert!(said.contains("its header is `{'descr': '<i8'"), "{said}");
+        assert!(opened(&file(&header(&"1,".repeat(65)), &[0; 8])).is_err());
+        assert!(opened(&file(&header("0, 4"), &[])).is_ok());
+    }
+
+    #[test]
+    fn any_cut_is_refused() {
+        let whole = file("{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }\n", &[1, 0, 2, 1]);
+        for end in 0..whole.len() {
+            let said = opened(&whole[..end]).expect_err("it is cut");
+            assert!(said.starts_with("`a.npy`"), "{said}");
+        }
+    }
 
     #[test]
     fn every_width_sign_and_byte_order_is_decoded() {

@@ -140,7 +140,9 @@ fn check_destination(folder: &Path, existing: Existing) -> Result<(), DataError>
         }
     }
     if !is_empty && existing == Existing::Refuse {
-        return in_the_way("already holds a dataset; choose another folder or ask to replace it".to_owned());
+        return in_the_way(
+            "already holds a dataset; choose another folder, or replace it with `--replace`".to_owned(),
+        );
     }
     Ok(())
 }

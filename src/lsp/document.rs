@@ -10,6 +10,7 @@ use super::position::Lines;
 use crate::check::{check, let_values};
 use crate::diagnostic;
 use crate::ir;
+use crate::reading;
 use crate::span::{Source, Span};
 use crate::syntax::{BaseFile, Faulty, Token, over_base, parse, tokens};
 use crate::system;
@@ -103,7 +104,7 @@ impl Document {
 
 /// Reads the file of a base from the disk.
 pub(super) fn read_file(path: &Path) -> Result<BaseFile, String> {
-    let text = fs::read_to_string(path).map_err(|error| system::reason(&error))?;
+    let text = reading::text(path, &reading::SPEC).map_err(|error| system::reason(&error))?;
     Ok(BaseFile { text, identity: identity(path) })
 }
 

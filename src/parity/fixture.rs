@@ -3,19 +3,21 @@
 //! `NAME.json` holds the configuration, the noise of each group of tensors, and an index; the tensors are
 //! in `NAME.safetensors` beside it.
 
-#![expect(clippy::disallowed_methods, reason = "recorded models are read")]
-
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::check::MAX_ROWS;
+use crate::data::IGNORED_LABEL;
 use crate::ir::{
-    Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal, Operand,
-    Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule, ScheduleShape, SignSgd, State,
-    StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
+    self, Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal,
+    Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule, ScheduleShape,
+    SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
 };
+use crate::reading;
 use crate::system;
 
 /// Why a fixture cannot be read.
@@ -188,14 +190,29 @@ impl Fixture {
     ///
     /// Returns an error that names the file and the reason.
     pub fn open(path: &Path) -> Result<Self, FixtureError> {
-        let text = read(path)?;
-        let config: Config = serde_json::from_slice(&text)
-            .map_err(|error| FixtureError::Format { path: path.to_path_buf(), reason: error.to_string() })?;
+        let unreadable = |path: &Path, error: io::Error| FixtureError::Read {
+            path: path.to_path_buf(),
+            reason: system::reason(&error),
+        };
+        let text = reading::text(path, &reading::FIXTURE).map_err(|error| unreadable(path, error))?;
+        let beside = path.with_extension("safetensors");
+        let tensors = reading::bytes(&beside, &reading::FIXTURE_TENSORS);
+        Fixture::read(path, &text, &tensors.map_err(|error| unreadable(&beside, error))?)
+    }
+
+    /// Reads the text and the tensors of a fixture whose text is at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fixture::open`].
+    #[doc(hidden)]
+    pub fn read(path: &Path, text: &str, tensors: &[u8]) -> Result<Self, FixtureError> {
         let wrong = |reason: String| FixtureError::Format { path: path.to_path_buf(), reason };
+        let config: Config = reading::json::value(text).map_err(|fault| wrong(fault.to_string()))?;
+        config.check().map_err(wrong)?;
         let model = build(&config).map_err(wrong)?;
         let tensors_path = path.with_extension("safetensors");
-        let bytes = read(&tensors_path)?;
-        let tensors = read_tensors(&bytes)
+        let tensors = read_tensors(tensors)
             .map_err(|reason| FixtureError::Format { path: tensors_path.clone(), reason })?;
         let fixture = Fixture {
             name: config.name,
@@ -274,17 +291,34 @@ impl Fixture {
                 }
             }
         }
+        self.check_indices()
+    }
+
+    /// Checks the integers that kernels take for rows of a table.
+    fn check_indices(&self) -> Result<(), String> {
+        let vocab = self.model.tokens.vocab;
+        for (name, values) in &self.tensors {
+            let RecordedValues::I32(values) = values else { continue };
+            let (count, besides) = match name.rsplit_once('.') {
+                Some((_, "inputs")) => (vocab, None),
+                Some((_, "labels")) => (vocab, Some(IGNORED_LABEL)),
+                Some((_, "puzzle_identifiers")) => (self.puzzle_rows, None),
+                _ => continue,
+            };
+            let fits = |value: i32| {
+                usize::try_from(value).is_ok_and(|value| value < count) || Some(value) == besides
+            };
+            if let Some(wrong) = values.iter().find(|&&value| !fits(value)) {
+                return Err(format!("tensor `{name}` has {wrong}, which is not below {count}"));
+            }
+        }
         Ok(())
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FixtureError> {
-    std::fs::read(path)
-        .map_err(|error| FixtureError::Read { path: path.to_path_buf(), reason: system::reason(&error) })
-}
-
 fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, RecordedValues>, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| format!("it is not a whole safetensors file ({error})"))?;
     file.tensors()
         .into_iter()
         .map(|(name, view)| {
@@ -299,6 +333,53 @@ fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, RecordedValues>, String
         .collect()
 }
 
+/// The smallest and the largest value of a figure.
+type Bounds = std::ops::RangeInclusive<usize>;
+
+/// Most blocks that one segment runs, as in a spec.
+const MAX_BLOCKS: usize = 2_048;
+
+impl Config {
+    /// Checks that every figure is one that a model can have.
+    fn check(&self) -> Result<(), String> {
+        const SIZE: Bounds = 1..=MAX_ROWS as usize;
+        const OR_NONE: Bounds = 0..=MAX_ROWS as usize;
+        let m = &self.model;
+        let figures = [
+            ("batch", self.batch, SIZE),
+            ("vocab_size", m.vocab_size, 2..=MAX_ROWS as usize),
+            ("seq_len", m.seq_len, SIZE),
+            ("hidden_size", m.hidden_size, SIZE),
+            ("num_heads", m.num_heads, if m.mlp_t { OR_NONE } else { SIZE }),
+            ("H_cycles", m.H_cycles, SIZE),
+            ("L_cycles", m.L_cycles, SIZE),
+            ("H_layers", m.H_layers, if self.arch == Arch::Trm { OR_NONE } else { SIZE }),
+            ("L_layers", m.L_layers, SIZE),
+            ("puzzle_emb_ndim", m.puzzle_emb_ndim, OR_NONE),
+            ("puzzle_emb_len", m.puzzle_emb_len, OR_NONE),
+            ("num_puzzle_identifiers", m.num_puzzle_identifiers, SIZE),
+            ("halt_max_steps", m.halt_max_steps, SIZE),
+            ("segments", self.segments, OR_NONE),
+            ("optimizer_steps", self.optimizer_steps, OR_NONE),
+        ];
+        for (name, found, bounds) in figures {
+            if !bounds.contains(&found) {
+                return Err(format!("{name} is {found}, expected {} to {}", bounds.start(), bounds.end()));
+            }
+        }
+        if self.train.total_steps == 0 {
+            return Err("total_steps is 0, expected at least 1".to_string());
+        }
+        let blocks = (m.L_cycles.checked_mul(m.L_layers))
+            .and_then(|low| low.checked_add(m.H_layers.max(m.L_layers)))
+            .and_then(|cycle| cycle.checked_mul(m.H_cycles));
+        if blocks.is_none_or(|blocks| blocks > MAX_BLOCKS) {
+            return Err(format!("H_cycles, L_cycles and layers make more than {MAX_BLOCKS} blocks"));
+        }
+        Ok(())
+    }
+}
+
 /// Builds the recorded model. States are the answer (`z_H`), then the latent (`z_L`).
 fn build(config: &Config) -> Result<Model, String> {
     let m = &config.model;
@@ -310,7 +391,7 @@ fn build(config: &Config) -> Result<Model, String> {
     if m.mlp_t && !trm {
         return Err("`mlp_t` needs `arch` = `trm`".to_string());
     }
-    if !m.mlp_t && (m.num_heads == 0 || !width.is_multiple_of(m.num_heads)) {
+    if !m.mlp_t && !width.is_multiple_of(m.num_heads) {
         return Err(format!("{} heads do not divide a width of {width}", m.num_heads));
     }
     let positions = match m.puzzle_emb_len {
@@ -375,7 +456,7 @@ fn build(config: &Config) -> Result<Model, String> {
     };
     let t = &config.train;
     let train = Train {
-        data: Data::Folder(String::new()),
+        data: Data::Folder("recorded".to_string()),
         loss: match m.loss_type {
             LossName::Stablemax => Loss::Stablemax,
             LossName::Softmax => Loss::Softmax,
@@ -402,7 +483,7 @@ fn build(config: &Config) -> Result<Model, String> {
         precision: Precision::F32,
         seed: 0,
     };
-    Ok(Model {
+    let model = Model {
         name: config.name.clone(),
         hidden: width,
         tokens: Tokens {
@@ -420,5 +501,104 @@ fn build(config: &Config) -> Result<Model, String> {
         halt,
         infer: None,
         train: Some(train),
-    })
+    };
+    match ir::validate(&model) {
+        Ok(()) => Ok(model),
+        Err(violations) => {
+            Err(violations.into_iter().map(|ir::Violation(rule)| rule).collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use safetensors::SafeTensors;
+    use serde_json::{Value, json};
+
+    use super::Fixture;
+
+    /// Returns the message about a fixture with one figure changed.
+    fn said(fixture: &str, place: &str, value: Value) -> String {
+        let file = |ending: &str| format!("tests/fixtures/{fixture}.{ending}");
+        let text = fs::read_to_string(file("json")).expect("it is checked in");
+        let mut config: Value = serde_json::from_str(&text).expect("it is JSON");
+        *config.pointer_mut(place).expect("there is such a figure") = value;
+        let tensors = fs::read(file("safetensors")).expect("it is checked in");
+        let read = Fixture::read(Path::new("f.json"), &config.to_string(), &tensors);
+        read.expect_err("no model has this figure").to_string()
+    }
+
+    #[test]
+    fn a_figure_that_no_model_has_is_refused_by_name() {
+        let sizes = [
+            "batch",
+            "model/vocab_size",
+            "model/seq_len",
+            "model/hidden_size",
+            "model/num_heads",
+            "model/H_cycles",
+            "model/L_cycles",
+            "model/H_layers",
+            "model/L_layers",
+            "model/num_puzzle_identifiers",
+            "model/halt_max_steps",
+            "train/total_steps",
+        ];
+        for place in sizes {
+            let name = place.rsplit('/').next().unwrap_or(place);
+            let none = said("rope-puzzle", &format!("/{place}"), json!(0));
+            assert!(none.starts_with(&format!("`f.json` is no fixture: {name} is 0, expected ")), "{none}");
+        }
+        for (place, value, expected) in [
+            (
+                "/model/H_cycles",
+                json!(3000),
+                "`f.json` is no fixture: H_cycles, L_cycles and layers make more than 2048 blocks",
+            ),
+            ("/model/num_heads", json!(3), "`f.json` is no fixture: 3 heads do not divide a width of 64"),
+            (
+                "/model/num_heads",
+                json!(64),
+                "`f.json` is no fixture: `L` rotates heads of odd width; `H` rotates heads of odd width",
+            ),
+            (
+                "/model/rope_theta",
+                json!(-1),
+                "`f.json` is no fixture: theta of a rotation must be above 0, found -1; ",
+            ),
+            ("/model/vocab_size", json!(5), "`f.safetensors` is no fixture: tensor `"),
+            (
+                "/model/vocab_size",
+                json!(u64::MAX),
+                "`f.json` is no fixture: vocab_size is 18446744073709551615, expected 2 to 1048576",
+            ),
+            ("/model/seq_len", json!("16"), "`f.json` is no fixture: line 1, column "),
+        ] {
+            let found = said("rope-puzzle", place, value);
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_no_row_of_its_table_is_refused() {
+        let text = fs::read_to_string("tests/fixtures/rope-puzzle.json").expect("it is checked in");
+        let whole = fs::read("tests/fixtures/rope-puzzle.safetensors").expect("it is checked in");
+        let file = SafeTensors::deserialize(&whole).expect("it is whole");
+        for (name, value, expected) in [
+            ("batch.0.inputs", 6, "has 6, which is not below 6"),
+            ("batch.1.labels", -1, "has -1, which is not below 6"),
+            ("carry.puzzle_identifiers", 5, "has 5, which is not below 5"),
+        ] {
+            let data = file.tensor(name).expect("every fixture has it").data();
+            let place = data.as_ptr() as usize - whole.as_ptr() as usize;
+            let mut changed = whole.clone();
+            changed[place..place + 4].copy_from_slice(&i32::to_le_bytes(value));
+            let read = Fixture::read(Path::new("f.json"), &text, &changed);
+            let found = read.expect_err("a kernel would read beside its table").to_string();
+            assert_eq!(found, format!("`f.safetensors` is no fixture: tensor `{name}` {expected}"));
+        }
+    }
 }

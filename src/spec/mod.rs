@@ -22,6 +22,7 @@ pub use sweep::{Axis, MAX_COMBINATIONS, SweepError, check_paths, combinations};
 use crate::check::check;
 use crate::diagnostic::{self, Appearance, Code, Diagnostic, render};
 use crate::ir;
+use crate::reading::{self, Kind};
 use crate::span::Source;
 use crate::spell;
 use crate::syntax::{self, BaseFile, Parsed, Whole, ast, over_base, parse, parse_override};
@@ -261,35 +262,21 @@ pub fn read_source(path: &Path) -> Result<Source, SpecError> {
     if path.is_dir() {
         return Err(SpecError::Folder { path: path.display().to_string() });
     }
-    Ok(Source::new(path.display().to_string(), read_text(path)?))
+    Ok(Source::new(path.display().to_string(), read_text(path, &reading::SPEC)?))
 }
 
-/// Reads a file of text.
+/// Reads a file of text: a spec, or what is read as one is.
 ///
 /// # Errors
 ///
 /// Returns why it cannot be read, and for what is not text, in which line.
-pub fn read_text(path: &Path) -> Result<String, SpecError> {
-    text(path, fs::read(path).map_err(|error| SpecError::cannot_read(path, &error))?)
-}
-
-/// Returns the text that some bytes are; `path` is what messages call them.
-///
-/// # Errors
-///
-/// Returns in which line they are not UTF-8.
-pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String, SpecError> {
-    String::from_utf8(bytes).map_err(|error| {
-        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = sound.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let reason = format!("line {line} is not UTF-8 text");
-        SpecError::Unreadable { path: path.display().to_string(), reason }
-    })
+pub fn read_text(path: &Path, kind: &Kind) -> Result<String, SpecError> {
+    reading::text(path, kind).map_err(|error| SpecError::cannot_read(path, &error))
 }
 
 /// Reads the base of a spec.
 fn read_base(path: &Path) -> Result<BaseFile, String> {
-    let text = fs::read_to_string(path).map_err(|error| reason(&error))?;
+    let text = reading::text(path, &reading::SPEC).map_err(|error| reason(&error))?;
     // A name can be spelled in many ways; what the system calls the file cannot.
     let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     Ok(BaseFile { text, identity })
@@ -373,9 +360,7 @@ impl Examined {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{Spec, SpecError, text};
+    use super::{Spec, SpecError};
     use crate::diagnostic::Code;
 
     #[test]
@@ -410,8 +395,11 @@ mod tests {
         let said = |path: &str| Spec::open(path, &[]).expect_err("it is no spec").to_string();
         assert_eq!(said("nothing.hrm"), "cannot read `nothing.hrm`: there is no such file or folder");
         assert_eq!(said("specs"), "`specs` is a folder, expected a spec: a file like `model.hrm`");
-        let error = text(Path::new("a.hrm"), b"model\n\n\xff".to_vec()).expect_err("it is not UTF-8");
-        assert_eq!(error.to_string(), "cannot read `a.hrm`: line 3 is not UTF-8 text");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("a.hrm");
+        std::fs::write(&path, b"model\n\n\xff").expect("the folder can be written");
+        let error = Spec::open(&path, &[]).expect_err("it is not UTF-8");
+        assert_eq!(error.to_string(), format!("cannot read `{}`: line 3 is not UTF-8 text", path.display()));
         assert_eq!(error.diagnostics().count(), 0);
     }
 

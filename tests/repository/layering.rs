@@ -9,6 +9,7 @@ use crate::sources::{Names, Sources, Used};
 /// Order of every module; those of one order do not use each other.
 const ORDER: &[(&str, u32)] = &[
     ("hash", 0),
+    ("reading", 0),
     ("span", 0),
     ("system", 0),
     ("units", 0),
@@ -84,9 +85,10 @@ const DOORS: &[Door] = &[
     Door {
         guarded: &["std::fs", "tempfile"],
         owners: &[
-            ("spec", "specs are read, and the bases that they name"),
-            ("data::dataset", "datasets are read"),
-            ("data::npy", "arrays of datasets are read"),
+            ("reading", "files are read"),
+            ("spec", "the bases of specs are compared by what the system calls them"),
+            ("data::folder", "it is looked into a folder that is no dataset"),
+            ("data::npy", "arrays of datasets are written"),
             ("data::write", "datasets are written"),
             ("train::data", "a folder of data is looked for"),
             ("store::checkpoint", "checkpoints are read"),
@@ -95,12 +97,10 @@ const DOORS: &[Door] = &[
             ("store::run_folder", "run folders are read"),
             ("store::sums", "checksums are read and checked"),
             ("store::tensors", "files of tensors are read"),
-            ("parity::fixture", "recorded models are read"),
             ("system", "Linux says in files how much memory there is"),
             ("device::cuda::cache", "compiled kernels are kept where the caller says"),
-            ("lsp::document", "bases of a spec that is being edited are read"),
+            ("lsp::document", "the bases of specs are compared by what the system calls them"),
             ("cli::launches", "kernels are written where the user says"),
-            ("cli::project", "`hrmc.toml` is looked for"),
             ("cli::terminal", "output is written where the user says"),
         ],
     },

@@ -139,7 +139,7 @@ fn missing_and_truncated_files_are_named() {
 fn arrays_of_the_wrong_kind_are_refused() {
     assert_eq!(
         complaint(|train| fs::write(train.join("all__inputs.npy"), "question,answer\n").unwrap()),
-        "`DIR/puzzles/train/all__inputs.npy`: not a numpy array: magic not found for NPY file"
+        "`DIR/puzzles/train/all__inputs.npy`: not a numpy array: it does not begin like one"
     );
     let inputs = |descr: &'static str, order, shape: &'static [u64]| {
         complaint(move |train| {
@@ -254,13 +254,37 @@ fn metadata_that_contradicts_itself_or_the_arrays_is_refused() {
     );
     assert_eq!(
         reason("\"seq_len\"", "\"length\""),
-        "is not dataset metadata: missing field `seq_len` at line 1 column 186"
+        "is not dataset metadata: line 1, column 186: `seq_len` is missing"
     );
     assert_eq!(
         complaint_about_metadata("\"vocab_size\": 6", "\"vocab_size\": 5"),
         "`DIR/puzzles/train/all__inputs.npy`, row 0 (counted from 0): token 5 is outside the vocabulary of 5, in \
          column 6"
     );
+}
+
+#[test]
+fn a_file_of_another_kind_is_named_and_a_byte_order_mark_is_left_out() {
+    let written = |content: &'static [u8]| {
+        complaint(move |train| fs::write(train.join("all__inputs.npy"), content).unwrap())
+    };
+    assert_eq!(
+        written(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+        "cannot read `DIR/puzzles/train/all__inputs.npy`: it is a pointer of Git LFS, not the file itself; fetch it \
+         with `git lfs pull`"
+    );
+    assert_eq!(
+        written(b"PK\x03\x04\x14\0\0\0"),
+        "cannot read `DIR/puzzles/train/all__inputs.npy`: it is a zip, as `numpy.savez` writes it (an `.npz`); save \
+         each of its arrays with `numpy.save`"
+    );
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("puzzles");
+    small_dataset().write(&folder, Existing::Refuse).unwrap();
+    let file = folder.join("train/dataset.json");
+    let json = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("\u{feff}{json}")).unwrap();
+    assert!(Dataset::open(&folder, Split::Train).is_ok());
 }
 
 #[test]
@@ -341,7 +365,7 @@ fn nothing_but_a_dataset_is_ever_replaced() {
     built.write(&folder, Existing::Refuse).unwrap();
     assert_eq!(
         message(built.write(&folder, Existing::Refuse).unwrap_err()),
-        "`DIR/puzzles` already holds a dataset; choose another folder or ask to replace it"
+        "`DIR/puzzles` already holds a dataset; choose another folder, or replace it with `--replace`"
     );
     built.write(&folder, Existing::Replace).unwrap();
     assert_eq!(Dataset::open(&folder, Split::Train).unwrap(), built.train);

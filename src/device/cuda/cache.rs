@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256;
+use crate::reading;
 
 /// The place of one compiled image in the cache.
 pub(super) struct CacheFile {
@@ -37,7 +38,7 @@ impl CacheFile {
 }
 
 fn read(file: &Path) -> Option<Vec<u8>> {
-    let content = fs::read(file).ok()?;
+    let content = reading::bytes(file, &reading::KERNELS).ok()?;
     let end = content.iter().position(|&byte| byte == b'\n')?;
     let image = content[end + 1..].to_vec();
     (sha256(&image).as_bytes() == &content[..end]).then_some(image)
