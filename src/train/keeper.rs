@@ -177,22 +177,30 @@ impl Keeper {
         (self.lock, self.log) = (None, None);
     }
 
-    /// Refuses a training for whose checkpoints the disk has no room.
-    fn check_room(&self, trainer: &Trainer, steps_to_do: u64) -> Result<(), Error> {
-        let needed = CHECKPOINTS * trainer.checkpoint_bytes() + LINE_BYTES * steps_to_do;
+    /// Refuses a training for whose checkpoints the disk has no room; metrics grow slowly, so they are warned about.
+    fn check_room(&mut self, trainer: &Trainer, steps_to_do: u64) -> Result<(), Error> {
         let Some(free) = system::free_disk_bytes(self.folder.path()) else { return Ok(()) };
-        let there = self.folder.checkpoint_bytes();
-        if free + there >= needed {
-            return Ok(());
+        let free = free.saturating_add(self.folder.checkpoint_bytes());
+        let checkpoints = CHECKPOINTS.saturating_mul(trainer.checkpoint_bytes());
+        let needed = checkpoints.saturating_add(LINE_BYTES.saturating_mul(steps_to_do));
+        let run = self.folder.path().display();
+        if free < checkpoints {
+            return Err(Error::unsuitable(format!(
+                "the disk has too little room for the run `{run}`: its checkpoints (the newest two, the best, and one \
+                 while it is written) take up to {}, and {} are free; make room, or choose a folder on another disk \
+                 (`--runs DIR`)",
+                bytes(checkpoints),
+                bytes(free),
+            )));
         }
-        Err(Error::unsuitable(format!(
-            "the disk has too little room for the run `{}`: its checkpoints (the newest two, the best, and one while it \
-             is written) and its metrics take up to {}, and {} are free; make room, or choose a folder on another disk \
-             (`--runs DIR`)",
-            self.folder.path().display(),
-            bytes(needed),
-            bytes(free + there),
-        )))
+        if free < needed {
+            self.notes.push(format!(
+                "the disk of the run `{run}` may become full: its checkpoints and metrics take up to {}, and {} are free",
+                bytes(needed),
+                bytes(free),
+            ));
+        }
+        Ok(())
     }
 
     fn opened(&mut self) -> &mut MetricsLog {

@@ -1,6 +1,8 @@
 //! Runs: folders of trainings, which can be continued, evaluated and used to solve puzzles.
 
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::data::{Data, kind_of};
 use super::error::Error;
@@ -17,6 +19,10 @@ use crate::store::checkpoint::Saved;
 use crate::store::tensors::puzzle_rows;
 use crate::store::{CheckpointError, MetricsLine, RunFolder, RunManifest};
 use crate::syntax::parse_override;
+
+/// How often a checkpoint is read while another process trains the run.
+const TRIES_BESIDE_A_TRAINING: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// One of the checkpoints of a run.
 ///
@@ -181,6 +187,18 @@ impl Run {
     ///
     /// Returns an error if there is no such checkpoint, it is damaged, or memory cannot be had.
     pub fn solver(&self, checkpoint: Checkpoint, options: SolveOptions) -> Result<Solver, Error> {
+        // A training may replace the checkpoint between two files that are read.
+        for _ in 1..TRIES_BESIDE_A_TRAINING {
+            let found = self.load(checkpoint, &options);
+            if found.is_ok() || self.folder.holder().is_none() {
+                return found;
+            }
+            sleep(BETWEEN_TRIES);
+        }
+        self.load(checkpoint, &options)
+    }
+
+    fn load(&self, checkpoint: Checkpoint, options: &SolveOptions) -> Result<Solver, Error> {
         let model = self.spec.model();
         let saved = match checkpoint {
             Checkpoint::BestOrLast => self.folder.best_or_last(),
@@ -199,7 +217,7 @@ impl Run {
         let engine = EngineOptions { threads: options.threads };
         let mut evaluator = Evaluator::new(model.clone(), sizes, &*options.device, &engine)?;
         evaluator.load_weights(&weights).map_err(|error| self.with_another(error))?;
-        Ok(Solver::new(evaluator, options, sizes, weights, warning.into_iter().collect()))
+        Ok(Solver::new(evaluator, options.clone(), sizes, weights, warning.into_iter().collect()))
     }
 
     /// Adds to the error of a checkpoint which other one of the run is whole.
