@@ -129,7 +129,7 @@ mod system;
 mod train;
 mod units;
 
-pub use census::Census;
+pub use census::{Census, CensusOptions};
 pub use data::{Dataset, DatasetBuilder, Metadata, PuzzleKind, Split};
 #[cfg(feature = "cuda")]
 pub use device::cuda::{card::Card, report::LaunchReport};

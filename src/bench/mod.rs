@@ -18,7 +18,7 @@ use crate::lower::names::{self, Scope};
 use crate::lower::{Program, Sizes};
 use crate::pipeline;
 use crate::plan::{Machine, Plan};
-use crate::system::largest_resident_bytes;
+use crate::system::memory::largest_resident_bytes;
 
 /// What one row of a report times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

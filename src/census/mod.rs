@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::device::cpu::Cpu;
+use crate::device::{Device, EngineOptions, ResidentMemory};
 use crate::graph::Phase;
 use crate::ir::{Gradient, Model, Step};
 use crate::lower::names::{MemoryKind, memory_kind};
@@ -17,7 +19,7 @@ use crate::lower::parameters::{
 use crate::lower::{Program, Sizes};
 use crate::passes::PassReport;
 use crate::pipeline::compile;
-use crate::plan::{Plan, Work, session_bytes};
+use crate::plan::{Plan, Work};
 
 pub use crate::lower::parameters::trained_parameters;
 pub use diff::{CostChange, FigureUnit};
@@ -29,10 +31,10 @@ use diff::cost_changes;
 /// # Examples
 ///
 /// ```
-/// use hrmc::{Census, Sizes, Spec};
+/// use hrmc::{Census, CensusOptions, Sizes, Spec};
 ///
 /// let spec = Spec::open("specs/sudoku-small.hrm", &[])?;
-/// let census = Census::of(spec.model(), Sizes::of(spec.model()), None);
+/// let census = Census::of(spec.model(), Sizes::of(spec.model()), CensusOptions::default());
 /// let json = serde_json::to_value(&census)?;
 /// println!("{} parameters", json["parameters"]["total"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -49,8 +51,47 @@ pub struct Census {
     /// Absent in a spec without a `train` block.
     pub(crate) train: Option<TrainCost>,
     pub(crate) evaluate: ProgramCost,
-    /// Bytes of a session that trains and evaluates.
+    /// Bytes that a process takes at most that trains and evaluates on the processor.
     pub(crate) session_bytes: u64,
+    /// The same by what it is for.
+    pub(crate) session: ResidentMemory,
+    /// Threads of that process.
+    pub(crate) threads: usize,
+}
+
+/// What a census takes from outside of the model.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Census, CensusOptions, Sizes, Spec};
+///
+/// let spec = Spec::open("specs/sudoku-small.hrm", &[])?;
+/// let bytes = |threads| {
+///     let options = CensusOptions { threads, ..CensusOptions::default() };
+///     serde_json::json!(Census::of(spec.model(), Sizes::of(spec.model()), options))["session_bytes"].as_u64()
+/// };
+/// assert!(bytes(8) > bytes(1), "each thread has working memory");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CensusOptions {
+    /// Where the number of puzzle rows comes from; absent without a puzzle table.
+    pub puzzle_rows_origin: Option<String>,
+    /// Rows of an evaluation batch during a training; those of the training batch if absent.
+    pub evaluate_batch: Option<usize>,
+    /// Bytes of the data in memory.
+    pub data_bytes: u64,
+    /// Threads that train.
+    pub threads: usize,
+}
+
+impl Default for CensusOptions {
+    /// One thread for each core, and no data.
+    fn default() -> Self {
+        let EngineOptions { threads } = EngineOptions::default();
+        CensusOptions { puzzle_rows_origin: None, evaluate_batch: None, data_bytes: 0, threads }
+    }
 }
 
 /// Elements of the weights.
@@ -131,12 +172,18 @@ pub struct PassCost {
 
 impl Census {
     /// Compiles `model` for training and evaluation and records what that costs.
-    pub fn of(model: &Model, sizes: Sizes, puzzle_rows_origin: Option<String>) -> Census {
+    pub fn of(model: &Model, sizes: Sizes, options: CensusOptions) -> Census {
+        let CensusOptions { puzzle_rows_origin, evaluate_batch, data_bytes, threads } = options;
         let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
         let evaluate = compile(model, Program::Evaluate { averaged }, sizes);
         let train = model.train.as_ref().map(|_| compile(model, Program::Train, sizes));
-        let plans: Vec<&Plan> = train.iter().chain([&evaluate]).map(|compiled| &compiled.plan).collect();
-        let session_bytes = session_bytes(&plans);
+        let during_training = evaluate_batch.filter(|batch| *batch != sizes.batch && train.is_some());
+        let during_training = during_training
+            .map(|batch| compile(model, Program::Evaluate { averaged }, Sizes { batch, ..sizes }));
+        let both = train.iter().chain([during_training.as_ref().unwrap_or(&evaluate)]);
+        let plans: Vec<&Plan> = both.map(|compiled| &compiled.plan).collect();
+        let session = Cpu.resident_memory(&plans, &EngineOptions { threads });
+        let session = ResidentMemory { data: data_bytes, ..session };
         let train = train.map(|compiled| TrainCost {
             program: ProgramCost::new(&compiled.plan, &compiled.passes),
             kept_bytes: compiled.plan.kept_bytes as u64,
@@ -151,7 +198,9 @@ impl Census {
             parameters: ParameterCount::new(model, sizes.puzzle_rows),
             train,
             evaluate: ProgramCost::new(&evaluate.plan, &evaluate.passes),
-            session_bytes,
+            session_bytes: session.total(),
+            session,
+            threads,
         }
     }
 
@@ -260,7 +309,7 @@ fn spell(gradient: &Gradient) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Census;
+    use super::{Census, CensusOptions};
     use crate::lower::Sizes;
     use crate::spec::Spec;
 
@@ -268,7 +317,7 @@ mod tests {
     fn costs_serialise_and_a_census_equals_itself() {
         let spec = Spec::quickstart();
         let sizes = Sizes { batch: 2, puzzle_rows: 1 };
-        let census = Census::of(spec.model(), sizes, None);
+        let census = Census::of(spec.model(), sizes, CensusOptions::default());
         let json = serde_json::to_value(&census).expect("it is plain data");
         assert_eq!((&json["batch"], &json["model"]), (&2.into(), &spec.model().name.as_str().into()));
         assert_eq!(json["parameters"]["total"], super::trained_parameters(spec.model(), sizes));

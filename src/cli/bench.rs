@@ -6,10 +6,10 @@ use super::failure::{Failure, fail, fail_too_large};
 use super::project::{Devices, Project};
 use super::{spec, terminal};
 use crate::bench::{BenchOptions, BenchReport, Measured, measure};
-use crate::device::{Device, Form};
+use crate::device::{Device, EngineOptions, Form};
 use crate::ir::Model;
 use crate::lower::Sizes;
-use crate::train::check_memory;
+use crate::train::{Wanted, check_memory};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,14 +102,11 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
             "`--profile` shows the kernels of a plan, and `{name}` runs none; profile {others}"
         )));
     }
-    check_memory(model, &programs, &*device).map_err(|error| fail_too_large(&error, "--batch "))?;
-    let options = BenchOptions {
-        device,
-        batch,
-        threads: project.threads(arguments.threads),
-        repeat: arguments.repeat,
-        profile: arguments.profile,
-    };
+    let threads = project.threads(arguments.threads)?;
+    check_memory(&Wanted { model, programs: &programs, data_bytes: 0 }, &*device, &EngineOptions { threads })
+        .map_err(|error| fail_too_large(&error, "--batch "))?;
+    let options =
+        BenchOptions { device, batch, threads, repeat: arguments.repeat, profile: arguments.profile };
     let report = measure(model, &measured, options).map_err(fail)?;
     if arguments.json {
         return terminal::print_json(&serde_json::to_value(&report).map_err(fail)?);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::terminal::{bytes, counted, flops, grouped};
 use crate::census::{Census, MemoryCost, PassCost, ProgramCost};
+use crate::device::ResidentMemory;
 use crate::graph::Phase;
 
 /// Returns the census as text.
@@ -62,7 +63,7 @@ fn write_memory(census: &Census, text: &mut String) {
     }
     write_memory_of(text, "evaluation", &census.evaluate.memory);
     if let Some(train) = &census.train {
-        let _ = writeln!(text, "  both in one session{:>30}", bytes(census.session_bytes));
+        write_session(census, text);
         let _ = writeln!(text, "\nactivations kept for the backward pass");
         let kept = bytes(train.kept_bytes);
         let doubled = bytes(train.kept_bytes_with_doubled_loops);
@@ -74,6 +75,27 @@ fn write_memory(census: &Census, text: &mut String) {
             "they depend on the loop counts"
         };
         let _ = writeln!(text, "  {verdict}");
+    }
+}
+
+/// Writes what a process takes that trains and evaluates.
+fn write_session(census: &Census, text: &mut String) {
+    let ResidentMemory { program, data, named, activations, arranged, scratch } = census.session;
+    let _ = writeln!(text, "  {:<26}{:>21}", "both in one session", bytes(census.session_bytes));
+    let threads = format!("work of {}", counted(census.threads, "thread"));
+    let parts = [
+        ("weights to results", named),
+        ("activations", activations),
+        ("arranged weights", arranged),
+        (&threads, scratch),
+        ("data", data),
+        ("program", program),
+    ];
+    for (name, size) in parts {
+        let _ = writeln!(text, "    {name:<24}{:>21}", bytes(size));
+    }
+    if data == 0 {
+        let _ = writeln!(text, "  without the data, which is not there");
     }
 }
 

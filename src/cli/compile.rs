@@ -12,13 +12,13 @@ use super::census::to_text;
 use super::failure::Failure;
 use super::project::{Devices, Project};
 use super::{spec, terminal};
-use crate::census::Census;
+use crate::census::{Census, CensusOptions};
 #[cfg(feature = "cuda")]
 use crate::device::cuda::card::Card;
 use crate::lower::{Program, Sizes};
 use crate::pipeline::compile;
 use crate::plan::Machine;
-use crate::train::PuzzleRows;
+use crate::train::{DataSize, PuzzleRows, evaluate_batch};
 use crate::{graph, ir, plan, syntax};
 
 const EXAMPLES: &str = "\
@@ -33,7 +33,8 @@ Examples:
 ///
 /// The report has the parameters of each network, the work of one segment of training (forward, backward and
 /// target pass) and of evaluation, the activations kept for the backward pass, the memory for the batch, and
-/// the operators before and after each pass. `--emit` writes one stage of the compiler instead.
+/// the operators before and after each pass. `both in one session` is the memory that `hrmc run --train` takes at
+/// most on this machine. `--emit` writes one stage of the compiler instead.
 #[cfg_attr(
     feature = "cuda",
     doc = "",
@@ -48,6 +49,9 @@ pub struct Arguments {
     /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
+    /// Threads that memory is predicted for [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    threads: Option<usize>,
     /// Device that the plan is for
     #[arg(long, default_value = "cpu")]
     device: Target,
@@ -179,11 +183,24 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         #[cfg(feature = "cuda")]
         Target::Cuda => cuda::text(arguments, model, sizes)?,
         Target::Cpu => {
-            let census = || Census::of(model, sizes, rows.origin.clone());
+            let census = || -> Result<Census, Failure> {
+                // Training says what is wrong with data.
+                let data = DataSize::of(model, project.root()).ok().flatten();
+                let options = CensusOptions {
+                    puzzle_rows_origin: rows.origin.clone(),
+                    evaluate_batch: data.map(|data| evaluate_batch(sizes.batch, data.test_examples)),
+                    data_bytes: data.map_or(0, |data| data.bytes),
+                    threads: match arguments.threads {
+                        Some(threads) => threads,
+                        None => project.threads(None)?,
+                    },
+                };
+                Ok(Census::of(model, sizes, options))
+            };
             let compiled = || Ok::<_, Failure>(compile(model, program(model, arguments.program)?, sizes));
             match arguments.emit {
-                None => to_text(&census()),
-                Some(Stage::Json) => format!("{:#}\n", json!(census())),
+                None => to_text(&census()?),
+                Some(Stage::Json) => format!("{:#}\n", json!(census()?)),
                 Some(Stage::Ast) => syntax::to_text(&loaded.file),
                 Some(Stage::Model) => ir::to_text(model),
                 Some(Stage::Graph) => graph::to_text(&compiled()?.graph),

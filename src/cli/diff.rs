@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::project::{Devices, Project};
 use super::terminal::{bytes, flops, grouped, heading};
 use super::{spec, terminal};
-use crate::census::{Census, CostChange, FigureUnit};
+use crate::census::{Census, CensusOptions, CostChange, FigureUnit};
 use crate::lower::Sizes;
 use crate::spec::{LineChange, Side, Spec, SpecDiff, ValueChange, is_equal, shown};
 use crate::train::PuzzleRows;
@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         let model = spec.model();
         let puzzle_rows = PuzzleRows::of(model, project.root())?.count;
         let batch = arguments.batch.unwrap_or_else(|| default_batch(model));
-        Ok(Census::of(model, Sizes { batch, puzzle_rows }, None))
+        Ok(Census::of(model, Sizes { batch, puzzle_rows }, CensusOptions::default()))
     };
     let difference =
         Difference { spec: first.diff(&second), cost: census(&first)?.changes(&census(&second)?) };

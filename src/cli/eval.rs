@@ -86,14 +86,14 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let examples = arguments.limit.unwrap_or(usize::MAX).min(data.test().examples());
     let options = SolveOptions {
         device: project.device(arguments.device.as_deref()),
-        threads: project.threads(arguments.threads),
+        threads: project.threads(arguments.threads)?,
         batch: arguments.batch.unwrap_or(train.batch).min(examples.max(1)),
     };
     let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     solver.notes().iter().for_each(|note| terminal::warning(note));
     let begun = Instant::now();
-    let request = EvaluationRequest { limit: arguments.limit, keep_predictions: false };
+    let request = EvaluationRequest { limit: arguments.limit, keep_predictions: 0 };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
     interrupt.say_with(progress.note_from_elsewhere());
     let mut examples_done = 0;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::failure::Failure;
+use super::terminal::{self, grouped};
 use crate::device::{Device, EngineOptions, Places};
 use crate::reading;
 use crate::span::Source;
@@ -27,6 +28,12 @@ pub const AUTO: &str = "auto";
 
 /// The device if neither the command line nor `hrmc.toml` names one.
 const DEFAULT_DEVICE: &str = "cpu";
+
+/// Threads for each core beyond which a training is not begun.
+///
+/// With each step of 64 threads on 2 cores, threads that find no work cost a third more time. With 1,000 threads they
+/// cost nearly all of it, since each of them looks for work at all others before it sleeps.
+const MOST_THREADS_OF_A_CORE: usize = 32;
 
 /// The devices of this command line.
 pub type Devices = [Arc<dyn Device>];
@@ -131,9 +138,23 @@ impl<'a> Project<'a> {
         found.map(Arc::clone)
     }
 
-    /// Returns the number of threads: the flag, else that of the project, else one for each core.
-    pub fn threads(&self, flag: Option<usize>) -> usize {
-        flag.or(self.defaults.threads).unwrap_or_else(|| EngineOptions::default().threads)
+    /// Returns the number of threads: the flag, else that of the project, else one for each core. More threads than
+    /// cores are worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if there are many more threads than cores.
+    pub fn threads(&self, flag: Option<usize>) -> Result<usize, Failure> {
+        let cores = EngineOptions::default().threads;
+        let (threads, asked) = match (flag, self.defaults.threads) {
+            (Some(threads), _) => (threads, format!("`--threads {threads}`")),
+            (None, Some(threads)) => (threads, format!("`threads = {threads}` in `{FILE}`")),
+            (None, None) => return Ok(cores),
+        };
+        if let Some(warning) = check_threads(threads, &asked, cores)? {
+            terminal::note(warning);
+        }
+        Ok(threads)
     }
 
     /// Returns the folder of runs: the flag, else that of the project, else `runs`.
@@ -144,6 +165,29 @@ impl<'a> Project<'a> {
             (None, None) => self.resolve("runs"),
         }
     }
+}
+
+/// Returns a warning if there are more threads than cores.
+fn check_threads(threads: usize, asked: &str, cores: usize) -> Result<Option<String>, Failure> {
+    let there_are = match cores {
+        1 => "there is 1 core".to_string(),
+        _ => format!("there are {} cores", grouped(cores as u64)),
+    };
+    let most = cores.saturating_mul(MOST_THREADS_OF_A_CORE);
+    if threads > most {
+        return Err(Failure::message(format!(
+            "{asked} is too many: {there_are}, and threads beyond {MOST_THREADS_OF_A_CORE} for each core mostly wait \
+             for each other; use at most {}, best one for each core",
+            grouped(most as u64)
+        )));
+    }
+    let warning = || {
+        format!(
+            "warning: {asked}: {there_are}, so threads take turns and get slower; one for each core gives the same \
+             bytes"
+        )
+    };
+    Ok((threads > cores).then(warning))
 }
 
 /// Reads the text of `hrmc.toml`; messages call it `path`.
@@ -177,7 +221,7 @@ mod tests {
 
     use toml::Spanned;
 
-    use super::{Defaults, parse};
+    use super::{Defaults, check_threads, parse};
     use crate::cli::failure::Failure;
     use crate::device::{Places, devices};
 
@@ -215,6 +259,34 @@ mod tests {
                 "`hrmc.toml`, line 1, column 10: there is no device `gpu`; there are `auto`, `cpu`, `reference`{cuda}"
             )
         );
+    }
+
+    #[test]
+    fn more_threads_than_cores_are_warned_about_and_many_more_are_refused() {
+        let checked = |threads, cores| {
+            check_threads(threads, "`--threads N`", cores).map_err(|failure| match failure {
+                Failure::Message(message) => message,
+                other => format!("{other:?}"),
+            })
+        };
+        assert_eq!(checked(2, 2), Ok(None));
+        assert_eq!(
+            checked(3, 2),
+            Ok(Some(
+                "warning: `--threads N`: there are 2 cores, so threads take turns and get slower; one for each core \
+                 gives the same bytes"
+                    .to_string()
+            ))
+        );
+        assert!(checked(64, 2).is_ok_and(|warning| warning.is_some()));
+        assert_eq!(
+            checked(65, 2),
+            Err("`--threads N` is too many: there are 2 cores, and threads beyond 32 for each core mostly wait for \
+                 each other; use at most 64, best one for each core"
+                .to_string())
+        );
+        assert!(checked(33, 1).expect_err("it is too many").contains("there is 1 core, "));
+        assert!(checked(usize::MAX, usize::MAX).is_ok());
     }
 
     #[test]

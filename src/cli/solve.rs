@@ -56,7 +56,7 @@ pub fn run(
     })?;
     let options = SolveOptions {
         device: project.device(common.device.as_deref()),
-        threads: project.threads(common.threads),
+        threads: project.threads(common.threads)?,
         batch: 1,
     };
     let mut solver = run

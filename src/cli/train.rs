@@ -21,10 +21,7 @@ use crate::ir::Precision;
 use crate::lower::parameters::trained_parameters;
 use crate::span::Source;
 use crate::store::MetricMeans;
-use crate::train::{Data, Evaluation, Event, Outcome, Run, TrainOptions, Training};
-
-/// Held-out puzzles that are drawn at the end.
-const DRAWN_PUZZLES: usize = 3;
+use crate::train::{Data, Evaluation, Event, Outcome, Run, SHOWN_ANSWERS, TrainOptions, Training};
 
 /// Trains, and reports the result.
 ///
@@ -133,14 +130,18 @@ pub fn train(
     })
 }
 
-fn options(arguments: &TrainArguments, common: &Common, project: &Project<'_>) -> TrainOptions {
-    TrainOptions {
+fn options(
+    arguments: &TrainArguments,
+    common: &Common,
+    project: &Project<'_>,
+) -> Result<TrainOptions, Failure> {
+    Ok(TrainOptions {
         device: project.device(common.device.as_deref()),
-        threads: project.threads(common.threads),
+        threads: project.threads(common.threads)?,
         steps: arguments.steps.map(|steps| steps as u64),
         eval_limit: arguments.eval_limit,
         ..TrainOptions::default()
-    }
+    })
 }
 
 fn too_large(error: crate::train::Error) -> Failure {
@@ -163,7 +164,7 @@ fn begin(
         Some(folder) => Data::open(&spec, folder)?,
         None => Data::of(&spec, project.root())?,
     };
-    let options = options(arguments, common, project);
+    let options = options(arguments, common, project)?;
     let training = Training::new(&spec, data, options).map_err(too_large)?;
     if let Some(stop) = interrupt.reason() {
         return Err(Failure::Stopped(stop));
@@ -180,7 +181,7 @@ fn resume(
     project: &Project<'_>,
 ) -> Result<(Training, Run), Failure> {
     let run = run_arguments::open(path, &[])?;
-    let mut options = options(arguments, common, project);
+    let mut options = options(arguments, common, project)?;
     if common.device.is_none() {
         let name = &run.manifest().device;
         options.device = project.device_named(name).ok_or_else(|| {
@@ -483,7 +484,7 @@ impl Report<'_> {
 fn draw_solved(test: &Dataset, evaluation: &Evaluation) -> String {
     let Some(kind) = test.kind() else { return String::new() };
     let mut text = String::new();
-    for (example, answer) in evaluation.predictions.iter().take(DRAWN_PUZZLES).enumerate() {
+    for (example, answer) in evaluation.predictions.iter().take(SHOWN_ANSWERS).enumerate() {
         let question: Vec<i32> = test.inputs(example).collect();
         let labels: Vec<i32> = test.labels(example).collect();
         let title = terminal::heading(&format!("held-out puzzle {}", example + 1));

@@ -73,7 +73,7 @@ impl PrecisionName {
 pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let project = Project::find(devices)?;
     let device = project.device(arguments.device.as_deref());
-    let threads = project.threads(arguments.threads);
+    let threads = project.threads(arguments.threads)?;
     // Optimizer steps and evaluation of an interpreted graph take minutes, so devices that run graphs stop earlier;
     // in bf16 only the first segment can be compared.
     let rounded = arguments.precision == PrecisionName::Bf16;

@@ -26,6 +26,7 @@ mod npy;
 mod pair;
 pub mod puzzle;
 pub mod random;
+mod size;
 mod sudoku;
 mod write;
 
@@ -43,6 +44,7 @@ pub use maze::{
     solve_maze,
 };
 pub use pair::{Pair, PuzzleSplits};
+pub use size::SplitSize;
 pub use sudoku::{
     Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, generate_sudoku, generate_sudoku_splits,
     is_solved_sudoku, solve_sudoku,

@@ -27,15 +27,18 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::graph::{Graph, TensorType};
 use crate::ir::Precision;
-use crate::plan::{Demands, Plan, session_bytes};
+use crate::plan::{Demands, Plan, arena_bytes, named_bytes};
 
 pub use error::DeviceError;
 pub use memory::{Buffer, Memory, MemoryId};
 pub use session::Session;
+
+pub use crate::system::memory::{AvailableMemory, MemoryBound};
 
 /// A kind of hardware, or an interpreter, that runs programs.
 ///
@@ -84,15 +87,20 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Returns whether the device can run on this machine, and what was found of it.
     fn status(&self) -> Status;
 
-    /// Returns the bytes of memory that programs can take; `None` where the system does not tell, or the need of the
-    /// device is not known.
-    fn available_bytes(&self) -> Option<u64> {
+    /// Returns the memory that a session can have, what this process has already included; `None` where the system
+    /// does not tell, or the need of the device is not known.
+    fn available_memory(&self) -> Option<AvailableMemory> {
         None
     }
 
-    /// Returns the bytes of a session that has loaded all of `plans`.
-    fn session_bytes(&self, plans: &[&Plan]) -> u64 {
-        session_bytes(plans)
+    /// Returns the memory of the device that a session takes which has loaded all of `plans`. For the processor, that
+    /// is the memory of the process.
+    fn resident_memory(&self, plans: &[&Plan], _: &EngineOptions) -> ResidentMemory {
+        ResidentMemory {
+            named: named_bytes(plans),
+            activations: arena_bytes(plans),
+            ..ResidentMemory::default()
+        }
     }
 
     /// Measures the best rate of one large product with factors in `precision`, in 10^9 operations per second.
@@ -172,6 +180,31 @@ impl Default for EngineOptions {
     /// One thread for each core.
     fn default() -> Self {
         EngineOptions { threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get) }
+    }
+}
+
+/// The memory that a process takes at most, in bytes, by what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ResidentMemory {
+    /// The program itself, its libraries, and what compiling leaves behind.
+    pub program: u64,
+    /// The rows of both splits.
+    pub data: u64,
+    /// What programs share by name: weights and their averages, moments, carry, rows and results.
+    pub named: u64,
+    /// Activations of one run.
+    pub activations: u64,
+    /// Copies of weights, arranged as products read them.
+    pub arranged: u64,
+    /// Working memory of threads.
+    pub scratch: u64,
+}
+
+impl ResidentMemory {
+    /// Returns all of it.
+    pub fn total(&self) -> u64 {
+        let ResidentMemory { program, data, named, activations, arranged, scratch } = *self;
+        [program, data, named, activations, arranged, scratch].into_iter().fold(0, u64::saturating_add)
     }
 }
 

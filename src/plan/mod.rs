@@ -380,16 +380,19 @@ impl Plan {
     }
 }
 
-/// Returns the bytes of a session that has loaded all of `plans`: memory of one name is shared, and so is the
-/// arena.
-pub fn session_bytes(plans: &[&Plan]) -> u64 {
+/// Returns the bytes of the named memory of a session that has loaded all of `plans`: memory of one name is shared.
+pub fn named_bytes(plans: &[&Plan]) -> u64 {
     let named: BTreeMap<&str, usize> = plans
         .iter()
         .flat_map(|plan| &plan.memory)
         .map(|memory| (memory.name.as_str(), memory.ty.bytes()))
         .collect();
-    let arena = plans.iter().map(|plan| plan.arena_bytes).max().unwrap_or(0);
-    named.values().fold(arena, |sum, &bytes| sum.saturating_add(bytes)) as u64
+    named.values().fold(0_usize, |sum, &bytes| sum.saturating_add(bytes)) as u64
+}
+
+/// Returns the bytes of the arena of a session that has loaded all of `plans`, which share it.
+pub fn arena_bytes(plans: &[&Plan]) -> u64 {
+    plans.iter().map(|plan| plan.arena_bytes).max().unwrap_or(0) as u64
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use super::error::Error;
 use super::fit::{check_fit, shape};
 use crate::check::check_dataset;
 use crate::data::{
-    Augment, BuiltDataset, Copies, Dataset, MazeRequest, Metadata, PuzzleKind, Split, SudokuRequest,
-    SudokuSize, generate_maze_splits, generate_sudoku_splits,
+    Augment, BuiltDataset, Copies, Dataset, MazeRequest, Metadata, PuzzleKind, Split, SplitSize,
+    SudokuRequest, SudokuSize, generate_maze_splits, generate_sudoku_splits,
 };
 use crate::ir::{self, GeneratedMaze, GeneratedSudoku, Model};
 use crate::spec::{Spec, SpecError};
@@ -198,6 +198,55 @@ pub(crate) fn untrained(model: &Model) -> Error {
          `specs/quickstart.hrm`",
         model.name
     ))
+}
+
+/// The size of the data that a model names, known without its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataSize {
+    /// Bytes of both splits in memory.
+    pub bytes: u64,
+    /// Examples of the test split.
+    pub test_examples: usize,
+}
+
+impl DataSize {
+    /// Returns the size of data in memory.
+    pub fn of_data(data: &Data) -> DataSize {
+        let bytes = |dataset: &Dataset| SplitSize::of(dataset).bytes(dataset.metadata());
+        DataSize {
+            bytes: bytes(&data.train).saturating_add(bytes(&data.test)),
+            test_examples: data.test.examples(),
+        }
+    }
+
+    /// Returns the size of the data that `model` names; none if it is not there, or the spec names no data.
+    ///
+    /// Only metadata and the headers of arrays are read.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the dataset is there but cannot be read.
+    pub fn of(model: &Model, root: &Path) -> Result<Option<DataSize>, Error> {
+        let generated = |train: usize, test: usize| {
+            let metadata = Metadata::new(model.tokens.vocab, model.tokens.positions);
+            let bytes = |examples| SplitSize::of_examples(examples).bytes(&metadata);
+            DataSize { bytes: bytes(train).saturating_add(bytes(test)), test_examples: test }
+        };
+        let folder = match model.train.as_ref().map(|train| &train.data) {
+            None => return Ok(None),
+            Some(ir::Data::Sudoku(wanted)) => return Ok(Some(generated(wanted.train, wanted.test))),
+            Some(ir::Data::Maze(wanted)) => return Ok(Some(generated(wanted.train, wanted.test))),
+            Some(ir::Data::Folder(folder)) => root.join(folder),
+        };
+        let mut size = DataSize { bytes: 0, test_examples: 0 };
+        for split in [Split::Train, Split::Test] {
+            let Some(metadata) = Metadata::read(&folder, split)? else { return Ok(None) };
+            let found = SplitSize::read(&folder, split, &metadata)?;
+            size.bytes = size.bytes.saturating_add(found.bytes(&metadata));
+            size.test_examples = found.examples;
+        }
+        Ok(Some(size))
+    }
 }
 
 /// Number of rows of the puzzle table and where it comes from.

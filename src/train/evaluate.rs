@@ -29,8 +29,9 @@ const SCOPE: Scope = Scope::Evaluate;
 pub struct EvaluationRequest {
     /// Examples to evaluate, from the first; `None` for all.
     pub limit: Option<usize>,
-    /// Whether to keep the predicted tokens.
-    pub keep_predictions: bool,
+    /// Examples, from the first, whose predicted tokens are kept; those of a large dataset take more memory than many a
+    /// model.
+    pub keep_predictions: usize,
 }
 
 /// Progress of an evaluation.
@@ -67,7 +68,8 @@ pub struct Evaluation {
     /// Sums over the examples, each by its last segment, that of its best rollout.
     #[doc(hidden)]
     pub metrics: Metrics,
-    /// Predicted tokens `[S]` of each example, in the order of the dataset; empty unless they were asked for.
+    /// Predicted tokens `[S]` of the first examples, in the order of the dataset, as many as were asked for: all of
+    /// [`Solver::evaluate`](super::Solver::evaluate), three of the last evaluation of a training.
     pub predictions: Vec<Vec<i32>>,
 }
 
@@ -113,7 +115,8 @@ pub(super) fn evaluate(
             };
             slots::put(session, SCOPE, slot, row)?;
         }
-        let mut answers = Answers::new(session, rows, request.keep_predictions);
+        let kept = request.keep_predictions.saturating_sub(evaluation.examples);
+        let mut answers = Answers::new(session, rows, kept > 0);
         let first = evaluation.examples;
         let mut may_run = || observe(EvaluationProgress { examples: first, total });
         if infer::infer(session, model, first, rows, &mut may_run, &mut |pass| answers.keep(pass))?.is_break()
@@ -122,6 +125,7 @@ pub(super) fn evaluate(
         }
         evaluation.metrics.add(&Metrics::of(&answers.rows(), rows));
         evaluation.examples += rows;
+        answers.predictions.truncate(kept);
         evaluation.predictions.append(&mut answers.predictions);
     }
     // Nothing is left to stop.
@@ -326,7 +330,7 @@ mod tests {
     #[test]
     fn accuracy_is_that_of_the_predictions() {
         let mut evaluator = testing::evaluator();
-        let request = EvaluationRequest { limit: None, keep_predictions: true };
+        let request = EvaluationRequest { limit: None, keep_predictions: usize::MAX };
         let evaluation = run(&mut evaluator, request);
         let data = testing::data().test;
         let shares = evaluation.predictions.iter().enumerate().map(|(example, predicted)| {
@@ -339,7 +343,7 @@ mod tests {
     #[test]
     fn predictions_are_those_of_solving() {
         let mut evaluator = testing::evaluator();
-        let request = EvaluationRequest { limit: Some(2), keep_predictions: true };
+        let request = EvaluationRequest { limit: Some(2), keep_predictions: usize::MAX };
         let evaluation = run(&mut evaluator, request);
         let questions = [testing::question(0), testing::question(1)];
         let answers = evaluator.solve(&questions).expect("fits");
@@ -350,8 +354,8 @@ mod tests {
     #[test]
     fn a_limit_gives_the_sums_of_the_first_examples() {
         let mut evaluator = testing::evaluator();
-        let all = run(&mut evaluator, EvaluationRequest { limit: Some(4), keep_predictions: false });
-        let cut = run(&mut evaluator, EvaluationRequest { limit: Some(6), keep_predictions: false });
+        let all = run(&mut evaluator, EvaluationRequest { limit: Some(4), keep_predictions: 0 });
+        let cut = run(&mut evaluator, EvaluationRequest { limit: Some(6), keep_predictions: 0 });
         assert_eq!((all.examples, cut.examples), (4, 6));
         assert_eq!((all.metrics.rows, cut.metrics.rows), (4, 6));
         assert!(cut.metrics.token_loss > all.metrics.token_loss);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn evaluate(evaluator: &mut Evaluator) -> Evaluation {
-        let request = EvaluationRequest { limit: None, keep_predictions: true };
+        let request = EvaluationRequest { limit: None, keep_predictions: usize::MAX };
         let data = testing::data().test;
         let whole = &mut |_| ControlFlow::Continue(());
         evaluator.evaluate(&data, request, whole).expect("fits").expect("not stopped")

@@ -47,17 +47,17 @@ mod training;
 
 #[cfg(test)]
 mod testing;
-pub use data::{Data, PuzzleRows, kind_of};
+pub use data::{Data, DataSize, PuzzleRows, kind_of};
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
-pub use memory::{TooLarge, check_memory};
+pub use memory::{TooLarge, Wanted, check_memory};
 pub use metrics::Metrics;
 pub use run::{Checkpoint, Run};
 pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
 pub use trace::StateUpdate;
 pub use trainer::{Record, StepReport, Trainer, TrainerParts};
-pub use training::{Event, Outcome, TrainOptions, Training};
+pub use training::{Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evaluate_batch};
 
 #[cfg(test)]
 mod tests {

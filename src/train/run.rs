@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::data::{Data, kind_of};
 use super::error::Error;
 use super::evaluate::Evaluator;
-use super::memory::check_memory;
+use super::memory::{Wanted, check_memory};
 use super::solver::{SolveOptions, Solver};
 use crate::data::PuzzleKind;
 use crate::device::EngineOptions;
@@ -213,8 +213,9 @@ impl Run {
         let (warning, weights) = opened.map_err(|error| self.with_another(error))?;
         let rows = puzzle_rows(&weights.path).map_err(|error| self.with_another(error))?;
         let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: rows };
-        check_memory(model, &[(Program::Evaluate { averaged: false }, sizes)], &*options.device)?;
         let engine = EngineOptions { threads: options.threads };
+        let programs = [(Program::Evaluate { averaged: false }, sizes)];
+        check_memory(&Wanted { model, programs: &programs, data_bytes: 0 }, &*options.device, &engine)?;
         let mut evaluator = Evaluator::new(model.clone(), sizes, &*options.device, &engine)?;
         evaluator.load_weights(&weights).map_err(|error| self.with_another(error))?;
         Ok(Solver::new(evaluator, options.clone(), sizes, weights, warning.into_iter().collect()))

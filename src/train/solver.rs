@@ -109,7 +109,7 @@ impl Solver {
     ///
     /// Returns an error if the dataset does not fit the model, or a device fails.
     pub fn evaluate(&mut self, dataset: &Dataset, limit: Option<usize>) -> Result<Evaluation, Error> {
-        let request = EvaluationRequest { limit, keep_predictions: true };
+        let request = EvaluationRequest { limit, keep_predictions: usize::MAX };
         let evaluation = self.evaluate_watched(dataset, request, &mut |_| ControlFlow::Continue(()))?;
         Ok(evaluation.expect("nothing stops it"))
     }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::data::{Data, untrained};
+use super::data::{Data, DataSize, untrained};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationRequest};
 use super::keeper::Keeper;
-use super::memory::check_memory;
+use super::memory::{Wanted, check_memory};
 use super::run::Run;
 use super::schedule::steps_in;
 use super::solve::{Answer, Question};
@@ -25,6 +25,9 @@ use crate::lower::Sizes;
 use crate::spec::Spec;
 use crate::store::{MetricsLine, RunManifest};
 use crate::units::counted;
+
+/// Answers that the last evaluation of a training keeps, from the first test example.
+pub const SHOWN_ANSWERS: usize = 3;
 
 /// How a spec is trained, beyond the keys of the spec itself. On one device, no option changes the result of a step.
 ///
@@ -260,15 +263,16 @@ impl Training {
                 model.name
             )));
         }
-        // An evaluation batch larger than the data would only hold padding.
         let examples = options.eval_limit.unwrap_or(usize::MAX).min(data.test().examples());
-        let evaluate_batch = sizes.batch.min(examples).max(1);
+        let evaluate_batch = evaluate_batch(sizes.batch, examples);
         let programs = TrainerParts::programs(model, sizes, evaluate_batch);
-        check_memory(model, &programs, &*options.device)?;
+        let engine = EngineOptions { threads: options.threads };
+        let wanted = Wanted { model, programs: &programs, data_bytes: DataSize::of_data(&data).bytes };
+        check_memory(&wanted, &*options.device, &engine)?;
         let trainer = Trainer::new(TrainerParts {
             model: model.clone(),
             device: &*options.device,
-            engine: EngineOptions { threads: options.threads },
+            engine,
             sizes,
             evaluate_batch,
             data: Arc::clone(data.train()),
@@ -397,8 +401,9 @@ impl Training {
         watch: &mut Watch<W>,
     ) -> Result<Option<Evaluation>, Error> {
         let limit = self.options.eval_limit;
-        // The answers of the last evaluation are worth showing.
-        let request = EvaluationRequest { limit, keep_predictions: self.trainer.steps_done() == self.stop };
+        // Some answers of the last evaluation are worth showing.
+        let shown = if self.trainer.steps_done() == self.stop { SHOWN_ANSWERS } else { 0 };
+        let request = EvaluationRequest { limit, keep_predictions: shown };
         let test = Arc::clone(self.data.test());
         self.trainer.evaluate(&test, request, &mut |done| {
             watch.tell(&Event::Evaluating { examples: done.examples, total: done.total });
@@ -484,6 +489,12 @@ impl Training {
         let every = train_of(self.spec.model()).eval_every?;
         Some(steps_in(every, self.data.train().metadata(), self.sizes.batch).max(1))
     }
+}
+
+/// Returns the rows of an evaluation batch, for a training batch of `batch` rows and as many test examples.
+pub fn evaluate_batch(batch: usize, examples: usize) -> usize {
+    // A batch larger than the data would only hold padding.
+    batch.min(examples).max(1)
 }
 
 fn train_of(model: &Model) -> &Train {

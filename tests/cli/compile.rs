@@ -32,6 +32,11 @@ fn snapshot(stage: &str, case: &str, input: &str, output: &str) {
     settings.set_snapshot_path(Path::new("../../snapshots").join(stage));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
+    // How products are computed, and the size of the program, are those of the machine and of the build.
+    settings.add_filter(
+        r"(?m)^( +)(both in one session|arranged weights|work of 2 threads|program) +[0-9.]+ \w+$",
+        "$1$2: by the machine",
+    );
     settings.bind(|| {
         insta::assert_snapshot!(case, format!("{input}\n---------- {stage} ----------\n\n{output}"));
     });
@@ -41,9 +46,40 @@ fn snapshot(stage: &str, case: &str, input: &str, output: &str) {
 fn census_of_shipped_specs() {
     let place = Workplace::new(HRMC);
     for name in SHIPPED {
-        let output = place.succeed(&format!("compile {}", shipped(&format!("{name}.hrm"))));
-        snapshot("census", name, &format!("hrmc compile specs/{name}.hrm\n"), &output);
+        let output = place.succeed(&format!("compile --threads 2 {}", shipped(&format!("{name}.hrm"))));
+        snapshot("census", name, &format!("hrmc compile specs/{name}.hrm --threads 2\n"), &output);
     }
+}
+
+#[test]
+fn the_memory_of_a_session_has_parts_and_knows_the_data() {
+    let place = Workplace::new(HRMC);
+    let session = |arguments: &str| -> serde_json::Value {
+        let report = place.succeed(&format!("compile --threads 1 --emit json {arguments}"));
+        serde_json::from_str(&report).expect("it is JSON")
+    };
+    let one = session("");
+    let parts = ["program", "data", "named", "activations", "arranged", "scratch"];
+    let bytes =
+        |report: &serde_json::Value, part: &str| report["session"][part].as_u64().expect("it is there");
+    assert_eq!(
+        parts.iter().map(|part| bytes(&one, part)).sum::<u64>(),
+        one["session_bytes"].as_u64().unwrap()
+    );
+    // 4,000 and 512 rows of 36 tokens in questions and answers, each with its puzzle and group.
+    assert_eq!(bytes(&one, "data"), (4000 + 512) * (2 * 36 + 24));
+    let more_data = session("--set train.data.train=8000");
+    assert_eq!(bytes(&more_data, "data"), (8000 + 512) * (2 * 36 + 24));
+    // The evaluation batch is that of a run: no larger than the data.
+    let few = session("--set train.data.test=1");
+    assert!(bytes(&few, "named") < bytes(&one, "named"));
+    let folder = place.path("data");
+    let folder = folder.display();
+    place.succeed(&format!("data sudoku --generate --size 4 --train 20 --test 3 -o {folder}"));
+    let from_folder = format!("--set model.side=4 --set train.data=\"{folder}\"");
+    assert_eq!(bytes(&session(&from_folder), "data"), (20 + 3) * (2 * 16 + 24));
+    let report = place.succeed("compile --set train.data=\"absent\"");
+    assert!(report.contains("  without the data, which is not there\n"), "{report}");
 }
 
 #[test]

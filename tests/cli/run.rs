@@ -336,3 +336,84 @@ fn the_reference_device_trains_the_same_model() {
     // Both compute in f32, in another order; the loss is a mean near 2.
     assert!((cpu - reference).abs() < 1e-3, "{cpu} and {reference}");
 }
+
+#[test]
+fn more_threads_than_cores_are_warned_about_and_many_more_are_refused() {
+    let place = tiny();
+    let message = place.fail("run tiny.hrm --train --threads 100000");
+    assert!(message.contains("`--threads 100000` is too many: there "), "{message}");
+    place.write("hrmc.toml", "threads = 100000\n");
+    let message = place.fail("run tiny.hrm --train");
+    assert!(message.contains("`threads = 100000` in `hrmc.toml` is too many: there "), "{message}");
+    assert!(!place.path("runs").exists(), "nothing was begun");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for (threads, warns) in [(cores, false), (cores + 1, true)] {
+        let said = place.run(&format!("run tiny.hrm --train --steps 1 --eval-limit 0 --threads {threads}"));
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert_eq!(said.err.contains("warning: `--threads "), warns, "{}", said.err);
+    }
+}
+
+/// A control group of version 1, which goes away with the value.
+#[cfg(target_os = "linux")]
+struct Group(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Group {
+    /// Makes a group; none where that is not allowed.
+    fn new() -> Option<Group> {
+        let folder = Path::new("/sys/fs/cgroup/memory").join(format!("hrmc-test-{}", std::process::id()));
+        fs::create_dir(&folder).ok()?;
+        let group = Group(folder);
+        group.0.join("memory.limit_in_bytes").is_file().then_some(group)
+    }
+
+    /// Runs a command line with so many bytes of memory.
+    fn run(&self, bytes: u64, place: &Workplace, arguments: &str) -> Said {
+        fs::write(self.0.join("memory.limit_in_bytes"), bytes.to_string()).expect("a limit can be set");
+        let join = format!("echo $$ > {} && exec {HRMC} {arguments}", self.0.join("cgroup.procs").display());
+        let shell = std::process::Command::new("sh").args(["-c", &join]).current_dir(place.path("")).output();
+        Said::of(shell.expect("there is a shell"))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The last process may be leaving still.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// Where control groups of version 1 can be made, the kernel is asked: what the check lets pass is not killed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_training_fits_into_a_control_group_of_the_predicted_size_and_is_refused_in_a_smaller_one() {
+    let place = tiny();
+    let batch = 2048;
+    let report = json(&place.succeed(&format!("compile tiny.hrm --batch {batch} --threads 1 --emit json")));
+    let predicted = report["session_bytes"].as_u64().expect("it is a number");
+    let Some(group) = Group::new() else {
+        println!("this test did not run: no control group of version 1 can be made here");
+        return;
+    };
+    let train = format!("run tiny.hrm --train --steps 2 --threads 1 --set train.batch={batch} --runs above");
+    // The pages of the kernel for the process count too.
+    let above = group.run(predicted + (4 << 20), &place, &train);
+    assert_eq!(above.code, Some(0), "{}", above.err);
+    let below = group.run(predicted - (64 << 10), &place, &train.replace("above", "below"));
+    below.assert_one_message(&train);
+    let limit = group.0.join("memory.limit_in_bytes");
+    assert!(below.err.contains(&format!("whose limit in `{}` is ", limit.display())), "{}", below.err);
+    let fits = below.err.trim_end().rsplit("--set train.batch=").next().expect("there is a last part");
+    let fits: usize = fits.trim_end_matches('`').parse().expect("it names a batch");
+    assert!(fits < batch && !place.path("below").exists());
+    let smaller = train.replace(&format!("batch={batch}"), &format!("batch={fits}"));
+    let smaller = group.run(predicted - (64 << 10), &place, &smaller);
+    assert_eq!(smaller.code, Some(0), "{}", smaller.err);
+}

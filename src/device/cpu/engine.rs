@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 use super::NAME;
 use super::arranged::{Arranged, ArrangedWeight};
 use super::execute::CpuProgram;
+use super::kernels;
 use crate::device::{Buffer, DeviceError, Engine, Executable, Memory, MemoryId, Observe};
 
 /// Programs on the processor.
@@ -39,6 +40,12 @@ impl CpuEngine {
         }
         other.into_iter().for_each(|id| program.read_as_it_is(id));
         Ok(())
+    }
+}
+
+impl Drop for CpuEngine {
+    fn drop(&mut self) {
+        kernels::free_shared_scratch();
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::arranged::Arranged;
 use super::kernels::{
-    self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope,
+    self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope, Scratch,
     SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
 use crate::device::{Buffer, Memory, MemoryId, Observe};
@@ -241,6 +241,47 @@ pub(super) fn arranged_bytes(plans: &[&Plan]) -> u64 {
     arranged.values().sum::<usize>() as u64
 }
 
+/// Returns the scratch that the calls of `plan` take at most, each kind of it.
+pub(super) fn scratch_of(plan: &Plan) -> Scratch {
+    let arranged = shared_weights(plan);
+    let scratch = plan.calls.iter().map(|call| scratch_of_call(call, &arranged, plan.precision));
+    scratch.fold(Scratch::default(), Scratch::max)
+}
+
+/// Returns the scratch of one call, some of whose weights are arranged.
+fn scratch_of_call(call: &Call, arranged: &[Option<WeightShape>], precision: Precision) -> Scratch {
+    let (inputs, outputs) = (|input: usize| &call.inputs[input].ty, |output: usize| &call.outputs[output].ty);
+    let is_arranged = weight_of(call, precision).is_some_and(|weight| arranged[weight.memory].is_some());
+    match &call.op {
+        Op::Linear(_) => {
+            linear_shape(inputs(Linear::X), inputs(Linear::W), precision).scratch_nt(is_arranged)
+        }
+        Op::LinearAddRmsNorm(_) => {
+            let (x, w) = (inputs(LinearAddRmsNorm::X), inputs(LinearAddRmsNorm::W));
+            linear_shape(x, w, precision).scratch_nt_and_norm(is_arranged)
+        }
+        Op::LinearGradInput(_) => {
+            let (dy, w) = (inputs(LinearGradInput::DY), inputs(LinearGradInput::W));
+            grad_input_shape(dy, w, precision).scratch_nn()
+        }
+        Op::LinearGradWeight(_) => {
+            let (dy, x) = (inputs(LinearGradWeight::DY), inputs(LinearGradWeight::X));
+            grad_weight_shape(dy, x, precision).scratch_tn()
+        }
+        Op::LinearSwiGlu(op) => {
+            let width = inputs(LinearSwiGlu::X).width();
+            gated_shape(outputs(LinearSwiGlu::H), width, precision).scratch(op.keep, is_arranged)
+        }
+        Op::Attention(op) => attention_shape(inputs(Attention::QKV), op.heads, precision).scratch(),
+        Op::AttentionGrad(op) => {
+            attention_shape(inputs(AttentionGrad::QKV), op.heads, precision).grad_scratch()
+        }
+        Op::SignSgdRows(_) => Scratch { part: inputs(SignSgdRows::TABLE).width(), ..Scratch::default() },
+        // The others compute where they read and write.
+        _ => Scratch::default(),
+    }
+}
+
 /// Gives the kernels of one call their slices.
 ///
 /// The plan's validator shows that outputs overlap no input but the one they replace, and each output is
@@ -385,12 +426,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         }
         Op::Equal(_) => kernels::equal(at.out(Equal::Y), at.f32(Equal::A), at.f32(Equal::B)),
         Op::Linear(_) => {
-            let shape = ProductShape::nt(
-                at.ty(Linear::X).rows(),
-                at.ty(Linear::W).shape[0],
-                at.ty(Linear::W).shape[1],
-            )
-            .with_precision(precision);
+            let shape = linear_shape(at.ty(Linear::X), at.ty(Linear::W), precision);
             kernels::product_nt(
                 at.out(Linear::Y),
                 at.f32(Linear::X),
@@ -401,12 +437,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
             );
         }
         Op::LinearGradInput(_) => {
-            let shape = ProductShape::nn(
-                at.ty(LinearGradInput::DY).rows(),
-                at.ty(LinearGradInput::W).shape[0],
-                at.ty(LinearGradInput::W).shape[1],
-            )
-            .with_precision(precision);
+            let shape = grad_input_shape(at.ty(LinearGradInput::DY), at.ty(LinearGradInput::W), precision);
             kernels::product_nn(
                 at.out(LinearGradInput::DX),
                 at.f32(LinearGradInput::DY),
@@ -416,12 +447,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
             );
         }
         Op::LinearGradWeight(_) => {
-            let shape = ProductShape::tn(
-                at.ty(LinearGradWeight::DY).rows(),
-                at.ty(LinearGradWeight::DY).width(),
-                at.ty(LinearGradWeight::X).width(),
-            )
-            .with_precision(precision);
+            let shape = grad_weight_shape(at.ty(LinearGradWeight::DY), at.ty(LinearGradWeight::X), precision);
             kernels::product_tn(
                 at.out(LinearGradWeight::DW),
                 at.f32(LinearGradWeight::DY),
@@ -458,12 +484,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
             );
         }
         Op::LinearAddRmsNorm(op) => {
-            let shape = ProductShape::nt(
-                at.ty(LinearAddRmsNorm::X).rows(),
-                at.ty(LinearAddRmsNorm::W).shape[0],
-                at.ty(LinearAddRmsNorm::W).shape[1],
-            )
-            .with_precision(precision);
+            let shape = linear_shape(at.ty(LinearAddRmsNorm::X), at.ty(LinearAddRmsNorm::W), precision);
             let (x, w, residual) = (
                 at.f32(LinearAddRmsNorm::X),
                 at.weight(LinearAddRmsNorm::W, precision),
@@ -651,6 +672,18 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
         Op::Average(op) => kernels::average(at.out(Average::NEW_AVERAGE), at.f32(Average::WEIGHT), op.rate),
         Op::Assign(_) => kernels::assign(at.out(Assign::NEW_MEMORY), at.f32(Assign::VALUE)),
     }
+}
+
+fn linear_shape(x: &TensorType, w: &TensorType, precision: Precision) -> ProductShape {
+    ProductShape::nt(x.rows(), w.shape[0], w.shape[1]).with_precision(precision)
+}
+
+fn grad_input_shape(dy: &TensorType, w: &TensorType, precision: Precision) -> ProductShape {
+    ProductShape::nn(dy.rows(), w.shape[0], w.shape[1]).with_precision(precision)
+}
+
+fn grad_weight_shape(dy: &TensorType, x: &TensorType, precision: Precision) -> ProductShape {
+    ProductShape::tn(dy.rows(), dy.width(), x.width()).with_precision(precision)
 }
 
 fn gated_shape(h: &TensorType, width: usize, precision: Precision) -> SwigluShape {

@@ -5,14 +5,15 @@ mod engine;
 mod execute;
 pub mod kernels;
 mod peak;
+mod resident;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 
-use super::{Device, DeviceError, Engine, EngineOptions, Form, Status};
+use super::{AvailableMemory, Device, DeviceError, Engine, EngineOptions, Form, ResidentMemory, Status};
 use crate::ir::Precision;
-use crate::plan::{Plan, session_bytes};
-use crate::system;
+use crate::plan::Plan;
+use crate::system::memory::available;
 use crate::units::counted;
 use engine::CpuEngine;
 
@@ -62,13 +63,12 @@ impl Device for Cpu {
         }
     }
 
-    /// Returns the memory that the system can still give, where it tells.
-    fn available_bytes(&self) -> Option<u64> {
-        system::available_bytes()
+    fn available_memory(&self) -> Option<AvailableMemory> {
+        available()
     }
 
-    fn session_bytes(&self, plans: &[&Plan]) -> u64 {
-        session_bytes(plans) + execute::arranged_bytes(plans)
+    fn resident_memory(&self, plans: &[&Plan], options: &EngineOptions) -> ResidentMemory {
+        resident::resident_memory(plans, options)
     }
 
     fn product_rate(&self, precision: Precision, options: &EngineOptions) -> Result<f64, DeviceError> {

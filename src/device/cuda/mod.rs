@@ -23,7 +23,7 @@ pub mod tiles;
 
 use serde_json::{Map, Value, json};
 
-use super::{Device, DeviceError, Engine, EngineOptions, Form, Places, Status};
+use super::{AvailableMemory, Device, DeviceError, Engine, EngineOptions, Form, MemoryBound, Places, Status};
 use crate::ir::Precision;
 use crate::plan::Demands;
 use crate::units::bytes;
@@ -75,9 +75,11 @@ impl Device for Cuda {
     }
 
     /// Returns the memory of the first GPU, if there is one.
-    fn available_bytes(&self) -> Option<u64> {
+    fn available_memory(&self) -> Option<AvailableMemory> {
         match probe(&self.places.toolkits).driver {
-            Driver::Ready { devices, .. } => devices.first().map(|device| device.memory_bytes),
+            Driver::Ready { devices, .. } => devices
+                .first()
+                .map(|device| AvailableMemory { bytes: device.memory_bytes, bound: MemoryBound::Machine }),
             _ => None,
         }
     }

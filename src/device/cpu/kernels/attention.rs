@@ -80,6 +80,20 @@ pub struct Rope<'a> {
     pub sin: &'a [f32],
 }
 
+/// Returns the elements of scratch of a task of [`attention`].
+pub(super) fn scratch(shape: AttentionShape) -> usize {
+    let AttentionShape { positions, head_width, .. } = shape;
+    let padded = head_width.next_multiple_of(PANEL);
+    3 * aligned(positions * padded) + (head_width + positions) * QUERIES + QUERIES * padded
+}
+
+/// Returns the elements of scratch of a task of [`attention_grad`].
+pub(super) fn grad_scratch(shape: AttentionShape) -> usize {
+    let AttentionShape { positions, head_width, .. } = shape;
+    let padded = head_width.next_multiple_of(PANEL);
+    7 * aligned(positions * padded) + (2 * head_width + 2 * positions) * QUERIES
+}
+
 /// [`attention`](fn@super::attention) with all arithmetic in f32.
 pub(super) fn attention(
     out: &mut [f32],
@@ -94,8 +108,7 @@ pub(super) fn attention(
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     for_each_block(batch * heads, shape.heads_per_task(), shape.work(), |tasks| {
         let rows_size = positions * padded;
-        let size = 3 * aligned(rows_size) + (head_width + positions) * QUERIES + QUERIES * padded;
-        with_scratch(size, |mut rest| {
+        with_scratch(scratch(shape), |mut rest| {
             let q = carve(&mut rest, rows_size);
             let k = carve(&mut rest, rows_size);
             let v = carve(&mut rest, rows_size);
@@ -168,8 +181,7 @@ pub(super) fn attention_grad(
     let dqkv = Shared::new(dqkv);
     for_each_block(batch * heads, shape.heads_per_task(), 2 * shape.work(), |tasks| {
         let rows_size = positions * padded;
-        let size = 7 * aligned(rows_size) + (2 * head_width + 2 * positions) * QUERIES;
-        with_scratch(size, |mut rest| {
+        with_scratch(grad_scratch(shape), |mut rest| {
             let q = carve(&mut rest, rows_size);
             let k = carve(&mut rest, rows_size);
             let v = carve(&mut rest, rows_size);

@@ -69,6 +69,42 @@ impl HeadSizes {
     }
 }
 
+/// Returns the elements of each part of the scratch of a task of [`attention`].
+fn parts(shape: AttentionShape) -> [usize; 7] {
+    let (sizes, positions) = (HeadSizes::new(shape), shape.positions);
+    [
+        sizes.rows(),
+        sizes.transposed_len(),
+        pairs_len(positions, shape.head_width),
+        sizes.stacked_len(),
+        positions * QUERIES,
+        pairs_len(QUERIES, positions),
+        QUERIES * sizes.padded,
+    ]
+}
+
+/// Returns the elements of each part of the scratch of a task of [`attention_grad`].
+fn grad_parts(shape: AttentionShape) -> [usize; 14] {
+    let (sizes, positions) = (HeadSizes::new(shape), shape.positions);
+    let (rows, transposed, stacked) = (sizes.rows(), sizes.transposed_len(), sizes.stacked_len());
+    let (pairs, scores) = (pairs_len(positions, shape.head_width), positions * QUERIES);
+    let factors = pairs_len(positions, QUERIES).max(pairs_len(QUERIES, positions));
+    [
+        rows, rows, rows, rows, transposed, transposed, stacked, stacked, stacked, pairs, pairs, scores,
+        scores, factors,
+    ]
+}
+
+/// Returns the elements of scratch of a task of [`attention`].
+pub fn scratch(shape: AttentionShape) -> usize {
+    parts(shape).into_iter().map(aligned).sum()
+}
+
+/// Returns the elements of scratch of a task of [`attention_grad`].
+pub fn grad_scratch(shape: AttentionShape) -> usize {
+    grad_parts(shape).into_iter().map(aligned).sum()
+}
+
 /// [`attention`](fn@super::attention) on a processor that multiplies pairs.
 pub fn attention(
     out: &mut [f32],
@@ -83,15 +119,7 @@ pub fn attention(
     let padded = sizes.padded;
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     for_each_block(batch * heads, shape.heads_per_task(), shape.work(), |tasks| {
-        let parts = [
-            sizes.rows(),
-            sizes.transposed_len(),
-            pairs_len(positions, head_width),
-            sizes.stacked_len(),
-            positions * QUERIES,
-            pairs_len(QUERIES, positions),
-            QUERIES * padded,
-        ];
+        let parts = parts(shape);
         with_scratch(parts.into_iter().map(aligned).sum(), |mut rest| {
             let [rows, q, k, v, weights, rounded, mixed] = parts.map(|len| carve(&mut rest, len));
             for task in tasks {
@@ -158,25 +186,7 @@ pub fn attention_grad(
     let padded = sizes.padded;
     let dqkv = Shared::new(dqkv);
     for_each_block(batch * heads, shape.heads_per_task(), 2 * shape.work(), |tasks| {
-        let (rows_len, transposed_len, stacked_len) =
-            (sizes.rows(), sizes.transposed_len(), sizes.stacked_len());
-        let (pairs, scores) = (pairs_len(positions, head_width), positions * QUERIES);
-        let parts = [
-            rows_len,
-            rows_len,
-            rows_len,
-            rows_len,
-            transposed_len,
-            transposed_len,
-            stacked_len,
-            stacked_len,
-            stacked_len,
-            pairs,
-            pairs,
-            scores,
-            scores,
-            pairs_len(positions, QUERIES).max(pairs_len(QUERIES, positions)),
-        ];
+        let parts = grad_parts(shape);
         with_scratch(parts.into_iter().map(aligned).sum(), |mut rest| {
             let [rows, dq, dk, dv, q, dy, q_stacked, dy_stacked, k_stacked, k, v, weights, dscores, rounded] =
                 parts.map(|len| carve(&mut rest, len));

@@ -23,7 +23,7 @@ use std::ops::Range;
 use super::Store;
 use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{Shared, for_each_task};
-use super::scratch::with_scratch;
+use super::scratch::{with_scratch, with_shared_scratch};
 
 /// Columns of a panel.
 pub const PANEL: usize = VECTORS * LANES;
@@ -108,7 +108,7 @@ pub fn arrange_panels(target: &mut [f32], right: MatrixView<'_>, columns: usize,
     });
 }
 
-/// Arranges `right` in scratch and calls `run` with the panels.
+/// Arranges `right` in shared scratch and calls `run` with the panels.
 pub fn with_panels<R>(
     right: MatrixView<'_>,
     columns: usize,
@@ -116,10 +116,16 @@ pub fn with_panels<R>(
     unit: Unit,
     run: impl FnOnce(Panels<'_>) -> R,
 ) -> R {
-    with_scratch(panels_len(columns, depth, unit), |data| {
+    with_shared_scratch(panels_len(columns, depth, unit), |data| {
         arrange_panels(data, right, columns, depth, unit);
         run(Panels::new(data, depth, unit))
     })
+}
+
+/// Returns the scratch of [`multiply`] for a left operand whose rows, or else whose columns, are contiguous.
+pub fn multiply_scratch(rows: usize, depth: usize, by_row: bool, unit: Unit) -> usize {
+    let in_place = unit == Unit::Single && by_row;
+    if in_place { 0 } else { copy_len(rows, depth.div_ceil(unit.elements()).min(CHUNK), by_row) }
 }
 
 /// Multiplies on the calling thread: `out = left · right`, or `out += left · right`.
@@ -143,8 +149,7 @@ pub unsafe fn multiply(
     assert!(data.len() >= columns.div_ceil(PANEL) * PANEL * units, "the panels have all columns");
     left.check(rows, depth);
     let in_place = unit == Unit::Single && left.along == 1;
-    let scratch = if in_place { 0 } else { copy_len(rows, units.min(CHUNK), left.along == 1) };
-    with_scratch(scratch, |copy| {
+    with_scratch(multiply_scratch(rows, depth, left.along == 1, unit), |copy| {
         // A product without depth has one empty chunk, which stores zeros.
         for start in (0..units.max(1)).step_by(CHUNK) {
             let chunk = CHUNK.min(units - start);

@@ -6,8 +6,8 @@
 use super::Store;
 use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::product::{Grid, Method, Right, Weight, WeightShape, multiply, multiply_raw};
-use super::scratch::with_scratch;
+use super::product::{Grid, Method, Right, Weight, WeightShape, multiply, multiply_raw, right_scratch};
+use super::scratch::{Scratch, with_scratch};
 use super::simd::{LANES, logistic, vectorised};
 use crate::ir::Precision;
 
@@ -22,6 +22,25 @@ pub struct SwigluShape {
     pub inner: usize,
     /// Arithmetic of the product's factors; only the fused kernel reads it.
     pub precision: Precision,
+}
+
+impl SwigluShape {
+    /// Returns the tiles of [`linear_swiglu`].
+    fn grid(&self, method: Method) -> Grid {
+        let SwigluShape { rows, width, inner, .. } = *self;
+        // Twice the depth stands for the two products of a tile.
+        Grid::for_weight(MatrixSizes { rows, columns: inner, depth: 2 * width }, method)
+    }
+
+    /// Returns the scratch of [`linear_swiglu`]; `keeps` says that the gradient will need the product.
+    pub fn scratch(&self, keeps: bool, is_arranged: bool) -> Scratch {
+        let method = Method::best(self.precision);
+        let grid = self.grid(method);
+        let whole = if is_arranged { 0 } else { 2 * right_scratch(self.inner, self.width, method) };
+        let product = if keeps { 0 } else { 2 * grid.tile_len() };
+        let Scratch { part, packed, .. } = grid.tile_scratch(true, method);
+        Scratch { whole, part: product + part, packed }
+    }
 }
 
 /// `h = silu(gate) * up`.
@@ -73,9 +92,8 @@ pub fn linear_swiglu(
     assert!(gate_up.as_ref().is_none_or(|gate_up| gate_up.len() == 2 * rows * inner));
     let x = MatrixView::new(x, rows, width, width);
     let (h, gate_up) = (Shared::new(h), gate_up.map(Shared::new));
-    // Twice the depth stands for the two products of a tile.
     let method = Method::best(precision);
-    let grid = Grid::for_weight(MatrixSizes { rows, columns: inner, depth: 2 * width }, x, method);
+    let grid = shape.grid(method);
     let run = |w_gate: Right<'_>, w_up: Right<'_>| {
         grid.for_each_tile(|tile| {
             let sizes = MatrixSizes { rows: tile.rows.len(), columns: tile.columns.len(), depth: width };

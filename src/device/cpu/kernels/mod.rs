@@ -24,7 +24,7 @@
 //! call per tile. The small products inside attention stay in the task that made their operands.
 //!
 //! Working memory belongs to the threads and is reused, so that after the first steps nothing allocates (but for
-//! `gemm`, to arrange operands, a few hundred kilobytes at most).
+//! `gemm`, to arrange operands). Each kernel that takes some says how much ([`Scratch`]), so that it can be predicted.
 
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
@@ -63,6 +63,7 @@ pub use plain::{rotate, row_distance};
 pub use product::{
     ProductShape, Weight, WeightShape, arrange_weight, multiplies_in_bf16, product_nn, product_nt, product_tn,
 };
+pub use scratch::{Scratch, free_shared_scratch};
 
 /// Whether a kernel overwrites its result or adds to what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,26 @@ pub enum Store {
     Replace,
     /// The result is added to the old content.
     Add,
+}
+
+impl AttentionShape {
+    /// Returns the scratch of [`attention`](fn@attention).
+    pub fn scratch(self) -> Scratch {
+        #[cfg(target_arch = "x86_64")]
+        if self.in_pairs() {
+            return Scratch { part: attention_bf16::scratch(self), ..Scratch::default() };
+        }
+        Scratch { part: attention::scratch(self), ..Scratch::default() }
+    }
+
+    /// Returns the scratch of [`attention_grad`].
+    pub fn grad_scratch(self) -> Scratch {
+        #[cfg(target_arch = "x86_64")]
+        if self.in_pairs() {
+            return Scratch { part: attention_bf16::grad_scratch(self), ..Scratch::default() };
+        }
+        Scratch { part: attention::grad_scratch(self), ..Scratch::default() }
+    }
 }
 
 /// `out = softmax(q' k'ᵀ) v` for every head.

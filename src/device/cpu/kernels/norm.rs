@@ -91,7 +91,7 @@ pub fn linear_add_rms_norm(
     let x = MatrixView::new(x, r, k, shape.a_stride);
     let sizes = MatrixSizes { rows: r, columns: n, depth: k };
     let method = Method::best(precision);
-    let grid = Grid::for_weight_and_rows(sizes, x, method);
+    let grid = Grid::for_weight_and_rows(sizes, method);
     assert!(inv_rms.as_ref().is_none_or(|inv_rms| inv_rms.len() == r));
     let (sums, factors) = (Shared::new(y), inv_rms.as_deref_mut().map(Shared::new));
     w.with(0, WeightShape { n, k, parts: 1, precision }, shape.b_stride, method, |w| {

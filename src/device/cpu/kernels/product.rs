@@ -18,6 +18,7 @@ use super::Store;
 use super::avx512::{self, Panels, Unit};
 use super::operand::{MatrixSizes, MatrixView};
 use super::parallel::{Shared, for_each_task};
+use super::scratch::Scratch;
 use crate::ir::Precision;
 
 /// Sizes of a product, and how far apart rows lie in memory.
@@ -174,7 +175,7 @@ pub fn product_nt(
     let sizes = MatrixSizes { rows: r, columns: n, depth: k };
     let a = MatrixView::new(a, r, k, shape.a_stride);
     let method = Method::best(precision);
-    let grid = Grid::for_weight(sizes, a, method);
+    let grid = Grid::for_weight(sizes, method);
     let weight = WeightShape { n, k, parts: 1, precision };
     b.with(0, weight, shape.b_stride, method, |b| tiled(out, shape.out_stride, a, b, grid, store));
 }
@@ -203,6 +204,55 @@ pub fn product_tn(out: &mut [f32], a: &[f32], b: &[f32], store: Store, shape: Pr
     let a = MatrixView::new(a, r, n, shape.a_stride).transposed();
     let b = MatrixView::new(b, r, k, shape.b_stride);
     product(out, shape.out_stride, a, b, sizes, store, Method::best(precision));
+}
+
+/// The scratch of products.
+impl ProductShape {
+    /// Returns the scratch of [`product_nt`].
+    pub fn scratch_nt(&self, is_arranged: bool) -> Scratch {
+        let (sizes, method) = (self.sizes_nt(), Method::best(self.precision));
+        let whole = if is_arranged { 0 } else { right_scratch(self.n, self.k, method) };
+        Scratch { whole, ..Grid::for_weight(sizes, method).tile_scratch(true, method) }
+    }
+
+    /// Returns the scratch of [`linear_add_rms_norm`](super::linear_add_rms_norm).
+    pub fn scratch_nt_and_norm(&self, is_arranged: bool) -> Scratch {
+        let (sizes, method) = (self.sizes_nt(), Method::best(self.precision));
+        let Scratch { whole, .. } = self.scratch_nt(is_arranged);
+        Scratch { whole, ..Grid::for_weight_and_rows(sizes, method).tile_scratch(true, method) }
+    }
+
+    /// Returns the scratch of [`product_nn`].
+    pub fn scratch_nn(&self) -> Scratch {
+        let sizes = MatrixSizes { rows: self.r, columns: self.k, depth: self.n };
+        scratch(sizes, true, Method::best(self.precision))
+    }
+
+    /// Returns the scratch of [`product_tn`].
+    pub fn scratch_tn(&self) -> Scratch {
+        let sizes = MatrixSizes { rows: self.n, columns: self.k, depth: self.r };
+        scratch(sizes, false, Method::best(self.precision))
+    }
+
+    fn sizes_nt(&self) -> MatrixSizes {
+        MatrixSizes { rows: self.r, columns: self.n, depth: self.k }
+    }
+}
+
+/// Returns the scratch of a product whose right operand lies row by row.
+fn scratch(sizes: MatrixSizes, left_by_row: bool, method: Method) -> Scratch {
+    let grid = Grid::new(sizes, left_by_row, true, method);
+    let whole = right_scratch(sizes.columns, sizes.depth, method);
+    Scratch { whole, ..grid.tile_scratch(left_by_row, method) }
+}
+
+/// Returns the elements of scratch that hold an arranged right operand.
+pub(super) fn right_scratch(columns: usize, depth: usize, method: Method) -> usize {
+    match method {
+        Method::Gemm => 0,
+        #[cfg(target_arch = "x86_64")]
+        Method::Panels(unit) => avx512::panels_len(columns, depth, unit),
+    }
 }
 
 /// How a tile is multiplied.
@@ -290,7 +340,7 @@ fn product(
     store: Store,
     method: Method,
 ) {
-    let grid = Grid::new(sizes, left, right, method);
+    let grid = Grid::new(sizes, left.along == 1, right.along == 1, method);
     with_right(right, sizes.columns, sizes.depth, method, |right| {
         tiled(out, out_stride, left, right, grid, store);
     });
@@ -340,20 +390,44 @@ impl Grid {
     ///
     /// Small tiles balance better; large ones arrange less. The costs are cycles as measured with AVX-512; they
     /// decide about speed only, and depend on sizes alone.
-    pub fn new(sizes: MatrixSizes, left: MatrixView<'_>, right: MatrixView<'_>, method: Method) -> Self {
-        Grid::with_order(sizes, left, right.along == 1, false, method)
+    pub fn new(sizes: MatrixSizes, left_by_row: bool, right_by_row: bool, method: Method) -> Self {
+        Grid::with_order(sizes, left_by_row, right_by_row, false, method)
     }
 
     /// Chooses the grid of a product with a weight: [`Grid::new`] for a right operand whose rows are contiguous
     /// along the depth.
-    pub fn for_weight(sizes: MatrixSizes, left: MatrixView<'_>, method: Method) -> Self {
-        Grid::with_order(sizes, left, false, false, method)
+    pub fn for_weight(sizes: MatrixSizes, method: Method) -> Self {
+        Grid::with_order(sizes, true, false, false, method)
     }
 
     /// [`Grid::for_weight`] for a result whose rows are read again as soon as they are whole: rather than read
     /// everything twice, it takes tiles of whole rows if they cost little more.
-    pub fn for_weight_and_rows(sizes: MatrixSizes, left: MatrixView<'_>, method: Method) -> Self {
-        Grid::with_order(sizes, left, false, true, method)
+    pub fn for_weight_and_rows(sizes: MatrixSizes, method: Method) -> Self {
+        Grid::with_order(sizes, true, false, true, method)
+    }
+
+    /// Returns the scratch that one tile takes, for a left operand whose rows, or else whose columns, are contiguous.
+    pub fn tile_scratch(&self, left_by_row: bool, method: Method) -> Scratch {
+        let (rows, columns, depth) = (self.tile_rows, self.tile_columns, self.sizes.depth);
+        match method {
+            // `gemm` arranges as much of both operands as it multiplies at a time.
+            Method::Gemm => {
+                /// Elements of the depth, and most rows, that it takes at a time.
+                const TAKEN: (usize, usize) = (512, 192);
+                let packed = depth.min(TAKEN.0) * (columns + rows.min(TAKEN.1));
+                Scratch { packed, ..Scratch::default() }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Method::Panels(unit) => {
+                let part = avx512::multiply_scratch(rows, depth, left_by_row, unit);
+                Scratch { part, ..Scratch::default() }
+            }
+        }
+    }
+
+    /// Returns the elements of one tile.
+    pub fn tile_len(&self) -> usize {
+        self.tile_rows * self.tile_columns
     }
 
     /// Returns whether every tile has all columns.
@@ -363,8 +437,8 @@ impl Grid {
 
     fn with_order(
         sizes: MatrixSizes,
-        left: MatrixView<'_>,
-        contiguous_columns: bool,
+        left_by_row: bool,
+        right_by_row: bool,
         rows_again: bool,
         method: Method,
     ) -> Self {
@@ -384,13 +458,13 @@ impl Grid {
             let multiplications =
                 width.next_multiple_of(KERNEL.0) * height.next_multiple_of(KERNEL.1) * depth;
             let (rate, arranging) = match method {
-                Method::Gemm => (32.0, gemm_arranges(left, contiguous_columns, height, width)),
+                Method::Gemm => (32.0, gemm_arranges(left_by_row, right_by_row, height, width)),
                 #[cfg(target_arch = "x86_64")]
                 Method::Panels(unit) => {
                     /// Bytes of a tile and of its left rows that stay in cache from one chunk of the depth to the next.
                     const CACHE: usize = 640 * 1024;
                     // Left rows come from memory, once for all columns of the tile.
-                    let rows = if unit == Unit::Single && left.along == 1 { 0.2 } else { 0.4 };
+                    let rows = if unit == Unit::Single && left_by_row { 0.2 } else { 0.4 };
                     let chunks = depth.div_ceil(unit.elements() * avx512::CHUNK);
                     let kept = 4 * height * (width + avx512::CHUNK) <= CACHE || chunks == 1;
                     let sums = if kept { 0.0 } else { 0.7 * (height * width * chunks) as f64 };
@@ -447,17 +521,17 @@ impl Grid {
 }
 
 /// Returns the cycles that `gemm` needs to arrange the operands of a tile, per element of the depth.
-fn gemm_arranges(left: MatrixView<'_>, contiguous_columns: bool, height: usize, width: usize) -> f64 {
+fn gemm_arranges(left_by_row: bool, right_by_row: bool, height: usize, width: usize) -> f64 {
     /// Rows up to which `gemm` reads a right operand in place, if its columns are contiguous.
     const ROWS_IN_PLACE: usize = 48;
     /// Columns up to which `gemm` reads a left operand in place.
     const COLUMNS_IN_PLACE: usize = 128;
-    let for_right = match contiguous_columns {
+    let for_right = match right_by_row {
         true if height <= ROWS_IN_PLACE => 0.0,
         true => 0.25,
         false => 2.5,
     };
-    let for_left = if left.along == 1 || width <= COLUMNS_IN_PLACE { 0.0 } else { 0.5 };
+    let for_left = if left_by_row || width <= COLUMNS_IN_PLACE { 0.0 } else { 0.5 };
     for_right * width as f64 + for_left * height as f64
 }
 

@@ -4,8 +4,12 @@
 //! kernels stop allocating after the first step. A buffer is taken out of its slot while it is in use: a
 //! kernel that runs inside another one (or a task stolen meanwhile) finds an empty slot and allocates its own
 //! buffer instead of sharing. The content of a buffer is whatever was left there.
+//!
+//! What a call needs once, and not in each of its tasks, comes from buffers that all threads share
+//! ([`with_shared_scratch`]): any thread may begin a call, and each would keep a large buffer of its own.
 
 use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 /// One cache line; makes every scratch buffer start at a multiple of 64 bytes.
 #[derive(Clone, Copy)]
@@ -16,19 +20,71 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<CacheLine>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Buffers that are free for whichever thread begins a call, the largest last.
+static SHARED: Mutex<Vec<Vec<CacheLine>>> = Mutex::new(Vec::new());
+
+/// Elements of working memory of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scratch {
+    /// Once, while the call runs.
+    pub whole: usize,
+    /// On each thread that does a part of it.
+    pub part: usize,
+    /// On each such thread besides, in memory that the crate `gemm` allocates and frees.
+    pub packed: usize,
+}
+
+impl Scratch {
+    /// Returns the scratch of two calls that run one after the other.
+    pub fn max(self, other: Scratch) -> Scratch {
+        Scratch {
+            whole: self.whole.max(other.whole),
+            part: self.part.max(other.part),
+            packed: self.packed.max(other.packed),
+        }
+    }
+}
+
 /// Calls `run` with `len` floats of unspecified content, aligned to 64 bytes.
 pub fn with_scratch<R>(len: usize, run: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut lines = FREE.with(|free| free.borrow_mut().pop()).unwrap_or_default();
+    let lines = FREE.with(|free| free.borrow_mut().pop()).unwrap_or_default();
+    let (result, lines) = with_lines(lines, len, run);
+    FREE.with(|free| free.borrow_mut().push(lines));
+    result
+}
+
+/// Does the same with a buffer that all threads share.
+pub fn with_shared_scratch<R>(len: usize, run: impl FnOnce(&mut [f32]) -> R) -> R {
+    let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = shared().pop().unwrap_or_default();
+    let (result, lines) = with_lines(lines, len, run);
+    let mut free = shared();
+    let place = free.partition_point(|other| other.len() <= lines.len());
+    free.insert(place, lines);
+    result
+}
+
+/// Frees the buffers that threads share and nobody uses.
+pub fn free_shared_scratch() {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// Calls `run` with the first `len` floats of a buffer, which grows if it has to, and returns the buffer.
+fn with_lines<R>(
+    mut lines: Vec<CacheLine>,
+    len: usize,
+    run: impl FnOnce(&mut [f32]) -> R,
+) -> (R, Vec<CacheLine>) {
     let needed = len.div_ceil(16);
     if lines.len() < needed {
+        // The old content is of no use, and beside the new buffer it would be one too many.
+        lines = Vec::new();
         lines.resize(needed, CacheLine([0.0; 16]));
     }
     // SAFETY: `CacheLine` is `repr(C)` around sixteen floats without padding, so the lines are
     // `16 * lines.len() >= len` initialised floats; the vector is not touched while the slice lives.
     let floats = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
-    let result = run(floats);
-    FREE.with(|free| free.borrow_mut().push(lines));
-    result
+    (run(floats), lines)
 }
 
 /// Splits the first `len` elements off `rest`, rounded up so that the next part is aligned again.
@@ -56,6 +112,24 @@ mod tests {
             assert!(outer.iter().all(|&x| x == 1.0));
             assert_eq!(outer.as_ptr() as usize % 64, 0);
         });
+    }
+
+    #[test]
+    fn shared_buffers_are_used_by_one_at_a_time() {
+        with_shared_scratch(100, |outer| {
+            outer.fill(1.0);
+            let inner = std::thread::scope(|scope| {
+                scope.spawn(|| with_shared_scratch(200, |inner| inner.fill(2.0))).join()
+            });
+            inner.expect("the other thread has a buffer of its own");
+            assert!(outer.iter().all(|&x| x == 1.0));
+            free_shared_scratch();
+            assert!(outer.iter().all(|&x| x == 1.0), "what is in use is not freed");
+        });
+        let first = with_shared_scratch(100, |buffer| buffer.as_ptr() as usize);
+        let again = with_shared_scratch(100, |buffer| buffer.as_ptr() as usize);
+        assert_eq!(first % 64, 0);
+        assert_eq!(again % 64, 0);
     }
 
     #[test]

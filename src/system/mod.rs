@@ -1,6 +1,8 @@
 //! Messages and figures of the operating system, worded as the other messages of hrmc are.
 
-#![expect(clippy::disallowed_methods, reason = "Linux says in files how much memory there is")]
+#![expect(clippy::disallowed_methods, reason = "Linux says in a file which signals are ignored")]
+
+pub mod memory;
 
 use std::fs;
 use std::io;
@@ -24,19 +26,9 @@ fn without_number(said: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
-/// Returns the memory that the system can still give, where it tells.
-pub fn available_bytes() -> Option<u64> {
-    bytes_of_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
-}
-
 /// Returns the bytes that a user may still write to the disk of a folder, where the system tells.
 pub fn free_disk_bytes(folder: &Path) -> Option<u64> {
     fs4::available_space(folder).ok()
-}
-
-/// Returns the largest resident memory of this process so far, where the system tells.
-pub fn largest_resident_bytes() -> Option<u64> {
-    bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
 /// Returns whether the signal that a terminal is closed was ignored when this process began, as `nohup` arranges it;
@@ -51,25 +43,11 @@ fn ignores_signal_1(status: &str) -> bool {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Returns the bytes of the line that begins with `label` in a text of Linux's `/proc`, which counts in kibibytes.
-fn bytes_of_line(text: &str, label: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use super::{bytes_of_line, ignores_signal_1, reason};
-
-    #[test]
-    fn memory_is_read_in_bytes() {
-        let label = "MemAvailable:";
-        assert_eq!(bytes_of_line("MemTotal: 9 kB\nMemAvailable:   24 kB\n", label), Some(24 * 1024));
-        assert_eq!(bytes_of_line("MemTotal: 9 kB\n", label), None);
-    }
+    use super::{ignores_signal_1, reason};
 
     #[test]
     fn a_signal_is_ignored_where_its_bit_says_so() {
