@@ -21,11 +21,13 @@ mod interrupt;
 mod launches;
 #[cfg(feature = "lsp")]
 mod lsp;
+mod over_seeds;
 mod picture;
 mod progress;
 pub mod project;
 mod run;
 mod run_arguments;
+mod runs;
 mod show;
 mod solve;
 mod spec;
@@ -90,6 +92,7 @@ enum Command {
     Run(run::Arguments),
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
+    Runs(runs::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
     Verify(verify::Arguments),
@@ -109,6 +112,9 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
     let devices = &all[..];
     let matches = command_with(devices).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Command::Run(arguments) = &arguments.command {
+        arguments.check().unwrap_or_else(|error| error.exit());
+    }
     let result = dispatch(arguments.command, devices);
     match result {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
@@ -138,6 +144,7 @@ fn dispatch(command: Command, devices: &Devices) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments, devices, &interrupt),
         Command::Sweep(arguments) => sweep::run(&arguments, devices, &interrupt),
         Command::Eval(arguments) => eval::run(&arguments, devices, &interrupt),
+        Command::Runs(arguments) => runs::run(&arguments, devices, &interrupt),
         Command::Data(arguments) => data::run(&arguments, &interrupt),
         Command::Verify(arguments) => verify::run(&arguments, devices),
         Command::Bench(arguments) => bench::run(&arguments, devices),

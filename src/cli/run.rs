@@ -19,6 +19,8 @@ Examples:
   hrmc run specs/sudoku-small.hrm --train --steps 500     stop after 500 steps
   hrmc run specs/sudoku.hrm --train --set train.batch=64 --seed 7
   hrmc run --train --resume runs/quickstart-001           continue a run where it stopped
+  hrmc run specs/sudoku.hrm --train --resume auto --max-time 11h
+                                                          the same line again and again, until it is done
   hrmc run runs/quickstart-001 --puzzle my.txt            solve a puzzle
   hrmc run --puzzle - < my.txt                            the same with the newest run
 
@@ -34,6 +36,10 @@ Exit codes of `--train`:
 /// metrics and the checkpoints `best` and `last`. Ctrl-C saves after the step that is under way and prints the
 /// command that continues; a second one ends at once, without saving. The same seed gives the same bytes, for any
 /// number of threads, and whether or not the run was interrupted.
+///
+/// With `--resume auto`, the same command line begins a training and goes on with it, as a queue of jobs needs it. A
+/// run that another process trains is refused. If all runs of the spec are finished, it says so and trains nothing; to
+/// train once more, leave `--resume auto` out.
 ///
 /// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is written row by
 /// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
@@ -57,6 +63,32 @@ pub struct Arguments {
     solving: SolveArguments,
     #[command(flatten)]
     common: Common,
+}
+
+impl Arguments {
+    /// Refuses what a run that is named has fixed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for the command line.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        let TrainArguments { resume, seed, overrides, .. } = &self.training;
+        let is_given = [
+            ("a spec", self.subject.is_some()),
+            ("`--seed`", seed.is_some()),
+            ("`--set`", !overrides.is_empty()),
+        ];
+        match is_given.iter().find(|(_, is_given)| *is_given) {
+            Some((what, _)) if resume.is_some() && !self.training.finds_run() => Err(clap::Error::raw(
+                clap::error::ErrorKind::ArgumentConflict,
+                format!(
+                    "{what} cannot be used with `--resume RUN`, since a run goes on with its own spec; `--resume auto` \
+                     finds the run of a spec\n"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Runs `hrmc run`.

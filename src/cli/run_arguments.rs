@@ -19,14 +19,15 @@ pub struct TrainArguments {
     #[arg(long, value_name = "N", conflicts_with = "puzzle", value_parser = super::positive)]
     pub steps: Option<usize>,
     /// Seed of every random stream [default: that of the spec]
-    #[arg(long, value_name = "N", conflicts_with_all = ["puzzle", "resume"])]
+    #[arg(long, value_name = "N", conflicts_with = "puzzle")]
     pub seed: Option<u64>,
     /// Replace a value of the spec, as in `--set train.batch=64`; with `--puzzle` only values of `infer`, as in
     /// `--set model.infer.segments=16`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "resume")]
+    #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
-    /// Continue a run from its checkpoint `last`
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["puzzle", "subject"])]
+    /// Continue a run from its checkpoint `last`; with `auto`, the newest unfinished run of the same resolved spec,
+    /// overrides and data, or a new one if there is none
+    #[arg(long, value_name = "RUN|auto", conflicts_with = "puzzle")]
     pub resume: Option<PathBuf>,
     /// Save and end before this time is over, with exit code 124: 90s, 30m, 11h, 1h30m or 2d
     #[arg(long, value_name = "TIME", conflicts_with = "puzzle", value_parser = TimeLimit::parse)]
@@ -37,6 +38,13 @@ pub struct TrainArguments {
     /// Evaluate only the first examples of the test data; 0 for no evaluation
     #[arg(long, value_name = "N", conflicts_with = "puzzle")]
     pub eval_limit: Option<usize>,
+}
+
+impl TrainArguments {
+    /// Returns whether the run to go on with is to be found.
+    pub fn finds_run(&self) -> bool {
+        self.resume.as_deref() == Some(Path::new("auto"))
+    }
 }
 
 /// Arguments of solving.

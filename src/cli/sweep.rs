@@ -1,6 +1,5 @@
 //! `hrmc sweep`.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,10 +7,11 @@ use serde_json::json;
 
 use super::failure::{Failure, Stop, fail};
 use super::interrupt::{Busy, Interrupt, TimeLimit};
+use super::over_seeds::Spread;
 use super::project::{Devices, Project};
 use super::run_arguments::{Common, TrainArguments};
-use super::terminal::{counted, duration, grouped, heading, percent};
-use super::train::{Subject, Trained, train};
+use super::terminal::{columns, counted, duration, grouped, heading, percent};
+use super::train::{Reuse, Subject, Trained, train};
 use super::{spec, terminal};
 use crate::lower::Sizes;
 use crate::lower::parameters::trained_parameters;
@@ -23,7 +23,13 @@ const EXAMPLES: &str = "\
 Examples:
   hrmc sweep specs/quickstart.hrm --set model.N=1,2,3 --set train.seed=0..2
   hrmc sweep specs/quickstart.hrm --set 'train.loss=stablemax,softmax' --steps 500
-  hrmc sweep specs/quickstart.hrm --set 'train.optimizer.betas=(0.9, 0.95),(0.9, 0.99)' --dry-run";
+  hrmc sweep specs/quickstart.hrm --set 'train.optimizer.betas=(0.9, 0.95),(0.9, 0.99)' --dry-run
+
+Exit codes:
+  0    every combination is trained
+  1    a combination failed, or another problem
+  124  the time of `--max-time` was over before that; everything is saved
+  129, 130, 143  stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM before that; everything is saved";
 
 /// Train a spec once for every combination of values, and print one table.
 ///
@@ -31,9 +37,12 @@ Examples:
 /// from A to B, both included. A comma within parentheses belongs to a value. The last `--set` varies fastest.
 /// Every combination gets a run folder of its own, and its `run.toml` records the values.
 ///
-/// A combination that fails is reported, the others still run, and the exit code is 1. Ctrl-C saves the combination
-/// that is being trained and leaves the rest out; the exit code is then 130 (143 after SIGTERM, 129 after SIGHUP, and 124
-/// when the time of `--max-time` is over).
+/// If seeds are among the values (`train.seed`), a second table has the mean of each figure over the seeds, its
+/// standard deviation, and the interval that has the true mean with a probability of 95% (Student's t).
+///
+/// A combination that fails is reported, and the others still run. Ctrl-C saves the combination that is being trained
+/// and leaves the rest out. The same command goes on where it was: what was begun is continued, and what was finished
+/// is not trained again. It finds the runs by their resolved spec, overrides and data.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -54,6 +63,9 @@ pub struct Arguments {
     /// Evaluate only the first examples of the test data; 0 for no evaluation
     #[arg(long, value_name = "N")]
     eval_limit: Option<usize>,
+    /// Train every combination from the beginning, though the folder has a run of it
+    #[arg(long)]
+    new_runs: bool,
     /// List the combinations and train nothing
     #[arg(long)]
     dry_run: bool,
@@ -83,10 +95,12 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         sweep.train(combinations)?
     };
     let printed = if arguments.common.json {
-        let rows: Vec<_> = rows.iter().map(|row| sweep.row_to_json(row)).collect();
-        terminal::print_json(&json!(rows))
+        let each = rows.iter().map(|row| sweep.row_to_json(row));
+        let seeds = sweep.over_seeds(&rows);
+        let all: Vec<_> = each.chain(seeds.iter().map(OverSeeds::to_json)).collect();
+        terminal::print_json(&json!(all))
     } else {
-        terminal::print(sweep.table(&rows))
+        terminal::print(sweep.table(&rows)).and_then(|()| terminal::print(sweep.table_over_seeds(&rows)))
     };
     if let Some(stop) = rows.iter().find_map(SweepRow::stopped) {
         return Err(Failure::Stopped(stop));
@@ -173,10 +187,17 @@ impl Sweep<'_> {
                 data: self.arguments.data.clone(),
                 eval_limit: self.arguments.eval_limit,
             };
-            let subject = Subject::Spec(self.source.clone());
+            let reuse = if self.arguments.new_runs { Reuse::Nothing } else { Reuse::Same };
+            let subject = Subject::Spec(self.source.clone(), reuse);
             let common = &self.arguments.common;
             let outcome = match train(subject, &arguments, common, self.project, self.interrupt) {
-                Ok(trained) => SweepOutcome::Trained(Box::new(trained)),
+                Ok(trained) => {
+                    if trained.work.is_none() {
+                        let folder = trained.folder.display();
+                        terminal::note(format_args!("`{folder}` was finished before; not trained again"));
+                    }
+                    SweepOutcome::Trained(Box::new(trained))
+                }
                 Err(Failure::Stopped(stop)) => SweepOutcome::LeftOut(stop),
                 Err(failure) => SweepOutcome::Failed(why(failure)?),
             };
@@ -184,7 +205,10 @@ impl Sweep<'_> {
         }
         if self.interrupt.reason().is_some() {
             let left_out = rows.iter().filter(|row| matches!(row.outcome, SweepOutcome::LeftOut(_))).count();
-            terminal::note(format_args!("stopped; {} left out", counted(left_out, "combination")));
+            terminal::note(format_args!(
+                "stopped; {} left out; the same command goes on from here",
+                counted(left_out, "combination")
+            ));
         }
         Ok(rows)
     }
@@ -209,18 +233,19 @@ impl Sweep<'_> {
             }
             SweepOutcome::Failed(why) => json!({ "status": "failed", "values": values, "error": why }),
             SweepOutcome::Trained(trained) => {
-                let means = trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means());
+                let means = trained.evaluation.as_ref().map(|found| &found.means);
                 json!({
                     "status": if trained.stopped.is_some() { "interrupted" } else { "trained" },
                     "stopped_by": trained.stopped.map(Stop::name),
                     "values": values,
                     "parameters": trained.parameters,
-                    "step": trained.outcome.step,
-                    "best_exact_accuracy": trained.outcome.best,
-                    "exact_accuracy": means.as_ref().and_then(|means| means.exact_accuracy),
-                    "accuracy": means.as_ref().and_then(|means| means.accuracy),
-                    "loss": means.as_ref().map(|means| means.loss),
-                    "seconds": trained.elapsed_s,
+                    "was_finished": trained.work.is_none(),
+                    "step": trained.step,
+                    "best_exact_accuracy": trained.best,
+                    "exact_accuracy": means.and_then(|means| means.exact_accuracy),
+                    "accuracy": means.and_then(|means| means.accuracy),
+                    "loss": means.map(|means| means.loss),
+                    "seconds": trained.work.as_ref().map(|work| work.elapsed_s),
                     "run": terminal::path_text(&trained.folder),
                 })
             }
@@ -252,41 +277,135 @@ impl Sweep<'_> {
                 SweepOutcome::Failed(why) => format!("failed: {why}"),
                 SweepOutcome::LeftOut(_) => "left out".to_string(),
             };
-            line.resize(self.axes.len() + numbers.len(), String::new());
             cells.push((line, remark));
         }
-        let mut text = String::new();
-        let widths: Vec<usize> = (0..self.axes.len() + numbers.len())
-            .map(|column| cells.iter().map(|(line, _)| line[column].chars().count()).max().unwrap_or(0))
-            .collect();
-        for (index, (line, remark)) in cells.iter().enumerate() {
-            let mut shown = String::new();
-            for (cell, &width) in line.iter().zip(&widths) {
-                let _ = write!(shown, "{cell:>width$}  ");
-            }
-            shown.push_str(remark);
-            let shown = shown.trim_end();
-            let _ = match index {
-                0 => writeln!(text, "{}", heading(shown)),
-                _ => writeln!(text, "{shown}"),
-            };
+        columns(&cells)
+    }
+
+    /// Returns what combinations that differ in their seed alone have in common; nothing unless there are several seeds.
+    fn over_seeds(&self, rows: &[SweepRow]) -> Vec<OverSeeds> {
+        let seeds = self.axes.iter().find(|axis| axis.path == SEED).map_or(0, |axis| axis.values.len());
+        if seeds < 2 || self.arguments.dry_run {
+            return Vec::new();
         }
-        text
+        let mut groups: Vec<(AxisValues, Vec<&Trained>)> = Vec::new();
+        for row in rows {
+            // Half of a training says nothing about the whole.
+            let trained = match &row.outcome {
+                SweepOutcome::Trained(trained) if trained.stopped.is_none() => &**trained,
+                _ => continue,
+            };
+            let values = self.axis_values(row).filter(|(path, _)| *path != SEED);
+            let values: AxisValues =
+                values.map(|(path, value)| (path.to_string(), value.to_string())).collect();
+            match groups.iter_mut().find(|(others, _)| *others == values) {
+                Some((_, group)) => group.push(trained),
+                None => groups.push((values, vec![trained])),
+            }
+        }
+        groups.into_iter().map(|(values, group)| OverSeeds::of(values, &group)).collect()
+    }
+
+    /// Returns the table over seeds: a row for each group and figure.
+    fn table_over_seeds(&self, rows: &[SweepRow]) -> String {
+        let groups = self.over_seeds(rows);
+        let Some(first) = groups.first() else { return String::new() };
+        let mut head: Vec<String> = first.values.iter().map(|(path, _)| path.clone()).collect();
+        head.extend(["seeds", "figure", "mean", "deviation"].map(str::to_string));
+        let mut cells = vec![(head, "95% interval".to_string())];
+        for group in &groups {
+            for (figure, spread) in FIGURES.iter().zip(group.spreads) {
+                let Some(Spread { mean, deviation, interval }) = spread else { continue };
+                let show = |value: f64| if figure.is_share { percent(value) } else { format!("{value:.4}") };
+                let mut line: Vec<String> = group.values.iter().map(|(_, value)| value.clone()).collect();
+                line.extend([group.seeds.to_string(), figure.title.to_string(), show(mean)]);
+                line.push(deviation.map_or("-".to_string(), show));
+                let interval = interval.map(|(low, high)| format!("{} to {}", show(low), show(high)));
+                cells.push((line, interval.unwrap_or("-".to_string())));
+            }
+        }
+        format!("\n{}", columns(&cells))
+    }
+}
+
+/// The axis whose values are draws of one experiment.
+const SEED: &str = "train.seed";
+
+/// A figure of a trained combination.
+struct Figure {
+    title: &'static str,
+    /// Name in results for scripts.
+    key: &'static str,
+    is_share: bool,
+    of: fn(&Trained) -> Option<f64>,
+}
+
+const FIGURES: [Figure; 4] = [
+    Figure { title: "best exact", key: "best_exact_accuracy", is_share: true, of: |trained| trained.best },
+    Figure {
+        title: "exact",
+        key: "exact_accuracy",
+        is_share: true,
+        of: |trained| trained.evaluation.as_ref()?.means.exact_accuracy,
+    },
+    Figure {
+        title: "tokens",
+        key: "accuracy",
+        is_share: true,
+        of: |trained| trained.evaluation.as_ref()?.means.accuracy,
+    },
+    Figure {
+        title: "loss",
+        key: "loss",
+        is_share: false,
+        of: |trained| Some(trained.evaluation.as_ref()?.means.loss),
+    },
+];
+
+/// Paths, and the value of each.
+type AxisValues = Vec<(String, String)>;
+
+/// Combinations that differ in their seed alone.
+struct OverSeeds {
+    /// The values of the other axes.
+    values: AxisValues,
+    seeds: usize,
+    /// One for each of [`FIGURES`], where every combination has it.
+    spreads: [Option<Spread>; FIGURES.len()],
+}
+
+impl OverSeeds {
+    fn of(values: AxisValues, group: &[&Trained]) -> OverSeeds {
+        let spreads = FIGURES.each_ref().map(|figure| {
+            let found: Option<Vec<f64>> = group.iter().map(|trained| (figure.of)(trained)).collect();
+            Spread::of(&found?)
+        });
+        OverSeeds { values, seeds: group.len(), spreads }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let values: serde_json::Map<_, _> =
+            self.values.iter().map(|(path, value)| (path.clone(), json!(value))).collect();
+        let mut row = json!({ "status": "over seeds", "values": values, "seeds": self.seeds });
+        for (figure, spread) in FIGURES.iter().zip(&self.spreads) {
+            row[figure.key] = json!(spread);
+        }
+        row
     }
 }
 
 /// Returns the figures of a training, in the order of the head of the table.
 fn figures(trained: &Trained) -> [String; 7] {
-    let means = trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means());
+    let means = trained.evaluation.as_ref().map(|found| &found.means);
     let share = |value: Option<f64>| value.map_or("-".to_string(), percent);
     [
         grouped(trained.parameters),
-        grouped(trained.outcome.step),
-        share(trained.outcome.best),
-        share(means.as_ref().and_then(|means| means.exact_accuracy)),
-        share(means.as_ref().and_then(|means| means.accuracy)),
-        means.as_ref().map_or("-".to_string(), |means| format!("{:.4}", means.loss)),
-        duration(trained.elapsed_s),
+        grouped(trained.step),
+        share(trained.best),
+        share(means.and_then(|means| means.exact_accuracy)),
+        share(means.and_then(|means| means.accuracy)),
+        means.map_or("-".to_string(), |means| format!("{:.4}", means.loss)),
+        trained.work.as_ref().map_or("-".to_string(), |work| duration(work.elapsed_s)),
     ]
 }
 

@@ -143,6 +143,30 @@ pub fn heading(text: &str) -> String {
     format!("{HEADING}{text}{HEADING:#}")
 }
 
+/// Returns lines of cells, each column to the right and as wide as it must be, and a remark behind each line. The first
+/// line is the head.
+pub fn columns(lines: &[(Vec<String>, String)]) -> String {
+    let count = lines.iter().map(|(cells, _)| cells.len()).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|(cells, _)| cells.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for (index, (cells, remark)) in lines.iter().enumerate() {
+        let mut shown = String::new();
+        for (column, &width) in widths.iter().enumerate() {
+            let cell = cells.get(column).map_or("", String::as_str);
+            shown.push_str(&format!("{cell:>width$}  "));
+        }
+        shown.push_str(remark);
+        let shown = shown.trim_end();
+        text.push_str(&if index == 0 { heading(shown) } else { shown.to_string() });
+        text.push('\n');
+    }
+    text
+}
+
 /// Returns a drawing with a style for each role.
 pub fn coloured(drawing: &Drawing) -> String {
     let mut text = String::new();

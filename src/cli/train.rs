@@ -18,10 +18,13 @@ use super::terminal::{counted, duration, grouped, percent, rate};
 use super::{picture, spec, terminal};
 use crate::data::Dataset;
 use crate::ir::Precision;
+use crate::lower::Sizes;
 use crate::lower::parameters::trained_parameters;
 use crate::span::Source;
+use crate::spec::Spec;
 use crate::store::MetricMeans;
-use crate::train::{Data, Evaluation, Event, Outcome, Run, SHOWN_ANSWERS, TrainOptions, Training};
+use crate::train::schedule::steps_in;
+use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, TrainOptions, Training};
 
 /// Trains, and reports the result.
 ///
@@ -39,8 +42,9 @@ pub fn run(
         interrupt.limit(limit.time);
     }
     let subject = match &arguments.resume {
+        Some(_) if arguments.finds_run() => Subject::Spec(spec::read(subject, project)?, Reuse::Any),
         Some(run) => Subject::Run(run.clone()),
-        None => Subject::Spec(spec::read(subject, project)?),
+        None => Subject::Spec(spec::read(subject, project)?, Reuse::Nothing),
     };
     let trained = train(subject, arguments, common, project, interrupt)?;
     let printed = Report { arguments, common, trained: &trained }.print();
@@ -53,10 +57,21 @@ pub fn run(
 
 /// The subject of a training.
 pub enum Subject {
-    /// A spec, from the beginning.
-    Spec(Source),
+    /// A spec.
+    Spec(Source, Reuse),
     /// A run that was begun before.
     Run(PathBuf),
+}
+
+/// Which earlier run of the same spec, overrides and data takes the place of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// None.
+    Nothing,
+    /// The newest unfinished one, else the newest that is finished.
+    Any,
+    /// The same, of those that have not done more steps than are wanted and evaluated as many examples.
+    Same,
 }
 
 /// The result of a training that came to its end or was stopped before it.
@@ -65,17 +80,38 @@ pub struct Trained {
     pub folder: PathBuf,
     /// Elements of the weights that are trained.
     pub parameters: u64,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Time of this process.
-    pub elapsed_s: f64,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Best exact accuracy of any evaluation.
+    pub best: Option<f64>,
+    /// The last evaluation.
+    pub evaluation: Option<Judged>,
     /// Why it ended before the last step and its evaluation were done; `None` if they were.
     pub stopped: Option<Stop>,
-    /// Step to stop at.
-    last_step: u64,
     /// Steps of the whole schedule.
     total_steps: u64,
+    /// What this process did; `None` if the run was finished before.
+    pub work: Option<Done>,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Examples that were evaluated.
+    pub examples: usize,
+    /// Means over them.
+    pub means: MetricMeans,
+}
+
+/// What a process did for a run.
+pub struct Done {
+    /// Its time.
+    pub elapsed_s: f64,
+    /// Optimizer steps.
+    steps: u64,
     sequences_per_s: f64,
+    /// The last evaluation, with its answers.
+    evaluation: Option<Evaluation>,
     test: Arc<Dataset>,
 }
 
@@ -92,11 +128,14 @@ pub fn train(
     interrupt: &Interrupt,
 ) -> Result<Trained, Failure> {
     let (mut training, run) = match subject {
-        Subject::Run(path) => resume(&path, arguments, common, project)?,
-        Subject::Spec(source) => begin(source, arguments, common, project, interrupt)?,
+        Subject::Run(path) => resume(&path, None, arguments, common, project)?,
+        Subject::Spec(source, reuse) => match begin(source, reuse, arguments, common, project, interrupt)? {
+            Prepared::ToTrain(training, run) => (*training, *run),
+            Prepared::Finished(trained) => return Ok(*trained),
+        },
     };
     introduce(&training, &run);
-    let begun = Instant::now();
+    let (begun, begun_at) = (Instant::now(), training.steps_done());
     let parameters = trained_parameters(training.spec().model(), training.sizes());
     let mut watcher = Watcher {
         interrupt,
@@ -120,13 +159,21 @@ pub fn train(
     Ok(Trained {
         folder: run.path().to_path_buf(),
         parameters,
-        outcome,
-        elapsed_s: begun.elapsed().as_secs_f64(),
+        step: outcome.step,
+        best: outcome.best,
+        evaluation: outcome
+            .evaluation
+            .as_ref()
+            .map(|found| Judged { examples: found.examples, means: found.metrics.means() }),
         stopped,
-        last_step: training.last_step(),
         total_steps: training.total_steps(),
-        sequences_per_s: watcher.window.sequences_per_second(),
-        test: Arc::clone(training.data().test()),
+        work: Some(Done {
+            elapsed_s: begun.elapsed().as_secs_f64(),
+            steps: outcome.step - begun_at,
+            sequences_per_s: watcher.window.sequences_per_second(),
+            evaluation: outcome.evaluation,
+            test: Arc::clone(training.data().test()),
+        }),
     })
 }
 
@@ -148,14 +195,22 @@ fn too_large(error: crate::train::Error) -> Failure {
     fail_with_batch(error, "--set train.batch=")
 }
 
-/// Prepares a new run.
+/// What there is to do for a spec.
+enum Prepared {
+    ToTrain(Box<Training>, Box<Run>),
+    /// Nothing: a run was finished before.
+    Finished(Box<Trained>),
+}
+
+/// Prepares a new run, or an earlier one that takes its place.
 fn begin(
     source: Source,
+    reuse: Reuse,
     arguments: &TrainArguments,
     common: &Common,
     project: &Project<'_>,
     interrupt: &Interrupt,
-) -> Result<(Training, Run), Failure> {
+) -> Result<Prepared, Failure> {
     let mut spec = spec::load(source, &arguments.overrides)?;
     if let Some(seed) = arguments.seed {
         spec.change_training(|train| train.seed = seed);
@@ -164,18 +219,87 @@ fn begin(
         Some(folder) => Data::open(&spec, folder)?,
         None => Data::of(&spec, project.root())?,
     };
+    match earlier(&spec, &data, reuse, arguments, &project.runs(common.runs.as_deref()))? {
+        Earlier::Nothing => {}
+        Earlier::Finished(trained) => return Ok(Prepared::Finished(trained)),
+        Earlier::Unfinished(path) => {
+            let (training, run) = resume(&path, Some(data), arguments, common, project)?;
+            return Ok(Prepared::ToTrain(Box::new(training), Box::new(run)));
+        }
+    }
     let options = options(arguments, common, project)?;
     let training = Training::new(&spec, data, options).map_err(too_large)?;
     if let Some(stop) = interrupt.reason() {
         return Err(Failure::Stopped(stop));
     }
     let run = Run::create(project.runs(common.runs.as_deref()), &training)?;
-    Ok((training, run))
+    Ok(Prepared::ToTrain(Box::new(training), Box::new(run)))
 }
 
-/// Prepares to continue a run.
+/// An earlier run of a spec.
+enum Earlier {
+    Nothing,
+    Unfinished(PathBuf),
+    Finished(Box<Trained>),
+}
+
+/// Finds the run that takes the place of a new one.
+fn earlier(
+    spec: &Spec,
+    data: &Data,
+    reuse: Reuse,
+    arguments: &TrainArguments,
+    runs: &Path,
+) -> Result<Earlier, Failure> {
+    let model = spec.model();
+    // A spec that does not train is refused later, with the reason.
+    let (Some(train), true) = (&model.train, reuse != Reuse::Nothing) else { return Ok(Earlier::Nothing) };
+    let total_steps = steps_in(train.length, data.train().metadata(), train.batch);
+    let wanted = arguments.steps.map_or(total_steps, |steps| steps as u64);
+    let is_judged = arguments.eval_limit != Some(0);
+    let examples = arguments.eval_limit.unwrap_or(usize::MAX).min(data.test().examples());
+    let (alike, unreadable) = Run::alike(runs, spec, data)?;
+    unreadable.iter().for_each(|why| terminal::warning(&format!("{why}; this run is passed over")));
+    let mut finished = None;
+    for run in alike {
+        if let Some(holder) = run.holder() {
+            return Err(Failure::message(format!(
+                "`{}` trains the same and is being trained by {holder}; wait for its end, or begin another run \
+                 (`run` without `--resume auto`, `sweep` with `--new-runs`)",
+                run.path().display()
+            )));
+        }
+        let step = run.steps_done();
+        let evaluation = run.evaluation_after(step).map(|(examples, means)| Judged { examples, means });
+        // Training makes up an evaluation that was cut off.
+        if step < wanted || (step == wanted && is_judged && evaluation.is_none()) {
+            return Ok(Earlier::Unfinished(run.path().to_path_buf()));
+        }
+        let is_judged_alike = evaluation.as_ref().is_none_or(|found| found.examples == examples);
+        if reuse == Reuse::Same && !(step == wanted && is_judged_alike) {
+            continue;
+        }
+        finished.get_or_insert_with(|| {
+            let sizes = Sizes { batch: train.batch, puzzle_rows: data.puzzle_rows(model) };
+            Box::new(Trained {
+                folder: run.path().to_path_buf(),
+                parameters: trained_parameters(model, sizes),
+                step,
+                best: run.best_accuracy(),
+                evaluation,
+                stopped: None,
+                total_steps,
+                work: None,
+            })
+        });
+    }
+    Ok(finished.map_or(Earlier::Nothing, Earlier::Finished))
+}
+
+/// Prepares to continue a run, on data that is there already or else on its own.
 fn resume(
     path: &Path,
+    data: Option<Data>,
     arguments: &TrainArguments,
     common: &Common,
     project: &Project<'_>,
@@ -192,9 +316,10 @@ fn resume(
             ))
         })?;
     }
-    let data = match &arguments.data {
-        Some(folder) => Data::open(run.spec(), folder)?,
-        None => run.data(project.root())?,
+    let data = match (data, &arguments.data) {
+        (Some(data), _) => data,
+        (None, Some(folder)) => Data::open(run.spec(), folder)?,
+        (None, None) => run.data(project.root())?,
     };
     let training = Training::resume(&run, data, options).map_err(too_large)?;
     Ok((training, run))
@@ -288,7 +413,8 @@ impl Watcher<'_> {
             }
             Event::Saved { step } => {
                 self.pace.save.add(took);
-                self.saved = Some(*step);
+                // The one before the first step is not worth a word.
+                self.saved = (*step > 0).then_some(*step);
                 self.tell_what_is_next();
                 self.pause();
             }
@@ -310,7 +436,7 @@ impl Watcher<'_> {
             Event::Evaluating { examples, total } if examples < total => self.pace.segment.longest(),
             Event::Evaluated { step, .. } if *step < self.last_step => self.pace.step.longest(),
             // Nothing follows, or only what asks again before it takes long.
-            Event::Evaluating { .. } | Event::Evaluated { .. } | Event::Saved { .. } | Event::Note(_) => {
+            Event::Note(_) | Event::Evaluating { .. } | Event::Evaluated { .. } | Event::Saved { .. } => {
                 return false;
             }
         };
@@ -321,7 +447,7 @@ impl Watcher<'_> {
     fn tell_what_is_next(&self) {
         let saved = match self.saved {
             Some(step) => format!("last saved: step {}", grouped(step)),
-            None => "nothing is saved yet".to_string(),
+            None => "no step is saved yet".to_string(),
         };
         self.interrupt.begin(if self.is_evaluating {
             Busy { next: format!("stopping the evaluation after this segment; {saved}"), cost: String::new() }
@@ -394,60 +520,62 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn print(&self) -> Result<(), Failure> {
-        let trained = self.trained;
-        let (path, step) = (&trained.folder, trained.outcome.step);
-        let resume = self.resuming_command(path);
-        let finished = step >= trained.total_steps;
+        let Trained { folder, step, total_steps, best, evaluation, stopped, work, .. } = self.trained;
         if self.common.json {
             return terminal::print_json(&json!({
-                "run": terminal::path_text(path),
+                "run": terminal::path_text(folder),
                 "step": step,
-                "total_steps": trained.total_steps,
-                "interrupted": trained.stopped.is_some(),
-                "stopped_by": trained.stopped.map(Stop::name),
-                "seconds": trained.elapsed_s,
-                "sequences_per_second": trained.sequences_per_s,
-                "examples": trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.examples),
-                "evaluation": trained.outcome.evaluation.as_ref().map(|evaluation| evaluation.metrics.means()),
-                "best_exact_accuracy": trained.outcome.best,
+                "total_steps": total_steps,
+                "interrupted": stopped.is_some(),
+                "stopped_by": stopped.map(Stop::name),
+                "was_finished": work.is_none(),
+                "seconds": work.as_ref().map(|work| work.elapsed_s),
+                "sequences_per_second": work.as_ref().map(|work| work.sequences_per_s),
+                "examples": evaluation.as_ref().map(|found| found.examples),
+                "evaluation": evaluation.as_ref().map(|found| &found.means),
+                "best_exact_accuracy": best,
             }));
         }
-        if let Some(stop) = trained.stopped.filter(|_| step < trained.last_step) {
+        let path = folder.display();
+        let step = grouped(*step);
+        if let Some(stop) = stopped {
             terminal::note(format_args!(
-                "stopped after step {} ({}); everything is saved in `{}`",
-                grouped(step),
-                self.cause(stop),
-                path.display()
+                "stopped after step {step} ({}); everything is saved in `{path}`",
+                self.cause(*stop)
             ));
-            return terminal::print(format!("continue with `{resume}`\n"));
+            if *stop == Stop::TimeIsUp && work.as_ref().is_some_and(|work| work.steps == 0) {
+                terminal::warning(
+                    "no step was done: the time is too short for the preparation, or for the evaluation \
+                     that was under way; give more, or evaluate fewer examples with `--eval-limit N`",
+                );
+            }
+            return terminal::print(format!("continue with `{}`\n", self.resuming_command(folder)));
         }
-        let mut text = trained
-            .outcome
-            .evaluation
-            .as_ref()
-            .map_or(String::new(), |evaluation| draw_solved(&trained.test, evaluation));
-        text.push_str(&format!(
-            "trained to step {} in {}, {} sequences/s\n",
-            grouped(step),
-            duration(trained.elapsed_s),
-            rate(trained.sequences_per_s),
-        ));
-        if let Some(evaluation) = &trained.outcome.evaluation {
-            let means = evaluation.metrics.means();
-            text.push_str(&format!("accuracy: {}\n", summarize(&means, evaluation.examples)));
+        let mut text = match work {
+            None => format!("`{path}` was finished before: it has done {step} steps\n"),
+            Some(work) => {
+                let drawn = work.evaluation.as_ref().map(|evaluation| draw_solved(&work.test, evaluation));
+                format!(
+                    "{}trained to step {step} in {}, {} sequences/s\n",
+                    drawn.unwrap_or_default(),
+                    duration(work.elapsed_s),
+                    rate(work.sequences_per_s),
+                )
+            }
+        };
+        if let Some(Judged { examples, means }) = evaluation {
+            text.push_str(&format!("accuracy: {}\n", summarize(means, *examples)));
         }
-        if trained.stopped.is_some() {
-            text.push_str(&format!(
-                "the last evaluation was stopped; run it with `hrmc eval {}`\n",
-                path.display()
-            ));
+        let Some(work) = work else {
+            text.push_str("train once more with the same command without `--resume auto`\n");
+            return terminal::print(text);
+        };
+        text.push_str(&format!("run folder: {path}\n"));
+        if self.trained.step < *total_steps {
+            text.push_str(&format!("continue with `{}`\n", self.resuming_command(folder)));
         }
-        text.push_str(&format!("run folder: {}\n", path.display()));
-        if !finished {
-            text.push_str(&format!("continue with `{resume}`\n"));
-        }
-        if trained.test.kind().is_some() {
-            text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", path.display()));
+        if work.test.kind().is_some() {
+            text.push_str(&format!("solve a puzzle with `hrmc run {path} --puzzle FILE`\n"));
         }
         terminal::print(text)
     }

@@ -49,6 +49,12 @@ pub fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file, or a folder with everything in it; of a link, only the link.
+pub fn remove(path: &Path) -> io::Result<()> {
+    faults::change()?;
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
 /// Waits until the entries of a folder are on the disk. Only Unix can open a folder for that.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     faults::change()?;

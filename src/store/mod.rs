@@ -12,6 +12,7 @@ pub mod log;
 pub mod run_folder;
 pub mod sums;
 pub mod tensors;
+mod upkeep;
 
 pub use checkpoint::TrainerState;
 pub use error::{CheckpointError, RunFolderError};

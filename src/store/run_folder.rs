@@ -177,8 +177,7 @@ impl RunFolder {
     ///
     /// Returns an error if `runs` exists and cannot be read.
     pub fn newest(runs: &Path, name: &str) -> Result<Option<Self>, RunFolderError> {
-        let is_of_name = |folder: &RunFolder| numbered(&folder.path).is_some_and(|(stem, _)| stem == name);
-        Ok(RunFolder::all(runs)?.into_iter().rfind(is_of_name))
+        Ok(RunFolder::all(runs)?.into_iter().rfind(|folder| folder.is_named_for(name)))
     }
 
     /// Returns the runs in `runs`: by their names without the number, and those of one name by their number.
@@ -224,6 +223,11 @@ impl RunFolder {
             return Err(RunFolderError::Changed { file, what });
         }
         Ok(manifest)
+    }
+
+    /// Returns whether its name is that of a run of the model `name`.
+    pub fn is_named_for(&self, name: &str) -> bool {
+        numbered(&self.path).is_some_and(|(stem, _)| stem == name)
     }
 
     /// Returns the path of the manifest.

@@ -143,12 +143,14 @@ impl Data {
         self.augment.as_ref()
     }
 
-    /// Returns the path of the folder that stands in for the data of the spec, if one does.
-    pub(crate) fn folder(&self) -> Option<&str> {
-        match &self.origin {
-            ChosenBy::Folder(path) => Some(path),
-            ChosenBy::Spec | ChosenBy::Given => None,
+    /// Returns `spec` as a run on this data keeps it, so that it can be resumed without naming the data again.
+    pub(crate) fn kept_in(&self, spec: &Spec) -> Spec {
+        let mut spec = spec.clone();
+        if let ChosenBy::Folder(path) = &self.origin {
+            let folder = ir::Data::Folder(path.clone());
+            spec.change_training(|train| train.data = folder);
         }
+        spec
     }
 
     /// Returns the rows that a model trained on the data has in its puzzle table, at least 1.

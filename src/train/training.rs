@@ -20,7 +20,7 @@ use super::solve::{Answer, Question};
 use super::trainer::{StepReport, Trainer, TrainerParts};
 use crate::data::Dataset;
 use crate::device::{Device, EngineOptions};
-use crate::ir::{self, Model, Train};
+use crate::ir::{Model, Train};
 use crate::lower::Sizes;
 use crate::spec::Spec;
 use crate::store::{MetricsLine, RunManifest};
@@ -200,16 +200,11 @@ impl Training {
     ///
     /// Returns an error if the spec has no `train` block, the data does not fit it, or memory or threads cannot be had.
     pub fn new(spec: &Spec, data: Data, options: TrainOptions) -> Result<Training, Error> {
-        let mut spec = spec.clone();
         if spec.model().train.is_none() {
             return Err(untrained(spec.model()));
         }
-        data.check_fit(&spec)?;
-        // The run keeps the spec with the choices of the options, so that it can be resumed without them.
-        if let Some(folder) = data.folder() {
-            let folder = ir::Data::Folder(folder.to_string());
-            spec.change_training(|train| train.data = folder);
-        }
+        data.check_fit(spec)?;
+        let spec = data.kept_in(spec);
         let seed = train_of(spec.model()).seed;
         Training::prepare(spec, data, seed, options)
     }

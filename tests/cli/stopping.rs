@@ -1,4 +1,5 @@
-//! Ends before the end: signals that are really sent, and the limit of time.
+//! Ends before the end: signals that are really sent, the limit of time, and how runs and sweeps go on afterwards; and
+//! the list of runs.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use hrmc_testing::workplace::{TINY, Workplace};
 use crate::HRMC;
 
 /// Options of a training that does not end by itself.
-const ENDLESS: [&str; 4] = ["--set", "train.steps=100_000_000", "--eval-limit", "0"];
+const ENDLESS: [&str; 4] = ["--set", "train.steps=1_000_000", "--eval-limit", "0"];
 
 fn tiny() -> Workplace {
     let place = Workplace::new(HRMC);
@@ -80,9 +81,10 @@ fn a_signal_is_answered_within_a_step_and_a_second_one_ends_at_once() {
     let said = running.end();
     assert_eq!(said.code, Some(143), "the second signal decides: {}", said.err);
     let answer =
-        "stopping after this step, to save; Ctrl-C again ends now without saving (nothing is saved yet)\n";
+        "stopping after this step, to save; Ctrl-C again ends now without saving (no step is saved yet)\n";
     assert!(said.err.ends_with(answer), "{}", said.err);
-    assert!(!place.path("runs/tiny-001/last").exists(), "the step was not waited for");
+    let metrics = fs::read(place.path("runs/tiny-001/metrics.jsonl")).expect("it is there");
+    assert!(metrics.is_empty(), "the step was not waited for");
 }
 
 #[test]
@@ -233,4 +235,211 @@ fn results_for_scripts_name_folders_that_are_not_utf_8() {
         "raw\u{fffd}/a.hrm"
     );
     assert_eq!(run("check --json", Path::new(raw).join("a.hrm").as_os_str(), ""), json("[]"));
+}
+
+#[test]
+fn the_same_command_begins_a_training_goes_on_with_it_and_says_when_it_is_finished() {
+    let place = tiny();
+    let auto = "run tiny.hrm --train --resume auto --threads 1";
+    place.succeed("run tiny.hrm --train --threads 1 --runs whole");
+    // Runs of other specs, overrides, seeds and data are not gone on with.
+    place.succeed("run tiny.hrm --train --steps 1 --set train.batch=2");
+    place.succeed("run tiny.hrm --train --steps 1 --seed 8");
+    place.succeed("data sudoku --generate --size 4 --givens 8 --train 30 --test 6 -o data/four");
+    place.succeed("run tiny.hrm --train --steps 1 --data data/four");
+    let said = place.run(&format!("{auto} --steps 5"));
+    assert!(said.err.contains("steps 1 to 5 of 20; run folder `runs/tiny-004`"), "{}", said.err);
+    let mut running = place.start(&endless(&["run", "tiny.hrm", "--train", "--resume", "auto"]));
+    running.wait_until("its run", |_| place.path("runs/tiny-005/run.toml").exists());
+    running.signal("TERM");
+    assert_eq!(running.end().code, Some(143), "another length is another spec");
+    let said = place.run(auto);
+    assert!(said.err.contains("continuing with steps 6 to 20; run folder `runs/tiny-004`"), "{}", said.err);
+    let weights = |run: &str| fs::read(place.path(format!("{run}/last/weights.safetensors"))).expect("it is");
+    assert!(weights("runs/tiny-004") == weights("whole/tiny-001"));
+    // A job that is started once more does nothing, and a loop over it ends.
+    let said = place.run(auto);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out.starts_with("`runs/tiny-004` was finished before: it has done 20 steps\naccuracy: "),
+        "{}",
+        said.out
+    );
+    let result = json(&place.succeed(&format!("{auto} --json")));
+    let evaluated = json(&place.succeed("eval runs/tiny-004 --checkpoint last --json"));
+    assert_eq!((&result["was_finished"], &result["step"]), (&true.into(), &20.into()));
+    assert_eq!(result["evaluation"], evaluated["metrics"]);
+    assert_eq!(result["run"], "runs/tiny-004");
+    assert!(!place.path("runs/tiny-006").exists());
+    place.succeed("run --train --resume auto tiny.hrm --steps 25");
+    // Without it, another run begins.
+    place.succeed("run tiny.hrm --train --steps 1");
+    assert!(place.path("runs/tiny-006").exists());
+}
+
+#[test]
+fn a_run_in_training_is_not_gone_on_with_and_not_removed() {
+    let place = tiny();
+    let mut running = place.start(&endless(&["run", "tiny.hrm", "--train"]));
+    running.wait_for_metrics();
+    let holder = format!("is being trained by process {} on `", running.id());
+    let message = place.fail(&endless(&["run tiny.hrm --train --resume auto"]).join(" "));
+    assert!(
+        message.contains("`runs/tiny-001` trains the same and ") && message.contains(&holder),
+        "{message}"
+    );
+    let message = place.fail("runs --remove tiny-001");
+    assert!(message.contains(&holder) && message.contains("nothing was removed"), "{message}");
+    let listed = json(&place.succeed("runs --json"));
+    assert_eq!(listed[0]["state"], "running");
+    let named = format!("process {} on `", running.id());
+    assert!(listed[0]["trained_by"].as_str().is_some_and(|holder| holder.starts_with(&named)), "{listed}");
+    running.signal("INT");
+    assert_eq!(running.end().code, Some(130));
+    assert_eq!(json(&place.succeed("runs --json"))[0]["state"], "unfinished");
+}
+
+#[test]
+fn a_run_that_is_named_has_its_spec_and_takes_no_other() {
+    let place = tiny();
+    place.succeed("run tiny.hrm --train --steps 1");
+    for (more, what) in [("tiny.hrm", "a spec"), ("--seed 1", "`--seed`"), ("--set train.batch=2", "`--set`")]
+    {
+        let said = place.run(&format!("run --train --resume runs/tiny-001 {more}"));
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        let expected = format!("error: {what} cannot be used with `--resume RUN`");
+        assert!(said.err.starts_with(&expected), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_sweep_goes_on_where_it_was_and_measures_over_seeds() {
+    let place = tiny();
+    let sweep = "sweep tiny.hrm --set train.ema=0.9,0.8 --set train.seed=0..2 --steps 6 --threads 1";
+    let whole = place.succeed(&format!("{sweep} --runs whole"));
+    let tables: Vec<&str> = whole.split("\n\n").collect();
+    assert_eq!((tables.len(), tables[0].lines().count(), tables[1].lines().count()), (2, 7, 9), "{whole}");
+    for word in ["train.ema", "seeds", "figure", "mean", "deviation", "95% interval"] {
+        assert!(tables[1].lines().next().is_some_and(|head| head.contains(word)), "{whole}");
+    }
+    // As if it had been stopped in the third of six combinations.
+    for (runs, seed, steps) in [("runs", 0, 6), ("runs", 1, 6), ("runs", 2, 3)] {
+        place.succeed(&format!(
+            "sweep tiny.hrm --set train.ema=0.9 --set train.seed={seed} --steps {steps} --threads 1 --runs {runs}"
+        ));
+    }
+    let said = place.run(&format!("{sweep} --json"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(said.err.matches("was finished before; not trained again").count(), 2, "{}", said.err);
+    assert!(
+        said.err.contains("continuing with steps 4 to 6 of 20; run folder `runs/tiny-003`"),
+        "{}",
+        said.err
+    );
+    let rows = json(&said.out);
+    let rows = rows.as_array().expect("it is a list");
+    assert_eq!(rows.len(), 8, "six combinations, and two rows over seeds");
+    for number in 1..=6 {
+        let weights = |runs: &str| {
+            fs::read(place.path(format!("{runs}/tiny-{number:03}/last/weights.safetensors")))
+                .expect("it is there")
+        };
+        assert!(weights("runs") == weights("whole"), "run {number} differs");
+        assert_eq!(rows[number - 1]["run"], format!("runs/tiny-{number:03}"));
+    }
+    let loss = |row: usize| rows[row]["loss"].as_f64().expect("it is a number");
+    let mean = (loss(0) + loss(1) + loss(2)) / 3.0;
+    let over = &rows[6];
+    assert_eq!((&over["status"], &over["seeds"]), (&"over seeds".into(), &3.into()));
+    assert_eq!(over["values"], json(r#"{"train.ema": "0.9"}"#));
+    let of = |value: &serde_json::Value| value.as_f64().expect("it is a number");
+    assert!((of(&over["loss"]["mean"]) - mean).abs() < 1e-12);
+    // Of three values, Student's t is 4.3027.
+    let reach = 4.302_652_7 * of(&over["loss"]["deviation"]) / 3f64.sqrt();
+    assert!((of(&over["loss"]["interval"][1]) - mean - reach).abs() < 1e-6);
+    assert!(!place.path("runs/tiny-007").exists());
+    place.succeed("sweep tiny.hrm --set train.ema=0.9 --set train.seed=0 --steps 6 --new-runs");
+    assert!(place.path("runs/tiny-007").exists(), "a new run was asked for");
+}
+
+#[test]
+fn runs_are_listed_as_they_are() {
+    let place = tiny();
+    assert_eq!(place.run("runs").err, "there are no runs in `runs`\n");
+    assert_eq!(place.succeed("runs --json"), "[]\n");
+    place.succeed("run tiny.hrm --train");
+    place.succeed("run tiny.hrm --train --steps 3");
+    place.succeed("run tiny.hrm --train --steps 1");
+    place.succeed("run tiny.hrm --train --steps 1");
+    fs::rename(place.path("runs/tiny-001"), place.path("runs/tiny-9")).expect("it is there");
+    fs::create_dir(place.path("runs/tiny-010")).expect("it can be made");
+    place.write("runs/tiny-003/run.toml", "format = 1\n");
+    place.write("runs/tiny-004/last/state.json", "{");
+    let text = place.succeed("runs");
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines[1][..4], ["tiny", "3", "20", "unfinished"]);
+    assert_eq!(lines[2][..4], ["-", "1", "-", "damaged"]);
+    assert_eq!(lines[3][..4], ["tiny", "-", "20", "damaged"]);
+    assert_eq!(lines[4][..4], ["tiny", "20", "20", "finished"]);
+    assert!(
+        text.contains("`runs/tiny-003/run.toml` is damaged") && text.contains("state.json` is damaged"),
+        "{text}"
+    );
+    let listed = json(&place.succeed("runs --json"));
+    assert_eq!(listed[3]["run"], "runs/tiny-9");
+    let size =
+        |run: &Path| -> u64 { crate::run::content(run).values().map(|bytes| bytes.len() as u64).sum() };
+    assert_eq!(listed[3]["bytes"], size(&place.path("runs/tiny-9")));
+    let last = json(&place.succeed("run tiny.hrm --train --runs other --json"));
+    assert_eq!(listed[3]["best_exact_accuracy"], last["best_exact_accuracy"]);
+    // The newest run is that with the highest number, under the name that it has.
+    place.write("hrmc.toml", "spec = \"tiny.hrm\"\n");
+    place.write("puzzle.txt", "1 2 . .\n3 4 . .\n. . 4 3\n. . 2 1\n");
+    place.succeed("run --puzzle puzzle.txt");
+    place.succeed("run tiny.hrm --train --steps 1");
+    assert!(place.path("runs/tiny-011").exists(), "the number of a folder that is no run is taken");
+}
+
+#[test]
+fn runs_are_removed_by_name_or_by_age() {
+    let place = tiny();
+    for _ in 0..3 {
+        place.succeed("run tiny.hrm --train --set train.steps=1");
+    }
+    place.succeed("run tiny.hrm --train --steps 1");
+    place.succeed("run tiny.hrm --train --set train.steps=1");
+    fs::rename(place.path("runs/tiny-001"), place.path("runs/mine")).expect("it is there");
+    let left = || -> Vec<String> {
+        let listed = json(&place.succeed("runs --json"));
+        let runs = listed.as_array().expect("it is a list").iter();
+        runs.map(|run| run["run"].as_str().expect("it is text").replace("runs/", "")).collect()
+    };
+    let all = ["mine", "tiny-002", "tiny-003", "tiny-004", "tiny-005"];
+    let dry = place.succeed("runs --keep 1 --dry-run");
+    assert!(dry.starts_with("would remove `runs/tiny-002` (finished), "), "{dry}");
+    assert!(dry.contains("would remove `runs/tiny-003`") && dry.contains("would remove 2 runs, "), "{dry}");
+    assert_eq!(left(), all);
+    // If one of several cannot be removed, none is.
+    for (name, part) in [
+        ("tiny-9", "`runs/tiny-9` is not the folder of a run"),
+        ("..", "`..` is not the name of a run in `runs`"),
+        ("tiny-002/last", "is not the name of a run"),
+        ("/", "is not the name of a run"),
+    ] {
+        let message = place.fail(&format!("runs --remove tiny-002 {name}"));
+        assert!(message.contains(part), "{message}");
+        assert_eq!(left(), all);
+    }
+    let removed = json(&place.succeed("runs --json --keep 1"));
+    assert_eq!(removed["removed"].as_array().map(Vec::len), Some(2), "{removed}");
+    assert!(removed["bytes"].as_u64() > Some(10_000), "{removed}");
+    assert_eq!(left(), ["mine", "tiny-004", "tiny-005"], "what is unfinished or renamed stays");
+    let said = place.succeed("runs --remove runs/tiny-004 mine");
+    assert!(
+        said.contains("removed `runs/tiny-004` (unfinished), ") && said.contains("removed 2 runs, "),
+        "{said}"
+    );
+    assert_eq!(left(), ["tiny-005"]);
+    assert!(!place.path("runs/mine").exists());
 }

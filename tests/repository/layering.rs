@@ -97,6 +97,7 @@ const DOORS: &[Door] = &[
             ("store::run_folder", "run folders are read"),
             ("store::sums", "checksums are read and checked"),
             ("store::tensors", "files of tensors are read"),
+            ("store::upkeep", "run folders are measured and removed"),
             ("system", "Linux says in a file which signals are ignored"),
             ("system::memory", "Linux says in files how much memory there is"),
             ("device::cuda::cache", "compiled kernels are kept where the caller says"),
