@@ -1,6 +1,7 @@
 //! The statements `tokens`, `puzzles`, `block` and `network`, which all have a width.
 
 use super::Context;
+use super::keys::RESERVED;
 use super::names::{Named, suggestion, wrong_name};
 use super::outline::{Outline, parts};
 use super::reader::{Fields, MAX_ROWS, MAX_UNIT_WIDTH, MAX_WIDTH, Reals, to_usize};
@@ -313,15 +314,20 @@ impl<'a> Context<'a> {
             blocks.iter_mut().for_each(|block| block.used = true);
             return None;
         };
-        let Some(index) = blocks.iter().position(|draft| draft.name == *name) else {
-            if self.complete {
-                let named = self.names.get(name.as_str()).copied();
-                self.report(unknown_block(name, block.span, named, outline));
-            }
-            return None;
-        };
+        let index = self.block_named(name, block.span, outline)?;
         blocks[index].used = true;
         Some(NetworkDraft { block: index, layers: layers? })
+    }
+
+    /// Returns the index of the block with this name, or reports that there is none.
+    pub(super) fn block_named(&mut self, name: &str, span: Span, outline: &Outline<'a>) -> Option<usize> {
+        self.seen.insert(span);
+        let index = outline.blocks.iter().position(|block| block.name.text == name);
+        if index.is_none() && self.complete {
+            let named = self.names.get(name).copied();
+            self.report(unknown_block(name, span, named, outline));
+        }
+        index
     }
 }
 
@@ -466,6 +472,7 @@ fn no_stack(value: &Expr, outline: &Outline<'_>) -> Diagnostic {
 
 fn unknown_block(name: &str, span: Span, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
     let help = match outline.blocks.is_empty() {
+        true if RESERVED.contains(&name) => Some("define a block, and name it here".to_string()),
         true => Some(format!("define it with `block {name} {{ hidden = …, heads = … }}`")),
         false => suggestion(name, outline.blocks.iter().map(|block| block.name.text.as_str())),
     };

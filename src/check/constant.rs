@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::Context;
+use super::keys::RESERVED;
 use super::names::wrong_name;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
@@ -118,7 +119,9 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn named_constant(&mut self, name: &'a str, span: Span) -> Option<Constant> {
+    /// Returns the value of a name, or reports why it has none.
+    pub(super) fn named_constant(&mut self, name: &'a str, span: Span) -> Option<Constant> {
+        self.seen.insert(span);
         if let Some(definition) = self.lets.get_mut(name) {
             definition.used = true;
             let value = definition.value;
@@ -128,6 +131,10 @@ impl<'a> Context<'a> {
         if self.complete {
             if let Some(&later) = self.let_names.get(name) {
                 self.report(used_too_early(name, span, later));
+                return None;
+            }
+            if is_no_name(name) && !self.names.contains_key(name) {
+                self.report(no_number_in_words(name, span));
                 return None;
             }
             let suggestion = nearest(name, self.lets.keys().copied()).map(str::to_string);
@@ -141,6 +148,35 @@ impl<'a> Context<'a> {
         }
         None
     }
+}
+
+/// Words that other languages have for values, in lower case. A spec may define them, but nobody means that.
+const VALUES_ELSEWHERE: &[&str] = &[
+    "none",
+    "null",
+    "nil",
+    "nan",
+    "inf",
+    "infinity",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "auto",
+    "default",
+    "undefined",
+];
+
+/// Returns whether a word can be the name of no number: it is reserved, or it is a value in other languages.
+pub(super) fn is_no_name(word: &str) -> bool {
+    let lower = word.to_lowercase();
+    RESERVED.contains(&word) || ["true", "false"].contains(&&*lower) || VALUES_ELSEWHERE.contains(&&*lower)
+}
+
+fn no_number_in_words(word: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(Code::WrongType, span, format!("expected a number, found `{word}`"))
+        .label("expected a number")
+        .help("write a number, or the name of one that a `let` defines")
 }
 
 fn division_by_zero(divisor: Span, whole: Span) -> Diagnostic {

@@ -197,6 +197,48 @@ pub static SECTIONS: &[(&str, &Group)] =
 /// Statements that choose among words.
 pub static STATEMENTS: &[&Key] = &[&STATE, &GRADIENT, &PREDICT, &HALT];
 
+/// A usual value of each key that takes a number, for advice.
+const USUAL: &[(&str, &str)] = &[
+    ("batch", "32"),
+    ("betas", "(0.9, 0.95)"),
+    ("bias", "-5"),
+    ("ema", "0.999"),
+    ("epochs", "100"),
+    ("eps", "1e-5"),
+    ("eval_every", "100 steps"),
+    ("expansion", "4"),
+    ("explore", "0.1"),
+    ("givens", "24"),
+    ("heads", "8"),
+    ("hidden", "512"),
+    ("lr", "1e-4"),
+    ("max_segments", "16"),
+    ("min_path", "12"),
+    ("min_ratio", "0.1"),
+    ("multiple_of", "256"),
+    ("noise", "0.5"),
+    ("positions", "81"),
+    ("rollouts", "4"),
+    ("seed", "0"),
+    ("segments", "16"),
+    ("size", "6"),
+    ("std", "1"),
+    ("steps", "1_000"),
+    ("test", "500"),
+    ("theta", "10_000"),
+    ("train", "1_000"),
+    ("truncate", "2"),
+    ("vocab", "11"),
+    ("warmup_steps", "100"),
+    ("weight_decay", "0.1"),
+    ("width", "512"),
+];
+
+/// Returns a usual value of a key that takes a number.
+pub fn usual_value(key: &str) -> Option<&'static str> {
+    USUAL.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+}
+
 /// Units a value may have.
 pub static UNITS: &[&str] = &["epochs", "steps"];
 
@@ -205,3 +247,25 @@ pub static RESERVED: &[&str] = &[
     "x", "q", "true", "false", "model", "train", "let", "tokens", "puzzles", "block", "network", "state",
     "segment", "repeat", "gradient", "predict", "from", "halt", "infer", "base", "without",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_takes_a_number_has_a_usual_value() {
+        fn visit(group: &Group) {
+            for key in group.keys {
+                assert!(
+                    !key.choices.is_empty() || usual_value(key.name).is_some(),
+                    "{} `{}`",
+                    group.title,
+                    key.name
+                );
+                key.choices.iter().for_each(|choice| visit(choice.group));
+            }
+        }
+        SECTIONS.iter().for_each(|(_, group)| visit(group));
+        STATEMENTS.iter().flat_map(|key| key.choices).for_each(|choice| visit(choice.group));
+    }
+}

@@ -11,6 +11,7 @@ mod flow;
 mod heads;
 mod infer;
 pub mod keys;
+mod missed;
 mod names;
 mod outline;
 mod reader;
@@ -79,6 +80,8 @@ struct Context<'a> {
     let_names: BTreeMap<&'a str, Span>,
     /// Every use of a `let`: its place, and the name it stands for.
     let_uses: Vec<(Span, &'a str)>,
+    /// Places of names that a check has looked at.
+    seen: BTreeSet<Span>,
     /// What each name of the model is.
     names: BTreeMap<&'a str, Named>,
     /// Statements that were surely meant by unknown ones, which are not missing on top of that.
@@ -105,6 +108,7 @@ impl<'a> Context<'a> {
             lets: BTreeMap::new(),
             let_names: BTreeMap::new(),
             let_uses: Vec::new(),
+            seen: BTreeSet::new(),
             names: BTreeMap::new(),
             misspelt: BTreeSet::new(),
             complete,
@@ -143,12 +147,13 @@ impl<'a> Context<'a> {
         };
         let outline = self.outline(model);
         let body = self.model(&outline);
-        let train = train.map(|train| self.train(train, &outline, body.as_ref()));
+        let checked_train = train.map(|train| self.train(train, &outline, body.as_ref()));
+        self.missed_names(model, train, &outline);
         if file.complete {
             self.unused_lets();
         }
         let mut body = body?;
-        if let Some(train) = train {
+        if let Some(train) = checked_train {
             body.train = Some(train?);
         }
         Some(body)

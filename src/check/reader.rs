@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::Context;
-use super::constant::Constant;
-use super::keys::{Group, Key};
+use super::constant::{Constant, is_no_name};
+use super::keys::{Group, Key, usual_value};
 use super::names::{listed, suggestion};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
@@ -70,6 +70,13 @@ impl Reals {
             Reals::Fraction => (0.0..=1.0).contains(&value),
             Reals::Decay => (0.0..1.0).contains(&value),
             Reals::OpenFraction => value > 0.0 && value < 1.0,
+        }
+    }
+
+    fn describe_number(self) -> String {
+        match self {
+            Reals::All => "a number".to_string(),
+            _ => format!("a number {}", self.describe()),
         }
     }
 
@@ -203,7 +210,9 @@ impl<'a> Context<'a> {
         what: &str,
         range: RangeInclusive<i128>,
     ) -> Option<i128> {
-        let constant = self.number(expr, what)?;
+        let expected =
+            || (format!("an integer of at least {}", range.start()), integer_example(what, &range));
+        let constant = self.number(expr, what, &expected)?;
         let Some(number) = constant.integer() else {
             self.report(not_an_integer(expr.span, what, constant));
             return None;
@@ -215,13 +224,35 @@ impl<'a> Context<'a> {
         Some(number)
     }
 
-    /// Returns the value of an expression that must be a number.
-    fn number(&mut self, expr: &'a Expr, what: &str) -> Option<Constant> {
-        if matches!(expr.ungrouped().kind, ExprKind::Text(_) | ExprKind::Call(_) | ExprKind::Tuple(_)) {
-            self.report(not_a_number(expr.ungrouped(), what));
-            return None;
+    /// Returns the value of an expression that must be a number. `expected` says what number, with an example.
+    pub(super) fn number(
+        &mut self,
+        expr: &'a Expr,
+        what: &str,
+        expected: &dyn Fn() -> (String, Option<String>),
+    ) -> Option<Constant> {
+        let inner = expr.ungrouped();
+        let is_number = match &inner.kind {
+            ExprKind::Text(_) | ExprKind::Call(_) | ExprKind::Tuple(_) => false,
+            ExprKind::Name(name) => self.lets.contains_key(name.as_str()) || !is_no_name(name),
+            ExprKind::Negative(negated) => match &negated.ungrouped().kind {
+                ExprKind::Name(name) => !is_no_name(name),
+                _ => true,
+            },
+            _ => true,
+        };
+        if is_number {
+            return self.constant(expr);
         }
-        self.constant(expr)
+        // The word itself is not looked up any more.
+        let mut word = inner;
+        while let ExprKind::Group(within) | ExprKind::Negative(within) = &word.kind {
+            word = within;
+        }
+        self.seen.insert(word.span);
+        let (expected, example) = expected();
+        self.report(not_a_number(inner, what, &expected, example));
+        None
     }
 
     /// Returns a real number in a range, from a key without a default.
@@ -247,7 +278,8 @@ impl<'a> Context<'a> {
 
     /// Returns the value of an expression that must be a real number in a range, also after rounding to f32.
     pub(super) fn real_number(&mut self, expr: &'a Expr, what: &str, range: Reals) -> Option<f32> {
-        let constant = self.number(expr, what)?;
+        let expected = || (range.describe_number(), real_example(what, range));
+        let constant = self.number(expr, what, &expected)?;
         let rounded = constant.real() as f32;
         if !rounded.is_finite() || !range.contains(constant.real()) || !range.contains(f64::from(rounded)) {
             self.report(real_out_of_range(expr.span, what, constant, range));
@@ -381,12 +413,33 @@ fn called(what: &str) -> String {
     if what.contains(' ') { format!("the {what}") } else { format!("`{what}`") }
 }
 
-fn not_a_number(expr: &Expr, what: &str) -> Diagnostic {
-    let message = format!("{} takes a number, found {}", called(what), expr.describe());
+/// Returns how a usual number is given to `what`, if it is in the range.
+fn integer_example(what: &str, range: &RangeInclusive<i128>) -> Option<String> {
+    let usual = usual_value(what)?;
+    // What is no number alone, but a number with a unit, is in every range.
+    match usual.replace('_', "").parse() {
+        Ok(number) if !range.contains(&number) => Some(format!("{what} = {}", range.start())),
+        _ => Some(format!("{what} = {usual}")),
+    }
+}
+
+/// Returns how a usual number is given to `what`, if it is in the range.
+fn real_example(what: &str, range: Reals) -> Option<String> {
+    let usual = usual_value(what)?;
+    let is_in = usual.replace('_', "").parse().map_or(true, |number| range.contains(number));
+    is_in.then(|| format!("{what} = {usual}"))
+}
+
+fn not_a_number(expr: &Expr, what: &str, expected: &str, example: Option<String>) -> Diagnostic {
+    let found = match &expr.kind {
+        ExprKind::Negative(inner) => format!("minus {}", inner.describe()),
+        _ => expr.describe(),
+    };
+    let message = format!("{} takes {expected}, found {found}", called(what));
     let diagnostic = Diagnostic::error(Code::WrongType, expr.span, message).label("expected a number");
     match &expr.kind {
         ExprKind::Text(text) if text.parse::<f64>().is_ok() => diagnostic.help("remove the quotes"),
-        _ => diagnostic,
+        _ => diagnostic.maybe_help(example.map(|example| format!("for example `{example}`"))),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::constant::Constant;
+use super::keys::RESERVED;
 use super::names::{Named, suggestion, wrong_name};
 use super::outline::Outline;
 use super::reader::{MAX_INTEGER, Reals, to_usize};
@@ -118,8 +120,10 @@ impl<'a> Context<'a> {
         outline: &Outline<'a>,
         nest: &mut Nest<'a>,
     ) -> Option<ir::Repeat> {
-        let count = match self.constant(&repeat.count).map(|constant| (constant, constant.integer())) {
-            Some((_, Some(0))) => {
+        let expected = || ("an integer of at least 1".to_string(), Some("repeat 2 { … }".to_string()));
+        let count = self.number(&repeat.count, "repeat", &expected);
+        let count = match count.map(Constant::integer) {
+            Some(Some(0)) => {
                 self.report(no_iterations(repeat.count.span));
                 None
             }
@@ -212,6 +216,7 @@ impl<'a> Context<'a> {
 
     /// Returns the state with this name, or reports that there is none.
     pub(super) fn state(&mut self, name: &str, span: Span, outline: &Outline<'a>) -> Option<StateId> {
+        self.seen.insert(span);
         let index = outline.states.iter().position(|state| state.name.text == name);
         if index.is_none() && self.complete {
             let named = self.names.get(name).copied();
@@ -220,7 +225,9 @@ impl<'a> Context<'a> {
         index.map(StateId)
     }
 
-    fn network_id(&mut self, name: &Name, outline: &Outline<'a>) -> Option<NetworkId> {
+    /// Returns the network with this name, or reports that there is none.
+    pub(super) fn network_id(&mut self, name: &Name, outline: &Outline<'a>) -> Option<NetworkId> {
+        self.seen.insert(name.span);
         let index = outline.networks.iter().position(|network| network.name.text == name.text);
         if index.is_none() && self.complete {
             let named = self.names.get(name.text.as_str()).copied();
@@ -512,6 +519,7 @@ fn unknown_loop(name: &str, span: Span, nest: &Nest<'_>) -> Diagnostic {
         .label("expected the label of a loop");
     match suggestion(name, nest.labels.keys().copied()) {
         Some(help) => diagnostic.help(help),
+        None if RESERVED.contains(&name) => diagnostic.help("label a loop, and name its label"),
         None => diagnostic.help(format!("label a loop with `{name}: repeat …`")),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
 
+mod advice;
 mod editors;
 mod fixtures;
 mod properties;
