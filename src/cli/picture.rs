@@ -1,8 +1,9 @@
 //! Puzzles and answers as pictures for the terminal.
 
-use super::terminal;
+use super::terminal::{self, grouped};
 use crate::data::PuzzleKind;
-use crate::data::puzzle::{self, Drawing, is_valid_solution, judge};
+use crate::data::mistakes::{Mistake, mistakes};
+use crate::data::puzzle::{self, Drawing, WRONG, WRONG_PATH, is_valid_solution, judge};
 
 /// Widest picture that is drawn in one piece, in characters.
 const MAX_WIDTH: usize = 100;
@@ -10,15 +11,56 @@ const MAX_WIDTH: usize = 100;
 /// Text between question and answer.
 const GAP: &str = "   ";
 
-/// Draws a question and its answer, beside each other if there is room.
-pub fn side_by_side(kind: PuzzleKind, question: &[i32], answer: &[i32]) -> String {
-    let asked = puzzle::draw(kind, question, None);
-    let solved = puzzle::draw(kind, question, Some(answer));
-    if 2 * width(&asked) + GAP.len() > MAX_WIDTH {
-        return format!("{}\n{}", terminal::coloured(&asked), terminal::coloured(&solved));
-    }
+/// The answer that is expected of a puzzle.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Its tokens, or for cells of which nothing is expected `IGNORED_LABEL`.
+    pub tokens: &'a [i32],
+    /// What it is, as in `the answer in the data`.
+    pub name: &'a str,
+}
+
+/// Draws a question and its answer, beside each other if there is room, and explains marks of wrong cells.
+pub fn side_by_side(
+    kind: PuzzleKind,
+    question: &[i32],
+    answer: &[i32],
+    expected: Option<Expected<'_>>,
+) -> String {
+    let mistakes = mistakes(kind, question, answer, expected.map(|expected| expected.tokens));
+    let asked = puzzle::draw(kind, question, None, &[]);
+    let solved = puzzle::draw(kind, question, Some(answer), &mistakes);
     let (left, right) = (terminal::coloured(&asked), terminal::coloured(&solved));
-    left.lines().zip(right.lines()).map(|(left, right)| format!("{left}{GAP}{right}\n")).collect()
+    let mut text = if 2 * width(&asked) + GAP.len() > MAX_WIDTH {
+        format!("{left}\n{right}")
+    } else {
+        left.lines().zip(right.lines()).map(|(left, right)| format!("{left}{GAP}{right}\n")).collect()
+    };
+    text.push_str(&legend(kind, &mistakes, expected));
+    text
+}
+
+/// Returns a line that explains the marks of wrong cells; nothing if there is none.
+fn legend(kind: PuzzleKind, mistakes: &[Option<Mistake>], expected: Option<Expected<'_>>) -> String {
+    let count = |which: Mistake| mistakes.iter().filter(|&&mistake| mistake == Some(which)).count();
+    let mut reasons = Vec::new();
+    match count(Mistake::BreaksRules) {
+        0 => {}
+        1 => reasons.push("1 breaks the rules".to_string()),
+        cells => reasons.push(format!("{} break the rules", grouped(cells as u64))),
+    }
+    if let (Some(expected), cells @ 1..) = (expected, count(Mistake::DiffersFromLabel)) {
+        let differ = if cells == 1 { "differs" } else { "differ" };
+        reasons.push(format!("{} {differ} from {}", grouped(cells as u64), expected.name));
+    }
+    let marks = match kind {
+        PuzzleKind::Sudoku(_) => format!("`{WRONG}`"),
+        PuzzleKind::Maze { .. } => format!("`{WRONG_PATH}` on the path or `{WRONG}`"),
+    };
+    match reasons.is_empty() {
+        true => String::new(),
+        false => format!("cells marked {marks}: {}\n", reasons.join(", ")),
+    }
 }
 
 fn width(drawing: &Drawing) -> usize {
@@ -30,9 +72,46 @@ fn width(drawing: &Drawing) -> usize {
 pub fn verdict(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: Option<&[i32]>) -> &'static str {
     let equals_label = labels.is_some_and(|labels| judge(kind, question, answer, labels).equals_label);
     match (is_valid_solution(kind, question, answer), equals_label, labels.is_some()) {
-        (_, true, _) => "solved",
+        (true, true, _) => "solved",
         (true, false, true) => "solved, though not by the answer in the data",
         (true, false, false) => "solved: the answer obeys the rules",
+        (false, true, _) => "not solved: the answer is that of the data, which breaks the rules",
         (false, false, _) => "not solved: the answer breaks the rules",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Expected, side_by_side};
+    use crate::data::puzzle::parse_puzzle;
+    use crate::data::{PuzzleKind, SudokuSize};
+
+    /// Returns the lines below a picture without colours.
+    fn below(kind: PuzzleKind, question: &str, answer: &[i32], expected: Option<&[i32]>) -> String {
+        let question = parse_puzzle(kind, question).expect("it is right");
+        let expected = expected.map(|tokens| Expected { tokens, name: "the answer in the data" });
+        let text = anstream::adapter::strip_str(&side_by_side(kind, &question, answer, expected)).to_string();
+        text.lines().skip_while(|line| !line.starts_with("cells")).map(str::to_string).collect()
+    }
+
+    #[test]
+    fn marks_of_wrong_cells_are_explained_and_nothing_is_where_there_is_none() {
+        const FOUR: PuzzleKind = PuzzleKind::Sudoku(SudokuSize::Four);
+        let question = "12..\n..12\n21..\n..21";
+        let right = [2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2];
+        assert_eq!(below(FOUR, question, &right, Some(&right)), "");
+        let mut wrong = right;
+        wrong[3] = 4;
+        assert_eq!(below(FOUR, question, &wrong, None), "cells marked `!`: 3 break the rules");
+        assert_eq!(below(FOUR, question, &wrong, Some(&right)), "cells marked `!`: 1 breaks the rules");
+        assert_eq!(
+            below(FOUR, question, &right, Some(&wrong)),
+            "cells marked `!`: 1 differs from the answer in the data"
+        );
+        const MAZE: PuzzleKind = PuzzleKind::Maze { side: 3 };
+        assert_eq!(
+            below(MAZE, "S.G\n...\n...", &[3, 2, 4, 5, 2, 2, 2, 2, 2], Some(&[3, 5, 4, 2, 2, 2, 2, 2, 2])),
+            "cells marked `x` on the path or `!`: 1 breaks the rules, 1 differs from the answer in the data"
+        );
     }
 }

@@ -6,12 +6,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::failure::{Failure, fail_with_batch};
+use super::picture::Expected;
 use super::project::Project;
 use super::run_arguments::{self, Common, SolveArguments};
 use super::terminal::{counted, percent};
 use super::{picture, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
 use crate::reading;
+use crate::data::{PuzzleKind, Solutions, solve_sudoku};
 use crate::train::{Question, SolveOptions};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
@@ -95,7 +97,10 @@ pub fn run(
             "rollouts": rollouts.unwrap_or(1),
         }));
     }
-    let mut text = picture::side_by_side(kind, &question, &answer);
+    // A maze may have several shortest paths, of which the expected answer is one.
+    let solution = expected.as_deref().filter(|_| matches!(kind, PuzzleKind::Sudoku(_)));
+    let solution = solution.map(|tokens| Expected { tokens, name: "the only solution" });
+    let mut text = picture::side_by_side(kind, &question, &answer, solution);
     for line in &lines {
         let confidence =
             line.confidence.map_or(String::new(), |share| format!(", confidence {}", percent(share)));
@@ -116,7 +121,13 @@ pub fn run(
     text.push_str(picture::verdict(kind, &question, &answer, None));
     text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));
     if expected.is_none() {
-        text.push_str("note: the puzzle does not have exactly one solution\n");
+        text.push_str(match kind {
+            PuzzleKind::Sudoku(size) => match solve_sudoku(size, &question) {
+                Solutions::None => "note: the puzzle has no solution\n",
+                _ => "note: the puzzle has more than one solution\n",
+            },
+            PuzzleKind::Maze { .. } => "note: no path leads to the goal of the maze\n",
+        });
     }
     terminal::print(text)
 }

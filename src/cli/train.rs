@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::failure::{Failure, Stop, fail_with_batch};
 use super::interrupt::{Busy, Interrupt};
+use super::picture::Expected;
 use super::progress::{Progress, Window};
 use super::project::Project;
 use super::run_arguments::{self, Common, TrainArguments};
@@ -616,7 +617,8 @@ fn draw_solved(test: &Dataset, evaluation: &Evaluation) -> String {
         let question: Vec<i32> = test.inputs(example).collect();
         let labels: Vec<i32> = test.labels(example).collect();
         let title = terminal::heading(&format!("held-out puzzle {}", example + 1));
-        let picture = picture::side_by_side(kind, &question, answer);
+        let expected = Expected { tokens: &labels, name: "the answer in the data" };
+        let picture = picture::side_by_side(kind, &question, answer, Some(expected));
         let verdict = picture::verdict(kind, &question, answer, Some(&labels));
         text.push_str(&format!("{title}\n{picture}{verdict}\n\n"));
     }

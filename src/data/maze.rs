@@ -91,6 +91,23 @@ pub fn solve_maze(question: &[i32]) -> Option<Vec<i32>> {
     Some(answer)
 }
 
+/// Returns for each cell of a maze whether a shortest path leads over it.
+///
+/// # Panics
+///
+/// If the question has no start, no goal, or is not square.
+pub(crate) fn on_shortest_paths(question: &[i32]) -> Vec<bool> {
+    let side = question.len().isqrt();
+    let start = find(question, START).expect("a maze has a start");
+    let goal = find(question, GOAL).expect("a maze has a goal");
+    let [forth, back] = [start, goal].map(|from| reach_from(side, from, |cell| question[cell] != WALL).moves);
+    let lies_on = |cell: usize| match (forth[cell], back[cell]) {
+        (Some(forth), Some(rest)) => Some(forth + rest) == back[start],
+        _ => false,
+    };
+    (0..question.len()).map(lies_on).collect()
+}
+
 /// Says why a grid is not a maze to be solved, naming the first cell where it can be told.
 pub(crate) fn check_question(question: &[i32]) -> Result<(), String> {
     for (token, name) in [(START, "start `S`"), (GOAL, "goal `G`")] {

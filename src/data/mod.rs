@@ -22,6 +22,7 @@ mod folder;
 mod kind;
 mod loader;
 mod maze;
+pub mod mistakes;
 mod npy;
 mod pair;
 pub mod puzzle;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::kind::PuzzleKind;
 use super::maze::{self, GOAL, OPEN, PATH, START, WALL, is_optimal_path, solve_maze};
+use super::mistakes::{Mistake, mistakes};
 use super::sudoku::{
     self, BLANK, DIGIT_ZERO, Solutions, SudokuSize, find_conflict, is_solved_sudoku, solve_sudoku,
 };
@@ -258,7 +259,7 @@ pub enum PieceRole {
     Goal,
     /// A cell on the path.
     Path,
-    /// A cell where the answer changes what the question says, or has a token that means nothing there.
+    /// A cell of the answer that is wrong.
     Wrong,
 }
 
@@ -296,28 +297,41 @@ impl PuzzleKind {
         is_valid_solution(self, question, answer)
     }
 
-    /// Returns a question as plain text, with an answer filled in where there is one.
+    /// Returns a question as plain text, with an answer filled in where there is one. Cells that break the rules are
+    /// marked: with `!` behind a digit, and in a maze by `x` for the path and `!` for anything else.
     ///
     /// # Panics
     ///
     /// If question or answer do not have the size of the kind, `[S]`.
     pub fn draw(self, question: &[i32], answer: Option<&[i32]>) -> String {
-        draw(self, question, answer).to_string()
+        let wrong = answer.map(|answer| mistakes(self, question, answer, None));
+        draw(self, question, answer, wrong.as_deref().unwrap_or_default()).to_string()
     }
 }
 
-/// Draws a question, with an answer filled in where there is one.
+/// Marks a wrong cell.
+pub const WRONG: &str = "!";
+/// Marks a wrong cell of a maze that is on the path of the answer.
+pub const WRONG_PATH: &str = "x";
+
+/// Draws a question, with an answer filled in where there is one. `wrong` says which cells are; none are if it is empty.
 ///
 /// # Panics
 ///
 /// If question or answer do not have the size of the kind, `[S]`.
-pub fn draw(kind: PuzzleKind, question: &[i32], answer: Option<&[i32]>) -> Drawing {
+pub fn draw(
+    kind: PuzzleKind,
+    question: &[i32],
+    answer: Option<&[i32]>,
+    wrong: &[Option<Mistake>],
+) -> Drawing {
+    let is_wrong = |cell: usize| wrong.get(cell).is_some_and(Option::is_some);
     let answer = answer.unwrap_or(question);
     assert_eq!(question.len(), kind.seq_len(), "a question has all its cells");
     assert_eq!(answer.len(), kind.seq_len(), "an answer has all its cells");
     match kind {
-        PuzzleKind::Sudoku(size) => draw_sudoku(size, question, answer),
-        PuzzleKind::Maze { side } => draw_maze(side, question, answer),
+        PuzzleKind::Sudoku(size) => draw_sudoku(size, question, answer, &is_wrong),
+        PuzzleKind::Maze { side } => draw_maze(side, answer, &is_wrong),
     }
 }
 
@@ -325,7 +339,12 @@ fn piece(text: impl Into<String>, role: PieceRole) -> Cell {
     Cell { text: text.into(), role }
 }
 
-fn draw_sudoku(size: SudokuSize, question: &[i32], answer: &[i32]) -> Drawing {
+fn draw_sudoku(
+    size: SudokuSize,
+    question: &[i32],
+    answer: &[i32],
+    is_wrong: &dyn Fn(usize) -> bool,
+) -> Drawing {
     let side = size.side();
     let boxes_across = side / size.box_columns();
     let rule = format!("{}+", format!("+{}", "-".repeat(2 * size.box_columns() + 1)).repeat(boxes_across));
@@ -339,8 +358,14 @@ fn draw_sudoku(size: SudokuSize, question: &[i32], answer: &[i32]) -> Drawing {
             let frame = if column % size.box_columns() == 0 { "| " } else { "" };
             line.push(piece(frame, PieceRole::Frame));
             let cell = row * side + column;
-            line.push(draw_sudoku_cell(size, question[cell], answer[cell]));
-            line.push(piece(" ", PieceRole::Frame));
+            let drawn = draw_sudoku_cell(size, question[cell], answer[cell]);
+            if is_wrong(cell) {
+                line.push(Cell { role: PieceRole::Wrong, ..drawn });
+                line.push(piece(WRONG, PieceRole::Wrong));
+            } else {
+                line.push(drawn);
+                line.push(piece(" ", PieceRole::Frame));
+            }
         }
         line.push(piece("|", PieceRole::Frame));
         lines.push(line);
@@ -357,26 +382,23 @@ fn draw_sudoku_cell(size: SudokuSize, question: i32, answer: i32) -> Cell {
     };
     let role = match (question, answer) {
         (BLANK, BLANK) => PieceRole::Blank,
-        (BLANK, digit) if sudoku::is_digit(size, digit) => PieceRole::Filled,
-        (given, token) if given == token && sudoku::is_digit(size, token) => PieceRole::Given,
-        _ => PieceRole::Wrong,
+        (given, token) if given == token => PieceRole::Given,
+        _ => PieceRole::Filled,
     };
     piece(text, role)
 }
 
-fn draw_maze(side: usize, question: &[i32], answer: &[i32]) -> Drawing {
-    let cell = |(&question, &answer): (&i32, &i32)| {
-        let role = match (question, answer) {
-            (WALL, WALL) => PieceRole::Wall,
-            (OPEN, OPEN) => PieceRole::Open,
-            (START, START) => PieceRole::Start,
-            (GOAL, GOAL) => PieceRole::Goal,
-            (OPEN | PATH, PATH) => PieceRole::Path,
-            _ => PieceRole::Wrong,
-        };
-        piece(maze::character(answer), role)
+fn draw_maze(side: usize, answer: &[i32], is_wrong: &dyn Fn(usize) -> bool) -> Drawing {
+    let cell = |(cell, &token): (usize, &i32)| match token {
+        PATH if is_wrong(cell) => piece(WRONG_PATH, PieceRole::Wrong),
+        _ if is_wrong(cell) => piece(WRONG, PieceRole::Wrong),
+        WALL => piece(maze::character(token), PieceRole::Wall),
+        START => piece(maze::character(token), PieceRole::Start),
+        GOAL => piece(maze::character(token), PieceRole::Goal),
+        PATH => piece(maze::character(token), PieceRole::Path),
+        _ => piece(maze::character(token), PieceRole::Open),
     };
-    let cells: Vec<Cell> = question.iter().zip(answer).map(cell).collect();
+    let cells: Vec<Cell> = answer.iter().enumerate().map(cell).collect();
     Drawing { lines: cells.chunks(side).map(<[Cell]>::to_vec).collect() }
 }
 
@@ -413,12 +435,12 @@ mod tests {
         for size in SudokuSize::ALL {
             let kind = PuzzleKind::Sudoku(size);
             let pair = super::super::generate_sudoku(size, size.cells() / 2, 1, 3).unwrap().remove(0);
-            let drawing = draw(kind, &pair.question, None).to_string();
+            let drawing = draw(kind, &pair.question, None, &[]).to_string();
             assert_eq!(parse_puzzle(kind, &drawing), Ok(pair.question));
         }
         let pair = super::super::generate_maze(7, 8, 1, 3).unwrap().remove(0);
         let kind = PuzzleKind::Maze { side: 7 };
-        assert_eq!(parse_puzzle(kind, &draw(kind, &pair.question, None).to_string()), Ok(pair.question));
+        assert_eq!(parse_puzzle(kind, &draw(kind, &pair.question, None, &[]).to_string()), Ok(pair.question));
     }
 
     #[test]
@@ -475,7 +497,7 @@ mod tests {
     fn any_shortest_path_is_valid_but_only_one_is_the_label() {
         let question = parse_puzzle(MAZE, "S..\n...\n..G").unwrap();
         let label = expected_answer(MAZE, &question).unwrap();
-        assert_eq!(draw(MAZE, &question, Some(&label)).to_string(), "S  \no  \nooG\n");
+        assert_eq!(draw(MAZE, &question, Some(&label), &[]).to_string(), "S  \no  \nooG\n");
         let other: Vec<i32> = "Soo  o  G".chars().map(|character| maze::token(character).unwrap()).collect();
         let judged = |answer: &[i32]| judge(MAZE, &question, answer, &label);
         assert_eq!(judged(&label), Judgement { is_valid: true, equals_label: true });
@@ -501,7 +523,8 @@ mod tests {
         answer[1] = 5;
         answer[0] = 3;
         answer[2] = 0;
-        let drawing = draw(FOUR, &question, Some(&answer));
+        let wrong = mistakes(FOUR, &question, &answer, None);
+        let drawing = draw(FOUR, &question, Some(&answer), &wrong);
         let cells: Vec<(&str, PieceRole)> = drawing
             .lines
             .iter()
@@ -510,22 +533,52 @@ mod tests {
             .map(|cell| (cell.text.as_str(), cell.role))
             .collect();
         assert_eq!(
-            cells[..4],
+            cells[..8],
             [
                 ("2", PieceRole::Wrong),
-                ("4", PieceRole::Filled),
+                ("!", PieceRole::Wrong),
+                ("4", PieceRole::Wrong),
+                ("!", PieceRole::Wrong),
                 ("?", PieceRole::Wrong),
-                (".", PieceRole::Blank)
+                ("!", PieceRole::Wrong),
+                (".", PieceRole::Wrong),
+                ("!", PieceRole::Wrong),
             ]
         );
-        assert_eq!(cells[6], ("2", PieceRole::Given));
+        assert!(cells.contains(&("2", PieceRole::Given)));
+        answer[1] = 4;
+        let drawing = draw(FOUR, &question, Some(&answer), &[]);
+        assert_eq!(drawing.lines[1][4].role, PieceRole::Filled);
+    }
+
+    #[test]
+    fn wrong_cells_are_marked_in_plain_text() {
+        let question = parse_puzzle(FOUR, "12..\n..12\n21..\n..21").unwrap();
+        let answer = parse_puzzle(FOUR, "1234\n3412\n2143\n4321").unwrap();
+        assert!(!FOUR.draw(&question, Some(&answer)).contains('!'));
+        let mut wrong = answer.clone();
+        wrong[3] = 4;
+        assert_eq!(
+            FOUR.draw(&question, Some(&wrong)),
+            "+-----+-----+\n\
+             | 1 2 | 3!3!|\n\
+             | 3 4 | 1 2 |\n\
+             +-----+-----+\n\
+             | 2 1 | 4 3!|\n\
+             | 4 3 | 2 1 |\n\
+             +-----+-----+\n"
+        );
+        let question = parse_puzzle(MAZE, "S..\n##.\n.G.").unwrap();
+        let answer: Vec<i32> = "Soo#oo Go".chars().map(|character| maze::token(character).unwrap()).collect();
+        assert_eq!(MAZE.draw(&question, Some(&answer)), "Soo\n#xo\n Go\n");
+        assert!(!MAZE.draw(&question, None).contains('!'));
     }
 
     #[test]
     fn a_drawing_shows_boxes() {
         let question = parse_puzzle(FOUR, "1...\n..2.\n....\n.4..").unwrap();
         assert_eq!(
-            draw(FOUR, &question, None).to_string(),
+            draw(FOUR, &question, None, &[]).to_string(),
             "+-----+-----+\n\
              | 1 . | . . |\n\
              | . . | 2 . |\n\

@@ -96,27 +96,30 @@ pub(crate) struct Conflict {
 
 /// Returns a pair of cells that break the rules, ignoring cells without a digit.
 pub(crate) fn find_conflict(size: SudokuSize, grid: &[i32]) -> Option<Conflict> {
+    conflicts(size, grid).next()
+}
+
+/// Yields every pair of cells that break the rules, ignoring cells without a digit.
+pub(crate) fn conflicts(size: SudokuSize, grid: &[i32]) -> impl Iterator<Item = Conflict> {
     let side = size.side();
-    for second in 0..size.cells() {
-        if !is_digit(size, grid[second]) {
-            continue;
-        }
-        for first in (0..second).filter(|&first| grid[first] == grid[second]) {
-            let (row, column) = (second / side, second % side);
-            let (other_row, other_column) = (first / side, first % side);
-            let unit = if row == other_row {
-                "row"
-            } else if column == other_column {
-                "column"
-            } else if size.box_of(row, column) == size.box_of(other_row, other_column) {
-                "box"
-            } else {
-                continue;
-            };
-            return Some(Conflict { first, second, unit });
-        }
-    }
-    None
+    let conflict = move |first: usize, second: usize| {
+        let (row, column) = (second / side, second % side);
+        let (other_row, other_column) = (first / side, first % side);
+        let unit = if row == other_row {
+            "row"
+        } else if column == other_column {
+            "column"
+        } else if size.box_of(row, column) == size.box_of(other_row, other_column) {
+            "box"
+        } else {
+            return None;
+        };
+        Some(Conflict { first, second, unit })
+    };
+    (0..size.cells()).filter(move |&second| is_digit(size, grid[second])).flat_map(move |second| {
+        let equal = (0..second).filter(move |&first| grid[first] == grid[second]);
+        equal.filter_map(move |first| conflict(first, second))
+    })
 }
 
 pub(crate) fn is_digit(size: SudokuSize, token: i32) -> bool {
