@@ -95,7 +95,6 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let begun = Instant::now();
     let request = EvaluationRequest { limit: arguments.limit, keep_predictions: 0 };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
-    interrupt.say_with(progress.note_from_elsewhere());
     let mut examples_done = 0;
     let evaluation = solver.evaluate_watched(data.test(), request, &mut |done| {
         if done.examples < done.total {

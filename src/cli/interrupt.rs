@@ -43,8 +43,6 @@ struct Heard {
     heard: Option<(Stop, Instant)>,
     deadline: Option<Instant>,
     time_is_up: bool,
-    /// Writes a line where it disturbs nothing.
-    say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Interrupt {
@@ -63,13 +61,7 @@ impl Interrupt {
 
     /// Returns one that hears no signal.
     fn deaf() -> Interrupt {
-        let state = Heard {
-            work: None,
-            heard: None,
-            deadline: None,
-            time_is_up: false,
-            say: Arc::new(|line| terminal::note(line)),
-        };
+        let state = Heard { work: None, heard: None, deadline: None, time_is_up: false };
         Interrupt { state: Arc::new(Mutex::new(state)), begun: Instant::now() }
     }
 
@@ -80,11 +72,6 @@ impl Interrupt {
     /// Tells what the command does from now on; an end at once would spoil it.
     pub fn begin(&self, work: Busy) {
         self.state().work = Some(work);
-    }
-
-    /// Lets answers to signals be written by `say`.
-    pub fn say_with(&self, say: impl Fn(&str) + Send + Sync + 'static) {
-        self.state().say = Arc::new(say);
     }
 
     /// Limits the time of the command, counted from its beginning.
@@ -114,8 +101,9 @@ impl Interrupt {
         // The lock is free again: an answer that cannot be written must not hold up what is being saved.
         match reaction {
             Reaction::Nothing => {}
-            Reaction::Say(line, say) => say(&line),
+            Reaction::Say(line) => terminal::note(line),
             Reaction::End(line) => {
+                terminal::erase_bar();
                 if let Some(line) = line {
                     terminal::note(line);
                 }
@@ -128,7 +116,7 @@ impl Interrupt {
 /// What follows a signal.
 enum Reaction {
     Nothing,
-    Say(String, Arc<dyn Fn(&str) + Send + Sync>),
+    Say(String),
     End(Option<&'static str>),
 }
 
@@ -144,7 +132,7 @@ impl Heard {
                     Stop::Interrupted => "Ctrl-C again",
                     Stop::Terminated | Stop::HungUp | Stop::TimeIsUp => "a second signal",
                 };
-                Reaction::Say(format!("{next}; {again} ends now{cost}"), Arc::clone(&self.say))
+                Reaction::Say(format!("{next}; {again} ends now{cost}"))
             }
         }
     }
@@ -225,7 +213,7 @@ mod tests {
     fn said(answer: Reaction) -> String {
         match answer {
             Reaction::Nothing => "nothing".to_string(),
-            Reaction::Say(line, _) => line,
+            Reaction::Say(line) => line,
             Reaction::End(line) => format!("end: {}", line.unwrap_or("")),
         }
     }

@@ -66,6 +66,11 @@ pub struct Defaults {
     device: Option<Spanned<String>>,
     threads: Option<usize>,
     runs: Option<PathBuf>,
+/// Returns whether the terminal, by its own account, can neither move its cursor nor erase.
+pub fn terminal_is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
+
 }
 
 /// The defaults of the project around the current folder. A flag beats them.

@@ -6,9 +6,11 @@ use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use super::failure::Failure;
 use crate::data::puzzle::{Drawing, PieceRole};
@@ -105,9 +107,84 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a line to standard error. A closed standard error is ignored.
+/// Writes a line to standard error, in place of a bar if there is one. A closed standard error is ignored.
+///
+/// On a terminal the line is wrapped at words, and never within backticks: what stands there can be copied.
 pub fn note(line: impl Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{line}");
+    erase_bar();
+    let text = line.to_string();
+    let text = if error_is_watched() { wrapped(&text, error_size().columns) } else { text };
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Stands for a space at which a line must not be wrapped.
+const KEPT_SPACE: char = '\u{e000}';
+
+/// Returns text with lines of at most `width` columns, where words allow it.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut quoted = false;
+    let kept: String = text
+        .chars()
+        .map(|character| {
+            quoted ^= character == '`';
+            if quoted && character == ' ' { KEPT_SPACE } else { character }
+        })
+        .collect();
+    let options = textwrap::Options::new(width)
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(&kept, options).replace(KEPT_SPACE, " ")
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Characters in a line.
+    pub columns: usize,
+    /// Lines.
+    pub rows: usize,
+}
+
+/// Returns the size of the terminal behind standard error; a usual one where it does not tell.
+pub fn error_size() -> TerminalSize {
+    match terminal_size_of(io::stderr()) {
+        Some((Width(columns), Height(rows))) if columns > 0 => {
+            TerminalSize { columns: columns.into(), rows: rows.into() }
+        }
+        _ => TerminalSize { columns: 80, rows: 24 },
+    }
+}
+
+/// Whether the cursor stands at the beginning of a bar.
+static BAR_IS_DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// What erases a bar, with the cursor at its beginning.
+pub const ERASE_BAR: &str = "\r\u{1b}[J";
+
+/// Keep a terminal from wrapping lines that became too long because its width has just changed.
+const NO_WRAP: &str = "\u{1b}[?7l";
+const WRAP: &str = "\u{1b}[?7h";
+
+/// Returns what draws a bar in place of the one before.
+pub fn bar_text(lines: &[String]) -> String {
+    let up = if lines.len() > 1 { format!("\u{1b}[{}A", lines.len() - 1) } else { String::new() };
+    format!("{ERASE_BAR}{NO_WRAP}{}{WRAP}{up}\r", lines.join("\n"))
+}
+
+/// Draws a bar on standard error, in place of the one before. It stays until something else is written there.
+pub fn draw_bar(lines: &[String]) {
+    let mut out = io::stderr().lock();
+    BAR_IS_DRAWN.store(true, Ordering::Relaxed);
+    let _ = out.write_all(bar_text(lines).as_bytes()).and_then(|()| out.flush());
+}
+
+/// Erases the bar, if there is one.
+pub fn erase_bar() {
+    let mut out = io::stderr().lock();
+    if BAR_IS_DRAWN.swap(false, Ordering::Relaxed) {
+        let _ = out.write_all(ERASE_BAR.as_bytes()).and_then(|()| out.flush());
+    }
 }
 
 /// Writes `warning: message` to standard error.
@@ -122,6 +199,7 @@ pub fn error(message: &str) {
 
 /// Writes text that is already rendered to standard error.
 pub fn write_error_text(text: &str) {
+    erase_bar();
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -196,7 +274,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{path_text, write_file};
+    use super::{path_text, wrapped, write_file};
 
     fn content(file: &Path) -> String {
         fs::read_to_string(file).expect("the file can be read")
@@ -242,5 +320,21 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
 
         assert_eq!(path_text(Path::new(OsStr::from_bytes(b"a\xff/b"))), "a\u{fffd}/b");
+    }
+
+    #[test]
+    fn notes_wrap_at_words_and_what_can_be_copied_stays_whole() {
+        let text = "stopped after step 12; everything is saved in `my runs/tiny-001`, and `hrmc run --train --resume \
+                    'my runs/tiny-001'` continues";
+        assert_eq!(wrapped(text, 200), text);
+        assert_eq!(
+            wrapped(text, 40),
+            "stopped after step 12; everything is\nsaved in `my runs/tiny-001`, and\n\
+             `hrmc run --train --resume 'my runs/tiny-001'`\ncontinues"
+        );
+        let path = "/a/very-long/path/that-is/longer-than/the-terminal";
+        assert_eq!(wrapped(&format!("see {path} there"), 20), format!("see\n{path}\nthere"));
+        // Escape sequences take no room, and lines stay lines.
+        assert_eq!(wrapped("\u{1b}[1mone two\u{1b}[0m\n  three", 8), "\u{1b}[1mone two\u{1b}[0m\n  three");
     }
 }

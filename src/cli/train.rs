@@ -150,7 +150,6 @@ pub fn train(
         is_evaluating: false,
         pace: Pace::of(parameters),
     };
-    interrupt.say_with(watcher.progress.note_from_elsewhere());
     watcher.tell_what_is_next();
     let outcome = training.run(&run, |event| watcher.see(event))?;
     watcher.progress.clear();
