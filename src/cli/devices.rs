@@ -25,9 +25,9 @@ Examples:
 #[cfg_attr(
     feature = "cuda",
     doc = " For CUDA it shows the",
-    doc = " driver, its devices and the libraries NVRTC and cuBLAS. If one of them is missing, it lists",
-    doc = " the names that it tried: with the system's loader, then in `lib64` of the folders that the",
-    doc = " variables CUDA_HOME and CUDA_PATH name."
+    doc = " driver, its devices and the libraries NVRTC and cuBLAS. If one of them cannot be loaded, it",
+    doc = " says why; if one is missing, it lists the names that it tried: with the system's loader, then",
+    doc = " in `lib64` of the folders that the variables CUDA_HOME and CUDA_PATH name."
 )]
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -13,7 +13,6 @@ use crate::device::cuda::card::Card;
 use crate::device::cuda::emit::{Compilation, Emitted, emit};
 use crate::device::cuda::launch_text::HEADING;
 use crate::device::cuda::nvrtc::Usage;
-use crate::device::cuda::probe::list;
 use crate::device::cuda::report::{BETWEEN_LAUNCHES, Cost, LaunchReport, ProgramReport};
 use crate::plan::Plan;
 
@@ -90,7 +89,7 @@ fn time(seconds: f64) -> String {
 pub fn write_kernels(plan: &Plan, folder: &Path, card: Card) -> Result<String, Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::cannot_write(folder, &error))?;
     let write = |name: &str, content: &str| write_file(&folder.join(name), content);
-    let Emitted { architecture, families, looked_for } = emit(plan, card, &places().toolkits);
+    let Emitted { architecture, families, no_compiler } = emit(plan, card, &places().toolkits);
     let mut text = String::new();
     let mut table: Vec<&Usage> = Vec::new();
     for family in &families {
@@ -108,8 +107,8 @@ pub fn write_kernels(plan: &Plan, folder: &Path, card: Card) -> Result<String, F
             }
         }
     }
-    if let Some(looked) = looked_for {
-        note(format_args!("NVRTC was not found, so nothing was compiled; looked for {}", list(&looked)));
+    if let Some(why) = no_compiler {
+        note(format_args!("nothing was compiled: {}", why.about("NVRTC")));
         return Ok(text);
     }
     let _ = writeln!(

@@ -5,6 +5,7 @@
     reason = "here the environment and `hrmc.toml` become arguments of the library"
 )]
 
+use std::cell::Cell;
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,14 +39,35 @@ const MOST_THREADS_OF_A_CORE: usize = 32;
 /// The devices of this command line.
 pub type Devices = [Arc<dyn Device>];
 
-/// Returns the folders that the environment names: toolkits of CUDA, and the cache of compiled kernels.
+/// Returns what the environment says about devices: toolkits of CUDA, the cache of compiled kernels, and which GPUs are
+/// to be seen.
+///
+/// A relative path would mean another folder in each folder that hrmc is started in, so it is ignored.
 pub fn places() -> Places {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut ignored = Vec::new();
+    let mut set = |name: &str| {
+        let path = PathBuf::from(env::var_os(name).filter(|value| !value.is_empty())?);
+        if path.is_relative() {
+            let path = path.display();
+            ignored.push(format!("{name} is ignored: `{path}` is relative, and an absolute path is needed"));
+            return None;
+        }
+        Some(path)
+    };
+    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(&mut set).collect();
     let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     Places {
-        toolkits: ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(env::var_os).map(PathBuf::from).collect(),
+        toolkits,
         kernel_cache: caches.map(|caches| caches.join("hrmc").join("kernels")),
+        visible_devices: env::var_os("CUDA_VISIBLE_DEVICES")
+            .map(|value| value.to_string_lossy().into_owned()),
+        ignored,
     }
+}
+
+/// Returns whether the terminal, by its own account, can neither move its cursor nor erase.
+pub fn terminal_is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }
 
 /// Returns the names that `--device` accepts, each with a description.
@@ -66,11 +88,6 @@ pub struct Defaults {
     device: Option<Spanned<String>>,
     threads: Option<usize>,
     runs: Option<PathBuf>,
-/// Returns whether the terminal, by its own account, can neither move its cursor nor erase.
-pub fn terminal_is_dumb() -> bool {
-    env::var_os("TERM").is_some_and(|kind| kind == "dumb")
-}
-
 }
 
 /// The defaults of the project around the current folder. A flag beats them.
@@ -80,6 +97,8 @@ pub struct Project<'a> {
     /// Folder that relative paths in `hrmc.toml` and in specs start from; empty for the current folder.
     root: PathBuf,
     defaults: Defaults,
+    /// Whether the notes about the device were printed.
+    noted: Cell<bool>,
 }
 
 impl<'a> Project<'a> {
@@ -98,13 +117,15 @@ impl<'a> Project<'a> {
                 Ok(text) => {
                     // Paths stay relative where they can: they are shown to the user.
                     let root = if folder == current { PathBuf::new() } else { folder.to_path_buf() };
-                    return Ok(Project { devices, root, defaults: parse(&path, &text, devices)? });
+                    let defaults = parse(&path, &text, devices)?;
+                    return Ok(Project { devices, root, defaults, noted: Cell::new(false) });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Failure::cannot_read(&path, &error)),
             }
         }
-        Ok(Project { devices, root: PathBuf::new(), defaults: Defaults::default() })
+        let defaults = Defaults::default();
+        Ok(Project { devices, root: PathBuf::new(), defaults, noted: Cell::new(false) })
     }
 
     /// Returns a path of `hrmc.toml` or of a spec, relative to the project.
@@ -130,17 +151,30 @@ impl<'a> Project<'a> {
         self.device_named(name).expect("names of devices are checked when they are read")
     }
 
-    /// Returns the device of a name; for [`AUTO`], the best device that can run here.
+    /// Returns the device of a name; for [`AUTO`], the best device that can run here. The first time it prints what the
+    /// user should know about the choice.
     pub fn device_named(&self, name: &str) -> Option<Arc<dyn Device>> {
         let find = |name: &str| self.devices.iter().find(|device| device.name() == name);
-        let mut preferred = self.devices.iter().filter(|device| device.is_preferred());
+        let mut notes = Vec::new();
         let found = match name {
             AUTO => {
-                preferred.find(|device| device.status().problem.is_none()).or_else(|| find(DEFAULT_DEVICE))
+                let preferred = self.devices.iter().filter(|device| device.is_preferred());
+                let mut usable = preferred.filter(|device| match device.status().problem {
+                    None => true,
+                    Some(problem) => {
+                        notes.push(format!("`{AUTO}` does not choose `{}`: {problem}", device.name()));
+                        false
+                    }
+                });
+                usable.next().or_else(|| find(DEFAULT_DEVICE))
             }
             name => find(name),
-        };
-        found.map(Arc::clone)
+        }?;
+        notes.extend(found.notes());
+        if !self.noted.replace(true) {
+            notes.iter().for_each(terminal::note);
+        }
+        Some(Arc::clone(found))
     }
 
     /// Returns the number of threads: the flag, else that of the project, else one for each core. More threads than

@@ -18,6 +18,7 @@ use super::run_arguments::{self, Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, percent, rate};
 use super::{picture, spec, terminal};
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::ir::Precision;
 use crate::lower::Sizes;
 use crate::lower::parameters::trained_parameters;
@@ -181,9 +182,10 @@ fn options(
     arguments: &TrainArguments,
     common: &Common,
     project: &Project<'_>,
+    device: Arc<dyn Device>,
 ) -> Result<TrainOptions, Failure> {
     Ok(TrainOptions {
-        device: project.device(common.device.as_deref()),
+        device,
         threads: project.threads(common.threads)?,
         steps: arguments.steps.map(|steps| steps as u64),
         eval_limit: arguments.eval_limit,
@@ -227,7 +229,7 @@ fn begin(
             return Ok(Prepared::ToTrain(Box::new(training), Box::new(run)));
         }
     }
-    let options = options(arguments, common, project)?;
+    let options = options(arguments, common, project, project.device(common.device.as_deref()))?;
     let training = Training::new(&spec, data, options).map_err(too_large)?;
     if let Some(stop) = interrupt.reason() {
         return Err(Failure::Stopped(stop));
@@ -305,17 +307,15 @@ fn resume(
     project: &Project<'_>,
 ) -> Result<(Training, Run), Failure> {
     let run = run_arguments::open(path, &[])?;
-    let mut options = options(arguments, common, project)?;
-    if common.device.is_none() {
-        let name = &run.manifest().device;
-        options.device = project.device_named(name).ok_or_else(|| {
-            Failure::message(format!(
-                "`{}` was begun on the device `{name}`, which this build of hrmc does not have; choose another one \
-                 with `--device`",
-                path.display(),
-            ))
-        })?;
-    }
+    let name = common.device.as_deref().unwrap_or(&run.manifest().device);
+    let device = project.device_named(name).ok_or_else(|| {
+        Failure::message(format!(
+            "`{}` was begun on the device `{name}`, which this build of hrmc does not have; choose another one \
+             with `--device`",
+            path.display(),
+        ))
+    })?;
+    let options = options(arguments, common, project, device)?;
     let data = match (data, &arguments.data) {
         (Some(data), _) => data,
         (None, Some(folder)) => Data::open(run.spec(), folder)?,
@@ -604,6 +604,7 @@ impl Report<'_> {
         option("--eval-limit", self.arguments.eval_limit.map(|limit| limit.to_string()));
         option("--max-time", self.arguments.max_time.as_ref().map(|limit| limit.text.clone()));
         option("--threads", self.common.threads.map(|threads| threads.to_string()));
+        option("--device", self.common.device.clone());
         command
     }
 }

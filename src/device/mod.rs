@@ -87,6 +87,11 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Returns whether the device can run on this machine, and what was found of it.
     fn status(&self) -> Status;
 
+    /// Returns what the user should know before a program runs on the device: settings that are ignored, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns the memory that a session can have, what this process has already included; `None` where the system
     /// does not tell, or the need of the device is not known.
     fn available_memory(&self) -> Option<AvailableMemory> {
@@ -277,8 +282,8 @@ pub struct Status {
     pub facts: Map<String, Value>,
 }
 
-/// Folders that devices use: toolkits that they read, and a cache that they write. The library does not take them from
-/// the environment; the caller names them.
+/// What of a machine devices use: toolkits that they read, a cache that they write, and what to say about both. The
+/// library does not take it from the environment; the caller says it.
 ///
 /// # Examples
 ///
@@ -293,7 +298,13 @@ pub struct Places {
     /// Folders of CUDA toolkits, the best first, besides the usual one.
     pub toolkits: Vec<PathBuf>,
     /// Folder for compiled kernels; without one they are compiled each time.
+    ///
+    /// It is made for its owner alone. A folder or a file in it that belongs to another user is not used.
     pub kernel_cache: Option<PathBuf>,
+    /// The variable CUDA_VISIBLE_DEVICES, which the driver reads, for messages.
+    pub visible_devices: Option<String>,
+    /// Settings that were ignored, each with the reason, for messages.
+    pub ignored: Vec<String>,
 }
 
 /// Returns the devices of hrmc.

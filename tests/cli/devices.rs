@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use hrmc_testing::workplace::{Said, Workplace};
+use hrmc_testing::workplace::{Said, TINY, Workplace};
 
 use crate::HRMC;
 
@@ -48,24 +48,36 @@ fn library(place: &Workplace, name: &str, text: &str, flags: &[&str]) -> Option<
     }
 }
 
-/// Runs `hrmc devices` where only the libraries of the folder are found.
-fn devices(place: &Workplace, arguments: &str) -> String {
-    let mut command = place.command(&format!("devices {arguments}"));
+/// Runs a command where only the libraries of the folder are found.
+fn run(place: &Workplace, arguments: &str, environment: &[(&str, &str)]) -> Said {
+    let mut command = place.command(arguments);
     command
         .env("LD_LIBRARY_PATH", place.path(""))
         .env_remove("CUDA_PATH")
-        .env("CUDA_HOME", place.path("toolkit"));
-    let said = Said::of(command.output().expect("the binary runs"));
+        .env_remove("CUDA_VISIBLE_DEVICES")
+        .env("CUDA_HOME", place.path("toolkit"))
+        .envs(environment.iter().copied());
+    Said::of(command.output().expect("the binary runs"))
+}
+
+/// Runs `hrmc devices` where only the libraries of the folder are found.
+fn devices(place: &Workplace, arguments: &str) -> String {
+    let said = run(place, &format!("devices {arguments}"), &[]);
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
     said.out
 }
 
-/// Returns what is said with a driver of some version, where it can be made.
-fn with_driver(version: u32, init: u32, count: u32) -> Option<String> {
+/// Makes a driver of some version, where it can be made.
+fn driver(version: u32, init: u32, count: u32) -> Option<Workplace> {
     let place = Workplace::new(HRMC);
     let flags = [format!("-DVERSION={version}"), format!("-DINIT={init}"), format!("-DCOUNT={count}")];
     library(&place, "libcuda.so.1", DRIVER, &flags.each_ref().map(String::as_str))?;
-    Some(devices(&place, ""))
+    Some(place)
+}
+
+/// Returns what is said with a driver of some version, where it can be made.
+fn with_driver(version: u32, init: u32, count: u32) -> Option<String> {
+    driver(version, init, count).map(|place| devices(&place, ""))
 }
 
 #[test]
@@ -167,4 +179,92 @@ fn a_toolkit_is_found_where_its_variable_says() {
     let text = devices(&place, "");
     let path = place.path("toolkit/lib64/libnvrtc.so.12");
     assert!(text.contains(&format!("NVRTC: 12.8, `{}`\n", path.display())), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_library_that_is_there_but_cannot_be_loaded_is_said_to_be_with_the_words_of_the_loader() {
+    let place = Workplace::new(HRMC);
+    std::fs::create_dir_all(place.path("toolkit/lib64")).expect("the folder can be made");
+    std::fs::create_dir(place.path("elsewhere")).expect("the folder can be made");
+    // One library needs another one that the loader does not find; two are no libraries.
+    let Some(needed) = library(&place, "elsewhere/libneeded.so.1", EMPTY, &["-Wl,-soname,libneeded.so.1"])
+    else {
+        return;
+    };
+    let needed = needed.display().to_string();
+    library(&place, "toolkit/lib64/libcublas.so.12", EMPTY, &["-Wl,--no-as-needed", &needed]);
+    for name in ["toolkit/lib64/libnvrtc.so.12", "libcuda.so.1"] {
+        place.write(name, "not a library");
+    }
+    let cublas = format!(
+        "`{}` cannot be loaded: libneeded.so.1: cannot open shared object file",
+        place.path("toolkit/lib64/libcublas.so.12").display()
+    );
+    let text = devices(&place, "");
+    let path = |name| place.path(name).display().to_string();
+    let driver = format!("the NVIDIA driver: `{}` cannot be loaded: ", path("libcuda.so.1"));
+    assert!(text.contains(&driver), "{text}");
+    let machine_has_nvrtc = text.contains("NVRTC: 1");
+    let nvrtc = format!("NVRTC: `{}` cannot be loaded: ", path("toolkit/lib64/libnvrtc.so.12"));
+    assert!(text.contains(&nvrtc) || machine_has_nvrtc, "{text}");
+    let machine_has_cublas = text.contains("cuBLAS: 1");
+    assert!(text.contains(&format!("cuBLAS: {cublas}")) || machine_has_cublas, "{text}");
+
+    let json: serde_json::Value = serde_json::from_str(&devices(&place, "--json")).expect("it is JSON");
+    let problem = |of: &serde_json::Value| of["problem"].as_str().unwrap_or_default().to_string();
+    assert!(problem(&json["cuda"]["driver"]).starts_with(&driver), "{json}");
+    assert!(problem(&json["cuda"]["cublas"]).starts_with(&cublas) || machine_has_cublas, "{json}");
+
+    place.write("tiny.hrm", TINY);
+    let said = run(&place, "run tiny.hrm --train --device cuda", &[]);
+    said.assert_one_message("run --train --device cuda");
+    assert!(said.err.contains(&driver), "{}", said.err);
+}
+
+#[test]
+fn the_variable_that_hides_devices_is_named_wherever_it_is_set() {
+    let Some(hidden) = driver(12_080, 100, 0) else { return };
+    hidden.write("tiny.hrm", TINY);
+    for (value, said) in
+        [("-1", "is set to `-1`, which may hide them"), ("", "is set and empty, which may hide them")]
+    {
+        let environment = [("CUDA_VISIBLE_DEVICES", value)];
+        let reason = format!("the driver, for CUDA 12.8, finds no GPU; CUDA_VISIBLE_DEVICES {said}");
+        let text = run(&hidden, "devices", &environment).out;
+        assert!(text.contains(&reason), "{text}");
+        let json = run(&hidden, "devices --json", &environment).out;
+        let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(json["cuda"]["visible_devices"], value);
+        assert_eq!(json["cuda"]["driver"]["problem"], reason);
+        let error = run(&hidden, "run tiny.hrm --train --device cuda", &environment).err;
+        assert!(error.contains(&reason), "{error}");
+        let auto = run(&hidden, "run tiny.hrm --train --steps 1 --eval-limit 0 --device auto", &environment);
+        assert_eq!(auto.code, Some(0), "{}", auto.err);
+        assert!(auto.err.contains(&format!("`auto` does not choose `cuda`: {reason}")), "{}", auto.err);
+    }
+    let Some(seen) = driver(12_080, 0, 2) else { return };
+    let text = run(&seen, "devices", &[("CUDA_VISIBLE_DEVICES", "3,1")]).out;
+    assert!(
+        text.contains("CUDA_VISIBLE_DEVICES is set to `3,1`, which chooses the devices and their order\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_relative_folder_in_the_environment_is_ignored_and_said_to_be() {
+    let place = Workplace::new(HRMC);
+    std::fs::create_dir_all(place.path("toolkit/lib64")).expect("the folder can be made");
+    place.write("toolkit/lib64/libnvrtc.so.12", "not a library");
+    let environment = [("CUDA_HOME", "toolkit"), ("XDG_CACHE_HOME", "./caches")];
+    let text = run(&place, "devices", &environment).out;
+    for said in [
+        "CUDA_HOME is ignored: `toolkit` is relative, and an absolute path is needed\n",
+        "XDG_CACHE_HOME is ignored: `./caches` is relative, and an absolute path is needed\n",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
+    assert!(!text.contains("`toolkit/lib64"), "{text}");
+    // A command that does not compute on a GPU does not speak of it.
+    assert_eq!(run(&place, "check", &environment).err, "");
 }

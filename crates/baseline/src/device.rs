@@ -9,7 +9,7 @@ use std::mem::ManuallyDrop;
 
 use hrmc::internals::device::cuda::Cuda;
 use hrmc::internals::device::cuda::nvrtc::Compiler;
-use hrmc::internals::device::cuda::probe::{Driver, list, load_cublas, probe};
+use hrmc::internals::device::cuda::probe::{Driver, load_cublas, probe};
 use hrmc::internals::device::reference::numbers;
 use hrmc::internals::device::{
     Buffer, Device, DeviceError, Engine, EngineOptions, Executable, Form, Memory, MemoryId, Observe, Places,
@@ -115,15 +115,13 @@ struct Loaded {
 impl Runner {
     /// Makes the first device ready.
     fn open(places: &Places) -> Result<Self, DeviceError> {
-        let found = probe(&places.toolkits);
+        let found = probe(places);
         let devices = match (found.problem(), found.driver) {
             (None, Driver::Ready { devices, .. }) => devices,
             (reason, _) => return Err(no_cuda(reason.expect("what is not ready has a problem"))),
         };
-        let missing =
-            |looked: Vec<String>| no_cuda(format!("a library was not found; looked for {}", list(&looked)));
-        let compiler = Compiler::load(&places.toolkits).map_err(missing)?;
-        let cublas = load_cublas(&places.toolkits).map_err(missing)?;
+        let compiler = Compiler::load(&places.toolkits).map_err(|why| no_cuda(why.about("NVRTC")))?;
+        let cublas = load_cublas(&places.toolkits).map_err(|why| no_cuda(why.about("cuBLAS")))?;
         let capability = devices[0].capability;
         let architecture = format!("sm_{}{}", capability.major, capability.minor);
         let compile = move |text: &str| {

@@ -6,7 +6,6 @@
 
 use std::ffi::{CString, c_void};
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cudarc::cublas::{result as blas, sys as blas_sys};
@@ -14,7 +13,7 @@ use cudarc::driver::{DriverError, result, sys};
 
 use super::launch::{Element, MAX_BLOCKS, Product, ProductKind};
 use super::probe::{Found, Version, probe};
-use crate::device::DeviceError;
+use crate::device::{DeviceError, Places};
 
 /// Bytes of cuBLAS's workspace, as NVIDIA advises for its largest cards.
 const WORKSPACE: usize = 32 << 20;
@@ -58,8 +57,8 @@ fn at_blas<T>(what: &str, result: Result<T, blas::CublasError>) -> Result<T, Dev
 
 impl OpenCard {
     /// Opens the first device, after a probe has found it and all libraries.
-    pub(super) fn open(toolkits: &[PathBuf]) -> Result<Arc<OpenCard>, DeviceError> {
-        let found = probe(toolkits);
+    pub(super) fn open(places: &Places) -> Result<Arc<OpenCard>, DeviceError> {
+        let found = probe(places);
         if let Some(reason) = Found::problem(&found) {
             return Err(DeviceError::NoCuda { reason });
         }

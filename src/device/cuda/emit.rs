@@ -8,6 +8,7 @@ use super::card::Card;
 use super::kernels::{Family, source};
 use super::launch::launches;
 use super::nvrtc::{Compiler, Usage};
+use super::probe::NotLoaded;
 use crate::plan::Plan;
 
 /// The kernels that a plan uses.
@@ -17,8 +18,8 @@ pub struct Emitted {
     pub architecture: &'static str,
     /// A text for each family of kernels.
     pub families: Vec<EmittedFamily>,
-    /// Where the compiler was looked for in vain; absent where it was found.
-    pub looked_for: Option<Vec<String>>,
+    /// Why the compiler was not loaded; absent where it was.
+    pub no_compiler: Option<NotLoaded>,
 }
 
 /// The kernels of one family that a plan uses.
@@ -75,5 +76,5 @@ pub fn emit(plan: &Plan, card: Card, toolkits: &[PathBuf]) -> Emitted {
             },
         },
     });
-    Emitted { architecture, families: families.collect(), looked_for: compiler.err() }
+    Emitted { architecture, families: families.collect(), no_compiler: compiler.err() }
 }

@@ -18,7 +18,7 @@ use super::driver::{
 use super::kernels::{Family, Kernel, ParameterKind, source};
 use super::launch::{Argument, ChunkWord, Launch, LaunchStep, Launches, Task, launches};
 use super::nvrtc::{Compiler, architecture_for};
-use super::probe::{Version, list};
+use super::probe::Version;
 use crate::device::{
     Buffer, DeviceError, Engine, Executable, Memory as HostMemory, MemoryId, Observe, Places,
 };
@@ -118,10 +118,9 @@ impl Gpu {
     ///
     /// Returns an error if a library is missing, or the device reports one.
     pub(super) fn open(places: &Places) -> Result<Gpu, DeviceError> {
-        let card = OpenCard::open(&places.toolkits)?;
-        let compiler = Compiler::load(&places.toolkits).map_err(|looked| DeviceError::NoCuda {
-            reason: format!("NVRTC was not found; looked for {}", list(&looked)),
-        })?;
+        let card = OpenCard::open(places)?;
+        let compiler = Compiler::load(&places.toolkits)
+            .map_err(|why| DeviceError::NoCuda { reason: why.about("NVRTC") })?;
         Ok(Gpu {
             blas: Blas::open(&card)?,
             architecture: architecture_for(card.capability, &compiler.architectures()),

@@ -28,7 +28,7 @@ use crate::ir::Precision;
 use crate::plan::Demands;
 use crate::units::bytes;
 use gpu::Gpu;
-use probe::{CudaDevice, Driver, Found, Loadable, list, probe};
+use probe::{CudaDevice, Driver, Found, Loadable, probe};
 
 const NAME: &str = "cuda";
 
@@ -71,12 +71,20 @@ impl Device for Cuda {
     }
 
     fn status(&self) -> Status {
-        status(&probe(&self.places.toolkits))
+        let mut status = status(&probe(&self.places));
+        status.details.extend(self.notes());
+        status
+    }
+
+    /// Returns what of the environment is ignored, and which compiled kernels are not used.
+    fn notes(&self) -> Vec<String> {
+        let cache = self.places.kernel_cache.as_deref().and_then(cache::problem);
+        self.places.ignored.iter().cloned().chain(cache).collect()
     }
 
     /// Returns the memory of the first GPU, if there is one.
     fn available_memory(&self) -> Option<AvailableMemory> {
-        match probe(&self.places.toolkits).driver {
+        match probe(&self.places).driver {
             Driver::Ready { devices, .. } => devices
                 .first()
                 .map(|device| AvailableMemory { bytes: device.memory_bytes, bound: MemoryBound::Machine }),
@@ -110,13 +118,21 @@ fn details(found: &Found) -> Vec<String> {
                 lines.push(format!("device {index}: {name}, {memory}, compute capability {capability}"));
             }
         }
-        driver => lines.push(driver.problem().expect("a driver that is not ready has a problem")),
+        _ => lines.push(found.driver_problem().expect("a driver that is not ready has a problem")),
+    }
+    // Where it hides every device, the line before says so.
+    if let Some(value) = &found.visible_devices
+        && !matches!(found.driver, Driver::NoDevice { .. })
+    {
+        lines.push(format!(
+            "CUDA_VISIBLE_DEVICES is set to `{value}`, which chooses the devices and their order"
+        ));
     }
     for (name, library) in [("NVRTC", &found.nvrtc), ("cuBLAS", &found.cublas)] {
         lines.push(match library {
             Loadable::Found { from, version } => format!("{name}: {version}, `{from}`"),
             Loadable::Broken { from, reason } => format!("{name}: `{from}` does not work: {reason}"),
-            Loadable::Missing { looked } => format!("{name}: not found; looked for {}", list(looked)),
+            Loadable::NotLoaded(why) => format!("{name}: {why}"),
         });
     }
     lines
@@ -126,10 +142,15 @@ fn facts(found: &Found) -> Map<String, Value> {
     let library = |library: &Loadable| match library {
         Loadable::Found { from, version } => json!({ "from": from, "version": version.to_string() }),
         Loadable::Broken { from, reason } => json!({ "from": from, "problem": reason }),
-        Loadable::Missing { looked } => json!({ "problem": "not found", "looked_for": looked }),
+        Loadable::NotLoaded(why) if why.refused.is_empty() => {
+            json!({ "problem": "not found", "looked_for": why.looked })
+        }
+        Loadable::NotLoaded(why) => {
+            json!({ "problem": why.to_string(), "refused": why.refused, "looked_for": why.looked })
+        }
     };
     let (version, devices) = match &found.driver {
-        Driver::Missing { .. } | Driver::Broken { .. } => (None, Vec::new()),
+        Driver::NotLoaded(_) | Driver::Broken { .. } => (None, Vec::new()),
         Driver::TooOld { version } | Driver::NoDevice { version } => (Some(version.to_string()), Vec::new()),
         Driver::Ready { version, devices } => {
             let device = |device: &CudaDevice| {
@@ -144,7 +165,8 @@ fn facts(found: &Found) -> Map<String, Value> {
     };
     let facts = json!({
         "problem": found.problem(),
-        "driver": { "version": version, "problem": found.driver.problem() },
+        "driver": { "version": version, "problem": found.driver_problem() },
+        "visible_devices": found.visible_devices,
         "devices": devices,
         "nvrtc": library(&found.nvrtc),
         "cublas": library(&found.cublas),

@@ -11,7 +11,7 @@ use std::ptr;
 use libloading::Library;
 
 use super::kernels::{Family, Kernel, source};
-use super::probe::{Version, load_nvrtc, nvrtc_version};
+use super::probe::{NotLoaded, Version, load_nvrtc, nvrtc_version};
 
 /// NVRTC, loaded.
 pub struct Compiler {
@@ -62,8 +62,8 @@ impl Compiler {
     ///
     /// # Errors
     ///
-    /// Returns the names and paths that were tried if it is not there.
-    pub fn load(toolkits: &[PathBuf]) -> Result<Compiler, Vec<String>> {
+    /// Returns why it was not loaded.
+    pub fn load(toolkits: &[PathBuf]) -> Result<Compiler, NotLoaded> {
         // A library of CUDA is never unloaded.
         load_nvrtc(toolkits).map(|library| Compiler { nvrtc: ManuallyDrop::new(library) })
     }

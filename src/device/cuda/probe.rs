@@ -6,9 +6,12 @@
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::fmt;
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libloading::Library;
+use serde::Serialize;
+
+use crate::device::Places;
 
 /// The oldest CUDA version that a driver has to support.
 pub const OLDEST_DRIVER: Version = Version { major: 12, minor: 0 };
@@ -35,16 +38,15 @@ pub struct Found {
     pub nvrtc: Loadable,
     /// The library that multiplies matrices, cuBLAS.
     pub cublas: Loadable,
+    /// The value of CUDA_VISIBLE_DEVICES, by which the driver hides devices; absent where it is not set.
+    pub visible_devices: Option<String>,
 }
 
 /// State of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Driver {
-    /// The system's loader finds no library of the driver.
-    Missing {
-        /// Names that were tried.
-        looked: Vec<String>,
-    },
+    /// The system's loader finds no library of the driver, or refuses it.
+    NotLoaded(NotLoaded),
     /// The driver was loaded, but does not work.
     Broken {
         /// Its error.
@@ -97,11 +99,64 @@ pub enum Loadable {
         /// The missing function, or the error.
         reason: String,
     },
-    /// It was not found.
-    Missing {
-        /// Names and paths that were tried.
-        looked: Vec<String>,
-    },
+    /// It was not found, or the system's loader refuses it.
+    NotLoaded(NotLoaded),
+}
+
+/// Why a library was not loaded. Displays as `not found; looked for …`, or as the words of the loader about each file
+/// that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotLoaded {
+    /// Names and paths that were tried.
+    pub looked: Vec<String>,
+    /// The files that are there, but cannot be loaded.
+    pub refused: Vec<Refused>,
+}
+
+/// A library that is there, but cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// Its path, or the name under which the system's loader found it.
+    pub from: String,
+    /// Why, in the words of the loader.
+    pub reason: String,
+}
+
+impl fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.refused.is_empty() {
+            return write!(f, "not found; looked for {}", list(&self.looked));
+        }
+        for (index, Refused { from, reason }) in self.refused.iter().enumerate() {
+            write!(f, "{}`{from}` cannot be loaded: {reason}", if index > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl NotLoaded {
+    /// Returns the same as a sentence about `library`.
+    pub fn about(&self, library: &str) -> String {
+        if self.refused.is_empty() { format!("{library} was {self}") } else { format!("{library}: {self}") }
+    }
+
+    /// Adds what the loader says about a name or a path that it could not load.
+    fn add(&mut self, tried: &Path, said: &str) {
+        let shown = tried.display().to_string();
+        // The loader begins with the file that it means, which is another one where that one is needed.
+        let (from, reason) = match said.split_once(": ") {
+            Some((file, reason)) if Path::new(file).ends_with(tried) => (file, reason),
+            _ => (shown.as_str(), said),
+        };
+        let is_absent = from == shown && reason.starts_with("cannot open") && reason.contains("No such file");
+        // CUDA is a matter of Linux. Other systems word this otherwise, and do not have it.
+        if !is_absent && cfg!(target_os = "linux") {
+            // The system's loader may find by its name what is tried again by its path.
+            self.refused.retain(|other| !(other.reason == reason && Path::new(from).ends_with(&other.from)));
+            self.refused.push(Refused { from: from.to_string(), reason: reason.to_string() });
+        }
+        self.looked.push(shown);
+    }
 }
 
 /// A version, or a compute capability.
@@ -123,9 +178,7 @@ impl Driver {
     /// Returns why this driver cannot run programs; `None` if it can.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Driver::Missing { looked } => {
-                Some(format!("the NVIDIA driver was not found; looked for {}", list(looked)))
-            }
+            Driver::NotLoaded(why) => Some(why.about("the NVIDIA driver")),
             Driver::Broken { reason } => Some(format!("the driver does not work: {reason}")),
             Driver::TooOld { version } => Some(format!(
                 "the driver is too old: it supports CUDA {version}, and {OLDEST_DRIVER} or later is needed"
@@ -137,17 +190,31 @@ impl Driver {
 }
 
 impl Found {
+    /// Returns why the driver cannot run programs, and what may hide its devices; `None` if it can.
+    pub fn driver_problem(&self) -> Option<String> {
+        let problem = self.driver.problem()?;
+        let hiding = match (&self.driver, &self.visible_devices) {
+            (Driver::NoDevice { .. }, Some(value)) if value.is_empty() => {
+                "; CUDA_VISIBLE_DEVICES is set and empty, which may hide them"
+            }
+            (Driver::NoDevice { .. }, Some(value)) => {
+                &format!("; CUDA_VISIBLE_DEVICES is set to `{value}`, which may hide them")
+            }
+            _ => "",
+        };
+        Some(problem + hiding)
+    }
+
     /// Returns why CUDA cannot run programs here; `None` if it can.
     pub fn problem(&self) -> Option<String> {
         let library = |name: &str, library: &Loadable| match library {
             Loadable::Found { .. } => None,
             Loadable::Broken { from, reason } => Some(format!("{name}, `{from}`, does not work: {reason}")),
-            Loadable::Missing { looked } => {
-                Some(format!("{name} was not found; looked for {}", list(looked)))
-            }
+            Loadable::NotLoaded(why) => Some(why.about(name)),
         };
-        let driver = self.driver.problem();
-        driver.or_else(|| library("NVRTC", &self.nvrtc)).or_else(|| library("cuBLAS", &self.cublas))
+        self.driver_problem()
+            .or_else(|| library("NVRTC", &self.nvrtc))
+            .or_else(|| library("cuBLAS", &self.cublas))
     }
 }
 
@@ -157,11 +224,11 @@ pub fn list(names: &[String]) -> String {
 }
 
 /// Looks for all parts of CUDA: with the system's loader, in the given toolkits, and in the usual one.
-pub fn probe(toolkits: &[PathBuf]) -> Found {
-    let folders = toolkit_folders(toolkits);
+pub fn probe(places: &Places) -> Found {
+    let folders = toolkit_folders(&places.toolkits);
     let library =
         |names: &[&str], version: fn(&Library) -> Result<Version, String>| match load(names, &folders) {
-            Err(looked) => Loadable::Missing { looked },
+            Err(why) => Loadable::NotLoaded(why),
             Ok((library, from)) => {
                 let asked = version(&library);
                 mem::forget(library);
@@ -175,6 +242,7 @@ pub fn probe(toolkits: &[PathBuf]) -> Found {
         driver: probe_driver(),
         nvrtc: library(NVRTC, nvrtc_version),
         cublas: library(CUBLAS, cublas_version),
+        visible_devices: places.visible_devices.clone(),
     }
 }
 
@@ -184,8 +252,8 @@ fn toolkit_folders(toolkits: &[PathBuf]) -> Vec<PathBuf> {
     toolkits.iter().chain([&usual]).map(|toolkit| toolkit.join("lib64")).collect()
 }
 
-/// Loads NVRTC; returns the names and paths that were tried if it was not found.
-pub(super) fn load_nvrtc(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
+/// Loads NVRTC.
+pub(super) fn load_nvrtc(toolkits: &[PathBuf]) -> Result<Library, NotLoaded> {
     load(NVRTC, &toolkit_folders(toolkits)).map(|(library, _)| library)
 }
 
@@ -193,25 +261,23 @@ pub(super) fn load_nvrtc(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
 ///
 /// # Errors
 ///
-/// Returns the names and paths that were tried if it was not found.
-pub fn load_cublas(toolkits: &[PathBuf]) -> Result<Library, Vec<String>> {
+/// Returns why it was not loaded.
+pub fn load_cublas(toolkits: &[PathBuf]) -> Result<Library, NotLoaded> {
     load(CUBLAS, &toolkit_folders(toolkits)).map(|(library, _)| library)
 }
 
-/// Loads the first library that is found: by the system's loader under each name, then from each folder. Returns the
-/// names and paths that were tried if there is none.
-fn load(names: &[&str], folders: &[PathBuf]) -> Result<(Library, String), Vec<String>> {
-    let mut tried = Vec::new();
+/// Loads the first library that can be: by the system's loader under each name, then from each folder.
+fn load(names: &[&str], folders: &[PathBuf]) -> Result<(Library, String), NotLoaded> {
+    let mut why = NotLoaded { looked: Vec::new(), refused: Vec::new() };
     let in_folders = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
     for candidate in names.iter().map(PathBuf::from).chain(in_folders) {
-        let shown = candidate.display().to_string();
         // SAFETY: the libraries of CUDA may be loaded at any time; their initialisers have no demands.
         match unsafe { Library::new(&candidate) } {
-            Ok(library) => return Ok((library, shown)),
-            Err(_) => tried.push(shown),
+            Ok(library) => return Ok((library, candidate.display().to_string())),
+            Err(error) => why.add(&candidate, &error.to_string()),
         }
     }
-    Err(tried)
+    Err(why)
 }
 
 /// Calls the function `$name` of a library, which has these types of arguments; yields its status.
@@ -248,7 +314,7 @@ fn succeeded(function: &str, status: c_int) -> Result<(), String> {
 
 fn probe_driver() -> Driver {
     match load(DRIVER, &[]) {
-        Err(looked) => Driver::Missing { looked },
+        Err(why) => Driver::NotLoaded(why),
         Ok((library, _)) => {
             let driver = ask_driver(&library).unwrap_or_else(|reason| Driver::Broken { reason });
             mem::forget(library);
@@ -332,4 +398,48 @@ fn explain(library: &Library, status: c_int) -> Option<String> {
     }
     // SAFETY: on success the driver stores a pointer to a constant text.
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::NotLoaded;
+
+    /// Returns what is said of names and paths, each with the words of the loader.
+    fn said(tried: &[(&str, &str)]) -> String {
+        let mut why = NotLoaded { looked: Vec::new(), refused: Vec::new() };
+        tried.iter().for_each(|(tried, said)| why.add(Path::new(tried), said));
+        why.about("cuBLAS")
+    }
+
+    const ABSENT: &str = "cannot open shared object file: No such file or directory";
+
+    #[test]
+    fn a_library_is_not_found_only_where_there_is_no_file() {
+        let absent = [
+            ("libc.so.13", &*format!("libc.so.13: {ABSENT}")),
+            ("/t/libc.so", &*format!("/t/libc.so: {ABSENT}")),
+        ];
+        assert_eq!(said(&absent), "cuBLAS was not found; looked for `libc.so.13`, `/t/libc.so`");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_there_is_named_once_with_the_words_of_the_loader() {
+        let needs = format!("libdep.so.1: {ABSENT}");
+        let tried = [
+            ("libc.so.13", &*format!("libc.so.13: {ABSENT}")),
+            ("libc.so", &*needs),
+            ("/t/libc.so", &*needs),
+        ];
+        assert_eq!(said(&tried), format!("cuBLAS: `/t/libc.so` cannot be loaded: libdep.so.1: {ABSENT}"));
+        let damaged = "/t/libc.so: invalid ELF header";
+        let tried =
+            [("libc.so", damaged), ("/t/libc.so", damaged), ("/u/libc.so", "/u/libc.so: file too short")];
+        assert_eq!(
+            said(&tried),
+            "cuBLAS: `/t/libc.so` cannot be loaded: invalid ELF header; `/u/libc.so` cannot be loaded: file too short"
+        );
+    }
 }
