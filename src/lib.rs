@@ -120,6 +120,7 @@ mod passes;
 mod pipeline;
 mod plan;
 mod reading;
+mod shell;
 mod span;
 mod spec;
 mod spell;

@@ -12,6 +12,8 @@ use crate::data::{
     BuiltDataset, Copies, Existing, MazeBuild, MazeRequest, PuzzleKind, SudokuBuild, SudokuRequest,
     SudokuSize, build_maze, build_sudoku, generate_maze_splits, generate_sudoku_splits,
 };
+use crate::shell;
+use crate::syntax::quote;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -216,9 +218,11 @@ fn summary(built: &BuiltDataset, folder: &Path) -> String {
         counted(train.metadata().seq_len, "token"),
         train.metadata().vocab_size,
     );
-    if let Some(folder) = folder.to_str() {
+    if let Some(name) = folder.to_str() {
         text.push_str(&format!(
-            "train on it with `data = {folder:?}` in a spec, or `hrmc run SPEC --train --data {folder}`\n"
+            "train on it with `data = {}` in a spec, or `hrmc run SPEC --train --data {}`\n",
+            quote(name),
+            shell::path(folder),
         ));
     }
     text

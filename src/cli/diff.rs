@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   hrmc diff specs/sudoku.hrm specs/maze.hrm
   hrmc diff specs/sudoku.hrm specs/sudoku.hrm --set-b model.N=3   the cost of one edit
+  hrmc diff runs/sudoku-001 specs/sudoku.hrm                      a run and the spec as it is now
   hrmc diff old.hrm new.hrm --batch 1 --json
   hrmc diff old.hrm new.hrm --exit-code > /dev/null || echo they differ";
 
@@ -38,10 +39,10 @@ const ADDED: Style = AnsiColor::Green.on_default();
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// First spec
+    /// First spec, or the folder of a run for its spec
     #[arg(value_name = "A")]
     first: PathBuf,
-    /// Second spec
+    /// Second spec, or the folder of a run for its spec
     #[arg(value_name = "B")]
     second: PathBuf,
     /// Replace a value of both specs, as in `--set train.batch=64`; may be repeated
@@ -81,7 +82,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     };
     let difference =
         Difference { spec: first.diff(&second), cost: census(&first)?.changes(&census(&second)?) };
-    if arguments.json {
+    let written = if arguments.json {
         let (first, second) = (&arguments.first, &arguments.second);
         terminal::print_json(&json!({
             "a": terminal::path_text(first),
@@ -92,11 +93,11 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
             "states": difference.spec.states,
             "loop_nest": difference.spec.loop_nest,
             "cost": difference.cost,
-        }))?;
+        }))
     } else {
-        terminal::print(difference.to_text())?;
-    }
-    if arguments.exit_code && !difference.spec.is_empty() { Err(Failure::Reported) } else { Ok(()) }
+        terminal::print(difference.to_text())
+    };
+    if arguments.exit_code && !difference.spec.is_empty() { Err(Failure::Reported) } else { written }
 }
 
 /// The difference of two specs.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::{spec, terminal};
 use crate::reading;
+use crate::shell;
 use crate::span::Source;
 use crate::syntax;
 
@@ -47,6 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 failed = true;
             }
             Err(Failure::Reported) => failed = true,
+            Err(Failure::OutputClosed) if failed => return Err(Failure::Reported),
             Err(ended @ (Failure::OutputClosed | Failure::Stopped(_))) => return Err(ended),
         }
     }
@@ -67,8 +69,9 @@ fn format(file: &Path, only_check: bool) -> Result<(), Failure> {
     match (only_check, is_stream) {
         (true, _) if formatted == source.text => Ok(()),
         (true, _) => Err(Failure::message(format!(
-            "`{}` is not in the canonical layout; run `hrmc fmt` on it",
-            source.name
+            "`{}` is not in the canonical layout; `hrmc fmt {}` lays it out",
+            source.name,
+            if is_stream { "-".to_string() } else { shell::path(file) }
         ))),
         (false, true) => terminal::print(formatted),
         (false, false) if formatted == source.text => Ok(()),

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::project::Devices;
-use super::terminal;
+use super::{terminal, unknown};
 use crate::diagnostic::{Appearance, CODES, Code, Example, render};
+use crate::shell;
 use crate::span::Source;
 use crate::spec;
 use crate::syntax::{self, nearest};
@@ -72,6 +73,9 @@ fn normal(topic: &str) -> String {
 }
 
 fn unknown(topic: &str, command: &clap::Command, is_first: bool) -> String {
+    if let Some(answer) = unknown::answer(topic).filter(|_| is_first) {
+        return format!("there is no subcommand `{topic}`; {answer}");
+    }
     let subcommands = command.get_subcommands().map(clap::Command::get_name);
     let codes = CODES.iter().map(|code| code.as_str()).filter(|_| is_first);
     let what = match is_first {
@@ -116,7 +120,7 @@ fn page(code: Code) -> String {
 
 /// Returns the command line that checks an example.
 fn command(example: &Example) -> String {
-    let overrides = example.overrides.iter().map(|value| format!(" --set {value}"));
+    let overrides = example.overrides.iter().map(|value| format!(" --set {}", shell::word(value)));
     format!("hrmc check {EXAMPLE_NAME}{}", overrides.collect::<String>())
 }
 

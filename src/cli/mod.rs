@@ -34,6 +34,7 @@ mod spec;
 mod sweep;
 mod terminal;
 mod train;
+mod unknown;
 mod verify;
 
 use std::process::ExitCode;
@@ -110,7 +111,14 @@ pub fn main(others: impl FnOnce(&Places) -> Vec<Arc<dyn Device>>) -> ExitCode {
     let mut all = devices(&places);
     all.append(&mut others(&places));
     let devices = &all[..];
-    let matches = command_with(devices).get_matches();
+    let matches = match command_with(devices).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            let Some(message) = unknown::message(&error) else { error.exit() };
+            terminal::error(&message);
+            return ExitCode::from(2);
+        }
+    };
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Command::Run(arguments) = &arguments.command {
         arguments.check().unwrap_or_else(|error| error.exit());

@@ -11,6 +11,7 @@ use super::interrupt::Interrupt;
 use super::project::{Devices, Project};
 use super::run_arguments::{Common, SolveArguments, TrainArguments};
 use super::{solve, spec, train};
+use crate::shell;
 use crate::train::Run;
 
 const EXAMPLES: &str = "\
@@ -108,8 +109,9 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         None => {
             if let Some(subject) = subject.filter(|subject| Run::is_run(subject)) {
                 return Err(Failure::message(format!(
-                    "`{0}` is the folder of a run; continue it with `hrmc run --train --resume {0}`",
-                    subject.display()
+                    "`{}` is the folder of a run; continue it with `hrmc run --train --resume {}`",
+                    subject.display(),
+                    shell::path(subject)
                 )));
             }
             train::run(subject, &arguments.training, &arguments.common, &project, interrupt)
@@ -125,8 +127,9 @@ fn run_to_solve_with(
 ) -> Result<PathBuf, Failure> {
     match subject {
         Some(subject) if subject.is_file() => Err(Failure::message(format!(
-            "`{0}` is a file, but a puzzle is solved with a run; train one with `hrmc run {0} --train`",
-            subject.display()
+            "`{}` is a file, but a puzzle is solved with a run; train one with `hrmc run {} --train`",
+            subject.display(),
+            shell::path(subject)
         ))),
         Some(subject) => Ok(subject.to_path_buf()),
         None => {
@@ -135,10 +138,15 @@ fn run_to_solve_with(
             let runs = project.runs(arguments.common.runs.as_deref());
             match Run::newest(&runs, name)? {
                 Some(folder) => Ok(folder),
-                None => Err(Failure::message(format!(
-                    "there is no run of `{name}` in `{}`; train one with `hrmc run --train`",
-                    runs.display()
-                ))),
+                None => {
+                    let chosen = arguments.common.runs.as_deref();
+                    let option =
+                        chosen.map_or(String::new(), |runs| format!(" --runs {}", shell::path(runs)));
+                    Err(Failure::message(format!(
+                        "there is no run of `{name}` in `{}`; train one with `hrmc run --train{option}`",
+                        runs.display()
+                    )))
+                }
             }
         }
     }

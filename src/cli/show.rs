@@ -9,7 +9,8 @@ use super::{spec, terminal};
 const EXAMPLES: &str = "\
 Examples:
   hrmc show specs/sudoku.hrm
-  hrmc show specs/sudoku.hrm --set train.batch=64 > mine.hrm";
+  hrmc show specs/sudoku.hrm --set train.batch=64 > mine.hrm
+  hrmc show runs/quickstart-001                                    the spec that a run was trained by";
 
 /// Print a spec with every default written out.
 ///

@@ -14,13 +14,14 @@ use crate::diagnostic::{Diagnostic, render};
 use crate::reading::{self, Kind};
 use crate::span::Source;
 use crate::spec::{self, Examined, SpecError};
+use crate::train::Run;
 
 pub use crate::spec::Spec;
 
 /// The arguments that choose a spec, for commands that take exactly one.
 #[derive(Debug, Args)]
 pub struct Chosen {
-    /// The spec [default: that of hrmc.toml, else the built-in quickstart]
+    /// The spec, or the folder of a run for its spec [default: that of hrmc.toml, else the built-in quickstart]
     spec: Option<PathBuf>,
     /// Replace a value of the spec, as in `--set train.batch=64`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
@@ -51,11 +52,11 @@ pub fn read_text(path: &Path, kind: &Kind) -> Result<String, Failure> {
     spec::read_text(path, kind).map_err(fail)
 }
 
-/// Reads the spec at `path`, else that of the project, else the built-in one.
+/// Reads the spec at `path`, which may be the folder of a run, else that of the project, else the built-in one.
 ///
 /// # Errors
 ///
-/// Returns a failure if the file cannot be read.
+/// Returns a failure if the file cannot be read, or the run is damaged.
 pub fn read(path: Option<&Path>, project: &Project<'_>) -> Result<Source, Failure> {
     let path: PathBuf = match (path, project.spec()) {
         (Some(path), _) => path.to_path_buf(),
@@ -64,6 +65,15 @@ pub fn read(path: Option<&Path>, project: &Project<'_>) -> Result<Source, Failur
     };
     if path == Path::new("-") && !path.is_dir() {
         return Ok(Source::new("-", read_text(&path, &reading::SPEC)?));
+    }
+    if Run::is_run(&path) {
+        return Ok(Run::read_spec(&path)?);
+    }
+    if path.is_dir() {
+        return Err(Failure::message(format!(
+            "`{}` is a folder without `run.toml`; expected a spec, a file like `model.hrm`, or the folder of a run",
+            path.display()
+        )));
     }
     spec::read_source(&path).map_err(fail)
 }

@@ -22,6 +22,7 @@ use crate::device::Device;
 use crate::ir::Precision;
 use crate::lower::Sizes;
 use crate::lower::parameters::trained_parameters;
+use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::MetricMeans;
@@ -575,7 +576,7 @@ impl Report<'_> {
             text.push_str(&format!("continue with `{}`\n", self.resuming_command(folder)));
         }
         if work.test.kind().is_some() {
-            text.push_str(&format!("solve a puzzle with `hrmc run {path} --puzzle FILE`\n"));
+            text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", shell::path(folder)));
         }
         terminal::print(text)
     }
@@ -591,7 +592,7 @@ impl Report<'_> {
 
     /// Returns the command that continues the run.
     fn resuming_command(&self, path: &Path) -> String {
-        let mut command = format!("hrmc run --train --resume {}", path.display());
+        let mut command = format!("hrmc run --train --resume {}", shell::path(path));
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 command.push_str(&format!(" {name} {value}"));
@@ -600,11 +601,11 @@ impl Report<'_> {
         if self.trained.stopped.is_some() {
             option("--steps", self.arguments.steps.map(|steps| steps.to_string()));
         }
-        option("--data", self.arguments.data.as_ref().map(|data: &PathBuf| data.display().to_string()));
+        option("--data", self.arguments.data.as_deref().map(shell::path));
         option("--eval-limit", self.arguments.eval_limit.map(|limit| limit.to_string()));
         option("--max-time", self.arguments.max_time.as_ref().map(|limit| limit.text.clone()));
-        option("--threads", self.common.threads.map(|threads| threads.to_string()));
         option("--device", self.common.device.clone());
+        option("--threads", self.common.threads.map(|threads| threads.to_string()));
         command
     }
 }

@@ -87,22 +87,23 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let extent =
         if arguments.first_segment || rounded || primitives { Extent::FirstSegment } else { Extent::Whole };
     let mut verdicts = Vec::new();
+    let mut written = Ok(());
     for path in &arguments.fixtures {
         let fixture = Fixture::open(path).map_err(fail)?.with_precision(arguments.precision.precision());
         let verdict = verify(&fixture, &*device, threads, extent).map_err(fail)?;
         if !arguments.json {
-            terminal::print(table(&verdict, extent))?;
+            written = written.and_then(|()| terminal::print(table(&verdict, extent)));
         }
         verdicts.push(verdict);
     }
     if arguments.json {
         let value = serde_json::to_value(&verdicts).map_err(fail)?;
-        terminal::print_json(&value)?;
+        written = terminal::print_json(&value);
     }
     let failed: Vec<&str> =
         verdicts.iter().filter(|verdict| !verdict.pass).map(|verdict| verdict.fixture.as_str()).collect();
     if failed.is_empty() {
-        return Ok(());
+        return written;
     }
     Err(Failure::message(format!(
         "`{}` does not agree with its record on {}",

@@ -572,7 +572,7 @@ fn inline_expr(expr: &Expr) -> String {
 }
 
 /// Returns a string literal that reads as `text`.
-fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let mut literal = String::from("\"");
     for character in text.chars() {
         match character {

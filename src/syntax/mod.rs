@@ -19,7 +19,7 @@ mod scan;
 mod text;
 
 pub use base::{BaseFile, Faulty, Whole, over_base};
-pub use layout::{format, print, print_expr, print_steps, print_value};
+pub use layout::{format, print, print_expr, print_steps, print_value, quote};
 pub use merge::merge_base;
 pub use overrides::{Given, Override, parse_override};
 pub use parse::{Parsed, parse};

@@ -14,6 +14,7 @@ use crate::data::{
     SudokuRequest, SudokuSize, generate_maze_splits, generate_sudoku_splits,
 };
 use crate::ir::{self, GeneratedMaze, GeneratedSudoku, Model};
+use crate::shell;
 use crate::spec::{Spec, SpecError};
 
 /// Both splits of the data that a model is trained and judged on.
@@ -196,8 +197,8 @@ impl Data {
 /// Returns the error for a model that says nothing about training.
 pub(crate) fn untrained(model: &Model) -> Error {
     Error::unsuitable(format!(
-        "`{}` has no `train` block, so there is nothing that says how to train it; add one, as in \
-         `specs/quickstart.hrm`",
+        "`{}` has no `train` block, so there is nothing that says how to train it; add one, like \
+         that of the built-in spec, which `hrmc show` prints",
         model.name
     ))
 }
@@ -324,20 +325,75 @@ fn open_folder(model: &Model, folder: PathBuf, origin: ChosenBy) -> Result<Data,
     })
 }
 
-/// Returns the command that builds a dataset for `model`, in words.
+/// Puzzles of the paper, for those who have no files yet.
+const SUDOKU_EXTREME: &str = "https://huggingface.co/datasets/sapientinc/sudoku-extreme";
+const MAZE_HARD: &str = "https://huggingface.co/datasets/sapientinc/maze-30x30-hard-1k";
+/// Side of the mazes of the paper.
+const MAZE_HARD_SIDE: usize = 30;
+
+/// Returns how to get the dataset that `model` names, in words: the command that builds it, with the copies that the
+/// name of the folder asks for, and where its source is to be had.
 fn how_to_build(model: &Model, folder: &Path) -> String {
-    let folder = folder.display();
-    match PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions)) {
-        Some(PuzzleKind::Sudoku(size)) => format!(
-            "build it with `hrmc data sudoku --from CSVDIR --size {0} -o {folder}`, or make one with `hrmc \
-             data sudoku --generate --size {0} -o {folder}`",
-            size.side()
-        ),
-        Some(PuzzleKind::Maze { side }) => format!(
-            "build it with `hrmc data maze --from CSVDIR -o {folder}`, or make one with `hrmc data maze \
-             --generate --size {side} -o {folder}`"
-        ),
-        None => "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`)".to_string(),
+    let Some(kind) = PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions)) else {
+        return "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`); those of ARC are built \
+                by `dataset/build_arc_dataset.py` of https://github.com/sapientinc/HRM"
+            .to_string();
+    };
+    let named = NamedDataset::of(folder);
+    let (side, family, out) = (kind.side(), kind.family(), shell::path(folder));
+    let (source, from, generate) = match kind {
+        PuzzleKind::Sudoku(size) => {
+            let copies = named.copies.map_or(String::new(), |copies| format!(" --augment {copies}"));
+            let sized = if size == SudokuSize::Nine { String::new() } else { format!(" --size {side}") };
+            let kept = named.puzzles.map_or(String::new(), |puzzles| format!(" --subsample {puzzles}"));
+            let made = named.puzzles.map_or(String::new(), |puzzles| format!(" --train {puzzles}"));
+            let source = (size == SudokuSize::Nine).then_some(SUDOKU_EXTREME);
+            (source, format!("{sized}{kept}{copies}"), format!(" --size {side}{made}{copies}"))
+        }
+        PuzzleKind::Maze { .. } => {
+            let copies = if named.copies.is_some() { " --dihedral" } else { "" };
+            let source = (side == MAZE_HARD_SIDE).then_some(MAZE_HARD);
+            (source, copies.to_string(), format!(" --size {side}{copies}"))
+        }
+    };
+    let files = match source {
+        Some(source) => format!("put `train.csv` and `test.csv` of {source} into a folder CSVDIR, and "),
+        None => String::new(),
+    };
+    format!(
+        "{files}build it with `hrmc data {family} --from CSVDIR{from} -o {out}`, or make one with `hrmc data {family} \
+         --generate{generate} -o {out}`"
+    )
+}
+
+/// What the name of a dataset folder says, as in `sudoku-extreme-1k-aug-1000`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct NamedDataset {
+    /// Training puzzles.
+    puzzles: Option<usize>,
+    /// Copies of each.
+    copies: Option<usize>,
+}
+
+impl NamedDataset {
+    fn of(folder: &Path) -> NamedDataset {
+        let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let number = |word: &str| match word.strip_suffix('k') {
+            Some(thousands) => thousands.parse().ok().and_then(|number: usize| number.checked_mul(1000)),
+            None => word.parse().ok(),
+        };
+        let mut named = NamedDataset::default();
+        let mut before = "";
+        for word in name.split(['-', '_']) {
+            match number(word).filter(|&number| number > 0) {
+                Some(number) if before.starts_with("aug") => named.copies = Some(number),
+                // A lone small number is that of a copy of the folder.
+                Some(number) if number >= 100 => named.puzzles = Some(number),
+                _ => {}
+            }
+            before = word;
+        }
+        named
     }
 }
 
@@ -362,4 +418,54 @@ fn generate_mazes(wanted: &GeneratedMaze, seed: u64) -> Result<Data, Error> {
 fn generated(name: String, built: BuiltDataset, augment: Option<Augment>) -> Data {
     let (train, test) = (Arc::new(built.train), Arc::new(built.test));
     Data { name, train, test, augment, origin: ChosenBy::Spec }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{NamedDataset, how_to_build};
+    use crate::spec::Spec;
+
+    fn hint(spec: &str, folder: &str) -> String {
+        how_to_build(Spec::open(spec, &[""; 0]).expect("hrmc ships it").model(), Path::new(folder))
+    }
+
+    #[test]
+    fn a_missing_dataset_is_built_as_its_name_says() {
+        let named = |puzzles, copies| NamedDataset { puzzles, copies };
+        for (folder, expected) in [
+            ("data/sudoku-extreme-1k-aug-1000", named(Some(1000), Some(1000))),
+            ("data/sudoku-extreme-full", named(None, None)),
+            ("maze-30x30-hard-1k-aug-8", named(Some(1000), Some(8))),
+            ("sudoku-500", named(Some(500), None)),
+            ("sudoku-2", named(None, None)),
+            ("..", named(None, None)),
+        ] {
+            assert_eq!(NamedDataset::of(Path::new(folder)), expected, "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_hint_for_missing_data_has_the_whole_command_and_the_source() {
+        assert_eq!(
+            hint("specs/sudoku.hrm", "my data/sudoku-extreme-1k-aug-1000"),
+            "put `train.csv` and `test.csv` of https://huggingface.co/datasets/sapientinc/sudoku-extreme into a folder \
+             CSVDIR, and build it with `hrmc data sudoku --from CSVDIR --subsample 1000 --augment 1000 -o \
+             'my data/sudoku-extreme-1k-aug-1000'`, or make one with `hrmc data sudoku --generate --size 9 --train 1000 \
+             --augment 1000 -o 'my data/sudoku-extreme-1k-aug-1000'`"
+        );
+        assert_eq!(
+            hint("specs/maze.hrm", "data/maze-30x30-hard-1k"),
+            "put `train.csv` and `test.csv` of https://huggingface.co/datasets/sapientinc/maze-30x30-hard-1k into a \
+             folder CSVDIR, and build it with `hrmc data maze --from CSVDIR -o data/maze-30x30-hard-1k`, or make one \
+             with `hrmc data maze --generate --size 30 -o data/maze-30x30-hard-1k`"
+        );
+        assert_eq!(
+            hint("specs/quickstart.hrm", "six"),
+            "build it with `hrmc data sudoku --from CSVDIR --size 6 -o six`, or make one with `hrmc data sudoku \
+             --generate --size 6 -o six`"
+        );
+        assert!(hint("specs/arc-1.hrm", "data/arc-aug-1000").contains("build_arc_dataset.py"));
+    }
 }

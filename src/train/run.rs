@@ -111,8 +111,7 @@ impl Run {
         let folder = RunFolder::open(path)?;
         let manifest = folder.manifest()?;
         refuse_what_is_fixed(path, overrides)?;
-        let name = format!("{} (its spec)", folder.manifest_path().display());
-        let source = Source::new(name, manifest.spec.clone());
+        let source = source(&folder, &manifest);
         let mut spec = Spec::read(source.clone(), overrides)?;
         if !overrides.is_empty() {
             // Warnings about the rest were reported when the run began.
@@ -124,6 +123,18 @@ impl Run {
             });
         }
         Ok(Run { folder, manifest, spec })
+    }
+
+    /// Reads the spec of the run in the folder `path`, every default written out and every override applied.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is not the folder of a run, or its description is damaged.
+    #[cfg(feature = "cli")]
+    pub(crate) fn read_spec(path: &Path) -> Result<Source, Error> {
+        let folder = RunFolder::open(path)?;
+        let manifest = folder.manifest()?;
+        Ok(source(&folder, &manifest))
     }
 
     /// Returns whether `path` is the folder of a run.
@@ -240,6 +251,10 @@ impl Run {
     pub(super) fn folder(&self) -> &RunFolder {
         &self.folder
     }
+}
+
+fn source(folder: &RunFolder, manifest: &RunManifest) -> Source {
+    Source::new(format!("{} (its spec)", folder.manifest_path().display()), manifest.spec.clone())
 }
 
 /// Refuses overrides of anything but `infer`: the weights were trained with the other values.

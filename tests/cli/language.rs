@@ -78,7 +78,7 @@ fn files_that_cannot_be_read_are_named() {
             "error: cannot read `absent.hrm`: there is no such file or folder\n"
         );
     }
-    assert!(place.fail("check .").contains("`.` is a folder, expected a spec"));
+    assert!(place.fail("check .").contains("`.` is a folder without `run.toml`; expected a spec"));
     fs::write(place.path("bytes.hrm"), [0xff, 0xfe, 0x00]).expect("the folder can be written");
     assert_eq!(place.fail("check bytes.hrm"), "error: cannot read `bytes.hrm`: line 1 is not UTF-8 text\n");
 }
@@ -206,6 +206,17 @@ fn a_reader_that_leaves_early_is_no_problem() {
     let said = Said::of(output);
     assert_eq!(said.err, "code 0\n");
     assert_eq!(said.out.lines().count(), 1);
+}
+
+#[test]
+fn a_reader_that_leaves_early_does_not_make_a_faulty_spec_a_good_one() {
+    let place = Workplace::new(HRMC);
+    // More than a pipe holds, so that writing fails.
+    place.write("a.hrm", &format!("model a {{ {} }}", "let x = 1\n".repeat(2000)));
+    let script = format!("({HRMC} check a.hrm --json; echo code $? >&2) | head -c 1");
+    let mut shell = std::process::Command::new("sh");
+    let output = shell.current_dir(place.path("")).arg("-c").arg(script).output().expect("sh runs");
+    assert_eq!(Said::of(output).err, "code 1\n");
 }
 
 #[test]

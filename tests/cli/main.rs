@@ -18,6 +18,8 @@ mod run;
 mod stopping;
 mod survival;
 mod tools;
+#[cfg(unix)]
+mod words;
 
 /// The binary under test.
 const HRMC: &str = env!("CARGO_BIN_EXE_hrmc");

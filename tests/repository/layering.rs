@@ -10,6 +10,7 @@ use crate::sources::{Names, Sources, Used};
 const ORDER: &[(&str, u32)] = &[
     ("hash", 0),
     ("reading", 0),
+    ("shell", 0),
     ("span", 0),
     ("system", 0),
     ("units", 0),
