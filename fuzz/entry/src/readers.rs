@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hrmc::internals::cli::project;
-use hrmc::internals::data::puzzle::{draw, expected_answer, parse_puzzle};
+use hrmc::internals::data::puzzle::{expected_answer, parse_puzzle};
 use hrmc::internals::data::{Dataset, PuzzleKind, SudokuSize, TrainLoader, maze_pairs, sudoku_pairs};
 use hrmc::internals::device::{Places, devices};
 use hrmc::internals::parity::Fixture;
@@ -423,7 +423,7 @@ fn puzzle(bytes: &[u8]) {
         match parse_puzzle(kind, &text) {
             Ok(question) => {
                 let answer = expected_answer(kind, &question);
-                draw(kind, &question, answer.as_deref());
+                kind.draw(&question, answer.as_deref());
             }
             Err(error) => said(&error),
         }

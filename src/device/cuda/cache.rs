@@ -9,8 +9,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "compiled kernels are kept where the caller says")]
 
-use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, DirBuilder, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256;
