@@ -12,8 +12,8 @@ use super::run_arguments::{self, Common, SolveArguments};
 use super::terminal::{counted, percent};
 use super::{picture, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
-use crate::reading;
 use crate::data::{PuzzleKind, Solutions, solve_sudoku};
+use crate::reading;
 use crate::train::{Question, SolveOptions};
 
 /// The puzzle identifier of a puzzle that is in no dataset.

@@ -110,12 +110,12 @@ pub struct NotLoaded {
     /// Names and paths that were tried.
     pub looked: Vec<String>,
     /// The files that are there, but cannot be loaded.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<UnloadableFile>,
 }
 
 /// A library that is there, but cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refused {
+pub struct UnloadableFile {
     /// Its path, or the name under which the system's loader found it.
     pub from: String,
     /// Why, in the words of the loader.
@@ -127,7 +127,7 @@ impl fmt::Display for NotLoaded {
         if self.refused.is_empty() {
             return write!(f, "not found; looked for {}", list(&self.looked));
         }
-        for (index, Refused { from, reason }) in self.refused.iter().enumerate() {
+        for (index, UnloadableFile { from, reason }) in self.refused.iter().enumerate() {
             write!(f, "{}`{from}` cannot be loaded: {reason}", if index > 0 { "; " } else { "" })?;
         }
         Ok(())
@@ -153,7 +153,7 @@ impl NotLoaded {
         if !is_absent && cfg!(target_os = "linux") {
             // The system's loader may find by its name what is tried again by its path.
             self.refused.retain(|other| !(other.reason == reason && Path::new(from).ends_with(&other.from)));
-            self.refused.push(Refused { from: from.to_string(), reason: reason.to_string() });
+            self.refused.push(UnloadableFile { from: from.to_string(), reason: reason.to_string() });
         }
         self.looked.push(shown);
     }
