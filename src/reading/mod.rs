@@ -25,7 +25,7 @@ pub use words::shortened;
 
 /// What the bytes of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum FileForm {
     /// Text in UTF-8.
     Text,
     /// An array of numpy.
@@ -43,7 +43,7 @@ pub struct Kind {
     pub name: &'static str,
     /// Bytes that are read at most.
     pub most: u64,
-    wanted: Wanted,
+    wanted: FileForm,
 }
 
 const KIB: u64 = 1 << 10;
@@ -54,36 +54,36 @@ const GIB: u64 = 1 << 30;
 /// known before it is read.
 pub const MOST_OF_A_PIPE: u64 = 64 * MIB;
 
-const fn kind(name: &'static str, most: u64, wanted: Wanted) -> Kind {
+const fn kind(name: &'static str, most: u64, wanted: FileForm) -> Kind {
     Kind { name, most, wanted }
 }
 
 /// Specs, and their bases.
-pub const SPEC: Kind = kind("a spec", 256 * KIB, Wanted::Text);
+pub const SPEC: Kind = kind("a spec", 2 * MIB, FileForm::Text);
 /// The defaults of a project.
-pub const PROJECT: Kind = kind("`hrmc.toml`", 64 * KIB, Wanted::Text);
+pub const PROJECT: Kind = kind("`hrmc.toml`", 64 * KIB, FileForm::Text);
 /// Puzzles that somebody types.
-pub const PUZZLE: Kind = kind("a puzzle", 256 * KIB, Wanted::Text);
+pub const PUZZLE: Kind = kind("a puzzle", 256 * KIB, FileForm::Text);
 /// Descriptions of datasets.
-pub const METADATA: Kind = kind("`dataset.json`", MIB, Wanted::Text);
+pub const METADATA: Kind = kind("`dataset.json`", MIB, FileForm::Text);
 /// Arrays of datasets.
-pub const ARRAY: Kind = kind("an array", 16 * GIB, Wanted::Array);
+pub const ARRAY: Kind = kind("an array", 16 * GIB, FileForm::Array);
 /// Puzzles in CSV files.
-pub const CSV: Kind = kind("a CSV file", 8 * GIB, Wanted::Text);
+pub const CSV: Kind = kind("a CSV file", 8 * GIB, FileForm::Text);
 /// Descriptions of runs.
-pub const MANIFEST: Kind = kind("`run.toml`", 4 * MIB, Wanted::Text);
+pub const MANIFEST: Kind = kind("`run.toml`", 4 * MIB, FileForm::Text);
 /// Metrics of runs.
-pub const METRICS: Kind = kind("`metrics.jsonl`", GIB, Wanted::Text);
+pub const METRICS: Kind = kind("`metrics.jsonl`", GIB, FileForm::Text);
 /// States of trainers.
-pub const STATE: Kind = kind("`state.json`", 64 * MIB, Wanted::Text);
+pub const STATE: Kind = kind("`state.json`", 64 * MIB, FileForm::Text);
 /// Weights, and the other tensors of checkpoints.
-pub const TENSORS: Kind = kind("a file of tensors", 32 * GIB, Wanted::Tensors);
+pub const TENSORS: Kind = kind("a file of tensors", 32 * GIB, FileForm::Tensors);
 /// Configurations of recorded models.
-pub const FIXTURE: Kind = kind("a fixture", MIB, Wanted::Text);
+pub const FIXTURE: Kind = kind("a fixture", MIB, FileForm::Text);
 /// Tensors of recorded models.
-pub const FIXTURE_TENSORS: Kind = kind("the tensors of a fixture", 2 * GIB, Wanted::Tensors);
+pub const FIXTURE_TENSORS: Kind = kind("the tensors of a fixture", 2 * GIB, FileForm::Tensors);
 /// Kernels that were compiled before.
-pub const KERNELS: Kind = kind("compiled kernels", 64 * MIB, Wanted::Own);
+pub const KERNELS: Kind = kind("compiled kernels", 64 * MIB, FileForm::Own);
 
 /// Bytes of the longest header of an array.
 pub const MOST_OF_ARRAY_HEADER: u64 = 64 * KIB;

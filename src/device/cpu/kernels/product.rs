@@ -450,13 +450,15 @@ impl Grid {
         /// Rows whose chunk of the depth stays in cache while all columns pass.
         const MAX_ROWS: usize = 480;
         let MatrixSizes { rows, columns, depth } = sizes;
-        if rows * columns * depth < SMALL {
+        if rows.saturating_mul(columns).saturating_mul(depth) < SMALL {
             return Grid { sizes, tile_rows: rows.max(1), tile_columns: columns.max(1) };
         }
         let cost = |grid: &Grid| {
             let (height, width) = (grid.tile_rows, grid.tile_columns);
-            let multiplications =
-                width.next_multiple_of(KERNEL.0) * height.next_multiple_of(KERNEL.1) * depth;
+            // In floating point, since the sizes of a spec may be beyond any memory.
+            let multiplications = width.next_multiple_of(KERNEL.0) as f64
+                * height.next_multiple_of(KERNEL.1) as f64
+                * depth as f64;
             let (rate, arranging) = match method {
                 Method::Gemm => (32.0, gemm_arranges(left_by_row, right_by_row, height, width)),
                 #[cfg(target_arch = "x86_64")]
@@ -466,19 +468,20 @@ impl Grid {
                     // Left rows come from memory, once for all columns of the tile.
                     let rows = if unit == Unit::Single && left_by_row { 0.2 } else { 0.4 };
                     let chunks = depth.div_ceil(unit.elements() * avx512::CHUNK);
-                    let kept = 4 * height * (width + avx512::CHUNK) <= CACHE || chunks == 1;
-                    let sums = if kept { 0.0 } else { 0.7 * (height * width * chunks) as f64 };
+                    let kept = (4 * height).saturating_mul(width + avx512::CHUNK) <= CACHE || chunks == 1;
+                    let sums = if kept { 0.0 } else { 0.7 * (height as f64 * width as f64 * chunks as f64) };
                     // Panels come from a cache farther away, once for all rows of the tile.
                     let panels = 0.2 / unit.elements() as f64;
                     let arranging = rows * height as f64 + panels * width as f64 + sums / depth as f64;
                     (32.0 * unit.elements() as f64, arranging)
                 }
             };
-            let tile = multiplications as f64 / rate + arranging * depth as f64 + TASK_CYCLES;
+            let tile = multiplications / rate + arranging * depth as f64 + TASK_CYCLES;
             // The last tile of one thread may start when the other one has nothing left to do. A grid
             // whose last row or column is cut short has less work than it has tiles.
             let whole = rows as f64 / height as f64 * columns as f64 / width as f64;
-            let again = if rows_again && width < columns { 2.0 * (rows * columns) as f64 } else { 0.0 };
+            let again =
+                if rows_again && width < columns { 2.0 * (rows as f64 * columns as f64) } else { 0.0 };
             tile * (whole + 1.0) / 2.0 + again
         };
         const PARTS: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24];
