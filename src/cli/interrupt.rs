@@ -39,6 +39,8 @@ pub struct Interrupt {
 struct Heard {
     /// While there is none, the first signal ends the process.
     work: Option<Busy>,
+    /// The answer to that signal.
+    nothing_yet: &'static str,
     /// The first signal, and when it came.
     heard: Option<(Stop, Instant)>,
     deadline: Option<Instant>,
@@ -61,12 +63,23 @@ impl Interrupt {
 
     /// Returns one that hears no signal.
     fn deaf() -> Interrupt {
-        let state = Heard { work: None, heard: None, deadline: None, time_is_up: false };
+        let state = Heard {
+            work: None,
+            nothing_yet: "stopped before the end; there is no result",
+            heard: None,
+            deadline: None,
+            time_is_up: false,
+        };
         Interrupt { state: Arc::new(Mutex::new(state)), begun: Instant::now() }
     }
 
     fn state(&self) -> MutexGuard<'_, Heard> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what to answer to a signal while the command does nothing that an end at once would spoil.
+    pub fn prepare(&self, answer: &'static str) {
+        self.state().nothing_yet = answer;
     }
 
     /// Tells what the command does from now on; an end at once would spoil it.
@@ -125,7 +138,7 @@ impl Heard {
         match (self.heard, &self.work) {
             (Some((_, first)), _) if now.saturating_duration_since(first) < ECHO => Reaction::Nothing,
             (Some(_), _) => Reaction::End(None),
-            (None, None) => Reaction::End(Some("stopped before the end; there is no result")),
+            (None, None) => Reaction::End(Some(self.nothing_yet)),
             (None, Some(Busy { next, cost })) => {
                 self.heard = Some((stop, now));
                 let again = match stop {

@@ -41,6 +41,7 @@ pub fn run(
     project: &Project<'_>,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    interrupt.prepare("stopped before the training began; there is nothing to save");
     if let Some(limit) = &arguments.max_time {
         interrupt.limit(limit.time);
     }

@@ -97,7 +97,7 @@ fn a_signal_before_the_first_step_ends_at_once_and_leaves_nothing() {
     running.signal("INT");
     let said = running.end();
     assert_eq!(said.code, Some(130), "{}", said.err);
-    assert_eq!(said.err, "stopped before the end; there is no result\n");
+    assert_eq!(said.err, "stopped before the training began; there is nothing to save\n");
     assert!(!place.path("runs").exists());
 }
 
