@@ -180,9 +180,10 @@ static SUDOKU: Group = group(
         key("train"),
         key("test"),
         choice("augment", &[word("true"), word("false")]),
+        key("seed"),
     ],
 );
-static MAZE: Group = group("`maze`", &[key("size"), key("min_path"), key("train"), key("test")]);
+static MAZE: Group = group("`maze`", &[key("size"), key("min_path"), key("train"), key("test"), key("seed")]);
 static ADAM_ATAN2: Group = group("`adam_atan2`", &[key("lr"), key("betas"), key("weight_decay")]);
 static ADAMW: Group = group("`adamw`", &[key("lr"), key("betas"), key("weight_decay"), key("eps")]);
 static SIGN_SGD: Group = group("`sign_sgd`", &[key("lr"), key("weight_decay")]);

@@ -55,13 +55,7 @@ impl<'a> Context<'a> {
             "bf16" => ir::Precision::Bf16,
             _ => ir::Precision::F32,
         });
-        let seed = match fields.get("seed") {
-            Some(value) => self
-                .unitless(value)
-                .and_then(|expr| self.integer_value(expr, "seed", 0..=i128::from(u64::MAX)))
-                .map(|seed| u64::try_from(seed).expect("the range ends with u64")),
-            None => Some(0),
-        };
+        let seed = self.seed(&fields);
         Some(ir::Train {
             data: data?,
             loss: loss?,
@@ -75,6 +69,13 @@ impl<'a> Context<'a> {
             precision: precision?,
             seed: seed?,
         })
+    }
+
+    fn seed(&mut self, fields: &Fields<'a>) -> Option<u64> {
+        let Some(value) = fields.get("seed") else { return Some(0) };
+        let expr = self.unitless(value)?;
+        let seed = self.integer_value(expr, "seed", 0..=i128::from(u64::MAX))?;
+        Some(u64::try_from(seed).expect("the range ends with u64"))
     }
 
     fn data(&mut self, fields: &Fields<'a>) -> Option<ir::Data> {
@@ -117,6 +118,7 @@ impl<'a> Context<'a> {
         let train = self.integer(settings, "train", 1..=MAX_INTEGER);
         let test = self.integer(settings, "test", 1..=MAX_INTEGER);
         let augment = self.choice(settings, "augment", "true").map(|(word, _)| word == "true");
+        let seed = self.seed(settings);
         fewest?;
         Some(ir::GeneratedSudoku {
             size: size?,
@@ -124,6 +126,7 @@ impl<'a> Context<'a> {
             train: train?,
             test: test?,
             augment: augment?,
+            seed: seed?,
         })
     }
 
@@ -133,7 +136,8 @@ impl<'a> Context<'a> {
         let min_path = self.integer_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
         let train = self.integer(settings, "train", 1..=MAX_INTEGER);
         let test = self.integer(settings, "test", 1..=MAX_INTEGER);
-        Some(ir::GeneratedMaze { size: size?, min_path: min_path?, train: train?, test: test? })
+        let seed = self.seed(settings);
+        Some(ir::GeneratedMaze { size: size?, min_path: min_path?, train: train?, test: test?, seed: seed? })
     }
 
     /// Compares vocabulary and positions with generated puzzles, whose sizes are known.

@@ -351,7 +351,7 @@ pub struct Train {
     pub eval_every: Option<Length>,
     /// Arithmetic of activations.
     pub precision: Precision,
-    /// Seed of every random stream.
+    /// Seed of every random stream but that of generated puzzles.
     pub seed: u64,
 }
 
@@ -379,6 +379,8 @@ pub struct GeneratedSudoku {
     pub test: usize,
     /// Whether every draw of a training puzzle passes through a random Sudoku symmetry.
     pub augment: bool,
+    /// Seed of the puzzles.
+    pub seed: u64,
 }
 
 /// Generated mazes with the breadth-first label rule.
@@ -392,6 +394,8 @@ pub struct GeneratedMaze {
     pub train: usize,
     /// Mazes for evaluation.
     pub test: usize,
+    /// Seed of the mazes.
+    pub seed: u64,
 }
 
 /// Loss of one token.

@@ -145,7 +145,7 @@ impl Text<'_> {
 
     fn train(&mut self, train: &Train) {
         self.line(1, "train");
-        self.line(2, format!("data {}", data(&train.data)));
+        self.line(2, format!("data {}", data(train)));
         self.line(
             2,
             match train.loss {
@@ -242,16 +242,27 @@ fn infer(infer: &Infer) -> String {
     }
 }
 
-fn data(data: &Data) -> String {
-    match data {
+fn data(train: &Train) -> String {
+    // Puzzles had the seed of the training once, and checkpoints of that time know their model by this text.
+    let seeded = |seed: u64| if seed == train.seed { String::new() } else { format!(", seed = {seed}") };
+    match &train.data {
         Data::Folder(folder) => format!("folder {folder:?}"),
         Data::Sudoku(sudoku) => format!(
-            "sudoku of side {} with {} givens, {} for training, {} for evaluation, augment = {}",
-            sudoku.size, sudoku.givens, sudoku.train, sudoku.test, sudoku.augment
+            "sudoku of side {} with {} givens, {} for training, {} for evaluation, augment = {}{}",
+            sudoku.size,
+            sudoku.givens,
+            sudoku.train,
+            sudoku.test,
+            sudoku.augment,
+            seeded(sudoku.seed)
         ),
         Data::Maze(maze) => format!(
-            "mazes of side {} with paths of at least {} cells, {} for training, {} for evaluation",
-            maze.size, maze.min_path, maze.train, maze.test
+            "mazes of side {} with paths of at least {} cells, {} for training, {} for evaluation{}",
+            maze.size,
+            maze.min_path,
+            maze.train,
+            maze.test,
+            seeded(maze.seed)
         ),
     }
 }

@@ -198,6 +198,20 @@ impl Spec {
         }
     }
 
+    /// Returns whether its text gives generated data a seed.
+    pub(crate) fn writes_seed_of_data(&self) -> bool {
+        let Some(ast::ExprKind::Call(call)) = self.data_expr().map(|expr| &expr.ungrouped().kind) else {
+            return false;
+        };
+        entry(&call.arguments, "seed").is_some()
+    }
+
+    /// Returns the expression behind `data` in its text.
+    fn data_expr(&self) -> Option<&ast::Expr> {
+        let train = self.file.trains().next()?;
+        entry(&train.entries, "data").map(|entry| &entry.value.expr)
+    }
+
     /// Drops the warnings that are not `wanted`.
     pub(crate) fn retain_warnings(&mut self, mut wanted: impl FnMut(&Diagnostic) -> bool) {
         self.warnings.iter_mut().for_each(|(_, found)| found.retain(&mut wanted));
@@ -239,6 +253,11 @@ impl SpecError {
     fn cannot_read(path: &Path, error: &io::Error) -> SpecError {
         SpecError::Unreadable { path: path.display().to_string(), reason: reason(error) }
     }
+}
+
+/// Returns the entry of a key.
+fn entry<'a>(entries: &'a ast::Entries, key: &str) -> Option<&'a ast::Entry> {
+    entries.entries.iter().find(|entry| entry.key.as_ref().is_some_and(|name| name.text == key))
 }
 
 /// Returns problems as text without colours.

@@ -64,6 +64,22 @@ fn length() -> impl Strategy<Value = ir::Length> {
     prop_oneof![(1u64..1_000_000).prop_map(ir::Length::Steps), (1e-3f64..1e6).prop_map(ir::Length::Epochs),]
 }
 
+fn data() -> impl Strategy<Value = ir::Data> {
+    let size = prop_oneof![Just(4usize), Just(6), Just(9)];
+    let sudoku = (size, 17usize..81, 1usize..9_999, 1usize..9_999, any::<bool>(), any::<u64>()).prop_map(
+        |(size, givens, train, test, augment, seed)| {
+            let givens = givens.min(size * size - 1);
+            ir::Data::Sudoku(ir::GeneratedSudoku { size, givens, train, test, augment, seed })
+        },
+    );
+    let maze = (2usize..30, 2usize..5, 1usize..9_999, 1usize..9_999, any::<u64>()).prop_map(
+        |(size, min_path, train, test, seed)| {
+            ir::Data::Maze(ir::GeneratedMaze { size, min_path, train, test, seed })
+        },
+    );
+    prop_oneof![2 => "[a-z\"\\\\\\n\\t#é]{0,8}x".prop_map(ir::Data::Folder), 1 => sudoku, 1 => maze]
+}
+
 fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
     let optimizer = (1e-9f32..10.0, 0.0f32..1.0, 0.0f32..1.0, 0.0f32..10.0, option::of(1e-12f32..1e-3))
         .prop_map(|(lr, beta1, beta2, weight_decay, eps)| {
@@ -87,11 +103,9 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
     let loss = prop_oneof![Just(ir::Loss::Stablemax), Just(ir::Loss::Softmax)];
     let precision = prop_oneof![Just(ir::Precision::F32), Just(ir::Precision::Bf16)];
     let rest = (loss, precision, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
-    let folder = "[a-z\"\\\\\\n\\t#é]{0,8}x";
-    (folder, optimizer, puzzle_optimizer, schedule, length(), option::of(length()), rest).prop_map(
-        |(folder, optimizer, puzzle_optimizer, schedule, length, eval_every, rest)| {
+    (data(), optimizer, puzzle_optimizer, schedule, length(), option::of(length()), rest).prop_map(
+        |(data, optimizer, puzzle_optimizer, schedule, length, eval_every, rest)| {
             let (loss, precision, seed, batch, ema) = rest;
-            let data = ir::Data::Folder(folder);
             ir::Train {
                 data,
                 loss,
@@ -147,7 +161,12 @@ pub(crate) fn models() -> impl Strategy<Value = ir::Model> {
                 any::<bool>().prop_flat_map(|puzzles| train(puzzles).prop_map(move |train| (puzzles, train)));
             let rest = (heads, option::of(train));
             (blocks, puzzles, inits, steps(states, networks), gradient, tokens, rest).prop_map(
-                move |(blocks, puzzles, inits, segment, gradient, (vocab, positions), (heads, train))| {
+                move |(blocks, puzzles, inits, segment, gradient, tokens, (heads, train))| {
+                    let (vocab, positions) = match train.as_ref().map(|(_, train)| &train.data) {
+                        Some(ir::Data::Sudoku(sudoku)) => (sudoku.size + 2, sudoku.size * sudoku.size),
+                        Some(ir::Data::Maze(maze)) => (6, maze.size * maze.size),
+                        Some(ir::Data::Folder(_)) | None => tokens,
+                    };
                     let (token_state, q_state, bias, ((halt, outputs), infer)) = heads;
                     let puzzles = match &train {
                         Some((has_puzzles, _)) => puzzles.or(Some((5, 8))).filter(|_| *has_puzzles),

@@ -265,6 +265,7 @@ fn data(data: &Data) -> Expr {
                 entry("train", count(sudoku.train)),
                 entry("test", count(sudoku.test)),
                 entry("augment", word(sudoku.augment.to_string())),
+                entry("seed", count(sudoku.seed)),
             ],
         ),
         Data::Maze(maze) => call(
@@ -274,6 +275,7 @@ fn data(data: &Data) -> Expr {
                 entry("min_path", count(maze.min_path)),
                 entry("train", count(maze.train)),
                 entry("test", count(maze.test)),
+                entry("seed", count(maze.seed)),
             ],
         ),
     }

@@ -64,16 +64,16 @@ impl Data {
     ///
     /// Returns an error if the spec has no `train` block, there is no such dataset, or it is broken.
     pub fn of(spec: &Spec, root: &Path) -> Result<Data, Error> {
-        Data::of_model(spec.model(), spec.model().train.as_ref().map_or(0, |train| train.seed), root)
+        Data::of_model(spec.model(), root)
     }
 
-    /// Does the same for a model; `seed` decides what is generated.
-    pub(crate) fn of_model(model: &Model, seed: u64, root: &Path) -> Result<Data, Error> {
+    /// Does the same for a model.
+    pub(crate) fn of_model(model: &Model, root: &Path) -> Result<Data, Error> {
         let Some(train) = &model.train else { return Err(untrained(model)) };
         match &train.data {
             ir::Data::Folder(folder) => open_folder(model, root.join(folder), ChosenBy::Spec),
-            ir::Data::Sudoku(wanted) => generate_sudoku(wanted, seed),
-            ir::Data::Maze(wanted) => generate_mazes(wanted, seed),
+            ir::Data::Sudoku(wanted) => generate_sudoku(wanted),
+            ir::Data::Maze(wanted) => generate_mazes(wanted),
         }
     }
 
@@ -397,19 +397,19 @@ impl NamedDataset {
     }
 }
 
-fn generate_sudoku(wanted: &GeneratedSudoku, seed: u64) -> Result<Data, Error> {
+fn generate_sudoku(wanted: &GeneratedSudoku) -> Result<Data, Error> {
     let size = SudokuSize::from_side(wanted.size).ok_or_else(|| {
         Error::unsuitable(format!("cannot generate Sudoku of size {}; use 4, 6 or 9", wanted.size))
     })?;
-    let GeneratedSudoku { givens, train, test, .. } = *wanted;
+    let GeneratedSudoku { givens, train, test, seed, .. } = *wanted;
     let splits = generate_sudoku_splits(&SudokuRequest { size, givens, train, test, seed })?;
     let built = BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, Copies::None, seed)?;
     let augment = wanted.augment.then(|| Augment::new(size).with_held_out(&built.test));
     Ok(generated(format!("generated {size} Sudoku"), built, augment))
 }
 
-fn generate_mazes(wanted: &GeneratedMaze, seed: u64) -> Result<Data, Error> {
-    let GeneratedMaze { size: side, min_path, train, test } = *wanted;
+fn generate_mazes(wanted: &GeneratedMaze) -> Result<Data, Error> {
+    let GeneratedMaze { size: side, min_path, train, test, seed } = *wanted;
     let splits = generate_maze_splits(&MazeRequest { side, min_path, train, test, seed })?;
     let built = BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, Copies::None, seed)?;
     Ok(generated(format!("generated {side}x{side} mazes"), built, None))

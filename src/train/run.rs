@@ -12,6 +12,7 @@ use super::solver::{SolveOptions, Solver};
 use crate::data::PuzzleKind;
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
+use crate::ir;
 use crate::lower::{Program, Sizes};
 use crate::span::Source;
 use crate::spec::Spec;
@@ -113,6 +114,15 @@ impl Run {
         refuse_what_is_fixed(path, overrides)?;
         let source = source(&folder, &manifest);
         let mut spec = Spec::read(source.clone(), overrides)?;
+        if !spec.writes_seed_of_data() {
+            // A run of the time when generated puzzles had the seed of the training.
+            let seed = manifest.seed;
+            spec.change_training(|train| match &mut train.data {
+                ir::Data::Sudoku(sudoku) => sudoku.seed = seed,
+                ir::Data::Maze(maze) => maze.seed = seed,
+                ir::Data::Folder(_) => {}
+            });
+        }
         if !overrides.is_empty() {
             // Warnings about the rest were reported when the run began.
             let said = Spec::read::<&str>(source, &[])?;
@@ -183,7 +193,7 @@ impl Run {
     ///
     /// Returns an error if there is no such dataset, or it is broken.
     pub fn data(&self, root: impl AsRef<Path>) -> Result<Data, Error> {
-        Data::of_model(self.spec.model(), self.manifest.seed, root.as_ref())
+        Data::of_model(self.spec.model(), root.as_ref())
     }
 
     /// Returns the kind of puzzle it was trained on, where hrmc knows it; a relative path of a dataset is looked

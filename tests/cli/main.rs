@@ -17,6 +17,7 @@ mod run;
 #[cfg(target_os = "linux")]
 mod stopping;
 mod survival;
+mod teaching;
 mod tools;
 #[cfg(unix)]
 mod words;

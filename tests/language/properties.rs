@@ -467,8 +467,17 @@ fn train(writer: &mut Writer, puzzles: bool) -> Vec<Item> {
         let betas = Value::Tuple(vec!["0.9".to_string(), writer.pick(&["0.95", "0.999"]).to_string()]);
         settings.push(Item::Entry("betas", betas));
     }
+    let data = if writer.maybe() {
+        plain(writer.pick(&["\"data/a\"", "\"a # b, { é \\\" \\\\\""]))
+    } else {
+        let settings = [("size", "6"), ("givens", "20"), ("train", "4_000"), ("test", "512"), ("seed", "7")];
+        Value::Call(
+            "sudoku",
+            settings.map(|(key, value)| Item::Entry(key, plain(value))).into_iter().collect(),
+        )
+    };
     let mut train = vec![
-        Item::Entry("data", plain(writer.pick(&["\"data/a\"", "\"a # b, { é \\\" \\\\\""]))),
+        Item::Entry("data", data),
         Item::Entry("optimizer", Value::Call(optimizer, settings)),
         Item::Entry("batch", plain(writer.pick(&[1, 32]))),
     ];
