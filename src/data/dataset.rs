@@ -23,11 +23,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
+use std::hash::Hasher;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::DataError;
@@ -51,7 +53,8 @@ pub const IGNORED_LABEL: i32 = -100;
 /// assert!(none.is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Training examples.
     Train,
@@ -170,7 +173,8 @@ impl Metadata {
         if file.exists() { Metadata::read_file(&file).map(Some) } else { Ok(None) }
     }
 
-    fn file(folder: &Path, split: Split) -> PathBuf {
+    /// Returns the path of the metadata of a split of a dataset folder.
+    pub(crate) fn file(folder: &Path, split: Split) -> PathBuf {
         folder.join(split.name()).join("dataset.json")
     }
 
@@ -302,6 +306,21 @@ impl TokenArray {
         range.map(|index| self.get(index))
     }
 
+    /// Feeds the tokens of a row to a hash that does not depend on how the tokens are stored.
+    fn hash_row(&self, row: Range<usize>, hasher: &mut impl Hasher) {
+        match self {
+            TokenArray::Narrow(tokens) => hasher.write(&tokens[row]),
+            TokenArray::Wide(tokens) => {
+                let narrow: Result<Vec<u8>, _> =
+                    tokens[row.clone()].iter().map(|&token| u8::try_from(token)).collect();
+                match narrow {
+                    Ok(narrow) => hasher.write(&narrow),
+                    Err(_) => tokens[row].iter().for_each(|&token| hasher.write_i32(token)),
+                }
+            }
+        }
+    }
+
     fn hash_into(&self, digest: &mut Sha256) {
         match self {
             TokenArray::Narrow(tokens) => {
@@ -364,6 +383,18 @@ pub struct Dataset {
     group_starts: Vec<usize>,
     /// `[sets]`
     set_ends: Vec<SetEnd>,
+    fingerprint: Fingerprint,
+}
+
+/// The fingerprint of a dataset, once something has asked for it.
+#[derive(Debug, Clone, Default)]
+struct Fingerprint(OnceLock<String>);
+
+impl PartialEq for Fingerprint {
+    /// Equal content has an equal fingerprint, whether or not it is known yet.
+    fn eq(&self, _: &Fingerprint) -> bool {
+        true
+    }
 }
 
 impl Dataset {
@@ -416,6 +447,7 @@ impl Dataset {
             puzzle_starts: vec![0],
             group_starts: vec![0],
             set_ends: Vec::new(),
+            fingerprint: Fingerprint::default(),
         }
     }
 
@@ -594,6 +626,12 @@ impl Dataset {
         self.puzzle_starts.partition_point(|&start| start <= example) - 1
     }
 
+    /// Returns the group that an example belongs to.
+    pub(super) fn group_of(&self, example: usize) -> usize {
+        let puzzle = self.puzzle_of(example);
+        self.group_starts.partition_point(|&start| start <= puzzle) - 1
+    }
+
     /// Returns the identifier of a puzzle.
     pub fn identifier(&self, puzzle: usize) -> i32 {
         self.puzzle_identifiers[puzzle]
@@ -616,26 +654,44 @@ impl Dataset {
         self.labels.slice(self.row(example))
     }
 
+    /// Feeds the input tokens of an example to a hash.
+    pub(super) fn hash_inputs(&self, example: usize, hasher: &mut impl Hasher) {
+        self.inputs.hash_row(self.row(example), hasher);
+    }
+
+    /// Feeds the labels of an example to a hash, as they are stored.
+    pub(super) fn hash_labels(&self, example: usize, hasher: &mut impl Hasher) {
+        self.labels.hash_row(self.row(example), hasher);
+    }
+
     fn row(&self, example: usize) -> Range<usize> {
         example * self.metadata.seq_len..(example + 1) * self.metadata.seq_len
     }
 
+    /// Returns whether any label is trained and scored.
+    pub fn has_labels(&self) -> bool {
+        (0..self.examples()).any(|example| self.labels(example).any(|label| label != IGNORED_LABEL))
+    }
+
     /// Returns the SHA-256 of everything in the dataset, in hexadecimal.
     ///
-    /// It depends on the content only, not on the integer types of the files.
+    /// It depends on the content only, not on the integer types of the files. It is computed once.
     pub fn fingerprint(&self) -> String {
-        let mut digest = Sha256::new();
-        digest.update(self.metadata.to_json());
-        self.inputs.hash_into(&mut digest);
-        self.labels.hash_into(&mut digest);
-        self.puzzle_identifiers.iter().for_each(|identifier| digest.update(identifier.to_le_bytes()));
-        for starts in [&self.puzzle_starts, &self.group_starts] {
-            starts.iter().for_each(|&start| digest.update((start as u64).to_le_bytes()));
-        }
-        digest.finalize().iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string succeeds");
-            text
-        })
+        let computed = self.fingerprint.0.get_or_init(|| {
+            let mut digest = Sha256::new();
+            digest.update(self.metadata.to_json());
+            self.inputs.hash_into(&mut digest);
+            self.labels.hash_into(&mut digest);
+            self.puzzle_identifiers.iter().for_each(|identifier| digest.update(identifier.to_le_bytes()));
+            for starts in [&self.puzzle_starts, &self.group_starts] {
+                starts.iter().for_each(|&start| digest.update((start as u64).to_le_bytes()));
+            }
+            digest.finalize().iter().fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").expect("writing to a string succeeds");
+                text
+            })
+        });
+        computed.clone()
     }
 }
 
@@ -666,15 +722,28 @@ fn read_tokens(
         narrow.reserve_exact(rows * columns);
     }
     let mut index = 0;
+    // The first wrong token, and the number of all.
+    let mut wrong: Option<(usize, String)> = None;
+    let mut wrong_tokens = 0;
     array.for_each(|token| {
-        check(token).map_err(|reason| {
-            DataError::array_row(file, index / columns, format!("{reason}, in column {}", index % columns))
-        })?;
-        tokens.push(i32::try_from(token).expect("a checked token is a 32-bit number"));
+        match check(token) {
+            Ok(()) => tokens.push(i32::try_from(token).expect("a checked token is a 32-bit number")),
+            Err(reason) => {
+                wrong_tokens += 1;
+                wrong.get_or_insert((index, reason));
+            }
+        }
         index += 1;
         Ok(())
     })?;
-    Ok(rows)
+    let Some((index, mut reason)) = wrong else { return Ok(rows) };
+    reason.push_str(&format!(", in column {}", index % columns));
+    match wrong_tokens - 1 {
+        0 => {}
+        1 => reason.push_str("; one more in this file is outside of it"),
+        more => reason.push_str(&format!("; {more} more in this file are outside of it")),
+    }
+    Err(DataError::array_row(file, index / columns, reason))
 }
 
 fn read_list(array: IntegerArray<impl Read>) -> Result<Vec<i64>, DataError> {

@@ -122,9 +122,8 @@ pub(crate) fn check_question(question: &[i32]) -> Result<(), String> {
     Ok(())
 }
 
-/// Says why an answer is not the question with the open cells of one path marked.
-pub(crate) fn check_answer(question: &[i32], answer: &[i32]) -> Result<(), String> {
-    let side = question.len().isqrt();
+/// Says where an answer changes the question in another way than by marking open cells.
+pub(super) fn check_cells(question: &[i32], answer: &[i32]) -> Result<(), String> {
     let changed = (0..question.len())
         .find(|&cell| answer[cell] != question[cell] && !(question[cell] == OPEN && answer[cell] == PATH));
     if let Some(cell) = changed {
@@ -135,6 +134,13 @@ pub(crate) fn check_answer(question: &[i32], answer: &[i32]) -> Result<(), Strin
             character(question[cell])
         ));
     }
+    Ok(())
+}
+
+/// Says why an answer is not the question with the open cells of one path marked.
+pub(crate) fn check_answer(question: &[i32], answer: &[i32]) -> Result<(), String> {
+    check_cells(question, answer)?;
+    let side = question.len().isqrt();
     let start = find(question, START).expect("a checked maze has a start");
     let goal = find(question, GOAL).expect("a checked maze has a goal");
     let reach = reach_from(side, start, |cell| answer[cell] == PATH || answer[cell] == GOAL);

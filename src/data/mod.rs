@@ -13,6 +13,7 @@
 //!
 //! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
 
+mod audit;
 mod augment;
 mod batch;
 mod build;
@@ -31,6 +32,7 @@ mod size;
 mod sudoku;
 mod write;
 
+pub use audit::{Finding, FindingKind, RowPlace, audit};
 pub use augment::Augment;
 pub use batch::{Batch, TestBatches};
 pub use build::{

@@ -226,14 +226,16 @@ pub fn is_valid_solution(kind: PuzzleKind, question: &[i32], answer: &[i32]) -> 
 pub struct Judgement {
     /// Whether it solves the puzzle, see [`is_valid_solution`].
     pub is_valid: bool,
-    /// Whether it has the label in every cell that has one, which is what exact accuracy counts.
+    /// Whether it has the label in every cell that has one, which is what exact accuracy counts; false without labels.
     pub equals_label: bool,
 }
 
 /// Judges an answer by the rules and by its labels, `[S]`, where [`IGNORED_LABEL`](super::IGNORED_LABEL) asks
 /// for nothing.
 pub fn judge(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: &[i32]) -> Judgement {
-    let equals_label = answer.len() == labels.len()
+    let has_labels = labels.iter().any(|&label| label != super::IGNORED_LABEL);
+    let equals_label = has_labels
+        && answer.len() == labels.len()
         && labels.iter().zip(answer).all(|(&label, &token)| label == super::IGNORED_LABEL || label == token);
     Judgement { is_valid: is_valid_solution(kind, question, answer), equals_label }
 }
