@@ -131,7 +131,7 @@ mod train;
 mod units;
 
 pub use census::{Census, CensusOptions};
-pub use data::{Dataset, DatasetBuilder, Metadata, PuzzleKind, Split};
+pub use data::{Dataset, DatasetBuilder, Finding, FindingKind, Metadata, PuzzleKind, RowPlace, Split};
 #[cfg(feature = "cuda")]
 pub use device::cuda::{card::Card, report::LaunchReport};
 pub use device::{Device, DeviceError, Places, devices};
@@ -144,7 +144,7 @@ pub use spec::{Axis, Spec, SpecDiff, SpecError};
 pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
     Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput, SolveOptions,
-    Solver, StateUpdate, StepReport, TrainOptions, Training,
+    Solver, Splits, StateUpdate, StepReport, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]

@@ -172,7 +172,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     }
     #[cfg(feature = "cuda")]
     cuda::check(arguments)?;
-    let rows = PuzzleRows::of(model, project.root())?;
+    let rows = PuzzleRows::of(&loaded, project.root())?;
     let sizes =
         Sizes { batch: arguments.batch.unwrap_or_else(|| default_batch(model)), puzzle_rows: rows.count };
     let text = match arguments.device {
@@ -185,7 +185,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         Target::Cpu => {
             let census = || -> Result<Census, Failure> {
                 // Training says what is wrong with data.
-                let data = DataSize::of(model, project.root()).ok().flatten();
+                let data = DataSize::of(&loaded, project.root()).ok().flatten();
                 let options = CensusOptions {
                     puzzle_rows_origin: rows.origin.clone(),
                     evaluate_batch: data.map(|data| evaluate_batch(sizes.batch, data.test_examples)),

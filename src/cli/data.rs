@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::data_check;
 use super::failure::{Failure, fail};
 use super::interrupt::{Busy, Interrupt};
 use super::terminal::{self, counted};
@@ -19,7 +20,8 @@ const EXAMPLES: &str = "\
 Examples:
   hrmc data sudoku --generate --size 6 -o data/sudoku-6x6
   hrmc data sudoku --from csv/sudoku --subsample 1000 --augment 1000 -o data/sudoku-extreme-1k-aug-1000
-  hrmc data maze --from csv/maze -o data/maze-30x30-hard-1k";
+  hrmc data maze --from csv/maze -o data/maze-30x30-hard-1k
+  hrmc data check data/sudoku-6x6";
 
 const SUDOKU_EXAMPLES: &str = "\
 Examples:
@@ -33,7 +35,7 @@ Examples:
   hrmc data maze --from csv/maze --dihedral -o data/maze-aug
   hrmc data maze --generate --size 9 --min-path 12 --train 2000 --test 500 -o data/maze-9x9";
 
-/// Build datasets from CSV files or from generated puzzles.
+/// Build datasets from CSV files or from generated puzzles, and check them.
 ///
 /// A dataset is a folder in the format of the published HRM code, which can read it too.
 #[derive(Debug, Subcommand)]
@@ -51,6 +53,7 @@ pub enum Arguments {
     /// `--generate` makes them; the answer is then the path that a breadth-first search finds.
     #[command(after_help = MAZE_EXAMPLES)]
     Maze(MazeArguments),
+    Check(data_check::Arguments),
 }
 
 /// Arguments of both kinds of puzzles.
@@ -140,11 +143,13 @@ fn default_givens(size: SudokuSize) -> usize {
 ///
 /// # Errors
 ///
-/// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written.
+/// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written, or is to be checked and
+/// cannot be trained on.
 pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> {
     let (built, common) = match arguments {
         Arguments::Sudoku(arguments) => (sudoku(arguments)?, &arguments.common),
         Arguments::Maze(arguments) => (maze(arguments)?, &arguments.common),
+        Arguments::Check(arguments) => return data_check::run(arguments),
     };
     let existing = if common.replace { Existing::Replace } else { Existing::Refuse };
     interrupt.begin(Busy {

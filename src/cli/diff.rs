@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
         (load(&arguments.first, &arguments.overrides)?, load(&arguments.second, &second_overrides)?);
     let census = |spec: &Spec| -> Result<Census, Failure> {
         let model = spec.model();
-        let puzzle_rows = PuzzleRows::of(model, project.root())?.count;
+        let puzzle_rows = PuzzleRows::of(spec, project.root())?.count;
         let batch = arguments.batch.unwrap_or_else(|| default_batch(model));
         Ok(Census::of(model, Sizes { batch, puzzle_rows }, CensusOptions::default()))
     };

@@ -15,9 +15,10 @@ use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::terminal::{counted, duration, percent};
 use super::train::summarize;
-use super::{run_arguments, terminal};
+use super::{data_check, run_arguments, terminal};
+use crate::data::Split;
 use crate::store::MetricMeans;
-use crate::train::{Data, EvaluationRequest, SolveOptions};
+use crate::train::{Data, EvaluationRequest, Run, SolveOptions, Splits};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +40,7 @@ Examples:
 pub struct Arguments {
     /// Folder of the run
     run: PathBuf,
-    /// Dataset folder to use instead of the data of the run
+    /// Dataset folder to use instead of the data of the run; only its test split is read
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Evaluate only the first examples
@@ -78,11 +79,14 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let project = Project::find(devices)?;
     let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
     let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
+    let splits = Splits::Only(Split::Test);
     let data = match &arguments.data {
-        Some(folder) => Data::open(run.spec(), folder)?,
-        None => run.data(project.root())?,
+        Some(folder) => Data::open_splits(run.spec(), folder, splits)?,
+        None => run.splits(project.root(), splits)?,
     };
     data.check_fit(run.spec())?;
+    let is_changed = run.changed(&data).contains(&Split::Test);
+    say_what_misleads(&run, &data, is_changed && arguments.data.is_none())?;
     let examples = arguments.limit.unwrap_or(usize::MAX).min(data.test().examples());
     let options = SolveOptions {
         device: project.device(arguments.device.as_deref()),
@@ -111,6 +115,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         terminal::print_json(&json!({
             "run": terminal::path_text(&arguments.run),
             "data": data.name().trim_matches(|c| c == '`'),
+            "is_test_data_of_run": (!run.manifest().test_data_sha256.is_empty()).then_some(!is_changed),
             "examples": examples_done,
             "metrics": means,
             "stopped_by": stop.map(Stop::name),
@@ -133,6 +138,24 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         losses(&means),
         duration(begun.elapsed().as_secs_f64()),
     ))
+}
+
+/// Warns about data that misleads, and about puzzles that are not those of the run though nobody asked for others.
+fn say_what_misleads(run: &Run, data: &Data, is_changed: bool) -> Result<(), Failure> {
+    if !data.test().has_labels() {
+        let why = data.findings().first().map_or("it has no labels", |finding| &finding.message);
+        return Err(Failure::message(format!("there is nothing to evaluate in {}: {why}", data.name())));
+    }
+    data_check::warn(data);
+    if is_changed {
+        terminal::warning(&format!(
+            "the test puzzles of {} have changed since `{}` began: the figures are not those of its training, and \
+             cannot be compared with them; bring the old ones back, or name other data with `--data DIR`",
+            data.name(),
+            run.path().display()
+        ));
+    }
+    Ok(())
 }
 
 fn losses(means: &MetricMeans) -> String {

@@ -10,6 +10,7 @@ mod check;
 mod compile;
 mod completions;
 mod data;
+mod data_check;
 mod devices;
 mod diff;
 mod eval;

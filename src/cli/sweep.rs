@@ -156,7 +156,7 @@ impl Sweep<'_> {
     fn listed(&self, values: Vec<String>) -> Result<SweepRow, Failure> {
         let outcome = match spec::load(self.source.clone(), &values) {
             Ok(loaded) => {
-                let puzzle_rows = PuzzleRows::of(loaded.model(), self.project.root())?.count;
+                let puzzle_rows = PuzzleRows::of(&loaded, self.project.root())?.count;
                 SweepOutcome::Listed(trained_parameters(&loaded.model, Sizes { batch: 1, puzzle_rows }))
             }
             Err(failure) => SweepOutcome::Failed(why(failure)?),

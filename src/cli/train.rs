@@ -16,8 +16,8 @@ use super::progress::{Progress, Window};
 use super::project::Project;
 use super::run_arguments::{self, Common, TrainArguments};
 use super::terminal::{counted, duration, grouped, percent, rate};
-use super::{picture, spec, terminal};
-use crate::data::Dataset;
+use super::{data_check, picture, spec, terminal};
+use crate::data::{Dataset, Split};
 use crate::device::Device;
 use crate::ir::Precision;
 use crate::lower::Sizes;
@@ -27,7 +27,7 @@ use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::MetricMeans;
 use crate::train::schedule::steps_in;
-use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, TrainOptions, Training};
+use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training};
 
 /// Trains, and reports the result.
 ///
@@ -195,6 +195,11 @@ fn options(
     })
 }
 
+/// Returns the splits that a training needs.
+fn splits(arguments: &TrainArguments) -> Splits {
+    if arguments.eval_limit == Some(0) { Splits::Only(Split::Train) } else { Splits::Both }
+}
+
 fn too_large(error: crate::train::Error) -> Failure {
     fail_with_batch(error, "--set train.batch=")
 }
@@ -220,8 +225,8 @@ fn begin(
         spec.change_training(|train| train.seed = seed);
     }
     let data = match &arguments.data {
-        Some(folder) => Data::open(&spec, folder)?,
-        None => Data::of(&spec, project.root())?,
+        Some(folder) => Data::open_splits(&spec, folder, splits(arguments))?,
+        None => Data::splits_of(&spec, project.root(), splits(arguments))?,
     };
     match earlier(&spec, &data, reuse, arguments, &project.runs(common.runs.as_deref()))? {
         Earlier::Nothing => {}
@@ -233,6 +238,7 @@ fn begin(
     }
     let options = options(arguments, common, project, project.device(common.device.as_deref()))?;
     let training = Training::new(&spec, data, options).map_err(too_large)?;
+    data_check::warn(training.data());
     if let Some(stop) = interrupt.reason() {
         return Err(Failure::Stopped(stop));
     }
@@ -260,7 +266,7 @@ fn earlier(
     let (Some(train), true) = (&model.train, reuse != Reuse::Nothing) else { return Ok(Earlier::Nothing) };
     let total_steps = steps_in(train.length, data.train().metadata(), train.batch);
     let wanted = arguments.steps.map_or(total_steps, |steps| steps as u64);
-    let is_judged = arguments.eval_limit != Some(0);
+    let is_judged = arguments.eval_limit != Some(0) && data.test().has_labels();
     let examples = arguments.eval_limit.unwrap_or(usize::MAX).min(data.test().examples());
     let (alike, unreadable) = Run::alike(runs, spec, data)?;
     unreadable.iter().for_each(|why| terminal::warning(&format!("{why}; this run is passed over")));
@@ -320,10 +326,20 @@ fn resume(
     let options = options(arguments, common, project, device)?;
     let data = match (data, &arguments.data) {
         (Some(data), _) => data,
-        (None, Some(folder)) => Data::open(run.spec(), folder)?,
-        (None, None) => run.data(project.root())?,
+        (None, Some(folder)) => Data::open_splits(run.spec(), folder, splits(arguments))?,
+        (None, None) => run.splits(project.root(), splits(arguments))?,
     };
     let training = Training::resume(&run, data, options).map_err(too_large)?;
+    // What the run began with was looked at then.
+    if run.changed(training.data()).contains(&Split::Test) {
+        terminal::warning(&format!(
+            "the test puzzles of {} are not those that `{}` began with: accuracies before and after this step cannot \
+             be compared, and the best checkpoint may be one of before",
+            training.data().name(),
+            path.display()
+        ));
+        data_check::warn(training.data());
+    }
     Ok((training, run))
 }
 
@@ -602,7 +618,10 @@ impl Report<'_> {
         if self.trained.stopped.is_some() {
             option("--steps", self.arguments.steps.map(|steps| steps.to_string()));
         }
-        option("--data", self.arguments.data.as_deref().map(shell::path));
+        // A run knows the data that it began with.
+        if self.arguments.resume.is_some() {
+            option("--data", self.arguments.data.as_deref().map(shell::path));
+        }
         option("--eval-limit", self.arguments.eval_limit.map(|limit| limit.to_string()));
         option("--max-time", self.arguments.max_time.as_ref().map(|limit| limit.text.clone()));
         option("--device", self.common.device.clone());

@@ -590,8 +590,11 @@ mod tests {
         dataset(Metadata::for_kind(PuzzleKind::Sudoku(SudokuSize::Four)), &rows)
     }
 
-    /// Kinds, counts and rows of what is found, and the messages.
-    fn found(train: &Dataset, test: &Dataset) -> (Vec<(FindingKind, usize, Option<usize>)>, Vec<String>) {
+    /// Kind, count and row of a finding.
+    type Short = (FindingKind, usize, Option<usize>);
+
+    /// What is found, and the messages.
+    fn found(train: &Dataset, test: &Dataset) -> (Vec<Short>, Vec<String>) {
         let findings = audit(Some(train), Some(test));
         let short = |finding: &Finding| (finding.kind, finding.count, finding.first.map(|first| first.row));
         (findings.iter().map(short).collect(), findings.into_iter().map(|finding| finding.message).collect())

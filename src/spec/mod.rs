@@ -198,6 +198,16 @@ impl Spec {
         }
     }
 
+    /// Returns the folder of the file in which `data` is written; `None` if an override says it, or no file.
+    pub(crate) fn folder_of_data(&self) -> Option<&Path> {
+        let origin = self.source.origin(self.data_expr()?.span);
+        let is_override = |text: &String| overrides::override_source(text).name == origin.name;
+        if self.overrides.iter().any(is_override) {
+            return None;
+        }
+        Path::new(origin.name).parent()
+    }
+
     /// Returns whether its text gives generated data a seed.
     pub(crate) fn writes_seed_of_data(&self) -> bool {
         let Some(ast::ExprKind::Call(call)) = self.data_expr().map(|expr| &expr.ungrouped().kind) else {

@@ -78,8 +78,14 @@ pub struct RunManifest {
     pub spec_sha256: String,
     /// Fingerprint of the training data.
     pub train_data_sha256: String,
-    /// Fingerprint of the test data.
+    /// Fingerprint of the test data; empty if the run began without.
     pub test_data_sha256: String,
+    /// Absolute path of the folder of data, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_folder: Option<String>,
+    /// Its path from the folder of the run, by which it is found when both were moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_from_run: Option<String>,
     /// Values of the spec that the user replaced, e.g. `model.N=3`. The resolved spec has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
@@ -99,6 +105,8 @@ impl RunManifest {
             spec_sha256: sha256(spec),
             train_data_sha256: train.fingerprint(),
             test_data_sha256: test.fingerprint(),
+            data_folder: None,
+            data_from_run: None,
             overrides: Vec::new(),
             spec: spec.to_owned(),
         }

@@ -2,22 +2,51 @@
 
 #![expect(clippy::disallowed_methods, reason = "a folder of data is looked for")]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::{Component, Path, PathBuf, absolute};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::error::Error;
 use super::fit::{check_fit, shape};
 use crate::check::check_dataset;
 use crate::data::{
-    Augment, BuiltDataset, Copies, Dataset, MazeRequest, Metadata, PuzzleKind, Split, SplitSize,
-    SudokuRequest, SudokuSize, generate_maze_splits, generate_sudoku_splits,
+    Augment, BuiltDataset, Copies, Dataset, DatasetBuilder, Finding, MazeRequest, Metadata, PuzzleKind,
+    Split, SplitSize, SudokuRequest, SudokuSize, audit, generate_maze_splits, generate_sudoku_splits,
 };
 use crate::ir::{self, GeneratedMaze, GeneratedSudoku, Model};
 use crate::shell;
 use crate::spec::{Spec, SpecError};
 
-/// Both splits of the data that a model is trained and judged on.
+/// The splits of data that are needed.
+///
+/// # Examples
+///
+/// ```
+/// use hrmc::{Split, Splits};
+///
+/// assert!(Splits::Both.include(Split::Test));
+/// assert!(!Splits::Only(Split::Train).include(Split::Test));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Splits {
+    /// Both, for training with evaluations.
+    #[default]
+    Both,
+    /// One: the training split for training without an evaluation, the test split for evaluation.
+    Only(Split),
+}
+
+impl Splits {
+    /// Returns whether a split is needed.
+    pub fn include(self, split: Split) -> bool {
+        self == Splits::Both || self == Splits::Only(split)
+    }
+}
+
+/// Both splits of the data that a model is trained and judged on, or one of them.
+///
+/// A split that was not asked for is empty.
 ///
 /// # Examples
 ///
@@ -43,6 +72,11 @@ pub struct Data {
     test: Arc<Dataset>,
     augment: Option<Augment>,
     origin: ChosenBy,
+    /// The splits that were asked for; the other one is empty.
+    splits: Splits,
+    /// The folder that it was read from, if it was.
+    folder: Option<PathBuf>,
+    findings: OnceLock<Arc<[Finding]>>,
 }
 
 /// Who chose the data.
@@ -56,22 +90,40 @@ enum ChosenBy {
     Given,
 }
 
+/// What was found in data, by the hashes of its splits: the trainings of a sweep often have the same data.
+///
+/// It is not kept on the disk. To find it there takes a hash of the data, which is about as much work as the audit.
+static FINDINGS: Mutex<BTreeMap<SplitHashes, Arc<[Finding]>>> = Mutex::new(BTreeMap::new());
+
+/// Hashes of the training and the test split, as far as they were asked for.
+type SplitHashes = [Option<String>; 2];
+
 impl Data {
-    /// Opens or generates what the `train` block of a spec says; a folder with a relative path is looked for below
-    /// `root`.
+    /// Opens or generates what the `train` block of a spec says.
+    ///
+    /// A folder with a relative path is looked for beside the file that names it, then below `root`.
     ///
     /// # Errors
     ///
     /// Returns an error if the spec has no `train` block, there is no such dataset, or it is broken.
     pub fn of(spec: &Spec, root: &Path) -> Result<Data, Error> {
-        Data::of_model(spec.model(), root)
+        Data::splits_of(spec, root, Splits::Both)
     }
 
-    /// Does the same for a model.
-    pub(crate) fn of_model(model: &Model, root: &Path) -> Result<Data, Error> {
+    /// Does the same for the splits that are needed; the other one may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Data::of`].
+    pub fn splits_of(spec: &Spec, root: &Path, splits: Splits) -> Result<Data, Error> {
+        Data::at(spec.model(), &places(spec, root), splits)
+    }
+
+    /// Does the same for a model whose folder of data may be in any of some places.
+    pub(super) fn at(model: &Model, places: &[PathBuf], splits: Splits) -> Result<Data, Error> {
         let Some(train) = &model.train else { return Err(untrained(model)) };
         match &train.data {
-            ir::Data::Folder(folder) => open_folder(model, root.join(folder), ChosenBy::Spec),
+            ir::Data::Folder(_) => open_folder(model, places, ChosenBy::Spec, splits),
             ir::Data::Sudoku(wanted) => generate_sudoku(wanted),
             ir::Data::Maze(wanted) => generate_mazes(wanted),
         }
@@ -83,20 +135,25 @@ impl Data {
     ///
     /// Returns an error if there is no such dataset, or it is broken.
     pub fn open(spec: &Spec, folder: impl AsRef<Path>) -> Result<Data, Error> {
-        Data::open_for(spec.model(), folder.as_ref())
+        Data::open_splits(spec, folder, Splits::Both)
     }
 
-    /// Does the same for a model.
-    pub(crate) fn open_for(model: &Model, folder: &Path) -> Result<Data, Error> {
+    /// Does the same for the splits that are needed; the other one may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Data::open`].
+    pub fn open_splits(spec: &Spec, folder: impl AsRef<Path>, splits: Splits) -> Result<Data, Error> {
+        let folder = folder.as_ref();
         // A path that leads to the same folder from wherever a run is continued.
-        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-        let text = absolute.into_os_string().into_string().map_err(|path| {
+        let text = absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        let text = text.into_os_string().into_string().map_err(|path| {
             Error::unsuitable(format!(
                 "the path `{}` is not UTF-8 text, which a spec needs",
                 Path::new(&path).display()
             ))
         })?;
-        open_folder(model, folder.to_path_buf(), ChosenBy::Folder(text))
+        open_folder(spec.model(), &[folder.to_path_buf()], ChosenBy::Folder(text), splits)
     }
 
     /// Returns data that a program made, with a training and a test split.
@@ -121,6 +178,34 @@ impl Data {
             test: Arc::new(test),
             augment: None,
             origin: ChosenBy::Given,
+            splits: Splits::Both,
+            folder: None,
+            findings: OnceLock::new(),
+        }
+    }
+
+    /// Returns what keeps the data from teaching or measuring, errors first; empty for sound data.
+    ///
+    /// It is looked for once in a process, however often data of the same hash is opened.
+    pub fn findings(&self) -> &[Finding] {
+        self.findings.get_or_init(|| {
+            // Generators keep the rules that are looked at.
+            if self.origin == ChosenBy::Spec && self.folder.is_none() {
+                return Arc::new([]);
+            }
+            let [train, test] =
+                [Split::Train, Split::Test].map(|split| self.split(split).map(|dataset| &**dataset));
+            let key = [train, test].map(|dataset| dataset.map(Dataset::fingerprint));
+            let mut known = FINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(key).or_insert_with(|| audit(train, test).into()))
+        })
+    }
+
+    /// Refuses training data without a label that counts.
+    pub(super) fn refuse_what_teaches_nothing(&self) -> Result<(), Error> {
+        match self.findings().iter().find(|finding| finding.kind.is_error()) {
+            Some(finding) => Err(Error::unsuitable(format!("{} cannot be trained on: {finding}", self.name))),
+            None => Ok(()),
         }
     }
 
@@ -129,12 +214,12 @@ impl Data {
         &self.name
     }
 
-    /// Returns the training split.
+    /// Returns the training split; empty if it was not asked for.
     pub fn train(&self) -> &Arc<Dataset> {
         &self.train
     }
 
-    /// Returns the test split.
+    /// Returns the test split; empty if it was not asked for.
     pub fn test(&self) -> &Arc<Dataset> {
         &self.test
     }
@@ -144,11 +229,42 @@ impl Data {
         self.augment.as_ref()
     }
 
+    /// Returns a split, if it was asked for.
+    pub(super) fn split(&self, split: Split) -> Option<&Arc<Dataset>> {
+        let dataset = match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        };
+        self.splits.include(split).then_some(dataset)
+    }
+
+    /// Returns the hash of the test split, also if it is there but was not asked for.
+    pub(super) fn test_hash(&self) -> Option<String> {
+        match (self.split(Split::Test), &self.folder) {
+            (Some(test), _) => Some(test.fingerprint()),
+            (None, Some(folder)) => Some(Dataset::open(folder, Split::Test).ok()?.fingerprint()),
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the folder that the data was read from, if it was.
+    pub(super) fn read_from(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Returns the path of the folder that stands in for the data of the spec, if one does.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        match &self.origin {
+            ChosenBy::Folder(path) => Some(path),
+            ChosenBy::Spec | ChosenBy::Given => None,
+        }
+    }
+
     /// Returns `spec` as a run on this data keeps it, so that it can be resumed without naming the data again.
     pub(crate) fn kept_in(&self, spec: &Spec) -> Spec {
         let mut spec = spec.clone();
-        if let ChosenBy::Folder(path) = &self.origin {
-            let folder = ir::Data::Folder(path.clone());
+        if let Some(path) = self.folder() {
+            let folder = ir::Data::Folder(path.to_string());
             spec.change_training(|train| train.data = folder);
         }
         spec
@@ -222,14 +338,15 @@ impl DataSize {
         }
     }
 
-    /// Returns the size of the data that `model` names; none if it is not there, or the spec names no data.
+    /// Returns the size of the data that `spec` names; none if it is not there, or the spec names no data.
     ///
     /// Only metadata and the headers of arrays are read.
     ///
     /// # Errors
     ///
     /// Returns an error if the dataset is there but cannot be read.
-    pub fn of(model: &Model, root: &Path) -> Result<Option<DataSize>, Error> {
+    pub fn of(spec: &Spec, root: &Path) -> Result<Option<DataSize>, Error> {
+        let model = spec.model();
         let generated = |train: usize, test: usize| {
             let metadata = Metadata::new(model.tokens.vocab, model.tokens.positions);
             let bytes = |examples| SplitSize::of_examples(examples).bytes(&metadata);
@@ -239,7 +356,11 @@ impl DataSize {
             None => return Ok(None),
             Some(ir::Data::Sudoku(wanted)) => return Ok(Some(generated(wanted.train, wanted.test))),
             Some(ir::Data::Maze(wanted)) => return Ok(Some(generated(wanted.train, wanted.test))),
-            Some(ir::Data::Folder(folder)) => root.join(folder),
+            Some(ir::Data::Folder(_)) => {
+                let places = places(spec, root);
+                let Some(folder) = found(&places) else { return Ok(None) };
+                folder.to_path_buf()
+            }
         };
         let mut size = DataSize { bytes: 0, test_examples: 0 };
         for split in [Split::Train, Split::Test] {
@@ -262,14 +383,15 @@ pub struct PuzzleRows {
 }
 
 impl PuzzleRows {
-    /// Returns the number of puzzle identifiers of the dataset that `model` names, or 1 where it is not there.
+    /// Returns the number of puzzle identifiers of the dataset that `spec` names, or 1 where it is not there.
     ///
     /// Only the metadata is read.
     ///
     /// # Errors
     ///
     /// Returns an error if the dataset is there but its metadata cannot be read.
-    pub fn of(model: &Model, root: &Path) -> Result<PuzzleRows, Error> {
+    pub fn of(spec: &Spec, root: &Path) -> Result<PuzzleRows, Error> {
+        let model = spec.model();
         if model.puzzles.is_none() {
             return Ok(PuzzleRows { count: 1, origin: None });
         }
@@ -279,9 +401,10 @@ impl PuzzleRows {
             Some(ir::Data::Sudoku(_) | ir::Data::Maze(_)) => {
                 assumed("since generated puzzles share one identifier".to_string())
             }
-            Some(ir::Data::Folder(folder)) => {
-                let folder = root.join(folder);
-                match Metadata::read(&folder, Split::Train)? {
+            Some(ir::Data::Folder(_)) => {
+                let places = places(spec, root);
+                let folder = found(&places).unwrap_or_else(|| root_place(&places));
+                match Metadata::read(folder, Split::Train)? {
                     None => assumed(format!("assumed, since there is no dataset `{}`", folder.display())),
                     Some(metadata) => {
                         let origin = Some(format!("from `{}`", folder.display()));
@@ -293,36 +416,166 @@ impl PuzzleRows {
     }
 }
 
-/// Returns the kind of puzzle that `model` is trained on, where hrmc knows it.
-pub fn kind_of(model: &Model, root: &Path) -> Option<PuzzleKind> {
+/// Returns the kind of puzzle that `model` is trained on, where hrmc knows it; a folder of data is in one of `places`.
+pub(super) fn kind_of(model: &Model, places: &[PathBuf]) -> Option<PuzzleKind> {
     let sizes = || PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions));
     match &model.train.as_ref()?.data {
         ir::Data::Sudoku(sudoku) => SudokuSize::from_side(sudoku.size).map(PuzzleKind::Sudoku),
         ir::Data::Maze(maze) => Some(PuzzleKind::Maze { side: maze.size }),
         // The dataset may have been removed since; then the sizes decide.
-        ir::Data::Folder(folder) => match Metadata::read(&root.join(folder), Split::Test) {
-            Ok(Some(metadata)) => PuzzleKind::of(&metadata),
-            Ok(None) | Err(_) => sizes(),
-        },
+        ir::Data::Folder(_) => {
+            let metadata = found(places).and_then(|folder| {
+                [Split::Test, Split::Train]
+                    .iter()
+                    .find_map(|&split| Metadata::read(folder, split).ok().flatten())
+            });
+            match metadata {
+                Some(metadata) => PuzzleKind::of(&metadata),
+                None => sizes(),
+            }
+        }
     }
 }
 
-fn open_folder(model: &Model, folder: PathBuf, origin: ChosenBy) -> Result<Data, Error> {
-    if !fs::metadata(&folder).is_ok_and(|found| found.is_dir()) {
-        return Err(Error::unsuitable(format!(
-            "there is no dataset `{}`; {}",
-            folder.display(),
-            how_to_build(model, &folder)
-        )));
+/// Returns the places where the folder of data that a spec names may be, the first one being the best; none if it names
+/// no folder.
+///
+/// A relative path counts from the folder of the file that names it, as that of a base does. The second place is the
+/// same path from `root`, the folder of the project: specs in a folder of their own name the data of the project.
+pub(super) fn places(spec: &Spec, root: &Path) -> Vec<PathBuf> {
+    let Some(ir::Data::Folder(folder)) = spec.model().train.as_ref().map(|train| &train.data) else {
+        return Vec::new();
+    };
+    let in_root = plain(&root.join(folder));
+    let beside = spec.folder_of_data().map(|beside| plain(&beside.join(folder)));
+    let is_another = |place: &PathBuf| absolute(place).ok() != absolute(&in_root).ok();
+    beside.into_iter().filter(is_another).chain([in_root.clone()]).collect()
+}
+
+/// Returns a path without the steps that lead nowhere, as in `./data`.
+fn plain(path: &Path) -> PathBuf {
+    let path: PathBuf = path.components().filter(|step| *step != Component::CurDir).collect();
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
+}
+
+/// Returns an absolute path as text; `None` if it is no text.
+pub(super) fn absolute_text(path: &Path) -> Option<String> {
+    absolute(path).ok()?.to_str().map(str::to_string)
+}
+
+/// Returns the places that are folders. Of several paths to one folder, it has the last.
+pub(super) fn distinct_folders(places: &[PathBuf]) -> Vec<PathBuf> {
+    let mut folders: Vec<(PathBuf, &PathBuf)> = Vec::new();
+    for place in places.iter().filter(|place| fs::metadata(place).is_ok_and(|found| found.is_dir())) {
+        let real = real(place);
+        folders.retain(|(other, _)| *other != real);
+        folders.push((real, place));
     }
-    let open = |split| Dataset::open(&folder, split).map(Arc::new);
+    folders.into_iter().map(|(_, place)| place.clone()).collect()
+}
+
+/// Returns the path that leads to `data` from the folder of a run in `runs`; `None` if none does.
+pub(super) fn path_from_run_in(runs: &Path, data: &Path) -> Option<String> {
+    let (run, data) = (real(runs).join("run"), real(data));
+    let common = run.components().zip(data.components()).take_while(|(one, other)| one == other).count();
+    // On Windows, a path does not lead from one disk to another.
+    if common == 0 {
+        return None;
+    }
+    let up = run.components().skip(common).map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(data.components().skip(common)).collect();
+    path.to_str().map(str::to_string)
+}
+
+/// Returns an absolute path without symbolic links, as far as there are folders on it: `..` leads back on such a path.
+fn real(path: &Path) -> PathBuf {
+    let path = absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let known = path.ancestors().find_map(|known| Some((known, fs::canonicalize(known).ok()?)));
+    let Some((known, real)) = known else { return path };
+    match path.strip_prefix(known) {
+        Ok(rest) if rest.as_os_str().is_empty() => real,
+        Ok(rest) => real.join(rest),
+        Err(_) => path,
+    }
+}
+
+/// Returns the first place that is a folder.
+pub(super) fn found(places: &[PathBuf]) -> Option<&Path> {
+    places.iter().find(|place| fs::metadata(place).is_ok_and(|found| found.is_dir())).map(PathBuf::as_path)
+}
+
+/// Returns the place in the folder of the project, where a dataset is best built.
+fn root_place(places: &[PathBuf]) -> &Path {
+    places.last().expect("a folder is looked for in one place at least")
+}
+
+fn open_folder(model: &Model, places: &[PathBuf], origin: ChosenBy, splits: Splits) -> Result<Data, Error> {
+    let Some(folder) = found(places) else {
+        let looked: Vec<String> = places.iter().rev().map(|place| format!("`{}`", place.display())).collect();
+        return Err(Error::unsuitable(format!(
+            "there is no dataset {}; {}",
+            looked.join(", nor "),
+            how_to_build(model, root_place(places))
+        )));
+    };
+    refuse_missing_split(folder, splits)?;
+    let open = |split| splits.include(split).then(|| Dataset::open(folder, split)).transpose();
+    let (train, test) = match (open(Split::Train)?, open(Split::Test)?) {
+        (Some(train), Some(test)) => (train, test),
+        (Some(train), None) => {
+            let test = without_rows(folder, Split::Test, train.metadata())?;
+            (train, test)
+        }
+        (None, Some(test)) => (without_rows(folder, Split::Train, test.metadata())?, test),
+        (None, None) => unreachable!("a split is needed"),
+    };
     Ok(Data {
         name: format!("`{}`", folder.display()),
-        train: open(Split::Train)?,
-        test: open(Split::Test)?,
+        train: Arc::new(train),
+        test: Arc::new(test),
         augment: None,
         origin,
+        splits,
+        folder: Some(folder.to_path_buf()),
+        findings: OnceLock::new(),
     })
+}
+
+/// Refuses a folder that has only the other split than the one that is needed.
+fn refuse_missing_split(folder: &Path, splits: Splits) -> Result<(), Error> {
+    let has = |split| fs::metadata(Metadata::file(folder, split)).is_ok();
+    let lacks = |split: Split, other: Split| splits.include(split) && !has(split) && has(other);
+    let missing = |split: Split, what: &str| {
+        let file = Metadata::file(folder, split);
+        Err(Error::unsuitable(format!(
+            "`{}` has no {what} split: there is no file `{}`",
+            folder.display(),
+            file.display()
+        )))
+    };
+    if lacks(Split::Train, Split::Test) {
+        return missing(Split::Train, "training");
+    }
+    if lacks(Split::Test, Split::Train) {
+        let Err(error) = missing(Split::Test, "test") else { return Ok(()) };
+        return Err(match splits {
+            Splits::Only(_) => error,
+            Splits::Both => Error::unsuitable(format!(
+                "{error}; train without evaluations (`--eval-limit 0`), or choose data that has one"
+            )),
+        });
+    }
+    Ok(())
+}
+
+/// Returns a split without rows, of the sizes of the other split, in place of one that is not needed.
+fn without_rows(folder: &Path, split: Split, other: &Metadata) -> Result<Dataset, Error> {
+    let mut metadata = other.clone();
+    // Identifiers are counted over both splits. What cannot be read is not needed.
+    if let Ok(Some(own)) = Metadata::read(folder, split) {
+        metadata.num_puzzle_identifiers = metadata.num_puzzle_identifiers.max(own.num_puzzle_identifiers);
+    }
+    Ok(DatasetBuilder::new(metadata)?.finish()?)
 }
 
 /// Puzzles of the paper, for those who have no files yet.
@@ -417,7 +670,8 @@ fn generate_mazes(wanted: &GeneratedMaze) -> Result<Data, Error> {
 
 fn generated(name: String, built: BuiltDataset, augment: Option<Augment>) -> Data {
     let (train, test) = (Arc::new(built.train), Arc::new(built.test));
-    Data { name, train, test, augment, origin: ChosenBy::Spec }
+    let (origin, splits) = (ChosenBy::Spec, Splits::Both);
+    Data { name, train, test, augment, origin, splits, folder: None, findings: OnceLock::new() }
 }
 
 #[cfg(test)]

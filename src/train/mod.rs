@@ -48,7 +48,7 @@ mod training;
 
 #[cfg(test)]
 mod testing;
-pub use data::{Data, DataSize, PuzzleRows, kind_of};
+pub use data::{Data, DataSize, PuzzleRows, Splits};
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
 pub use memory::{TooLarge, Wanted, check_memory};

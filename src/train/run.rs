@@ -1,19 +1,21 @@
 //! Runs: folders of trainings, which can be continued, evaluated and used to solve puzzles.
 
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::data::{Data, kind_of};
+use super::data::{Data, Splits, absolute_text, distinct_folders, kind_of, path_from_run_in};
 use super::error::Error;
 use super::evaluate::Evaluator;
 use super::memory::{Wanted, check_memory};
 use super::solver::{SolveOptions, Solver};
-use crate::data::PuzzleKind;
+use crate::data::{PuzzleKind, Split};
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
 use crate::ir;
 use crate::lower::{Program, Sizes};
+use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::checkpoint::Saved;
@@ -87,7 +89,9 @@ pub struct Run {
 
 impl Run {
     /// Makes a folder in `runs`.
-    pub(super) fn create_folder(runs: &Path, manifest: RunManifest, spec: Spec) -> Result<Run, Error> {
+    pub(super) fn create_folder(runs: &Path, mut manifest: RunManifest, spec: Spec) -> Result<Run, Error> {
+        manifest.data_from_run =
+            manifest.data_folder.as_deref().and_then(|data| path_from_run_in(runs, Path::new(data)));
         let folder = RunFolder::create(runs, &manifest)?;
         Ok(Run { folder, manifest, spec })
     }
@@ -185,7 +189,10 @@ impl Run {
         Ok(self.folder.metrics()?)
     }
 
-    /// Opens or generates the data that it was trained on; a relative path is looked for below `root`.
+    /// Opens or generates the data that it was trained on.
+    ///
+    /// A folder is looked for where it was, and where it was as seen from the folder of the run; for a run of an hrmc
+    /// that did not write these down, below `root`. If there are several, it is the one that has not changed.
     ///
     /// Data that a program [made](Data::given) is not stored: the program has to make it again.
     ///
@@ -193,13 +200,92 @@ impl Run {
     ///
     /// Returns an error if there is no such dataset, or it is broken.
     pub fn data(&self, root: impl AsRef<Path>) -> Result<Data, Error> {
-        Data::of_model(self.spec.model(), root.as_ref())
+        self.splits(root, Splits::Both)
+    }
+
+    /// Does the same for the splits that are needed; the other one may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Run::data`].
+    pub fn splits(&self, root: impl AsRef<Path>, splits: Splits) -> Result<Data, Error> {
+        let model = self.spec.model();
+        let places = self.places(root.as_ref());
+        let there = distinct_folders(&places);
+        for place in there.iter().filter(|_| there.len() > 1) {
+            if let Ok(data) = Data::at(model, slice::from_ref(place), splits)
+                && self.changed(&data).is_empty()
+            {
+                return Ok(data);
+            }
+        }
+        Data::at(model, there.last().map_or(&places, slice::from_ref), splits)
+    }
+
+    /// Returns the splits of data that are not those that the run began with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let small = ["train.data.train=64", "train.data.test=8", "train.steps=3"];
+    /// # let spec = hrmc::Spec::open("specs/quickstart.hrm", &small)?;
+    /// # let data = hrmc::Data::of(&spec, ".".as_ref())?;
+    /// # let training = hrmc::Training::new(&spec, data, hrmc::TrainOptions::default())?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let run = hrmc::Run::create(folder.path(), &training)?;
+    /// assert_eq!(run.changed(&run.data(".")?), []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn changed(&self, data: &Data) -> Vec<Split> {
+        let RunManifest { train_data_sha256, test_data_sha256, .. } = &self.manifest;
+        [(Split::Train, train_data_sha256), (Split::Test, test_data_sha256)]
+            .into_iter()
+            .filter(|(split, hash)| {
+                data.split(*split).is_some_and(|found| !hash.is_empty() && found.fingerprint() != **hash)
+            })
+            .map(|(split, _)| split)
+            .collect()
+    }
+
+    /// Refuses to go on with other test puzzles, unless somebody chose them: which checkpoint is best would be decided
+    /// by accuracies on different puzzles.
+    pub(super) fn refuse_other_puzzles(&self, data: &Data, eval_limit: Option<usize>) -> Result<(), Error> {
+        let is_needed = eval_limit != Some(0) && data.folder().is_none();
+        if !is_needed || !self.changed(data).contains(&Split::Test) {
+            return Ok(());
+        }
+        let chosen = data.read_from().map_or(String::new(), |folder| {
+            format!(
+                ", go on with this data on purpose (`--data {}`, or `Data::open`): then old and new accuracies cannot \
+                 be compared",
+                shell::path(folder)
+            )
+        });
+        Err(Error::unsuitable(format!(
+            "the test puzzles of {} have changed since `{}` began, and the best checkpoint is found by the accuracy on \
+             them; bring the old ones back, train without evaluations (`--eval-limit 0`){chosen}",
+            data.name(),
+            self.path().display()
+        )))
+    }
+
+    /// Returns the places where the folder of its data may be.
+    fn places(&self, root: &Path) -> Vec<PathBuf> {
+        let Some(ir::Data::Folder(folder)) = self.spec.model().train.as_ref().map(|train| &train.data) else {
+            return Vec::new();
+        };
+        let in_root = root.join(folder);
+        let Some(recorded) = &self.manifest.data_folder else { return vec![in_root] };
+        let is_in_root = absolute_text(&in_root).as_ref() == Some(recorded);
+        let recorded = if is_in_root { in_root } else { PathBuf::from(recorded) };
+        let from_run = self.manifest.data_from_run.as_ref().map(|data| self.path().join(data));
+        from_run.into_iter().chain([recorded]).collect()
     }
 
     /// Returns the kind of puzzle it was trained on, where hrmc knows it; a relative path of a dataset is looked
     /// for below `root`.
     pub fn kind(&self, root: impl AsRef<Path>) -> Option<PuzzleKind> {
-        kind_of(self.spec.model(), root.as_ref())
+        kind_of(self.spec.model(), &self.places(root.as_ref()))
     }
 
     /// Loads the model with the weights of a checkpoint, averaged if the spec asks for averages.

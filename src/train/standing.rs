@@ -135,15 +135,8 @@ impl Run {
                 Err(_) => {}
             }
         }
-        if !found.is_empty() {
-            // Fingerprints of large data take their time.
-            let fingerprints = (data.train().fingerprint(), data.test().fingerprint());
-            found.retain(|run| {
-                let manifest = run.manifest();
-                (&manifest.train_data_sha256, &manifest.test_data_sha256)
-                    == (&fingerprints.0, &fingerprints.1)
-            });
-        }
+        // Fingerprints of large data take their time, so that they are asked for last.
+        found.retain(|run| run.changed(data).is_empty());
         Ok((found, unreadable))
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::data::{Data, DataSize, untrained};
+use super::data::{Data, DataSize, absolute_text, untrained};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationRequest};
 use super::keeper::Keeper;
@@ -204,6 +204,7 @@ impl Training {
             return Err(untrained(spec.model()));
         }
         data.check_fit(spec)?;
+        data.refuse_what_teaches_nothing()?;
         let spec = data.kept_in(spec);
         let seed = train_of(spec.model()).seed;
         Training::prepare(spec, data, seed, options)
@@ -212,13 +213,14 @@ impl Training {
     /// Continues a run from its checkpoint `last`: the next step is the one that would have followed it.
     ///
     /// `data` is [that of the run](Run::data). If a program [made](Data::given) the data of the run, it makes the
-    /// same data again.
+    /// same data again. Only a folder that [stands in](Data::open) for the data of the run may have another test split.
     ///
     /// # Errors
     ///
     /// Returns an error if there is no checkpoint, it is damaged, or belongs to other data; else as [`Training::new`].
     pub fn resume(run: &Run, data: Data, options: TrainOptions) -> Result<Training, Error> {
         data.check_fit_of(run.spec().model())?;
+        run.refuse_other_puzzles(&data, options.eval_limit)?;
         let mut training = Training::prepare(run.spec().clone(), data, run.manifest().seed, options)?;
         training.continue_from(run)?;
         Ok(training)
@@ -247,7 +249,11 @@ impl Training {
         self.keeper = None;
     }
 
-    fn prepare(spec: Spec, data: Data, seed: u64, options: TrainOptions) -> Result<Training, Error> {
+    fn prepare(spec: Spec, data: Data, seed: u64, mut options: TrainOptions) -> Result<Training, Error> {
+        if !data.test().has_labels() {
+            // An evaluation would measure nothing, and a checkpoint would be the best of equals.
+            options.eval_limit = Some(0);
+        }
         let model = spec.model();
         let train = train_of(model);
         let sizes = Sizes { batch: train.batch, puzzle_rows: data.puzzle_rows(model) };
@@ -428,7 +434,7 @@ impl Training {
 
     /// Returns what the run of this training is: its manifest.
     pub(super) fn manifest(&self) -> RunManifest {
-        RunManifest::new(
+        let mut manifest = RunManifest::new(
             &self.spec.model().name,
             &self.spec.resolved(),
             self.seed,
@@ -436,7 +442,10 @@ impl Training {
             self.data.train(),
             self.data.test(),
         )
-        .with_overrides(self.spec.overrides())
+        .with_overrides(self.spec.overrides());
+        manifest.test_data_sha256 = self.data.test_hash().unwrap_or_default();
+        manifest.data_folder = self.data.read_from().and_then(absolute_text);
+        manifest
     }
 
     /// Returns the spec, with what was chosen besides.

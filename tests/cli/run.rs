@@ -247,7 +247,7 @@ fn a_wrong_puzzle_is_reported_with_row_and_column() {
 fn a_missing_dataset_names_the_command_that_builds_it() {
     let place = Workplace::new(HRMC);
     let message = place.fail(&format!("run {} --train", shipped("sudoku-small.hrm")));
-    assert!(message.contains("there is no dataset `data/sudoku`"), "{message}");
+    assert!(message.contains("there is no dataset `data/sudoku`, nor `"), "{message}");
     assert!(message.contains("`hrmc data sudoku --from CSVDIR -o data/sudoku`"), "{message}");
     let message = place.fail(&format!("run {} --train", shipped("maze.hrm")));
     assert!(message.contains("`hrmc data maze --from CSVDIR -o data/maze-30x30-hard-1k`"), "{message}");
