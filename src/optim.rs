@@ -37,8 +37,9 @@ pub struct StepNames {
     pub root_scale: &'static str,
 }
 
-/// Adds the update of one weight, and of its average.
-pub fn update(graph: &mut Graph, rule: &Rule, memory: &WeightMemory<'_>, step: StepNames) {
+/// Adds the update of one weight, and of its average. Returns for each stretch of the weight whether it is spoiled: 1 if
+/// something of the gradient or of the new weight is not finite, else 0.
+pub fn update(graph: &mut Graph, rule: &Rule, memory: &WeightMemory<'_>, step: StepNames) -> Value {
     let ty = graph.ty(memory.weight).clone();
     let m = graph.input(memory.moment1, ty.clone());
     let v = graph.input(memory.moment2, ty.clone());
@@ -48,15 +49,16 @@ pub fn update(graph: &mut Graph, rule: &Rule, memory: &WeightMemory<'_>, step: S
         Rule::AdamW(rule) => rule.clone().into(),
     };
     let [lr, scale, root_scale] = scalars;
-    let updated =
-        graph.add(op, &[memory.weight, m, v, memory.gradient, lr, scale, root_scale])[AdamW::NEW_WEIGHT];
+    let updated = graph.add(op, &[memory.weight, m, v, memory.gradient, lr, scale, root_scale]);
     if let Some((name, rate)) = memory.average {
         let average = graph.input(name, ty);
-        graph.add(Average { rate }.into(), &[average, updated]);
+        graph.add(Average { rate }.into(), &[average, updated[AdamW::NEW_WEIGHT]]);
     }
+    updated[AdamW::SPOILED]
 }
 
-/// Adds the sign update of the rows of `table` that occur in `ids`.
+/// Adds the sign update of the rows of `table` that occur in `ids`. Returns for each entry of `ids` whether its row is
+/// spoiled, as [`update`] does.
 pub fn update_rows(
     graph: &mut Graph,
     rule: SignSgdRows,
@@ -64,9 +66,9 @@ pub fn update_rows(
     ids: Value,
     gradient: Value,
     lr: &str,
-) {
+) -> Value {
     let lr = graph.input(lr, TensorType::f32(&[1]));
-    graph.add(rule.into(), &[table, ids, gradient, lr]);
+    graph.add(rule.into(), &[table, ids, gradient, lr])[SignSgdRows::SPOILED]
 }
 
 /// Stores `value` in the input `memory` at the end of the run.
@@ -95,8 +97,8 @@ mod tests {
         let rule = Rule::AdamAtan2(AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 1.0 });
         assert_eq!(
             updated(&rule, Some(("a", 0.99))),
-            "%0, %0.1, %0.2 = adam_atan2(w, m, v, g, lr, scale, root_scale) \
-             { betas = (0.9, 0.95), weight_decay = 1.0 } : f32[2, 3], f32[2, 3], f32[2, 3]\n\
+            "%0, %0.1, %0.2, %0.3 = adam_atan2(w, m, v, g, lr, scale, root_scale) \
+             { betas = (0.9, 0.95), weight_decay = 1.0 } : f32[2, 3], f32[2, 3], f32[2, 3], f32[1]\n\
              %1 = average(a, %0) { rate = 0.99 } : f32[2, 3]"
         );
     }
@@ -106,8 +108,8 @@ mod tests {
         let rule = Rule::AdamW(AdamW { beta1: 0.9, beta2: 0.95, weight_decay: 1.0, eps: 1e-8 });
         assert_eq!(
             updated(&rule, None),
-            "%0, %0.1, %0.2 = adam_w(w, m, v, g, lr, scale, root_scale) \
-             { betas = (0.9, 0.95), weight_decay = 1.0, eps = 1e-8 } : f32[2, 3], f32[2, 3], f32[2, 3]"
+            "%0, %0.1, %0.2, %0.3 = adam_w(w, m, v, g, lr, scale, root_scale) \
+             { betas = (0.9, 0.95), weight_decay = 1.0, eps = 1e-8 } : f32[2, 3], f32[2, 3], f32[2, 3], f32[1]"
         );
     }
 
@@ -121,7 +123,7 @@ mod tests {
         store(&mut graph, memory, gradient);
         let text = to_text(&graph);
         assert!(
-            text.contains("sign_sgd_rows(table, ids, g, lr) { weight_decay = 0.5 } : f32[5, 3]"),
+            text.contains("sign_sgd_rows(table, ids, g, lr) { weight_decay = 0.5 } : f32[5, 3], f32[2]"),
             "{text}"
         );
         assert!(text.contains("assign(memory, g) : f32[2, 3]"), "{text}");

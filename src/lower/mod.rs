@@ -318,7 +318,9 @@ impl Lowering<'_> {
                 let table = self.weight(PUZZLE_TABLE);
                 let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.sizes.batch]));
                 let rule = SignSgdRows { weight_decay: settings.weight_decay };
-                optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
+                let spoiled =
+                    optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
+                self.graph.set_output(&names::spoiled(PUZZLE_TABLE), spoiled);
                 continue;
             }
             let (moment1, moment2, average) =
@@ -330,7 +332,8 @@ impl Lowering<'_> {
                 moment2: &moment2,
                 average: train.ema.map(|rate| (average.as_str(), rate)),
             };
-            optim::update(&mut self.graph, &rule, &memory, step);
+            let spoiled = optim::update(&mut self.graph, &rule, &memory, step);
+            self.graph.set_output(&names::spoiled(&name), spoiled);
         }
     }
 }

@@ -26,6 +26,12 @@ pub const STEP_ROOT_SCALE: &str = "step.root_scale";
 /// Learning rate of the puzzle table at this step, `[1]`.
 pub const STEP_PUZZLE_LR: &str = "step.puzzle_lr";
 
+/// Returns the name of the memory that says after a step which stretches of a weight are spoiled, `[stretches]`, or which
+/// rows of the batch have spoiled puzzle vectors, `[B]`.
+pub fn spoiled(name: &str) -> String {
+    format!("{STEP}.spoiled.{name}")
+}
+
 /// Returns the name of a weight; `name` is its name in a state dict, e.g. `inner.lm_head.weight`.
 pub fn parameter(name: &str) -> String {
     format!("{PARAMETER}.{name}")
@@ -174,7 +180,7 @@ pub enum MemoryKind {
     Average,
     /// A moment of a weight.
     Moment,
-    /// A number of the optimizer that changes at each step.
+    /// A number that the optimizer takes at each step, or a result of its own.
     StepScalar,
     /// A state handed from segment to segment.
     Carry,
@@ -200,7 +206,7 @@ pub fn memory_kind(name: &str) -> MemoryKind {
 mod tests {
     use super::{
         MemoryKind, STEP_LR, STEP_PUZZLE_LR, STEP_ROOT_SCALE, STEP_SCALE, Scope, average, memory_kind,
-        moment1, moment2, parameter,
+        moment1, moment2, parameter, spoiled,
     };
 
     #[test]
@@ -211,6 +217,7 @@ mod tests {
             assert_eq!(memory_kind(&average(weight)), MemoryKind::Average);
             assert_eq!(memory_kind(&moment1(weight)), MemoryKind::Moment);
             assert_eq!(memory_kind(&moment2(weight)), MemoryKind::Moment);
+            assert_eq!(memory_kind(&spoiled(weight)), MemoryKind::StepScalar);
             for scope in [Scope::Train, Scope::Evaluate] {
                 assert_eq!(memory_kind(&scope.gradient(weight)), MemoryKind::Row);
                 assert_eq!(memory_kind(&scope.carry(weight)), MemoryKind::Carry);

@@ -9,8 +9,8 @@ use super::tiles::{self, Heads};
 use crate::graph::ops::{
     AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, Concat, Correctness, Embed, EmbedGrad, Fill,
     Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, MIN_SUM_OF_SQUARES, Pad,
-    ResetRows, Rotate, RowDistance, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad, TokenLoss,
-    TokenLossGrad, TokenLossKind, Transpose,
+    ResetRows, Rotate, RowDistance, STRETCH, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -30,7 +30,7 @@ const TILE: u64 = 64;
 /// Columns of a head that a block of attention makes.
 const COLUMNS: u64 = 64;
 /// Elements of a tensor that a block of updates works on, or some such stretches where there would be too many.
-const CHUNK: u64 = 4096;
+const CHUNK: u64 = STRETCH as u64;
 /// The most chunks of a tensor.
 const MAX_CHUNKS: u64 = 1 << 15;
 
@@ -576,16 +576,17 @@ impl Placing<'_> {
 
     /// One block for each chunk of the tensors of all calls together, of which `tensors` returns those of one.
     fn chunks(&mut self, template: Template, tensors: fn(&Call) -> Vec<&Place>, rest: Vec<Argument>) {
-        let (mut words, mut bytes) = (Vec::new(), 0);
+        let (mut words, mut blocks, mut bytes) = (Vec::new(), 0, 0);
         for call in self.together {
             let tensors = tensors(call);
-            let changed = match template {
-                Template::AdamAtan2 | Template::AdamW => 3,
-                Template::Average => 1,
-                _ => 0,
+            let (changed, spoiled) = match template {
+                Template::AdamAtan2 | Template::AdamW => (3, Some(&call.outputs[AdamW::SPOILED])),
+                Template::Average => (1, None),
+                _ => (0, None),
             };
             // What changes is read and written.
             bytes += tensors.iter().chain(&tensors[..changed]).map(|place| place.bytes() as u64).sum::<u64>();
+            bytes += spoiled.map_or(0, |place| place.bytes() as u64);
             let count = elements(&tensors[0].ty);
             let chunk = count.div_ceil(MAX_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
             for start in (0..count).step_by(chunk as usize) {
@@ -593,13 +594,16 @@ impl Placing<'_> {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * start,
                 }));
+                words.extend(spoiled.map(|place| ChunkWord::Address {
+                    location: place.location,
+                    offset_bytes: place.element.bytes() as u64 * (start / CHUNK),
+                }));
                 words.push(ChunkWord::Size(chunk.min(count - start)));
+                blocks += 1;
             }
         }
-        let of_one = tensors(self.call);
-        let blocks = (words.len() / (of_one.len() + 1)) as u64;
         let elements = match template {
-            Template::Assign => of_one.iter().map(|place| place.element).collect(),
+            Template::Assign => tensors(self.call).iter().map(|place| place.element).collect(),
             _ => Vec::new(),
         };
         let arguments = [vec![Argument::Chunks(self.all.chunks.len())], rest].concat();

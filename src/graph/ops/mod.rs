@@ -35,7 +35,7 @@ pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
 pub use operands::{NamedOperand, Signature, Storage};
 pub use rows::{MIN_SUM_OF_SQUARES, ResetRows, RowDistance};
-pub use update::{AdamAtan2, AdamW, Assign, Average, SignSgdRows};
+pub use update::{AdamAtan2, AdamW, Assign, Average, STRETCH, SignSgdRows};
 
 /// Why an operator does not accept inputs of some types.
 #[derive(Debug, Clone, PartialEq, Eq)]

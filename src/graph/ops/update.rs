@@ -1,6 +1,9 @@
 //! Update rules, working in place.
 //!
 //! Scalars that change from step to step are inputs of shape `[1]`; they are computed in f64 outside.
+//!
+//! A rule that follows gradients also says whether they and the new weights are finite. It has the numbers at hand, so
+//! that costs next to nothing, and training learns of the first bad number in the step that makes it.
 
 use super::{Operation, ShapeError, require, require_equal};
 use crate::graph::TensorType;
@@ -11,7 +14,9 @@ use crate::graph::luminal::{Primitives, Tensor};
 /// `p *= 1 - lr wd; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; p -= step_scale atan2(m, sqrt(v) root_scale)` with
 /// `step_scale = lr / (1 - b1^t)` and `root_scale = 1 / sqrt(1 - b2^t)`.
 ///
-/// Inputs `p`, `m`, `v`, `g`, `lr`, `step_scale`, `root_scale`; outputs the new `p`, `m`, `v`.
+/// Inputs `p`, `m`, `v`, `g`, `lr`, `step_scale`, `root_scale`; outputs the new `p`, `m`, `v`, and for each [`STRETCH`]
+/// of them 1 if a new `p` or `v` is not finite, else 0. A gradient that is not finite or has no finite square shows in
+/// `v`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamAtan2 {
     /// Decay `b1` of the first moment.
@@ -38,7 +43,8 @@ pub struct AdamW {
 /// Sign descent on the rows of a table that occur in a batch.
 ///
 /// Gradients of equal row numbers are summed; each row that occurs becomes `w (1 - lr wd) - lr sign(sum)`, once.
-/// Inputs `table [V, D]`, `ids [B]`, `g [B, D]`, `lr`; output the new table.
+/// Inputs `table [V, D]`, `ids [B]`, `g [B, D]`, `lr`; outputs the new table and, `[B]`, for each row of the batch 1 if the
+/// sum or the new row of its number is not finite, else 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignSgdRows {
     /// Decoupled decay `wd`.
@@ -55,6 +61,9 @@ pub struct Average {
 /// Stores a value in an input: inputs the memory and the value; output the memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assign;
+
+/// Elements of a weight that share one answer to whether all of them are finite.
+pub const STRETCH: usize = 4096;
 
 impl AdamW {
     /// Inputs of one shape, those of [`AdamAtan2`] too.
@@ -141,20 +150,54 @@ fn adam_types(inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
     for scalar in AdamW::SCALARS.map(|input| &inputs[input]) {
         require(scalar.elements() == 1, || format!("needs one element, found {scalar}"))?;
     }
-    Ok(vec![weight.clone(); 3])
+    let stretches = TensorType::f32(&[weight.elements().div_ceil(STRETCH)]);
+    Ok(vec![weight.clone(), weight.clone(), weight.clone(), stretches])
 }
 
-fn finish(p: &mut Primitives, inputs: &[Tensor], direction: Tensor, weight_decay: f32) -> Tensor {
+/// Returns 1 where one of two values of equal shape is not finite, else 0.
+fn not_finite(p: &mut Primitives, a: Tensor, b: Tensor) -> Tensor {
+    let shape = p.shape(a);
+    let most = p.constant(f32::MAX, &shape);
+    let [a, b] = [a, b].map(|x| {
+        // Half of the largest number is below it; nothing compares with a NaN.
+        let half = p.scale(x, 0.5);
+        let size = p.abs(half);
+        p.less_than(size, most)
+    });
+    let finite = p.mul(a, b);
+    p.complement(finite)
+}
+
+/// Returns, for each stretch of `x`, the largest of its elements, which are not negative.
+fn largest_of_stretches(p: &mut Primitives, x: Tensor) -> Tensor {
+    let elements = p.shape(x).iter().product::<usize>();
+    let stretches = elements.div_ceil(STRETCH);
+    let x = p.reshape(x, &[elements]);
+    let size = if stretches == 1 { elements } else { STRETCH };
+    let padded = p.pad(x, 0, 0, stretches * size - elements);
+    let rows = p.reshape(padded, &[stretches, size]);
+    p.max(rows, 1)
+}
+
+/// Returns the outputs of an update by `direction`, with the new moments `m` and `v`.
+fn finish(
+    p: &mut Primitives,
+    inputs: &[Tensor],
+    [m, v, direction]: [Tensor; 3],
+    weight_decay: f32,
+) -> Vec<Tensor> {
     let decayed = decay(p, inputs[AdamW::WEIGHT], inputs[AdamW::LR], weight_decay);
     let shape = p.shape(direction);
     let scale = wide(p, inputs[AdamW::STEP_SCALE], &shape);
     let step = p.mul(direction, scale);
-    p.sub(decayed, step)
+    let weight = p.sub(decayed, step);
+    let spoiled = not_finite(p, weight, v);
+    vec![weight, m, v, largest_of_stretches(p, spoiled)]
 }
 
 operands!(AdamAtan2, AdamW {
     inputs: [WEIGHT: F32, MOMENT1: F32, MOMENT2: F32, GRADIENT: F32, LR: F32, STEP_SCALE: F32, ROOT_SCALE: F32],
-    outputs: [NEW_WEIGHT, NEW_MOMENT1, NEW_MOMENT2]
+    outputs: [NEW_WEIGHT, NEW_MOMENT1, NEW_MOMENT2, SPOILED: F32]
 });
 
 impl Operation for AdamAtan2 {
@@ -176,7 +219,7 @@ impl Operation for AdamAtan2 {
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
         let [m, v, root] = moments(p, inputs, self.beta1, self.beta2);
         let direction = atan2(p, m, root);
-        vec![finish(p, inputs, direction, self.weight_decay), m, v]
+        finish(p, inputs, [m, v, direction], self.weight_decay)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -209,7 +252,7 @@ impl Operation for AdamW {
         let [m, v, root] = moments(p, inputs, self.beta1, self.beta2);
         let denominator = p.offset(root, self.eps);
         let direction = p.div(m, denominator);
-        vec![finish(p, inputs, direction, self.weight_decay), m, v]
+        finish(p, inputs, [m, v, direction], self.weight_decay)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -221,7 +264,7 @@ impl Operation for AdamW {
     }
 }
 
-operands!(SignSgdRows { inputs: [TABLE: F32, IDS, GRADIENT, LR: F32], outputs: [NEW_TABLE] });
+operands!(SignSgdRows { inputs: [TABLE: F32, IDS, GRADIENT, LR: F32], outputs: [NEW_TABLE, SPOILED: F32] });
 
 impl Operation for SignSgdRows {
     fn name(&self) -> &'static str {
@@ -237,15 +280,15 @@ impl Operation for SignSgdRows {
         require(ids.elements() == gradient.rows() && table.width() == gradient.width(), || {
             format!("needs [V, D], [B] and [B, D], found {table}, {ids} and {gradient}")
         })?;
-        Ok(vec![table.clone()])
+        Ok(vec![table.clone(), TensorType::f32(&ids.shape)])
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
         let (table, ids, gradient, lr) =
             (inputs[Self::TABLE], inputs[Self::IDS], inputs[Self::GRADIENT], inputs[Self::LR]);
         let shape = p.shape(table);
-        let hot = p.one_hot(ids, shape[0]);
-        let hot = p.permute(hot, &[1, 0]);
+        let by_slot = p.one_hot(ids, shape[0]);
+        let hot = p.permute(by_slot, &[1, 0]);
         let hot = p.contiguous(hot);
         let occurrences = p.sum(hot, 1);
         let none = p.constant(0.0, &shape[..1]);
@@ -263,7 +306,12 @@ impl Operation for SignSgdRows {
         let moved = p.sub(decayed, step);
         let occurs = p.expand(occurs, 1, shape[1]);
         let occurs = p.contiguous(occurs);
-        vec![p.select(occurs, moved, table)]
+        let spoiled = not_finite(p, moved, sum);
+        let spoiled = p.max(spoiled, 1);
+        let spoiled = p.reshape(spoiled, &[1, shape[0]]);
+        let spoiled = p.product(by_slot, spoiled);
+        let slots = p.shape(ids);
+        vec![p.select(occurs, moved, table), p.reshape(spoiled, &slots)]
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -2,8 +2,10 @@
 
 use half::bf16;
 use hrmc::internals::device::Device;
+use hrmc::internals::device::cpu::Cpu;
 use hrmc::internals::device::cuda::launch::{Task, launches};
-use hrmc::internals::graph::ops::{AdamAtan2, AdamW, Assign, Average, Scale};
+use hrmc::internals::device::reference::Reference;
+use hrmc::internals::graph::ops::{AdamAtan2, AdamW, Assign, Average, Scale, SignSgdRows};
 use hrmc::internals::graph::{Graph, Op, TensorType};
 use hrmc::internals::ir::Precision;
 use hrmc::internals::plan::{Demands, Plan, plan_for, round_factors};
@@ -165,7 +167,10 @@ fn updates(op: &Op, numbers: &[usize]) -> (Graph, Contents) {
             contents.insert(name.clone(), (0..size).map(value).collect());
             inputs.push(graph.input(&name, TensorType::f32(&[size])));
         }
-        graph.add(op.clone(), &inputs);
+        let results = graph.add(op.clone(), &inputs);
+        for &spoiled in results.get(tensors - 1..).unwrap_or(&[]) {
+            graph.set_output(&format!("{number}.spoiled"), spoiled);
+        }
     }
     (graph, contents)
 }
@@ -196,6 +201,87 @@ fn updates_of_many_tensors_have_the_bits_of_single_ones() {
                     assert_eq!(bits(&all[&name]), bits(&single), "{op:?}: {name}");
                 }
             }
+        }
+    }
+}
+
+/// Returns what each device says of a sample in the output of this number: the CPU, the reference, then CUDA in every
+/// order of threads.
+fn said(sample: &Sample, output: usize) -> Vec<Vec<f32>> {
+    let name = format!("output.{output}");
+    let devices: [&dyn Device; 2] = [&Cpu, &Reference];
+    let mut said: Vec<Vec<f32>> = devices
+        .map(|device| Loaded::new(graph_of(sample), device).run(&sample.inputs)[&name].clone())
+        .to_vec();
+    if let Some(runner) = gpu::runner() {
+        let plan = plan_for(&graph_of(sample), Demands::cuda(Precision::F32));
+        said.extend(ORDERS.map(|order| {
+            let found = runner.run(&plan, &contents(&sample.inputs), order);
+            found.unwrap_or_else(|problem| panic!("{sample:?}: {problem}"))[&name].clone()
+        }));
+    }
+    said
+}
+
+fn constant(shape: &[usize], value: f32) -> (TensorType, Values) {
+    let ty = TensorType::f32(shape);
+    let values = vec![value; ty.elements()];
+    (ty, Values::F32(values))
+}
+
+fn plant(inputs: &mut [(TensorType, Values)], input: usize, at: usize, value: f32) {
+    let Values::F32(values) = &mut inputs[input].1 else { panic!("numbers are planted in numbers") };
+    values[at] = value;
+}
+
+#[test]
+fn every_device_says_which_stretches_of_a_weight_are_spoiled() {
+    let ops: [Op; 2] = [
+        AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 }.into(),
+        AdamW { beta1: 0.9, beta2: 0.95, weight_decay: 0.1, eps: 1e-3 }.into(),
+    ];
+    let (weight, gradient) = (AdamW::WEIGHT, AdamW::GRADIENT);
+    let cases = [
+        (gradient, 4095, f32::NAN, [1.0, 0.0, 0.0]),
+        (gradient, 4096, f32::NEG_INFINITY, [0.0, 1.0, 0.0]),
+        // Its square is not finite.
+        (gradient, 8999, 1e30, [0.0, 0.0, 1.0]),
+        (weight, 0, f32::INFINITY, [1.0, 0.0, 0.0]),
+        (weight, 8191, f32::MAX, [0.0; 3]),
+    ];
+    for op in ops {
+        for (input, at, value, expected) in cases {
+            let mut inputs = vec![constant(&[9, 1000], 0.5); 4];
+            inputs.extend([constant(&[1], 0.1), constant(&[1], 0.2), constant(&[1], 1.5)]);
+            plant(&mut inputs, input, at, value);
+            let sample = Sample { op: op.clone(), inputs, agreement: Agreement::Rounded };
+            for spoiled in said(&sample, AdamW::SPOILED) {
+                assert_eq!(spoiled, expected, "{op:?}: {value} at {at} of input {input}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_device_says_which_rows_of_a_table_are_spoiled() {
+    let spoiled = |ids: [i32; 3], input: usize, at: usize, value: f32| {
+        let mut inputs = vec![constant(&[4, 300], 0.5)];
+        inputs.push((TensorType::i32(&[3]), Values::I32(ids.to_vec())));
+        inputs.extend([constant(&[3, 300], 0.25), constant(&[1], 0.1)]);
+        plant(&mut inputs, input, at, value);
+        let op = SignSgdRows { weight_decay: 0.1 }.into();
+        said(&Sample { op, inputs, agreement: Agreement::Rounded }, SignSgdRows::SPOILED)
+    };
+    for (ids, input, at, value, expected) in [
+        // The reference multiplies each gradient with zero for the rows that are not its own.
+        ([2, 2, 2], SignSgdRows::GRADIENT, 299, f32::INFINITY, [1.0; 3]),
+        ([2, 0, 2], SignSgdRows::TABLE, 0, f32::NEG_INFINITY, [0.0, 1.0, 0.0]),
+        ([2, 0, 2], SignSgdRows::TABLE, 899, f32::NAN, [1.0, 0.0, 1.0]),
+        // Nothing reads that row.
+        ([2, 0, 2], SignSgdRows::TABLE, 300, f32::NAN, [0.0; 3]),
+    ] {
+        for spoiled in spoiled(ids, input, at, value) {
+            assert_eq!(spoiled, expected, "{value} at {at} of input {input}");
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Update rules, in place.
+//!
+//! Each also writes down which stretches of its numbers are spoiled: 1 where one is not finite, else 0.
 
 use super::embedding::index_of;
 use super::parallel::{CHUNK, Shared, for_each_block, for_each_task};
 use super::scratch::with_scratch;
 use super::simd::{atan2, vectorised};
+use crate::graph::ops::STRETCH;
 
 /// Constants of one [`adam_atan2`] update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,8 +34,15 @@ pub struct AdamAtan2Step {
 ///
 /// # Shapes
 ///
-/// All of one length.
-pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: AdamAtan2Step) {
+/// All of one length; `spoiled` has an element for each [`STRETCH`] of them.
+pub fn adam_atan2(
+    p: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    g: &[f32],
+    spoiled: &mut [f32],
+    step: AdamAtan2Step,
+) {
     let AdamAtan2Step { lr, beta1, beta2, weight_decay, step_scale, root_scale } = step;
     let keep = 1.0 - lr * weight_decay;
     by_parameters(
@@ -40,13 +50,17 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: 
         m,
         v,
         g,
+        spoiled,
         #[inline(always)]
         |p, m, v, g| {
+            let mut largest = 0;
             for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
                 *m = beta1 * *m + (1.0 - beta1) * g;
                 *v = beta2 * *v + (1.0 - beta2) * (g * g);
                 *p = *p * keep - step_scale * atan2(*m, v.sqrt() * root_scale);
+                largest = largest.max(exponent(*p)).max(exponent(*v));
             }
+            largest
         },
     );
 }
@@ -79,8 +93,8 @@ pub struct AdamWStep {
 ///
 /// # Shapes
 ///
-/// All of one length.
-pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: AdamWStep) {
+/// All of one length; `spoiled` has an element for each [`STRETCH`] of them.
+pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], spoiled: &mut [f32], step: AdamWStep) {
     let AdamWStep { lr, beta1, beta2, weight_decay, step_scale, root_scale, eps } = step;
     let keep = 1.0 - lr * weight_decay;
     by_parameters(
@@ -88,15 +102,33 @@ pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: Adam
         m,
         v,
         g,
+        spoiled,
         #[inline(always)]
         |p, m, v, g| {
+            let mut largest = 0;
             for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
                 *m = beta1 * *m + (1.0 - beta1) * g;
                 *v = beta2 * *v + (1.0 - beta2) * (g * g);
                 *p = *p * keep - step_scale * (*m / (v.sqrt() * root_scale + eps));
+                largest = largest.max(exponent(*p)).max(exponent(*v));
             }
+            largest
         },
     );
+}
+
+/// The bits of the exponent of a number that is not finite.
+const NOT_FINITE: u32 = 0x7f80_0000;
+
+/// Returns the bits of the exponent of a number; those of infinity and of a NaN are the largest.
+#[inline(always)]
+fn exponent(x: f32) -> u32 {
+    x.to_bits() & NOT_FINITE
+}
+
+/// Returns 1 if the largest of some exponents is that of a number that is not finite, else 0.
+fn mark(largest: u32) -> f32 {
+    f32::from(u8::from(largest == NOT_FINITE))
 }
 
 /// Constants of one [`sign_sgd_rows`] update.
@@ -113,13 +145,21 @@ pub struct SignSgdStep {
 ///
 /// # Shapes
 ///
-/// `table` `[ids, D]`, `ids` `[B]`, `grad_rows` `[B, D]`.
-pub fn sign_sgd_rows(table: &mut [f32], ids: &[i32], grad_rows: &[f32], width: usize, step: SignSgdStep) {
+/// `table` `[ids, D]`, `ids` `[B]`, `grad_rows` `[B, D]`, `spoiled` `[B]`.
+pub fn sign_sgd_rows(
+    table: &mut [f32],
+    ids: &[i32],
+    grad_rows: &[f32],
+    spoiled: &mut [f32],
+    step: SignSgdStep,
+) {
+    let width = grad_rows.len() / ids.len();
     assert!(width > 0 && table.len().is_multiple_of(width));
     assert_eq!(grad_rows.len(), ids.len() * width);
+    assert_eq!(spoiled.len(), ids.len());
     let rows = table.len() / width;
     let keep = 1.0 - step.lr * step.weight_decay;
-    let table = Shared::new(table);
+    let (table, spoiled) = (Shared::new(table), Shared::new(spoiled));
     for_each_task(ids.len(), grad_rows.len() / 4, |task| {
         let id = ids[task];
         if ids[..task].contains(&id) {
@@ -128,7 +168,7 @@ pub fn sign_sgd_rows(table: &mut [f32], ids: &[i32], grad_rows: &[f32], width: u
         let row = index_of(id, rows);
         // SAFETY: only the first task with this id gets here, so no other one touches this row.
         let weights = unsafe { table.part(row * width..(row + 1) * width) };
-        with_scratch(width, |sum| {
+        let largest = with_scratch(width, |sum| {
             vectorised(
                 #[inline(always)]
                 || {
@@ -143,13 +183,20 @@ pub fn sign_sgd_rows(table: &mut [f32], ids: &[i32], grad_rows: &[f32], width: u
                             *sum += g;
                         }
                     }
+                    let mut largest = 0;
                     for (weight, sum) in weights.iter_mut().zip(&*sum) {
                         let sign = if *sum == 0.0 { 0.0 } else { 1.0_f32.copysign(*sum) };
                         *weight = *weight * keep - step.lr * sign;
+                        largest = largest.max(exponent(*weight)).max(exponent(*sum));
                     }
+                    largest
                 },
-            );
+            )
         });
+        for slot in (task..ids.len()).filter(|&slot| ids[slot] == id) {
+            // SAFETY: only the first task with this id gets here, so no other one touches the slots of that id.
+            unsafe { spoiled.part(slot..slot + 1) }.fill(mark(largest));
+        }
     });
 }
 
@@ -185,26 +232,44 @@ pub fn average(average: &mut [f32], p: &[f32], rate: f32) {
     });
 }
 
-/// Calls `run` (vectorised) with equal pieces of a parameter, its moments and its gradient.
+/// Calls `run` (vectorised) with equal stretches of a parameter, its moments and its gradient. It returns the largest
+/// exponent of what it has made.
 fn by_parameters(
     p: &mut [f32],
     m: &mut [f32],
     v: &mut [f32],
     g: &[f32],
-    run: impl Fn(&mut [f32], &mut [f32], &mut [f32], &[f32]) + Sync + Send,
+    spoiled: &mut [f32],
+    run: impl Fn(&mut [f32], &mut [f32], &mut [f32], &[f32]) -> u32 + Sync + Send,
 ) {
+    /// Elements of a task.
+    const BLOCK: usize = CHUNK / 2;
+    const { assert!(BLOCK.is_multiple_of(STRETCH), "no stretch belongs to two tasks") };
     let len = p.len();
     assert_eq!(m.len(), len);
     assert_eq!(v.len(), len);
     assert_eq!(g.len(), len);
-    let (p, m, v) = (Shared::new(p), Shared::new(m), Shared::new(v));
-    for_each_block(len, CHUNK / 2, len, |range| {
-        // SAFETY: the ranges of different tasks are disjoint, and the three slices are different.
-        let (p, m, v) = unsafe { (p.part(range.clone()), m.part(range.clone()), v.part(range.clone())) };
-        vectorised(
-            #[inline(always)]
-            || run(p, m, v, &g[range]),
-        );
+    assert_eq!(spoiled.len(), len.div_ceil(STRETCH));
+    let (p, m, v, spoiled) = (Shared::new(p), Shared::new(m), Shared::new(v), Shared::new(spoiled));
+    for_each_block(len, BLOCK, len, |range| {
+        for start in range.clone().step_by(STRETCH) {
+            let stretch = start..range.end.min(start + STRETCH);
+            let index = start / STRETCH;
+            // SAFETY: the stretches of different tasks are disjoint, and the four slices are different.
+            let (p, m, v, spoiled) = unsafe {
+                (
+                    p.part(stretch.clone()),
+                    m.part(stretch.clone()),
+                    v.part(stretch.clone()),
+                    spoiled.part(index..index + 1),
+                )
+            };
+            let largest = vectorised(
+                #[inline(always)]
+                || run(p, m, v, &g[stretch]),
+            );
+            spoiled.fill(mark(largest));
+        }
     });
 }
 
@@ -235,11 +300,13 @@ mod tests {
             let mut v: Vec<f32> = values(seed ^ 3, len).iter().map(|x| x * x).collect();
             let (old_p, old_m, old_v, wide_g) = (wide(&p), wide(&m), wide(&v), wide(&g));
             let (atan2_step, adamw_step) = constants(t);
+            let mut spoiled = [2.0];
             if plain {
-                adam_w(&mut p, &mut m, &mut v, &g, adamw_step);
+                adam_w(&mut p, &mut m, &mut v, &g, &mut spoiled, adamw_step);
             } else {
-                adam_atan2(&mut p, &mut m, &mut v, &g, atan2_step);
+                adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, atan2_step);
             }
+            prop_assert_eq!(spoiled, [0.0]);
             let (lr, beta1, beta2) = (0.01, 0.9_f64, 0.95_f64);
             let exact_m: Vec<f64> = (0..len).map(|i| beta1 * old_m[i] + (1.0 - beta1) * wide_g[i]).collect();
             let exact_v: Vec<f64> = (0..len).map(|i| beta2 * old_v[i] + (1.0 - beta2) * wide_g[i].powi(2)).collect();
@@ -269,8 +336,9 @@ mod tests {
             let (old, ids) = (values(seed, rows * width), numbers(seed, batch, rows));
             // Whole numbers, so that sums of zero occur.
             let g: Vec<f32> = numbers(seed ^ 1, batch * width, 3).iter().map(|&x| x as f32 - 1.0).collect();
-            let mut table = old.clone();
-            sign_sgd_rows(&mut table, &ids, &g, width, SignSgdStep { lr: 0.01, weight_decay: 0.5 });
+            let (mut table, mut spoiled) = (old.clone(), vec![2.0; batch]);
+            sign_sgd_rows(&mut table, &ids, &g, &mut spoiled, SignSgdStep { lr: 0.01, weight_decay: 0.5 });
+            prop_assert!(spoiled.iter().all(|&spoiled| spoiled == 0.0));
             let exact: Vec<f64> = (0..rows * width)
                 .map(|at| {
                     let (row, j) = (at / width, at % width);
@@ -300,7 +368,7 @@ mod tests {
     #[test]
     fn nothing_to_learn_leaves_only_the_decay() {
         let (mut p, mut m, mut v) = ([2.0], [0.0], [0.0]);
-        adam_atan2(&mut p, &mut m, &mut v, &[0.0], constants(1).0);
+        adam_atan2(&mut p, &mut m, &mut v, &[0.0], &mut [0.0], constants(1).0);
         assert_eq!((p[0], m[0], v[0]), (2.0 * (1.0 - 0.01 * 0.1), 0.0, 0.0));
     }
 
@@ -310,11 +378,63 @@ mod tests {
         let (p, g, ids, rows) = (values(1, len), values(2, len), numbers(3, 300, 40), values(4, 300 * 512));
         assert_same_on_any_threads(|| {
             let (mut p, mut m, mut v, mut mean) = (p.clone(), vec![0.0; len], vec![0.0; len], g.clone());
-            adam_atan2(&mut p, &mut m, &mut v, &g, constants(1).0);
+            let mut spoiled = vec![2.0; len.div_ceil(STRETCH)];
+            adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, constants(1).0);
             average(&mut mean, &p, 0.99);
             let mut table = values(5, 40 * 512);
-            sign_sgd_rows(&mut table, &ids, &rows, 512, SignSgdStep { lr: 0.1, weight_decay: 0.1 });
-            [p, m, v, mean, table].concat()
+            let mut spoiled_rows = vec![2.0; ids.len()];
+            let step = SignSgdStep { lr: 0.1, weight_decay: 0.1 };
+            sign_sgd_rows(&mut table, &ids, &rows, &mut spoiled_rows, step);
+            [p, m, v, mean, table, spoiled, spoiled_rows].concat()
         });
+    }
+
+    #[test]
+    fn a_stretch_is_spoiled_by_a_gradient_or_a_weight_that_is_not_finite_and_by_a_square_that_is_not() {
+        let len = 3 * STRETCH + 5;
+        // Where the number stands, and the stretch that it spoils.
+        let places = [(0, 0), (STRETCH - 1, 0), (STRETCH, 1), (2 * STRETCH + 9, 2), (len - 1, 3)];
+        for (at, stretch) in places {
+            for plain in [false, true] {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
+                    // A weight may be 1e30; the square of a gradient may not.
+                    for in_weight in [false, true] {
+                        let (mut p, mut g) = (values(1, len), values(2, len));
+                        let spoils = !in_weight || !bad.is_finite();
+                        if in_weight {
+                            p[at] = bad
+                        } else {
+                            g[at] = bad
+                        }
+                        let (mut m, mut v, mut spoiled) = (vec![0.0; len], vec![0.0; len], vec![2.0; 4]);
+                        let (atan2_step, adamw_step) = constants(1);
+                        if plain {
+                            adam_w(&mut p, &mut m, &mut v, &g, &mut spoiled, adamw_step);
+                        } else {
+                            adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, atan2_step);
+                        }
+                        let expected: Vec<f32> =
+                            (0..4).map(|index| f32::from(u8::from(spoils && index == stretch))).collect();
+                        assert_eq!(spoiled, expected, "{bad} at {at}, in the weight: {in_weight}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_spoiled_by_a_sum_or_a_weight_that_is_not_finite() {
+        let ids = [2, 0, 2, 1];
+        let step = SignSgdStep { lr: 0.1, weight_decay: 0.1 };
+        let spoiled = |change: fn(&mut [f32], &mut [f32])| {
+            let (mut table, mut g, mut spoiled) = ([1.0; 6], [1.0; 8], [2.0; 4]);
+            change(&mut table, &mut g);
+            sign_sgd_rows(&mut table, &ids, &g, &mut spoiled, step);
+            spoiled
+        };
+        assert_eq!(spoiled(|_, _| {}), [0.0; 4]);
+        assert_eq!(spoiled(|_, g| g[5] = f32::NAN), [1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(spoiled(|_, g| g[2] = f32::INFINITY), [0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(spoiled(|table, _| table[3] = f32::INFINITY), [0.0, 0.0, 0.0, 1.0]);
     }
 }
