@@ -168,6 +168,7 @@ pub static TRAIN: Group = group(
         excluding("steps", &["epochs"]),
         key("eval_every"),
         choice("precision", &[word("f32"), word("bf16")]),
+        choice_or("on_divergence", "stop", &[word("stop"), with("rollback", &ROLLBACK)]),
         key("seed"),
     ],
 );
@@ -189,6 +190,7 @@ static ADAMW: Group = group("`adamw`", &[key("lr"), key("betas"), key("weight_de
 static SIGN_SGD: Group = group("`sign_sgd`", &[key("lr"), key("weight_decay")]);
 static CONSTANT: Group = group("`constant`", &[key("warmup_steps")]);
 static COSINE: Group = group("`cosine`", &[key("warmup_steps"), key("min_ratio")]);
+static ROLLBACK: Group = group("`rollback`", &[key("lr_factor"), key("most")]);
 static LINEAR: Group = group("`linear`", &[key("warmup_steps"), key("min_ratio")]);
 
 /// Words that a list of entries in braces stands behind, each with its keys.

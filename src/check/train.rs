@@ -14,6 +14,9 @@ use crate::syntax::nearest;
 /// Most steps a length may count; more would not be exact as a real number.
 const MAX_STEPS: i128 = 1_000_000_000_000;
 
+/// Most times that a training may go back. By then, even a factor close to one has made the rates small.
+const MAX_ROLLBACKS: i128 = 1000;
+
 impl<'a> Context<'a> {
     /// Checks the `train` block against the model, as far as that is known.
     pub(super) fn train(
@@ -55,6 +58,7 @@ impl<'a> Context<'a> {
             "bf16" => ir::Precision::Bf16,
             _ => ir::Precision::F32,
         });
+        let on_divergence = self.on_divergence(&fields);
         let seed = self.seed(&fields);
         Some(ir::Train {
             data: data?,
@@ -67,6 +71,7 @@ impl<'a> Context<'a> {
             length: length?,
             eval_every: eval_every?,
             precision: precision?,
+            on_divergence: on_divergence?,
             seed: seed?,
         })
     }
@@ -238,6 +243,16 @@ impl<'a> Context<'a> {
             }
         };
         Some(ir::Schedule { shape, warmup_steps: warmup_steps?, min_ratio: min_ratio? })
+    }
+
+    fn on_divergence(&mut self, fields: &Fields<'a>) -> Option<ir::OnDivergence> {
+        let (word, settings) = self.choice(fields, "on_divergence", "stop")?;
+        if word == "stop" {
+            return Some(ir::OnDivergence::Stop);
+        }
+        let lr_factor = self.real_or(&settings, "lr_factor", Reals::OpenFraction, 0.5);
+        let most = self.integer_or(&settings, "most", 1..=MAX_ROLLBACKS, 3);
+        Some(ir::OnDivergence::Rollback { lr_factor: lr_factor?, most: most? })
     }
 
     fn length(&mut self, fields: &Fields<'a>) -> Option<ir::Length> {

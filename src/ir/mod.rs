@@ -351,8 +351,24 @@ pub struct Train {
     pub eval_every: Option<Length>,
     /// Arithmetic of activations.
     pub precision: Precision,
+    /// What is done about a number that is not finite.
+    pub on_divergence: OnDivergence,
     /// Seed of every random stream but that of generated puzzles.
     pub seed: u64,
+}
+
+/// What is done about a loss, gradient or weight that is not finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OnDivergence {
+    /// Training ends with an error.
+    Stop,
+    /// Training goes back to the last step at which it was evaluated, and on with lower learning rates.
+    Rollback {
+        /// Factor of all learning rates from then on, once more for each time.
+        lr_factor: f32,
+        /// Most times that it goes back before it ends with an error.
+        most: usize,
+    },
 }
 
 /// Where puzzles come from.

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network, Operand, Optimizer,
-    Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train, Update, unroll,
+    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network, OnDivergence, Operand,
+    Optimizer, Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train, Update, unroll,
 };
 
 /// Returns the text form of `model`.
@@ -174,6 +174,10 @@ impl Text<'_> {
         };
         let (warmup_steps, min_ratio) = (train.schedule.warmup_steps, train.schedule.min_ratio);
         self.line(2, format!("schedule {shape}(warmup_steps = {warmup_steps}, min_ratio = {min_ratio:?})"));
+        // The plain policy has no line, so that a model has the text, and the hash, that it had before there was another.
+        if let OnDivergence::Rollback { lr_factor, most } = train.on_divergence {
+            self.line(2, format!("on_divergence rollback(lr_factor = {lr_factor:?}, most = {most})"));
+        }
         self.line(2, format!("batch {}", train.batch));
         self.line(2, format!("length {}", length(&train.length)));
         match &train.eval_every {

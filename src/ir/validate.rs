@@ -21,8 +21,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Data, Gradient, Halt, Length, Mixing, Model, Operand, Optimizer, QOutputs, QTarget, Repeat, StateId,
-    Step, Train, unroll,
+    Data, Gradient, Halt, Length, Mixing, Model, OnDivergence, Operand, Optimizer, QOutputs, QTarget, Repeat,
+    StateId, Step, Train, unroll,
 };
 
 /// A broken rule; always a fault of hrmc, never of the user.
@@ -79,6 +79,10 @@ impl Rules {
         self.require((0.0..=1.0).contains(&value), || {
             format!("{what} must be between 0 and 1, found {value}")
         });
+    }
+
+    fn open_fraction(&mut self, value: f32, what: &str) {
+        self.require(value > 0.0 && value < 1.0, || format!("{what} must be in (0, 1), found {value}"));
     }
 
     fn sizes(&mut self, model: &Model) {
@@ -264,10 +268,14 @@ impl Rules {
             self.not_negative(puzzles.weight_decay, "a weight decay");
         }
         if let Some(ema) = train.ema {
-            self.require(ema > 0.0 && ema < 1.0, || format!("ema must be in (0, 1), found {ema}"));
+            self.open_fraction(ema, "ema");
         }
         self.fraction(train.schedule.min_ratio, "min_ratio");
         self.require(train.batch >= 1, || "the batch is empty".to_string());
+        if let OnDivergence::Rollback { lr_factor, most } = train.on_divergence {
+            self.open_fraction(lr_factor, "lr_factor");
+            self.require(most >= 1, || "a rollback happens at least once".to_string());
+        }
         for length in std::iter::once(&train.length).chain(&train.eval_every) {
             let positive = match *length {
                 Length::Epochs(epochs) => epochs.is_finite() && epochs > 0.0,

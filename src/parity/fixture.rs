@@ -14,8 +14,8 @@ use crate::check::MAX_ROWS;
 use crate::data::IGNORED_LABEL;
 use crate::ir::{
     self, Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal,
-    Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule, ScheduleShape,
-    SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
+    OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
+    ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
 };
 use crate::reading;
 use crate::system;
@@ -481,6 +481,7 @@ fn build(config: &Config) -> Result<Model, String> {
         length: Length::Steps(t.total_steps),
         eval_every: None,
         precision: Precision::F32,
+        on_divergence: OnDivergence::Stop,
         seed: 0,
     };
     let model = Model {

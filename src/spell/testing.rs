@@ -102,10 +102,14 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
     });
     let loss = prop_oneof![Just(ir::Loss::Stablemax), Just(ir::Loss::Softmax)];
     let precision = prop_oneof![Just(ir::Precision::F32), Just(ir::Precision::Bf16)];
-    let rest = (loss, precision, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
+    let on_divergence = option::of((0.001f32..0.999, 1usize..1000)).prop_map(|rollback| match rollback {
+        Some((lr_factor, most)) => ir::OnDivergence::Rollback { lr_factor, most },
+        None => ir::OnDivergence::Stop,
+    });
+    let rest = (loss, precision, on_divergence, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
     (data(), optimizer, puzzle_optimizer, schedule, length(), option::of(length()), rest).prop_map(
         |(data, optimizer, puzzle_optimizer, schedule, length, eval_every, rest)| {
-            let (loss, precision, seed, batch, ema) = rest;
+            let (loss, precision, on_divergence, seed, batch, ema) = rest;
             ir::Train {
                 data,
                 loss,
@@ -117,6 +121,7 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
                 length,
                 eval_every,
                 precision,
+                on_divergence,
                 seed,
             }
         },

@@ -7,8 +7,8 @@ use super::node::{call, definition, entries, entry, expr, name, section, stateme
 use super::number::{count, epochs, real};
 use crate::check::keys::RESERVED;
 use crate::ir::{
-    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Operand, Optimizer, Precision,
-    QHead, QOutputs, QTarget, Schedule, ScheduleShape, Step, Train, Update,
+    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, OnDivergence, Operand, Optimizer,
+    Precision, QHead, QOutputs, QTarget, Schedule, ScheduleShape, Step, Train, Update,
 };
 use crate::span::Span;
 use crate::syntax::ast::{
@@ -225,7 +225,9 @@ fn train_entries(train: &Train) -> Vec<Entry> {
         Precision::F32 => "f32",
         Precision::Bf16 => "bf16",
     };
-    inner.extend([entry("precision", word(precision)), entry("seed", count(train.seed))]);
+    inner.push(entry("precision", word(precision)));
+    inner.push(entry("on_divergence", on_divergence(train.on_divergence)));
+    inner.push(entry("seed", count(train.seed)));
     inner
 }
 
@@ -239,6 +241,15 @@ fn optimizer(optimizer: &Optimizer) -> Expr {
         Optimizer::AdamW { eps, .. } => {
             settings.push(entry("eps", real(*eps)));
             call("adamw", settings)
+        }
+    }
+}
+
+fn on_divergence(policy: OnDivergence) -> Expr {
+    match policy {
+        OnDivergence::Stop => word("stop"),
+        OnDivergence::Rollback { lr_factor, most } => {
+            call("rollback", vec![entry("lr_factor", real(lr_factor)), entry("most", count(most))])
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::device::EngineOptions;
 use crate::device::cpu::Cpu;
 use crate::ir::{
     Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
-    Normal, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
+    Normal, OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
     ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
 use crate::lower::Sizes;
@@ -43,6 +43,7 @@ pub fn train() -> Train {
         length: Length::Steps(200),
         eval_every: None,
         precision: Precision::F32,
+        on_divergence: OnDivergence::Stop,
         seed: 1,
     }
 }

@@ -491,6 +491,13 @@ fn train(writer: &mut Writer, puzzles: bool) -> Vec<Item> {
         train.push(Item::Entry("seed", plain(writer.pick(&["7", "18_446_744_073_709_551_615"]))));
     }
     if writer.maybe() {
+        let settings = vec![
+            Item::Entry("lr_factor", plain(writer.pick(&["0.25", "1 / 2"]))),
+            Item::Entry("most", plain(writer.pick(&[1, 3]))),
+        ];
+        train.push(Item::Entry("on_divergence", Value::Call("rollback", settings)));
+    }
+    if writer.maybe() {
         train.push(Item::Entry("epochs", plain(writer.pick(&["3", "2.5"]))));
         train.push(Item::Entry("eval_every", plain("1 epochs")));
     } else {
