@@ -143,8 +143,8 @@ pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
 pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
-    Answer, Checkpoint, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput, SolveOptions,
-    Solver, Splits, StateUpdate, StepReport, TrainOptions, Training,
+    Answer, Checkpoint, Concern, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput,
+    SolveOptions, Solver, Splits, StateUpdate, StepReport, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]

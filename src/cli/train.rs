@@ -436,6 +436,19 @@ impl Watcher<'_> {
                 self.tell_what_is_next();
                 self.pause();
             }
+            Event::Concern { step, concern } => {
+                self.progress.note(&format!("warning: step {}: {concern}", grouped(*step)));
+            }
+            Event::WentBack { divergence, step, rate_factor } => {
+                self.progress.note(&format!(
+                    "warning: {divergence}; it goes back to step {}, and on with learning rates times {:?}",
+                    grouped(*step),
+                    *rate_factor as f32,
+                ));
+                self.saved = Some(*step);
+                self.tell_what_is_next();
+                self.pause();
+            }
         }
         if was_evaluating != self.is_evaluating {
             self.tell_what_is_next();
@@ -454,9 +467,12 @@ impl Watcher<'_> {
             Event::Evaluating { examples, total } if examples < total => self.pace.segment.longest(),
             Event::Evaluated { step, .. } if *step < self.last_step => self.pace.step.longest(),
             // Nothing follows, or only what asks again before it takes long.
-            Event::Note(_) | Event::Evaluating { .. } | Event::Evaluated { .. } | Event::Saved { .. } => {
-                return false;
-            }
+            Event::Note(_)
+            | Event::Evaluating { .. }
+            | Event::Evaluated { .. }
+            | Event::Concern { .. }
+            | Event::WentBack { .. }
+            | Event::Saved { .. } => return false,
         };
         left <= next + self.pace.save.longest()
     }

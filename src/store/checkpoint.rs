@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::disk;
 use super::error::CheckpointError;
 use super::sums::{self, Summed, Sums};
-use super::tensors::{Stored, TensorFile, WeightsFile, values_of, write_tensors};
+use super::tensors::{Content, Stored, TensorFile, WeightsFile, values_of, write_tensors};
 use crate::data::LoaderState;
 use crate::device::{DeviceError, Session};
 use crate::graph::TensorType;
@@ -72,10 +72,20 @@ pub struct TrainerState {
     pub data: String,
     /// Exact accuracy of the evaluation after which the checkpoint was kept.
     pub exact_accuracy: Option<f64>,
+    /// Mean loss of that evaluation. Checkpoints of format 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// How often the training had gone back because a number was not finite.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub rollbacks: u32,
     /// SHA-256 of the lines of `metrics.jsonl` up to the one of this step, without those of evaluations that are not
     /// due by the schedule. Checkpoints of format 1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_sha256: Option<String>,
+}
+
+fn is_never(rollbacks: &u32) -> bool {
+    *rollbacks == 0
 }
 
 /// The content of `state.json`.
@@ -157,7 +167,8 @@ pub enum Before<'a> {
 ///
 /// # Errors
 ///
-/// Returns an error if a file cannot be written. The checkpoint that was there is then still in its place, or where
+/// Returns an error if a number is not finite; nothing on the disk has changed then. Returns one if a file cannot be
+/// written. The checkpoint that was there is then still in its place, or where
 /// [`Saved::open`] or the caller finds it: beside it, or where it is kept.
 pub fn save(
     folder: &Path,
@@ -168,9 +179,18 @@ pub fn save(
     state: &TrainerState,
 ) -> Result<(), CheckpointError> {
     // Memory of a device is fetched first: if that fails, nothing on the disk has changed.
-    for (_, tensors) in tensor_files(session, model, parameters) {
+    for (name, tensors) in tensor_files(session, model, parameters) {
         for stored in &tensors {
-            values_of(session, stored)?;
+            if let Content::F32(values) = values_of(session, stored)?
+                && values.iter().any(|value| !value.is_finite())
+            {
+                let file = folder.join(name);
+                return Err(CheckpointError::tensor(
+                    &file,
+                    &stored.name,
+                    "is not finite, so nothing is saved",
+                ));
+            }
         }
     }
     let [new, beside_it] = [beside(folder, ".new"), beside(folder, ".old")];

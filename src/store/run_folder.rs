@@ -37,6 +37,8 @@ pub const METRICS: &str = "metrics.jsonl";
 const DAMAGED_METRICS: &str = "metrics.jsonl.damaged";
 const LAST: &str = "last";
 const PREVIOUS: &str = "previous";
+/// Folder of the checkpoint to which a training goes back.
+const ROLLBACK: &str = "rollback";
 const BEST: &str = "best";
 
 /// Version of the format of `run.toml`. It grows whenever an older hrmc could not read the file.
@@ -263,6 +265,11 @@ impl RunFolder {
         self.path.join(BEST)
     }
 
+    /// Returns the folder of the checkpoint to which a training goes back when a number is not finite.
+    pub fn rollback(&self) -> PathBuf {
+        self.path.join(ROLLBACK)
+    }
+
     /// Returns the folders of all checkpoints, those first from which training rather continues.
     pub fn checkpoints(&self) -> [PathBuf; 3] {
         [self.last(), self.previous(), self.best()]
@@ -357,7 +364,7 @@ impl RunFolder {
     }
 
     /// Returns the lines of metrics that can be read.
-    fn readable_metrics(&self) -> Vec<MetricsLine> {
+    pub fn readable_metrics(&self) -> Vec<MetricsLine> {
         let bytes = fs::read(self.path.join(METRICS)).unwrap_or_default();
         let lines = bytes.split(|&byte| byte == b'\n');
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()

@@ -177,6 +177,9 @@ impl TensorFile {
                 let reason = format!("has shape {:?}; expected {:?}", view.shape(), stored.ty.shape);
                 return Err(fault(reason));
             }
+            if let Some(element) = first_not_finite(&view) {
+                return Err(fault(format!("is not finite: element {element} is no number")));
+            }
         }
         let known: BTreeSet<&str> = wanted.iter().map(|stored| stored.name.as_str()).collect();
         let found: BTreeSet<&str> = tensors.names().into_iter().collect();
@@ -198,6 +201,20 @@ impl TensorFile {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the index of the first element of a tensor that is infinite or not a number.
+fn first_not_finite(view: &TensorView<'_>) -> Option<usize> {
+    fn first<const N: usize>(bytes: &[u8], is_finite: impl Fn([u8; N]) -> bool) -> Option<usize> {
+        let mut elements = bytes.chunks_exact(N);
+        elements.position(|bytes| !is_finite(bytes.try_into().expect("the chunks have this size")))
+    }
+    match view.dtype() {
+        Dtype::F32 => first(view.data(), |bytes| f32::from_le_bytes(bytes).is_finite()),
+        Dtype::F16 => first(view.data(), |bytes| f16::from_le_bytes(bytes).is_finite()),
+        Dtype::BF16 => first(view.data(), |bytes| bf16::from_le_bytes(bytes).is_finite()),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::device::DeviceError;
 use crate::spec::SpecError;
 use crate::store::{CheckpointError, RunFolderError};
 
+use super::divergence::Divergence;
 use super::memory::TooLarge;
 
 /// The error of training, evaluation and solving.
@@ -44,6 +45,9 @@ pub enum Error {
     /// The programs need more memory than the device has.
     #[error(transparent)]
     Memory(#[from] TooLarge),
+    /// A number of a training is not finite.
+    #[error(transparent)]
+    Diverged(Box<Divergence>),
     /// The model and its inputs do not fit together.
     #[error("{reason}")]
     Unsuitable {

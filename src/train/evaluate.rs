@@ -78,6 +78,12 @@ impl Evaluation {
     pub fn means(&self) -> MetricMeans {
         self.metrics.means()
     }
+
+    /// Returns whether its losses are finite. Otherwise the model has computed nothing, and its accuracies, too, mean
+    /// nothing.
+    pub fn is_finite(&self) -> bool {
+        self.metrics.loss().is_finite()
+    }
 }
 
 /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.

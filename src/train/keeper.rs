@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::divergence::Divergence;
 use super::error::Error;
+use super::score::Score;
 use super::trainer::{Record, Trainer};
 use crate::store::checkpoint::{Before, Saved};
 use crate::store::log::LogProblems;
@@ -10,8 +12,8 @@ use crate::store::{CheckpointError, MetricsLine, MetricsLog, RunFolder, RunFolde
 use crate::system;
 use crate::units::{bytes, counted};
 
-/// Checkpoints that a run has at most: the newest two, the best, and one that is being written.
-const CHECKPOINTS: u64 = 4;
+/// Checkpoints that a run has at most: the newest two, the best, one to go back to, and one that is being written.
+const CHECKPOINTS: u64 = 5;
 
 /// Bytes of a line of metrics, rounded up.
 const LINE_BYTES: u64 = 400;
@@ -29,7 +31,7 @@ pub struct Keeper {
     last_is_sound: bool,
     /// Checksum of the lines of metrics that the checkpoint has.
     metrics_sha256: Option<String>,
-    best: Option<f64>,
+    best: Option<Score>,
     notes: Vec<String>,
 }
 
@@ -131,7 +133,7 @@ impl Keeper {
 
     /// Returns the best exact accuracy of any evaluation so far.
     pub fn best(&self) -> Option<f64> {
-        self.best
+        self.best.map(|best| best.exact_accuracy)
     }
 
     fn lock(&mut self) -> Result<(), Error> {
@@ -162,7 +164,7 @@ impl Keeper {
         self.notes.extend(log_note(&self.folder, log.problems()));
         self.log = Some(log);
         self.best = match Saved::open(&self.folder.best()) {
-            Ok(saved) => saved.state().exact_accuracy,
+            Ok(saved) => Score::of_checkpoint(saved.state()),
             Err(CheckpointError::Absent { .. }) => None,
             Err(error) => {
                 self.notes.push(format!("{error}; the next evaluation makes another best checkpoint"));
@@ -243,17 +245,58 @@ impl Keeper {
     ///
     /// Returns an error if a file cannot be written; it says which checkpoint is left.
     pub fn keep_evaluation(&mut self, trainer: &Trainer, line: &MetricsLine) -> Result<bool, Error> {
-        let accuracy = line.means().exact_accuracy.unwrap_or(0.0);
-        let is_best = self.best.is_none_or(|best| accuracy >= best);
-        if is_best {
+        let score = Score::of(line.means()).filter(|score| score.is_best(self.best));
+        if score.is_some() {
             // Before the line: a run that is killed between them evaluates again, and saves the same.
             let best = self.folder.best();
-            self.write(trainer, &best, Before::Removed, Some(accuracy))?;
-            self.best = Some(accuracy);
+            self.write(trainer, &best, Before::Removed, score)?;
+            self.best = score;
         }
         self.append(line)?;
         self.opened().sync().map_err(|error| self.with_what_is_kept(error.into()))?;
-        Ok(is_best)
+        Ok(score.is_some())
+    }
+
+    /// Saves the checkpoint to which the training goes back.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be written; it says which checkpoint is left.
+    pub fn save_for_rollback(&mut self, trainer: &Trainer) -> Result<(), Error> {
+        let folder = self.folder.rollback();
+        self.write(trainer, &folder, Before::Removed, None)
+    }
+
+    /// Goes back to that checkpoint, with lower learning rates. All lines after it are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is damaged, or a file cannot be written.
+    pub fn go_back(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
+        let record = trainer.go_back(&self.folder.rollback())?;
+        let expected = record.metrics_sha256.as_deref();
+        self.log = Some(self.folder.metrics_log(trainer.steps_done(), self.eval_every, expected)?);
+        // Twice, so that the checkpoint before it has gone back, too: if this process dies and one of them is damaged, the
+        // training still goes on as it would have.
+        for _ in 0..2 {
+            self.saved = None;
+            self.save(trainer)?;
+        }
+        // It knows of this rollback from now on, as it would if the training were resumed here.
+        self.save_for_rollback(trainer)
+    }
+
+    /// Adds to a divergence which checkpoint is left.
+    pub fn left_by(&self, divergence: Divergence) -> Divergence {
+        match self.saved {
+            Some(step) => divergence.with_checkpoint(self.folder.last(), step),
+            None => divergence,
+        }
+    }
+
+    /// Returns the lines of metrics that can be read.
+    pub fn lines(&self) -> Vec<MetricsLine> {
+        self.folder.readable_metrics()
     }
 
     fn write(
@@ -261,7 +304,7 @@ impl Keeper {
         trainer: &Trainer,
         folder: &Path,
         before: Before<'_>,
-        exact_accuracy: Option<f64>,
+        score: Option<Score>,
     ) -> Result<(), Error> {
         if self.lock.as_ref().is_some_and(|lock| !lock.is_in_place()) {
             let saved = self.saved.unwrap_or(0);
@@ -276,7 +319,11 @@ impl Keeper {
         }
         // The lines that the checkpoint counts on are on the disk before it is.
         let written = self.opened().sync().map_err(Error::from).and_then(|()| {
-            let record = Record { exact_accuracy, metrics_sha256: Some(self.opened().sha256()) };
+            let record = Record {
+                exact_accuracy: score.map(|score| score.exact_accuracy),
+                loss: score.map(|score| score.loss),
+                metrics_sha256: Some(self.opened().sha256()),
+            };
             trainer.save(folder, before, record).map_err(Error::from)
         });
         written.map_err(|error| self.with_what_is_kept(error))

@@ -13,6 +13,7 @@
 //! 5. [`halting`]: a slot halts at the largest number of segments, or when its Q values or its residual say
 //!    so and it is not below its minimum.
 //! 6. [`metrics`]: what the slots that halted got right.
+//! 7. [`Divergence`]: the step ends with it if a loss, a gradient or a weight is not finite.
 //!
 //! Each of these is a pure function of its own; [`Trainer`] only connects them to the memory of a
 //! [`Session`](crate::device::Session). Nothing here prints or touches a file: [`store`](crate::store) writes the
@@ -24,11 +25,13 @@
 //! The same seed gives the same bytes, for any number of threads, and whether or not a run was interrupted.
 
 mod data;
+mod divergence;
 mod error;
 mod evaluate;
 pub mod explore;
 mod fit;
 pub mod halting;
+mod health;
 mod infer;
 pub mod init;
 mod keeper;
@@ -37,6 +40,7 @@ pub mod metrics;
 pub mod refill;
 mod run;
 pub mod schedule;
+mod score;
 mod slots;
 mod solve;
 mod solver;
@@ -49,8 +53,10 @@ mod training;
 #[cfg(test)]
 mod testing;
 pub use data::{Data, DataSize, PuzzleRows, Splits};
+pub use divergence::{Divergence, Left, NotFinite};
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
+pub use health::Concern;
 pub use memory::{TooLarge, Wanted, check_memory};
 pub use metrics::Metrics;
 pub use run::{Checkpoint, Run};
@@ -64,6 +70,7 @@ pub use training::{Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evalua
 #[cfg(test)]
 mod tests {
     mod checkpoints;
+    mod divergence;
     mod runs;
     mod survival;
 }

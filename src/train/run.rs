@@ -52,8 +52,8 @@ pub enum Checkpoint {
     /// The checkpoint with the best exact accuracy, or the newest one if there was no evaluation yet.
     #[default]
     BestOrLast,
-    /// The checkpoint with the best exact accuracy, and the newest among equals. Before the first evaluation there is
-    /// none.
+    /// The checkpoint with the best exact accuracy, among equals the one with the lowest loss, then the newest. Before the
+    /// first evaluation there is none.
     Best,
     /// The newest checkpoint.
     Last,

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use serde::Serialize;
 
 use crate::data::Metadata;
-use crate::ir::{Length, Schedule, ScheduleShape, Train};
+use crate::ir::{Length, OnDivergence, Schedule, ScheduleShape, Train};
 
 /// The scalars that the optimizer needs in step `t`, computed in f64 and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -42,10 +42,12 @@ pub fn learning_rate(schedule: &Schedule, base: f64, step: u64, total_steps: u64
     base * (min_ratio + (1.0 - min_ratio) * fraction)
 }
 
-/// Returns the scalars of the optimizer at step `step`, counted from 1, of `total_steps`.
-pub fn step_scalars(train: &Train, step: u64, total_steps: u64) -> StepScalars {
+/// Returns the scalars of the optimizer at step `step`, counted from 1, of `total_steps`, when training has gone back
+/// `rollbacks` times.
+pub fn step_scalars(train: &Train, step: u64, total_steps: u64, rollbacks: u32) -> StepScalars {
     let adam = train.optimizer.adam();
-    let rate = |base: f32| learning_rate(&train.schedule, f64::from(base), step, total_steps);
+    let factor = rate_factor(train, rollbacks);
+    let rate = |base: f32| factor * learning_rate(&train.schedule, f64::from(base), step, total_steps);
     let lr = rate(adam.lr);
     let remaining = |beta: f32| 1.0 - libm::pow(f64::from(beta), step as f64);
     StepScalars {
@@ -53,6 +55,14 @@ pub fn step_scalars(train: &Train, step: u64, total_steps: u64) -> StepScalars {
         step_scale: (lr / remaining(adam.beta1)) as f32,
         root_scale: (1.0 / remaining(adam.beta2).sqrt()) as f32,
         puzzle_lr: train.puzzle_optimizer.as_ref().map(|sign| rate(sign.lr) as f32),
+    }
+}
+
+/// Returns the factor of all learning rates when training has gone back `rollbacks` times.
+pub fn rate_factor(train: &Train, rollbacks: u32) -> f64 {
+    match train.on_divergence {
+        OnDivergence::Stop => 1.0,
+        OnDivergence::Rollback { lr_factor, .. } => libm::pow(f64::from(lr_factor), f64::from(rollbacks)),
     }
 }
 
@@ -126,13 +136,28 @@ mod tests {
     fn bias_corrections_shrink_with_the_steps() {
         let train = testing::train();
         let adam = train.optimizer.adam().clone();
-        let first = step_scalars(&train, 1, 1000);
+        let first = step_scalars(&train, 1, 1000, 0);
         let close = |a: f32, b: f32| (a - b).abs() <= 1e-6 * b.abs();
         assert!(close(first.step_scale, first.lr / (1.0 - adam.beta1)));
         assert!(close(first.root_scale, 1.0 / (1.0 - adam.beta2).sqrt()));
-        let late = step_scalars(&train, 1000, 1000);
+        let late = step_scalars(&train, 1000, 1000, 0);
         assert!(close(late.step_scale, late.lr));
         assert!(close(late.root_scale, 1.0));
+    }
+
+    #[test]
+    fn every_rollback_lowers_all_rates_and_none_leaves_their_bits() {
+        let stop = testing::train();
+        let on_divergence = OnDivergence::Rollback { lr_factor: 0.25, most: 3 };
+        let rollback = Train { on_divergence, ..stop.clone() };
+        let plain = step_scalars(&stop, 7, 200, 0);
+        assert_eq!(step_scalars(&rollback, 7, 200, 0), plain);
+        let twice = step_scalars(&rollback, 7, 200, 2);
+        // A power of two scales exactly.
+        let puzzle_lr = plain.puzzle_lr.map(|lr| lr / 16.0);
+        let lower =
+            StepScalars { lr: plain.lr / 16.0, step_scale: plain.step_scale / 16.0, puzzle_lr, ..plain };
+        assert_eq!(twice, lower);
     }
 
     #[test]

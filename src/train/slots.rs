@@ -93,13 +93,23 @@ pub(super) fn outcomes(
     Ok(steps.iter().enumerate().map(outcome).collect())
 }
 
+/// Returns the logits of a row.
+fn logits_of(session: &Session, scope: Scope, row: usize) -> Result<&[f32], DeviceError> {
+    let logits = session.f32(&scope.logits())?;
+    let row_logits = logits.len() / slots(session, scope);
+    Ok(&logits[row * row_logits..(row + 1) * row_logits])
+}
+
+/// Returns whether all logits of a row are finite.
+pub(super) fn is_finite(session: &Session, scope: Scope, row: usize) -> Result<bool, DeviceError> {
+    Ok(logits_of(session, scope, row)?.iter().all(|logit| logit.is_finite()))
+}
+
 /// Returns the predicted tokens of a row: the first of the largest logits.
 pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Result<Vec<i32>, DeviceError> {
-    let logits = session.f32(&scope.logits())?;
-    let tokens = session.i32(&scope.tokens())?.len();
-    let (row_logits, vocab) = (logits.len() / slots(session, scope), logits.len() / tokens);
-    let logits = &logits[row * row_logits..(row + 1) * row_logits];
-    Ok(logits.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect())
+    let logits = logits_of(session, scope, row)?;
+    let positions = session.i32(&scope.tokens())?.len() / slots(session, scope);
+    Ok(logits.chunks_exact(logits.len() / positions).map(|logits| first_largest(logits) as i32).collect())
 }
 
 fn first_largest(values: &[f32]) -> usize {

@@ -144,7 +144,17 @@ pub(super) fn solve(
     let mut answers = Vec::with_capacity(questions.len());
     for (index, questions) in questions.chunks(batch).enumerate() {
         put(session, model, questions)?;
-        answers.append(&mut seek(session, model, index * batch, questions.len())?);
+        let first = index * batch;
+        let Sought { mut best, not_finite } = seek(session, model, first, questions.len())?;
+        if let Some(row) = not_finite {
+            return Err(Error::unsuitable(format!(
+                "the model computes numbers that are not finite for puzzle {}, so it has no answer; its weights are \
+                 unusable, or too large for this puzzle: take another checkpoint (`--checkpoint`), or train again with \
+                 a lower learning rate",
+                first + row + 1
+            )));
+        }
+        answers.append(&mut best);
     }
     Ok(answers)
 }
@@ -161,15 +171,19 @@ pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) 
     Ok(())
 }
 
+/// What was found for the questions in the slots.
+struct Sought {
+    /// The answers.
+    best: Vec<Answer>,
+    /// The first row for which logits or Q values are not finite.
+    not_finite: Option<usize>,
+}
+
 /// Computes the answers to the questions in the slots, the first of which has number `first`.
-fn seek(
-    session: &mut Session,
-    model: &Model,
-    first: usize,
-    questions: usize,
-) -> Result<Vec<Answer>, DeviceError> {
+fn seek(session: &mut Session, model: &Model, first: usize, questions: usize) -> Result<Sought, DeviceError> {
     let mut best = vec![Answer::default(); questions];
     let mut current = best.clone();
+    let mut not_finite: Option<usize> = None;
     let mut may_run = || ControlFlow::Continue(());
     let whole = infer(session, model, first, questions, &mut may_run, &mut |pass| {
         let q_halt = SCOPE.q_halt();
@@ -178,6 +192,9 @@ fn seek(
                 *answer = Answer { rollout: pass.rollout, segments: Vec::new() };
             }
             let q = if pass.session.has(&q_halt) { Some(pass.session.f32(&q_halt)?[row]) } else { None };
+            if q.is_some_and(|q| !q.is_finite()) || !slots::is_finite(pass.session, SCOPE, row)? {
+                not_finite = Some(not_finite.map_or(row, |first| first.min(row)));
+            }
             answer
                 .segments
                 .push(SegmentOutput { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
@@ -188,7 +205,7 @@ fn seek(
         Ok(())
     })?;
     debug_assert!(whole.is_continue(), "nothing stops it");
-    Ok(best)
+    Ok(Sought { best, not_finite })
 }
 
 /// Checks that a question fits the model.
@@ -289,6 +306,20 @@ mod tests {
         assert_eq!(refusal(&[strange]), "token 6 at position 5 of the puzzle is outside the vocabulary of 6");
         let foreign = Question { puzzle: 9, ..good.clone() };
         assert_eq!(refusal(&[foreign]), "puzzle identifier 9 is not one of the 1 of the model `tiny`");
+    }
+
+    #[test]
+    fn answers_that_are_not_made_of_numbers_are_refused() {
+        use crate::lower::names;
+        use crate::lower::parameters::{Q_BIAS, TOKEN_HEAD};
+        for memory in [names::parameter(TOKEN_HEAD), names::parameter(Q_BIAS)] {
+            let mut evaluator = testing::evaluator();
+            evaluator.session_mut().f32_mut(&memory).expect("it is on the host")[0] = f32::NAN;
+            let message =
+                evaluator.solve(&[testing::question(0)]).expect_err("nothing is computed").to_string();
+            let expected = "the model computes numbers that are not finite for puzzle 1, so it has no answer";
+            assert!(message.starts_with(expected), "{message}");
+        }
     }
 
     #[test]

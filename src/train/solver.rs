@@ -12,6 +12,7 @@ use crate::device::{Device, EngineOptions};
 use crate::ir::Model;
 use crate::lower::Sizes;
 use crate::store::tensors::WeightsFile;
+use crate::units::counted;
 
 /// Options of a [`Solver`]. On one device, none of them changes an answer.
 ///
@@ -107,7 +108,7 @@ impl Solver {
     ///
     /// # Errors
     ///
-    /// Returns an error if the dataset does not fit the model, or a device fails.
+    /// Returns an error if the dataset does not fit the model, the losses are not finite, or a device fails.
     pub fn evaluate(&mut self, dataset: &Dataset, limit: Option<usize>) -> Result<Evaluation, Error> {
         let request = EvaluationRequest { limit, keep_predictions: usize::MAX };
         let evaluation = self.evaluate_watched(dataset, request, &mut |_| ControlFlow::Continue(()))?;
@@ -122,7 +123,17 @@ impl Solver {
         request: EvaluationRequest,
         watch: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
     ) -> Result<Option<Evaluation>, Error> {
-        self.evaluator.evaluate(dataset, request, watch)
+        let evaluation = self.evaluator.evaluate(dataset, request, watch)?;
+        match evaluation {
+            Some(evaluation) if !evaluation.is_finite() => Err(Error::unsuitable(format!(
+                "the losses of `{}` on {} are not finite, so its accuracies mean nothing; its weights are unusable, or \
+                 too large for these puzzles: take another checkpoint (`--checkpoint`), or train again with a lower \
+                 learning rate",
+                self.weights.path.display(),
+                counted(evaluation.examples, "puzzle"),
+            ))),
+            other => Ok(other),
+        }
     }
 
     /// Answers one question segment by segment, as training does, and returns what every update made of its state.

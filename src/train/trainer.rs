@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::divergence::{Divergence, NotFinite, Watched};
 use super::error::Error;
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
 use super::explore::draw_floors;
@@ -126,6 +127,8 @@ impl StepReport {
 pub struct Record {
     /// Exact accuracy of the evaluation after which the checkpoint is kept, if there was one.
     pub exact_accuracy: Option<f64>,
+    /// Mean loss of that evaluation.
+    pub loss: Option<f64>,
     /// Checksum of the lines of metrics so far.
     pub metrics_sha256: Option<String>,
 }
@@ -144,10 +147,16 @@ pub struct Trainer {
     seed: u64,
     total_steps: u64,
     step: u64,
+    /// How often it has gone back because a number was not finite.
+    rollbacks: u32,
     /// Segments each slot has done on its row.
     steps: Vec<u32>,
     /// Whether each slot takes a new row before the next segment.
     halted: Vec<bool>,
+    /// The weights whose updates say whether they are spoiled.
+    watched: Vec<Watched>,
+    /// The first numbers that were not finite. The memory is spoiled then, and no further step is done.
+    diverged: Option<Divergence>,
 }
 
 impl Trainer {
@@ -180,6 +189,7 @@ impl Trainer {
         session.load(infer::PROGRAM, executable(&model, evaluate, evaluate_sizes, device))?;
         let parameters = parameters(&model, sizes.puzzle_rows);
         initialize(&mut session, &parameters, seed)?;
+        let watched = Watched::of(&session, &parameters);
         let batch = sizes.batch;
         Ok(Trainer {
             model,
@@ -193,8 +203,11 @@ impl Trainer {
             seed,
             total_steps,
             step: 0,
+            rollbacks: 0,
             steps: vec![0; batch],
             halted: vec![true; batch],
+            watched,
+            diverged: None,
         })
     }
 
@@ -202,8 +215,12 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Returns an error if a device fails. Checkpoints that were saved before stay as they are.
+    /// Returns an error if a device fails, or a number is not finite: until a checkpoint is restored, there is no further
+    /// step then. Checkpoints that were saved before stay as they are.
     pub fn step(&mut self) -> Result<StepReport, Error> {
+        if let Some(divergence) = &self.diverged {
+            return Err(Error::Diverged(Box::new(divergence.clone())));
+        }
         let waiting = self.halted.iter().filter(|&&halted| halted).count();
         let rows = self.loader.next_rows(waiting);
         self.step_on(&rows)
@@ -221,13 +238,21 @@ impl Trainer {
         self.steps = refill.steps.iter().map(|steps| steps + 1).collect();
         self.set_at_limit()?;
         self.step += 1;
-        let scalars = step_scalars(self.train(), self.step, self.total_steps);
+        let scalars = step_scalars(self.train(), self.step, self.total_steps, self.rollbacks);
         self.set_scalars(&scalars)?;
         self.session.run(PROGRAM)?;
 
         let floors = draw_floors(&self.model.halt, self.steps.len(), &mut self.explore);
         self.halted = self.decide_halting(&floors)?;
         let segment = slots::results(&self.session, SCOPE, &self.steps, &self.halted)?;
+        let found = Divergence::find(&self.session, &segment, &self.watched, |what| {
+            Divergence::new(self.step, scalars.lr, what, self.rollbacks, self.train())
+        })?;
+        if let Some(divergence) = found {
+            self.step -= 1;
+            self.diverged = Some(divergence.clone());
+            return Err(Error::Diverged(Box::new(divergence)));
+        }
         Ok(StepReport {
             step: self.step,
             epochs: self.loader.epochs_done(),
@@ -348,6 +373,8 @@ impl Trainer {
             explore_position: self.explore.position(),
             data: self.data_hash.clone(),
             exact_accuracy: record.exact_accuracy,
+            loss: record.loss,
+            rollbacks: self.rollbacks,
             metrics_sha256: record.metrics_sha256,
         };
         checkpoint::save(folder, before, &self.session, &self.model, &self.parameters, &state)
@@ -379,10 +406,39 @@ impl Trainer {
             .map_err(|error| refuse(error.to_string()))?;
         self.explore.seek(state.explore_position);
         self.step = state.step;
+        self.rollbacks = state.rollbacks;
         self.steps.clone_from(&state.steps);
         self.halted.clone_from(&state.halted);
         checkpoint.write_into(&mut self.session)?;
-        Ok(Record { exact_accuracy: state.exact_accuracy, metrics_sha256: state.metrics_sha256.clone() })
+        self.diverged = None;
+        Ok(Record {
+            exact_accuracy: state.exact_accuracy,
+            loss: state.loss,
+            metrics_sha256: state.metrics_sha256.clone(),
+        })
+    }
+
+    /// Goes back to the checkpoint in `folder`, as [`Trainer::restore`] does, and lowers the learning rates.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Trainer::restore`].
+    pub fn go_back(&mut self, folder: &Path) -> Result<Record, CheckpointError> {
+        let rollbacks = self.rollbacks + 1;
+        let record = self.restore(folder)?;
+        self.rollbacks = rollbacks;
+        Ok(record)
+    }
+
+    /// Returns the divergence of an evaluation after the last step.
+    pub(super) fn evaluation_diverged(&self) -> Divergence {
+        let rate = step_scalars(self.train(), self.step, self.total_steps, self.rollbacks).lr;
+        Divergence::new(self.step, rate, NotFinite::Evaluation, self.rollbacks, self.train())
+    }
+
+    /// Returns how often it has gone back because a number was not finite.
+    pub fn rollbacks(&self) -> u32 {
+        self.rollbacks
     }
 
     /// Returns the bytes of a checkpoint on the disk, without the little that is not in tensors.

@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::data::{Data, DataSize, absolute_text, untrained};
+use super::divergence::Divergence;
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationRequest};
+use super::health::{Concern, Health};
 use super::keeper::Keeper;
 use super::memory::{Wanted, check_memory};
 use super::run::Run;
-use super::schedule::steps_in;
+use super::schedule::{rate_factor, steps_in};
 use super::solve::{Answer, Question};
 use super::trainer::{StepReport, Trainer, TrainerParts};
 use crate::data::Dataset;
 use crate::device::{Device, EngineOptions};
-use crate::ir::{Model, Train};
+use crate::ir::{Model, OnDivergence, Train};
 use crate::lower::Sizes;
 use crate::spec::Spec;
 use crate::store::{MetricsLine, RunManifest};
@@ -111,8 +113,24 @@ pub enum Event<'a> {
         step: u64,
         /// What it found.
         evaluation: &'a Evaluation,
-        /// Whether its exact accuracy is the best so far; of equals, the newest is the best.
+        /// Whether its exact accuracy is the best so far; of equals, the one with the lowest loss is, then the newest.
         best: bool,
+    },
+    /// Something is wrong with a training that goes on. Each concern is told once.
+    Concern {
+        /// Optimizer steps done.
+        step: u64,
+        /// What is wrong.
+        concern: &'a Concern,
+    },
+    /// A number was not finite, and the training goes back to an earlier step, as its spec says.
+    WentBack {
+        /// What was not finite: one message.
+        divergence: &'a str,
+        /// Optimizer steps done, now.
+        step: u64,
+        /// Factor of all learning rates from here on.
+        rate_factor: f64,
     },
     /// The checkpoint `last` was written after a step.
     Saved {
@@ -289,7 +307,7 @@ impl Training {
     ///
     /// # Errors
     ///
-    /// Returns an error if a device fails.
+    /// Returns an error if a device fails or a number is not finite.
     pub fn step(&mut self) -> Result<StepReport, Error> {
         self.trainer.step()
     }
@@ -301,8 +319,8 @@ impl Training {
     ///
     /// # Errors
     ///
-    /// Returns an error if another process trains the run or has trained it, the disk has too little room, a device
-    /// fails, or a file cannot be written. Checkpoints that were saved before stay as they are.
+    /// Returns an error if another process trains the run or has trained it, the disk has too little room, a number is
+    /// not finite, a device fails, or a file cannot be written. Checkpoints that were saved before stay as they are.
     pub fn run(
         &mut self,
         run: &Run,
@@ -332,23 +350,51 @@ impl Training {
             watch.tell(&Event::Note(&note));
         }
         let mut latest = None;
+        let mut health = Health::of(&keeper.lines());
         let mut saved = Instant::now();
-        // A run that was killed during an evaluation makes it up.
+        // A run that was killed before the end of an evaluation makes it up.
         let step = self.trainer.steps_done();
-        if step > 0 && self.is_evaluation_due(step) && !keeper.has_evaluation(step) {
-            latest = self.evaluate_and_keep(keeper, &mut watch)?;
+        let mut is_made_up = step > 0 && self.is_evaluation_due(step) && !keeper.has_evaluation(step);
+        if !is_made_up {
+            self.save_for_rollback(keeper)?;
         }
-        while self.trainer.steps_done() < self.stop && !watch.stopped {
-            let report = self.trainer.step()?;
-            keeper.append(&report.line())?;
-            watch.tell(&Event::Step(&report));
-            if self.is_due(report.step) || saved.elapsed() > self.options.save_every {
+        while (is_made_up || self.trainer.steps_done() < self.stop) && !watch.stopped {
+            if !std::mem::take(&mut is_made_up) {
+                match self.trainer.step() {
+                    Ok(report) => {
+                        let line = report.line();
+                        keeper.append(&line)?;
+                        watch.tell(&Event::Step(&report));
+                        watch.tell_concern(report.step, health.see(&line));
+                    }
+                    Err(Error::Diverged(divergence)) => {
+                        self.go_back(keeper, *divergence, &mut watch)?;
+                        (health, saved) = (Health::of(&keeper.lines()), Instant::now());
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let step = self.trainer.steps_done();
+            let is_evaluated = self.is_evaluation_due(step);
+            if !is_evaluated {
+                self.save_for_rollback(keeper)?;
+            }
+            if self.is_due(step) || saved.elapsed() > self.options.save_every {
                 // Evaluation leaves the state of training alone and may take long, so the state is safe first.
                 self.save(keeper, &mut watch)?;
                 saved = Instant::now();
             }
-            if self.is_evaluation_due(report.step) {
-                latest = self.evaluate_and_keep(keeper, &mut watch)?.or(latest);
+            if is_evaluated {
+                let Some(evaluation) = self.evaluate_on_the_way(&mut watch)? else { continue };
+                if !evaluation.is_finite() {
+                    self.go_back(keeper, self.trainer.evaluation_diverged(), &mut watch)?;
+                    (health, saved) = (Health::of(&keeper.lines()), Instant::now());
+                    continue;
+                }
+                // Before the line of the evaluation, which says that nothing is left to make up.
+                self.save_for_rollback(keeper)?;
+                latest = Some(self.keep_evaluation(keeper, evaluation, &mut health, &mut watch)?);
             }
         }
         if watch.stopped {
@@ -356,6 +402,41 @@ impl Training {
         }
         let step = self.trainer.steps_done();
         Ok(Outcome { step, interrupted: watch.stopped, evaluation: latest, best: keeper.best() })
+    }
+
+    /// Saves the checkpoint to go back to, if the spec asks for one and this is a step for it: the first, or one that the
+    /// schedule evaluates. Other steps at which a training is saved depend on the clock, and on where it was stopped.
+    fn save_for_rollback(&mut self, keeper: &mut Keeper) -> Result<(), Error> {
+        let step = self.trainer.steps_done();
+        let is_due = step == 0 || self.eval_every().is_some_and(|every| step.is_multiple_of(every));
+        match train_of(self.spec.model()).on_divergence {
+            OnDivergence::Rollback { .. } if is_due => keeper.save_for_rollback(&self.trainer),
+            OnDivergence::Rollback { .. } | OnDivergence::Stop => Ok(()),
+        }
+    }
+
+    /// Goes back because a number is not finite, if the spec asks for that and it was not done too often.
+    fn go_back<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
+        &mut self,
+        keeper: &mut Keeper,
+        divergence: Divergence,
+        watch: &mut Watch<W>,
+    ) -> Result<(), Error> {
+        let train = train_of(self.spec.model());
+        match train.on_divergence {
+            OnDivergence::Rollback { most, .. } if (self.trainer.rollbacks() as usize) < most => {
+                keeper.go_back(&mut self.trainer)?;
+                watch.tell(&Event::WentBack {
+                    divergence: &divergence.short(),
+                    step: self.trainer.steps_done(),
+                    rate_factor: rate_factor(train, self.trainer.rollbacks()),
+                });
+                Ok(())
+            }
+            OnDivergence::Rollback { .. } | OnDivergence::Stop => {
+                Err(Error::Diverged(Box::new(keeper.left_by(divergence))))
+            }
+        }
     }
 
     /// Returns whether the schedule has an evaluation after a step.
@@ -378,13 +459,14 @@ impl Training {
         Ok(())
     }
 
-    /// Evaluates as the options say, and keeps what was found; `None` if the caller stops it.
-    fn evaluate_and_keep<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
+    /// Keeps what an evaluation has found.
+    fn keep_evaluation<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
         &mut self,
         keeper: &mut Keeper,
+        evaluation: Evaluation,
+        health: &mut Health,
         watch: &mut Watch<W>,
-    ) -> Result<Option<Evaluation>, Error> {
-        let Some(evaluation) = self.evaluate_on_the_way(watch)? else { return Ok(None) };
+    ) -> Result<Evaluation, Error> {
         let step = self.trainer.steps_done();
         let line = MetricsLine::Evaluation {
             step,
@@ -393,7 +475,8 @@ impl Training {
         };
         let best = keeper.keep_evaluation(&self.trainer, &line)?;
         watch.tell(&Event::Evaluated { step, evaluation: &evaluation, best });
-        Ok(Some(evaluation))
+        watch.tell_concern(step, health.see(&line));
+        Ok(evaluation)
     }
 
     /// Evaluates as the options say; `None` if the caller stops it.
@@ -514,5 +597,11 @@ struct Watch<W> {
 impl<W: FnMut(&Event<'_>) -> ControlFlow<()>> Watch<W> {
     fn tell(&mut self, event: &Event<'_>) {
         self.stopped |= (self.watch)(event).is_break();
+    }
+
+    fn tell_concern(&mut self, step: u64, concern: Option<Concern>) {
+        if let Some(concern) = &concern {
+            self.tell(&Event::Concern { step, concern });
+        }
     }
 }

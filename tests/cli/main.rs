@@ -7,6 +7,7 @@
 mod compile;
 mod data;
 mod devices;
+mod divergence;
 mod family;
 mod language;
 #[cfg(feature = "lsp")]

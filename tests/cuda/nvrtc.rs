@@ -56,6 +56,9 @@ const SHARED: &[(Template, u32)] = &[
     (Template::AttentionGradBf16Short, 49152),
     (Template::LinearSwiglu, 8320),
     (Template::LinearSwigluBf16, 49152),
+    (Template::AdamAtan2, 4),
+    (Template::AdamW, 4),
+    (Template::SignSgdRows, 4),
 ];
 
 /// Bytes of registers that go to memory at most; a kernel that is not here spills none.

@@ -86,7 +86,8 @@ enum Differs {
     Evaluations,
     /// What compiling says about weights and work. For models that no generated data fits.
     Cost,
-    /// Whether the spec is accepted at all: the data of one fits the model, that of the other does not.
+    /// Whether it can be trained at all: the data of one fits the model, that of the other does not; or the numbers of the
+    /// other do not remain finite.
     Refused,
     /// The trained weights, or what the run says where the processor has no such products.
     Arithmetic,
@@ -154,6 +155,16 @@ const MAZE: Edits = &[(
     "maze(size = 4, min_path = 3, train = 8, test = 6)",
 )];
 const ONE_EPOCH: Edits = &[("steps = 6\n", "epochs = 2\n")];
+/// The first steps make numbers that are not finite; with the lower rate none does.
+const DIVERGES: Edits = &[
+    ("adam_atan2(lr = 1e-2,", "adam_atan2(lr = 1e35,"),
+    ("  seed = 3\n", "  on_divergence = rollback(lr_factor = 1e-37)\n  seed = 3\n"),
+];
+/// So do those with the first of the lower rates.
+const DIVERGES_TWICE: Edits = &[
+    ("adam_atan2(lr = 1e-2,", "adam_atan2(lr = 1e38,"),
+    ("  seed = 3\n", "  on_divergence = rollback(lr_factor = 1e-20, most = 2)\n  seed = 3\n"),
+];
 const HALTS_EARLY: Edits = &[("bias = -5", "bias = 5"), ("target = bootstrap", "target = none")];
 
 #[rustfmt::skip]
@@ -247,6 +258,10 @@ const ROWS: &[Row] = &[
     row("train.eval_every", ("eval_every = 3 steps", "eval_every = 2 steps"), Differs::Evaluations),
     row("train.eval_every", ("eval_every = 3 steps", "eval_every = 1 epochs"), Differs::Evaluations),
     row("train.precision", ("f32", "bf16"), Differs::Arithmetic),
+    given(DIVERGES, "train.on_divergence",
+        ("on_divergence = rollback(lr_factor = 1e-37)", "on_divergence = stop"), Differs::Refused),
+    given(DIVERGES, "train.on_divergence.rollback.lr_factor", ("lr_factor = 1e-37", "lr_factor = 1e-36"), Differs::Weights),
+    given(DIVERGES_TWICE, "train.on_divergence.rollback.most", ("most = 2", "most = 1"), Differs::Refused),
     row("train.seed", ("seed = 3", "seed = 4"), Differs::Weights),
 ];
 

@@ -282,6 +282,38 @@ fn a_refused_checkpoint_changes_nothing() {
 }
 
 #[test]
+fn a_tensor_that_is_not_finite_is_named_and_neither_saved_nor_read() {
+    let (_directory, folder) = saved();
+    without_checksums(&folder);
+    let file = folder.join(WEIGHTS);
+    let name = "inner.q_head.bias";
+    let cases: [(Dtype, &[u8], &[u8]); 3] = [
+        (Dtype::F32, &1_f32.to_le_bytes(), &f32::NAN.to_le_bytes()),
+        (Dtype::F16, &[0x00, 0x3c], &[0x00, 0x7c]),
+        (Dtype::BF16, &[0x80, 0x3f], &[0x80, 0xff]),
+    ];
+    let expected = format!("`{}`: tensor `{name}` is not finite: element 1 is no number", file.display());
+    for (dtype, one, bad) in cases {
+        rewrite(&file, |tensors| {
+            tensors.insert(name.into(), (dtype, vec![2], [one, bad].concat()));
+        });
+        let read = testing::evaluator().load_weights(&file.as_path().into());
+        assert_eq!(read.expect_err("it is no number").to_string(), expected);
+        if dtype == Dtype::F32 {
+            assert_eq!(refusal(&folder), expected);
+        }
+    }
+    let mut trainer = testing::trainer(1);
+    let before = files(&folder);
+    trainer.session_mut().f32_mut(&names::average(name)).expect("it is on the host")[0] = f32::INFINITY;
+    let save = trainer.save(&folder, Before::Removed, Record::default());
+    let message = save.expect_err("it is not finite").to_string();
+    let file = folder.join(AVERAGE);
+    assert_eq!(message, format!("`{}`: tensor `{name}` is not finite, so nothing is saved", file.display()));
+    assert!(files(&folder) == before, "the files differ");
+}
+
+#[test]
 fn another_model_is_refused() {
     let (_directory, folder) = saved();
     let mut model = testing::model();
