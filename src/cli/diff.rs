@@ -15,7 +15,7 @@ use super::{spec, terminal};
 use crate::census::{Census, CensusOptions, CostChange, FigureUnit};
 use crate::lower::Sizes;
 use crate::spec::{LineChange, Side, Spec, SpecDiff, ValueChange, is_equal, shown};
-use crate::train::PuzzleRows;
+use crate::train::{PuzzleRows, Run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +74,11 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let second_overrides = [arguments.overrides.as_slice(), &arguments.second_overrides].concat();
     let (first, second) =
         (load(&arguments.first, &arguments.overrides)?, load(&arguments.second, &second_overrides)?);
+    for (path, spec) in [(&arguments.first, &first), (&arguments.second, &second)] {
+        if let Some(warning) = Run::warning_about_numbers(path, spec.model()) {
+            terminal::note(format_args!("warning: {warning}"));
+        }
+    }
     let census = |spec: &Spec| -> Result<Census, Failure> {
         let model = spec.model();
         let puzzle_rows = PuzzleRows::of(spec, project.root())?.count;

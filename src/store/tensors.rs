@@ -139,6 +139,18 @@ fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
     Ok(header)
 }
 
+/// Returns the name of the first tensor of a file that is not finite, if there is one.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read.
+pub fn not_finite(file: &Path) -> Result<Option<String>, CheckpointError> {
+    let file = TensorFile::read(&file.into())?;
+    let tensors = file.tensors()?;
+    let found = tensors.iter().find(|(_, view)| first_not_finite(view).is_some());
+    Ok(found.map(|(name, _)| name.to_owned()))
+}
+
 /// A safetensors file in memory.
 pub(super) struct TensorFile {
     file: PathBuf,

@@ -13,13 +13,13 @@ use super::solver::{SolveOptions, Solver};
 use crate::data::{PuzzleKind, Split};
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
-use crate::ir;
+use crate::ir::{self, Model};
 use crate::lower::{Program, Sizes};
 use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::checkpoint::Saved;
-use crate::store::tensors::puzzle_rows;
+use crate::store::tensors::{not_finite, puzzle_rows};
 use crate::store::{CheckpointError, MetricsLine, RunFolder, RunManifest};
 use crate::syntax::parse_override;
 
@@ -342,6 +342,18 @@ impl Run {
             )),
             _ => error.into(),
         }
+    }
+
+    /// Returns a warning if the weights of the run in `path`, of `model`, are not finite.
+    pub(crate) fn warning_about_numbers(path: &Path, model: &Model) -> Option<String> {
+        let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
+        let saved = RunFolder::open(path).and_then(|folder| Ok(folder.best_or_last()?)).ok()?;
+        let weights = saved.weights_to_use(averaged).ok()?;
+        let tensor = not_finite(&weights.path).ok()??;
+        let file = weights.path.display();
+        Some(format!(
+            "`{file}`: tensor `{tensor}` is not finite, so this run has no weights that can be used"
+        ))
     }
 
     pub(super) fn folder(&self) -> &RunFolder {

@@ -56,3 +56,19 @@ fn a_sweep_tells_the_combinations_that_diverge() {
     assert_eq!(said.code, Some(1), "{}", said.err);
     assert!(said.out.contains("failed: training diverged in step 2: "), "{}", said.out);
 }
+
+#[test]
+fn a_diff_says_that_the_weights_of_a_run_are_not_finite() {
+    let place = tiny();
+    place.succeed("run tiny.hrm --train --threads 1 --steps 2");
+    let weights = place.path("runs/tiny-001/best/average.safetensors");
+    let mut bytes = fs::read(&weights).expect("it was evaluated");
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&weights, bytes).expect("the disk has room");
+    let said = place.run("diff runs/tiny-001 tiny.hrm");
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let start = "warning: `runs/tiny-001/best/average.safetensors`: tensor `";
+    assert!(said.err.starts_with(start) && said.err.contains("` is not finite, so this run has no weights"));
+    assert_eq!(place.run("eval runs/tiny-001").code, Some(1), "it cannot be evaluated");
+}
