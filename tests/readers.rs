@@ -1,6 +1,6 @@
 //! Reads many damaged inputs with each reader, and reports panics, long times and too much memory.
 //!
-//! `cargo test --test readers` tries a few thousand inputs of each reader. The long run is
+//! `cargo test --test readers` tries a thousand inputs of each reader, or more. The long run is
 //! `cargo test --release --test readers -- --inputs 1000000`, with `--reader NAME` for one of them. An input follows from
 //! its number: `--reader NAME --only NUMBER` reads a single one and writes it to `target/tmp`.
 //!
@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hrmc_fuzz_entry::mutate::{input, joined, split};
-use hrmc_fuzz_entry::readers::{READERS, Reader};
+use hrmc_fuzz_entry::readers::{READERS, Reader, fresh, prepare};
 
 /// Counts the bytes that the thread holds now, and the most that it has held.
 struct Counting;
@@ -73,9 +73,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Inputs of each reader where the command line does not say how many.
-const INPUTS: u64 = 1_500;
-
 /// Seconds that one input may take.
 const PATIENCE_S: f64 = 5.0;
 
@@ -87,7 +84,7 @@ const MOST_FAULTS: usize = 20;
 
 /// What the command line asks for.
 struct Wanted {
-    inputs: u64,
+    inputs: Option<u64>,
     reader: Option<String>,
     only: Option<u64>,
     threads: usize,
@@ -96,14 +93,14 @@ struct Wanted {
 impl Wanted {
     /// Reads the arguments. What `cargo test` gives to every test program is left alone.
     fn of(mut arguments: impl Iterator<Item = String>) -> Wanted {
-        let mut wanted = Wanted { inputs: INPUTS, reader: None, only: None, threads: 2 };
+        let mut wanted = Wanted { inputs: None, reader: None, only: None, threads: 2 };
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 number.unwrap_or_else(|| panic!("`{argument}` takes a whole number"))
             };
             match argument.as_str() {
-                "--inputs" => wanted.inputs = number(),
+                "--inputs" => wanted.inputs = Some(number()),
                 "--only" => wanted.only = Some(number()),
                 "--threads" => wanted.threads = number() as usize,
                 "--reader" => wanted.reader = arguments.next(),
@@ -129,6 +126,12 @@ fn main() -> ExitCode {
         println!("there is no reader `{name}`; there are {}", names.join(", "));
         return ExitCode::FAILURE;
     }
+    let page = fs::read_to_string("docs/limits.md").expect("it is checked in");
+    let table: Vec<String> = READERS.iter().map(memory).collect();
+    if !page.contains(&table.join("\n")) {
+        println!("expected in `docs/limits.md`:\n{}", table.join("\n"));
+        return ExitCode::FAILURE;
+    }
     // What a panic says is written with its input.
     panic::set_hook(Box::new(|panic| SAID.set(panic.to_string().replace('\n', " "))));
     let mut failed = false;
@@ -140,7 +143,7 @@ fn main() -> ExitCode {
         println!(
             "{}: {} inputs in {:.1} s, at most {:.0} ms and {} KiB for one; {} faults",
             reader.name,
-            if wanted.only.is_some() { 1 } else { wanted.inputs },
+            if wanted.only.is_some() { 1 } else { wanted.inputs.unwrap_or(reader.few) },
             start.elapsed().as_secs_f64(),
             found.longest_s * 1e3,
             found.most_bytes >> 10,
@@ -152,6 +155,11 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// Returns the row of a reader in the table of `docs/limits.md`.
+fn memory(reader: &Reader) -> String {
+    format!("| `{}` | {} MiB | {} |", reader.name, reader.memory.bytes >> 20, reader.memory.for_each_byte)
+}
+
 /// Returns the valid inputs of a reader.
 fn corpus(reader: &Reader) -> Vec<Vec<Vec<u8>>> {
     let mut folders = vec![Path::new("fuzz/corpus").join(reader.name)];
@@ -160,13 +168,15 @@ fn corpus(reader: &Reader) -> Vec<Vec<Vec<u8>>> {
     }
     let mut files: Vec<PathBuf> = folders
         .iter()
-        .flat_map(|folder| fs::read_dir(folder).expect("the corpus is checked in"))
+        .flat_map(fs::read_dir)
+        .flatten()
         .map(|entry| entry.expect("the folder can be listed").path())
         .filter(|path| reader.name != "spec" || path.extension().is_none_or(|extension| extension == "hrm"))
         .collect();
     files.sort();
     let read = |path: PathBuf| split(&fs::read(path).expect("it can be read"), reader.parts);
-    let inputs: Vec<_> = files.into_iter().map(read).collect();
+    let mut inputs: Vec<_> = files.into_iter().map(read).collect();
+    inputs.extend(fresh(reader));
     assert!(!inputs.is_empty(), "the corpus of `{}` is empty", reader.name);
     inputs
 }
@@ -184,9 +194,11 @@ fn run(reader: &Reader, wanted: &Wanted) -> Found {
         fs::write(&path, joined(&parts)).expect("the folder for tests can be written");
         println!("input {number} of `{}` is in `{}`", reader.name, path.display());
         let found = Mutex::new(Found::default());
+        prepare(reader);
         exercise(reader, &parts, number, &found);
         return found.into_inner().expect("no thread panics");
     }
+    let inputs = wanted.inputs.unwrap_or(reader.few);
     let next = AtomicU64::new(0);
     let found = Mutex::new(Found::default());
     // Which input each thread reads, and since when, in milliseconds of the run.
@@ -200,11 +212,12 @@ fn run(reader: &Reader, wanted: &Wanted) -> Found {
             .map(|(thread, reading)| {
                 let (corpus, next, found) = (&corpus, &next, &found);
                 let work = move || {
+                    prepare(reader);
                     let mut note =
                         fs::File::create(note(reader, thread)).expect("the folder for tests can be written");
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= wanted.inputs {
+                        if number >= inputs {
                             break;
                         }
                         note.rewind()

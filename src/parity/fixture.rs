@@ -336,6 +336,9 @@ fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, RecordedValues>, String
 /// The smallest and the largest value of a figure.
 type Bounds = std::ops::RangeInclusive<usize>;
 
+/// Largest expansion of a gated unit, as in a spec.
+const MAX_EXPANSION: f64 = 1_024.0;
+
 /// Most blocks that one segment runs, as in a spec.
 const MAX_BLOCKS: usize = 2_048;
 
@@ -366,6 +369,9 @@ impl Config {
             if !bounds.contains(&found) {
                 return Err(format!("{name} is {found}, expected {} to {}", bounds.start(), bounds.end()));
             }
+        }
+        if !(m.expansion > 0.0 && m.expansion <= MAX_EXPANSION) {
+            return Err(format!("expansion is {}, expected above 0 to {MAX_EXPANSION}", m.expansion));
         }
         if self.train.total_steps == 0 {
             return Err("total_steps is 0, expected at least 1".to_string());
@@ -569,6 +575,11 @@ mod tests {
                 "/model/rope_theta",
                 json!(-1),
                 "`f.json` is no fixture: theta of a rotation must be above 0, found -1; ",
+            ),
+            (
+                "/model/expansion",
+                json!(1e30),
+                "`f.json` is no fixture: expansion is 1000000000000000000000000000000, expected above 0 to 1024",
             ),
             ("/model/vocab_size", json!(5), "`f.safetensors` is no fixture: tensor `"),
             (

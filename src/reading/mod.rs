@@ -14,6 +14,7 @@
 
 mod another;
 pub mod json;
+pub mod tensors;
 pub mod toml;
 mod words;
 
@@ -76,6 +77,10 @@ pub const MANIFEST: Kind = kind("`run.toml`", 4 * MIB, FileForm::Text);
 pub const METRICS: Kind = kind("`metrics.jsonl`", GIB, FileForm::Text);
 /// States of trainers.
 pub const STATE: Kind = kind("`state.json`", 64 * MIB, FileForm::Text);
+/// Checksums of checkpoints.
+pub const CHECKSUMS: Kind = kind("`SHA256SUMS`", 64 * KIB, FileForm::Text);
+/// What the file of a lock says.
+pub const LOCK: Kind = kind("a lock", 64 * KIB, FileForm::Text);
 /// Weights, and the other tensors of checkpoints.
 pub const TENSORS: Kind = kind("a file of tensors", 32 * GIB, FileForm::Tensors);
 /// Configurations of recorded models.
@@ -233,6 +238,8 @@ mod tests {
             MANIFEST,
             METRICS,
             STATE,
+            CHECKSUMS,
+            LOCK,
             TENSORS,
             FIXTURE,
             FIXTURE_TENSORS,

@@ -20,7 +20,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
@@ -29,14 +28,15 @@ use serde::{Deserialize, Serialize};
 use super::disk;
 use super::error::CheckpointError;
 use super::sums::{self, Summed, Sums};
-use super::tensors::{Content, Stored, TensorFile, WeightsFile, values_of, write_tensors};
-use crate::data::LoaderState;
+use super::tensors::{Content, Stored, Table, TensorFile, WeightsFile, values_of, write_tensors};
+use crate::data::{IGNORED_LABEL, LoaderState};
 use crate::device::{DeviceError, Session};
 use crate::graph::TensorType;
 use crate::hash::sha256;
 use crate::ir::{self, Model};
 use crate::lower::names::{self, Scope};
-use crate::lower::parameters::{Parameter, Role};
+use crate::lower::parameters::{PUZZLE_TABLE, Parameter, Role};
+use crate::reading;
 
 /// File of the weights in training.
 pub const WEIGHTS: &str = "weights.safetensors";
@@ -88,6 +88,28 @@ fn is_never(rollbacks: &u32) -> bool {
     *rollbacks == 0
 }
 
+/// Most steps, segments, epochs or random words that are counted: a training would take centuries to get there.
+const MOST_COUNTED: u64 = 1 << 56;
+
+impl TrainerState {
+    /// Checks that the counters are far from their ends, so that they can be counted on.
+    fn check(&self) -> Result<(), String> {
+        let counters = [
+            ("step", self.step),
+            ("explore_position", self.explore_position),
+            ("loader.epoch", self.loader.epoch),
+            ("loader.draw_position", self.loader.draw_position),
+        ];
+        match counters.into_iter().find(|(_, count)| *count > MOST_COUNTED) {
+            Some((name, count)) => Err(format!("`{name}` is {count}, which no training reaches")),
+            None if self.steps.iter().any(|&steps| steps > i32::MAX as u32) => {
+                Err("`steps` has a number that no training reaches".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// The content of `state.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,7 +140,12 @@ fn weight_tensors(session: &Session, parameters: &[Parameter], which: Weights) -
         let memory =
             if averaged { names::average(&parameter.name) } else { names::parameter(&parameter.name) };
         let has = session.has(&memory);
-        has.then(|| Stored { name: parameter.name.clone(), memory: Some(memory), ty: parameter.ty() })
+        has.then(|| Stored {
+            name: parameter.name.clone(),
+            memory: Some(memory),
+            ty: parameter.ty(),
+            rows_of: None,
+        })
     };
     parameters.iter().filter_map(stored).collect()
 }
@@ -136,8 +163,27 @@ fn state_tensors(session: &Session, model: &Model, parameters: &[Parameter]) -> 
         name: name.to_owned(),
         memory: Some(name.to_owned()),
         ty: ty.clone(),
+        rows_of: table_of(name, model, parameters),
     };
     session.names().filter(|(name, _)| wanted.contains(*name)).map(stored).collect()
+}
+
+/// Returns the table that a tensor of rows in slots has rows of.
+fn table_of(name: &str, model: &Model, parameters: &[Parameter]) -> Option<Table> {
+    let scope = Scope::Train;
+    let vocab = model.tokens.vocab;
+    let words = |none| Table { name: format!("the vocabulary of {vocab}"), rows: vocab, none };
+    if name == scope.tokens() {
+        Some(words(None))
+    } else if name == scope.labels() {
+        Some(words(Some(IGNORED_LABEL)))
+    } else if name == scope.puzzles() {
+        let table = parameters.iter().find(|parameter| parameter.name == PUZZLE_TABLE);
+        let rows = table.map_or(1, |table| table.ty().shape[0]);
+        Some(Table { name: format!("the puzzle table of {rows}"), rows, none: None })
+    } else {
+        None
+    }
 }
 
 /// Returns the files of tensors of a checkpoint.
@@ -283,21 +329,35 @@ impl Saved {
         let present = [folder, &old].into_iter().find(|candidate| candidate.exists());
         let folder = present.ok_or_else(|| CheckpointError::Absent { folder: folder.to_owned() })?.to_owned();
         let file = folder.join(STATE);
-        let json = fs::read(&file).map_err(|reason| CheckpointError::read(&file, reason))?;
-        let FormatOnly { format } =
-            serde_json::from_slice(&json).map_err(|error| CheckpointError::damaged(&file, error))?;
+        let json =
+            reading::bytes(&file, &reading::STATE).map_err(|reason| CheckpointError::read(&file, reason))?;
+        Saved::of(folder, json, Sums::read)
+    }
+
+    /// Reads the bytes of `state.json` of the checkpoint in `folder`; `sums` gives its checksums, which only a known
+    /// format has.
+    fn of(
+        folder: PathBuf,
+        json: Vec<u8>,
+        sums: impl FnOnce(&Path) -> Result<Option<Sums>, CheckpointError>,
+    ) -> Result<Saved, CheckpointError> {
+        let file = folder.join(STATE);
+        let damaged = |reason: &dyn ToString| CheckpointError::damaged(&file, reason.to_string());
+        let text = reading::decode(json.clone()).map_err(|reason| CheckpointError::read(&file, reason))?;
+        let FormatOnly { format } = reading::json::value(&text).map_err(|fault| damaged(&fault))?;
         if format == 0 || format > FORMAT {
             let reason =
                 format!("it has format {format}, of another version of hrmc; this one reads up to {FORMAT}");
             return Err(CheckpointError::unfit(&folder, reason));
         }
-        let sums = Sums::read(&folder)?;
+        let sums = sums(&folder)?;
         match &sums {
             Some(sums) => sums::check(&file, &json, sums.of(STATE)?)?,
             None if format == UNGUARDED_FORMAT => {}
             None => return Err(CheckpointError::damaged(&folder.join(sums::SUMS), "it is missing")),
         }
-        let state = serde_json::from_slice(&json).map_err(|error| CheckpointError::damaged(&file, error))?;
+        let state: StateFile = reading::json::value(&text).map_err(|fault| damaged(&fault))?;
+        state.trainer.check().map_err(|reason| damaged(&reason))?;
         Ok(Saved { folder, sums, state })
     }
 
@@ -359,14 +419,8 @@ impl Saved {
                 format!("it belongs to another model or other training settings than `{}`", model.name);
             return Err(CheckpointError::unfit(&self.folder, reason));
         }
-        let files = tensor_files(session, model, parameters)
-            .into_iter()
-            .map(|(name, tensors)| {
-                let file = TensorFile::read(&self.file(name)?)?;
-                file.check(&tensors, &[])?;
-                Ok((file, tensors))
-            })
-            .collect::<Result<_, CheckpointError>>()?;
+        let open = |name: &str| TensorFile::read(&self.file(name)?);
+        let files = check_files(tensor_files(session, model, parameters), &open)?;
         Ok(StoredCheckpoint { state: self.state.trainer, files })
     }
 
@@ -376,13 +430,46 @@ impl Saved {
     }
 }
 
+/// Files of tensors, each with those that it has.
+type CheckedFiles = Vec<(TensorFile, Vec<Stored>)>;
+
+/// Opens the files of tensors of a checkpoint, and checks what is in them.
+fn check_files(
+    wanted: Vec<(&'static str, Vec<Stored>)>,
+    open: &dyn Fn(&str) -> Result<TensorFile, CheckpointError>,
+) -> Result<CheckedFiles, CheckpointError> {
+    let check = |(name, tensors): (&str, Vec<Stored>)| {
+        let file = open(name)?;
+        file.check(&tensors, &[])?;
+        Ok((file, tensors))
+    };
+    wanted.into_iter().map(check).collect()
+}
+
 /// A checkpoint that was read and found to fit.
 pub struct StoredCheckpoint {
     state: TrainerState,
-    files: Vec<(TensorFile, Vec<Stored>)>,
+    files: CheckedFiles,
 }
 
 impl StoredCheckpoint {
+    /// Reads a checkpoint from memory, of any model with the same tensors: `bytes` are those of a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file is damaged.
+    pub fn from_memory(
+        bytes: &dyn Fn(&str) -> Vec<u8>,
+        session: &Session,
+        model: &Model,
+        parameters: &[Parameter],
+    ) -> Result<StoredCheckpoint, CheckpointError> {
+        let saved = Saved::of(PathBuf::new(), bytes(STATE), |_| Ok(None))?;
+        let open = |name: &str| Ok(TensorFile::of(Path::new(name), bytes(name)));
+        let files = check_files(tensor_files(session, model, parameters), &open)?;
+        Ok(StoredCheckpoint { state: saved.state.trainer, files })
+    }
+
     /// Returns everything that is not a tensor.
     pub fn state(&self) -> &TrainerState {
         &self.state
@@ -415,6 +502,7 @@ pub fn load_weights(
         name: parameter.name.clone(),
         memory: Some(name(&parameter.name)).filter(|name| session.has(name)),
         ty: parameter.ty(),
+        rows_of: None,
     };
     let weights: Vec<Stored> =
         parameters.iter().map(|parameter| memory(parameter, names::parameter)).collect();

@@ -5,13 +5,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "the file of the lock is made and read")]
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::error::{RunFolderError, written};
+use crate::reading;
 
 /// Name of the file.
 pub const LOCK: &str = "lock";
@@ -108,6 +109,6 @@ pub fn holder(folder: &Path) -> Option<String> {
 }
 
 fn said_in(path: &Path) -> Option<String> {
-    let said = fs::read_to_string(path).ok()?;
+    let said = reading::text(path, &reading::LOCK).ok()?;
     Some(said.trim().to_owned()).filter(|said| !said.is_empty())
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::disk::Appended;
 use super::error::{RunFolderError, written};
 use crate::hash::hexadecimal;
+use crate::reading;
 
 /// Means over rows.
 ///
@@ -134,14 +135,18 @@ impl MetricsLine {
     }
 }
 
-/// Returns the whole lines of `metrics.jsonl`.
-pub(super) fn parse_lines(file: &Path, text: &str) -> Result<Vec<MetricsLine>, RunFolderError> {
+/// Returns the whole lines of `metrics.jsonl`; errors call it `file`.
+///
+/// # Errors
+///
+/// Returns the number of a line that cannot be read.
+pub fn parse_lines(file: &Path, text: &str) -> Result<Vec<MetricsLine>, RunFolderError> {
     // A last line without an end is one that a process was killed while it wrote.
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let parse = |(index, line)| {
-        serde_json::from_str(line).map_err(|error| RunFolderError::Damaged {
+        reading::json::value(line).map_err(|fault| RunFolderError::Damaged {
             file: file.to_owned(),
-            reason: format!("line {} is not a line of metrics: {error}", index + 1),
+            reason: format!("line {} is not a line of metrics: {}", index + 1, fault.reason),
         })
     };
     whole.enumerate().map(parse).collect()
@@ -182,7 +187,7 @@ impl KeptLines {
             let parsed = std::str::from_utf8(line).ok().and_then(|text| {
                 // The process ended while it wrote its last line.
                 let whole = text.ends_with('\n');
-                Some((text, serde_json::from_str::<MetricsLine>(text).ok().filter(|_| whole)?))
+                Some((text, reading::json::value::<MetricsLine>(text).ok().filter(|_| whole)?))
             });
             let Some((text, parsed)) = parsed else {
                 if steps_seen < step {

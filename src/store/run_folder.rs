@@ -28,6 +28,7 @@ use super::lock::{self, RunLock};
 use super::log::{KeptLines, MetricsLine, MetricsLog, parse_lines};
 use crate::data::Dataset;
 use crate::hash::sha256;
+use crate::reading::{self, Kind};
 
 /// Name of the manifest; a folder that has it is the folder of a run.
 pub const MANIFEST: &str = "run.toml";
@@ -112,6 +113,36 @@ impl RunManifest {
             overrides: Vec::new(),
             spec: spec.to_owned(),
         }
+    }
+
+    /// Reads the text of `run.toml`; errors call it `file`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is damaged, was changed, or is of another version of hrmc.
+    pub fn parse(file: &Path, text: &str) -> Result<RunManifest, RunFolderError> {
+        let damaged = |fault: reading::toml::Fault| RunFolderError::Damaged {
+            file: file.to_owned(),
+            reason: fault.to_string(),
+        };
+        let end = text.rfind(SUM).filter(|&at| at == 0 || text[..at].ends_with('\n'));
+        let (body, sum) =
+            end.map_or((text, None), |at| (&text[..at], text[at + SUM.len()..].strip_suffix("\"\n")));
+        let FormatOnly { format } = reading::toml::value(body).map_err(damaged)?;
+        if format == 0 || format > FORMAT {
+            return Err(RunFolderError::OtherFormat { file: file.to_owned(), format, known: FORMAT });
+        }
+        let manifest: RunManifest = reading::toml::value(body).map_err(damaged)?;
+        if manifest.spec_sha256 != sha256(&manifest.spec) {
+            let what = "its spec was changed; begin a new run for another spec";
+            return Err(RunFolderError::Changed { file: file.to_owned(), what });
+        }
+        if manifest.is_guarded() && sum != Some(sha256(body).as_str()) {
+            let what =
+                "it was changed or damaged after it was written: the checksum in its last line differs";
+            return Err(RunFolderError::Changed { file: file.to_owned(), what });
+        }
+        Ok(manifest)
     }
 
     /// Returns whether a checksum guards the file that it was read from.
@@ -212,27 +243,7 @@ impl RunFolder {
     /// Returns an error if it cannot be read or was changed.
     pub fn manifest(&self) -> Result<RunManifest, RunFolderError> {
         let file = self.path.join(MANIFEST);
-        let text = read_text(&file)?;
-        let damaged = |reason: String| RunFolderError::Damaged { file: file.clone(), reason };
-        let read = |error: toml::de::Error| damaged(error.message().to_owned());
-        let end = text.rfind(SUM).filter(|&at| at == 0 || text[..at].ends_with('\n'));
-        let (body, sum) =
-            end.map_or((&text[..], None), |at| (&text[..at], text[at + SUM.len()..].strip_suffix("\"\n")));
-        let FormatOnly { format } = toml::from_str(body).map_err(read)?;
-        if format == 0 || format > FORMAT {
-            return Err(RunFolderError::OtherFormat { file, format, known: FORMAT });
-        }
-        let manifest: RunManifest = toml::from_str(body).map_err(read)?;
-        if manifest.spec_sha256 != sha256(&manifest.spec) {
-            let what = "its spec was changed; begin a new run for another spec";
-            return Err(RunFolderError::Changed { file, what });
-        }
-        if manifest.is_guarded() && sum != Some(sha256(body).as_str()) {
-            let what =
-                "it was changed or damaged after it was written: the checksum in its last line differs";
-            return Err(RunFolderError::Changed { file, what });
-        }
-        Ok(manifest)
+        RunManifest::parse(&file, &read_text(&file, &reading::MANIFEST)?)
     }
 
     /// Returns whether its name is that of a run of the model `name`.
@@ -335,7 +346,7 @@ impl RunFolder {
         expected: Option<&str>,
     ) -> Result<MetricsLog, RunFolderError> {
         let file = self.path.join(METRICS);
-        let bytes = match fs::read(&file) {
+        let bytes = match reading::bytes(&file, &reading::METRICS) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             other => other.map_err(|reason| RunFolderError::Read { file: file.clone(), reason })?,
         };
@@ -365,9 +376,9 @@ impl RunFolder {
 
     /// Returns the lines of metrics that can be read.
     pub fn readable_metrics(&self) -> Vec<MetricsLine> {
-        let bytes = fs::read(self.path.join(METRICS)).unwrap_or_default();
-        let lines = bytes.split(|&byte| byte == b'\n');
-        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        let bytes = reading::bytes(&self.path.join(METRICS), &reading::METRICS).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().filter_map(|line| reading::json::value(line).ok()).collect()
     }
 
     /// Returns the bytes of all checkpoints on the disk, those of interrupted saves included.
@@ -387,7 +398,7 @@ impl RunFolder {
     /// Returns an error if it cannot be read or is damaged.
     pub fn metrics(&self) -> Result<Vec<MetricsLine>, RunFolderError> {
         let file = self.path.join(METRICS);
-        let text = read_text(&file)?;
+        let text = read_text(&file, &reading::METRICS)?;
         parse_lines(&file, &text)
     }
 }
@@ -420,8 +431,8 @@ fn numbered(path: &Path) -> Option<(&str, u64)> {
     (number < u64::MAX).then_some((stem, number))
 }
 
-fn read_text(file: &Path) -> Result<String, RunFolderError> {
-    fs::read_to_string(file).map_err(|reason| RunFolderError::Read { file: file.to_owned(), reason })
+fn read_text(file: &Path, kind: &Kind) -> Result<String, RunFolderError> {
+    reading::text(file, kind).map_err(|reason| RunFolderError::Read { file: file.to_owned(), reason })
 }
 
 #[cfg(test)]

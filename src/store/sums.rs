@@ -1,9 +1,6 @@
 //! `SHA256SUMS`: the checksum of each file of a checkpoint, as `sha256sum` writes and checks it.
 
-#![expect(clippy::disallowed_methods, reason = "checksums are read and checked")]
-
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::disk;
 use super::error::CheckpointError;
 use crate::hash::{hexadecimal, sha256};
+use crate::reading;
 
 /// Name of the file of checksums. It is written after all others.
 pub const SUMS: &str = "SHA256SUMS";
@@ -26,7 +24,7 @@ impl Sums {
     /// Reads the checksums of the checkpoint in `folder`; `None` if it has none.
     pub fn read(folder: &Path) -> Result<Option<Sums>, CheckpointError> {
         let file = folder.join(SUMS);
-        let text = match fs::read_to_string(&file) {
+        let text = match reading::text(&file, &reading::CHECKSUMS) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(reason) => return Err(CheckpointError::Read { file, reason }),
@@ -58,7 +56,8 @@ pub fn check(file: &Path, bytes: &[u8], sum: &str) -> Result<(), CheckpointError
 /// Checks that the bytes of a file are those that were saved, without keeping them.
 pub fn check_file(file: &Path, sum: &str) -> Result<(), CheckpointError> {
     let mut found = Sha256::new();
-    let copied = File::open(file).and_then(|mut open| io::copy(&mut open, &mut found));
+    let copied =
+        reading::open(file, &reading::TENSORS).and_then(|(mut open, _)| io::copy(&mut open, &mut found));
     copied.map_err(|reason| CheckpointError::read(file, reason))?;
     compare(file, &hexadecimal(&found.finalize()), sum)
 }

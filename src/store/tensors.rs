@@ -1,10 +1,7 @@
 //! Files of tensors, in the format safetensors.
 
-#![expect(clippy::disallowed_methods, reason = "files of tensors are read")]
-
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -16,6 +13,7 @@ use super::sums;
 use crate::device::{DeviceError, Session};
 use crate::graph::{DType, TensorType};
 use crate::lower::parameters::PUZZLE_TABLE;
+use crate::reading;
 
 /// The header of a safetensors file is padded to a multiple of this.
 const HEADER_ALIGNMENT: usize = 8;
@@ -42,6 +40,24 @@ pub(super) struct Stored {
     /// Name in the session; `None` for a tensor that is checked but not used.
     pub(super) memory: Option<String>,
     pub(super) ty: TensorType,
+    /// The table that its values are rows of, if they are.
+    pub(super) rows_of: Option<Table>,
+}
+
+/// A table whose rows are numbered.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// What messages call it.
+    pub(super) name: String,
+    pub(super) rows: usize,
+    /// A number that stands for none of its rows.
+    pub(super) none: Option<i32>,
+}
+
+impl Table {
+    fn has(&self, row: i32) -> bool {
+        usize::try_from(row).is_ok_and(|row| row < self.rows) || self.none == Some(row)
+    }
 }
 
 /// Writes the tensors of a file, whose content a session has.
@@ -106,12 +122,6 @@ fn stored_dtype(dtype: DType) -> Dtype {
     }
 }
 
-/// Bytes before the header of a safetensors file: its length.
-const LENGTH_BYTES: u64 = 8;
-
-/// Longest header of a safetensors file that the format allows, in bytes.
-const MAX_HEADER: u64 = 100_000_000;
-
 /// Returns the rows of the puzzle table in a file of weights; 1 if it has none.
 ///
 /// Only the header is read. The weights are read and checked later, with the model.
@@ -120,23 +130,18 @@ const MAX_HEADER: u64 = 100_000_000;
 ///
 /// Returns an error if the file cannot be read, or its header is damaged.
 pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
-    let header = read_header(weights).map_err(|reason| CheckpointError::read(weights, reason))?;
-    let header: serde_json::Value = serde_json::from_slice(&header)
-        .map_err(|_| CheckpointError::damaged(weights, "its header cannot be read"))?;
-    let rows = header[PUZZLE_TABLE]["shape"][0].as_u64();
-    Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1).max(1))
-}
-
-/// Reads the header of a safetensors file, which says where the tensors are: a length in eight bytes, then JSON.
-fn read_header(weights: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(weights)?;
-    let mut length = Vec::new();
-    Read::by_ref(&mut file).take(LENGTH_BYTES).read_to_end(&mut length)?;
-    let mut header = Vec::new();
-    if let Ok(length) = length.try_into().map(u64::from_le_bytes) {
-        file.take(length.min(MAX_HEADER)).read_to_end(&mut header)?;
-    }
-    Ok(header)
+    let (mut reader, length) =
+        reading::open(weights, &reading::TENSORS).map_err(|reason| CheckpointError::read(weights, reason))?;
+    let header = reading::tensors::header(&mut reader, length)
+        .map_err(|reason| CheckpointError::read(weights, reason))?
+        .map_err(|reason| {
+            CheckpointError::damaged(weights, format!("it is not a whole safetensors file: {reason}"))
+        })?;
+    // A row without a width takes no room in the file, so that its number means nothing.
+    Ok(match header.info(PUZZLE_TABLE).map(|info| &info.shape[..]) {
+        Some(&[rows, width]) if width > 0 => rows.max(1),
+        _ => 1,
+    })
 }
 
 /// Returns the name of the first tensor of a file that is not finite, if there is one.
@@ -160,16 +165,22 @@ pub(super) struct TensorFile {
 impl TensorFile {
     /// Reads a file, and checks that its bytes are those that were saved.
     pub(super) fn read(file: &WeightsFile) -> Result<Self, CheckpointError> {
-        let bytes = fs::read(&file.path).map_err(|reason| CheckpointError::read(&file.path, reason))?;
+        let bytes = reading::bytes(&file.path, &reading::TENSORS)
+            .map_err(|reason| CheckpointError::read(&file.path, reason))?;
         if let Some(sum) = &file.sha256 {
             sums::check(&file.path, &bytes, sum)?;
         }
-        Ok(TensorFile { file: file.path.clone(), bytes })
+        Ok(TensorFile::of(&file.path, bytes))
+    }
+
+    /// Takes the bytes of a file.
+    pub(super) fn of(file: &Path, bytes: Vec<u8>) -> Self {
+        TensorFile { file: file.to_owned(), bytes }
     }
 
     fn tensors(&self) -> Result<SafeTensors<'_>, CheckpointError> {
-        SafeTensors::deserialize(&self.bytes).map_err(|error| {
-            CheckpointError::damaged(&self.file, format!("it is not a whole safetensors file ({error})"))
+        reading::tensors::whole(&self.bytes).map_err(|reason| {
+            CheckpointError::damaged(&self.file, format!("it is not a whole safetensors file: {reason}"))
         })
     }
 
@@ -191,6 +202,11 @@ impl TensorFile {
             }
             if let Some(element) = first_not_finite(&view) {
                 return Err(fault(format!("is not finite: element {element} is no number")));
+            }
+            if let Some(table) = &stored.rows_of
+                && let Some(row) = i32_values(&view).find(|&row| !table.has(row))
+            {
+                return Err(fault(format!("has {row}, which is not in {}", table.name)));
             }
         }
         let known: BTreeSet<&str> = wanted.iter().map(|stored| stored.name.as_str()).collect();
@@ -228,6 +244,11 @@ fn first_not_finite(view: &TensorView<'_>) -> Option<usize> {
         Dtype::BF16 => first(view.data(), |bytes| bf16::from_le_bytes(bytes).is_finite()),
         _ => None,
     }
+}
+
+fn i32_values(view: &TensorView<'_>) -> impl Iterator<Item = i32> {
+    let (values, _) = view.data().as_chunks::<4>();
+    values.iter().map(|bytes| i32::from_le_bytes(*bytes))
 }
 
 fn fill_f32(target: &mut [f32], view: &TensorView<'_>) {

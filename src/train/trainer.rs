@@ -28,7 +28,7 @@ use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint::{self, Before, Saved, TrainerState};
+use crate::store::checkpoint::{self, Before, Saved, StoredCheckpoint, TrainerState};
 use crate::store::{CheckpointError, MetricMeans, MetricsLine};
 
 /// Name the training program is loaded under.
@@ -388,6 +388,24 @@ impl Trainer {
     /// dataset. The trainer then stays as it was.
     pub fn restore(&mut self, folder: &Path) -> Result<Record, CheckpointError> {
         let checkpoint = Saved::open(folder)?.read(&self.session, &self.model, &self.parameters)?;
+        self.take(folder, &checkpoint)
+    }
+
+    /// Does the same with a checkpoint in memory: `bytes` are those of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::restore`].
+    #[doc(hidden)]
+    pub fn restore_from_memory(
+        &mut self,
+        bytes: &dyn Fn(&str) -> Vec<u8>,
+    ) -> Result<Record, CheckpointError> {
+        let checkpoint = StoredCheckpoint::from_memory(bytes, &self.session, &self.model, &self.parameters)?;
+        self.take(Path::new("memory"), &checkpoint)
+    }
+
+    fn take(&mut self, folder: &Path, checkpoint: &StoredCheckpoint) -> Result<Record, CheckpointError> {
         let state = checkpoint.state();
         let refuse = |reason: String| CheckpointError::unfit(folder, reason);
         if state.seed != self.seed {

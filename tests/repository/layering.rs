@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use regex::Regex;
+
+use crate::names::{code, files};
 use crate::sources::{Names, Sources, Used};
 
 /// Order of every module; those of one order do not use each other.
@@ -92,12 +95,9 @@ const DOORS: &[Door] = &[
             ("data::npy", "arrays of datasets are written"),
             ("data::write", "datasets are written"),
             ("train::data", "a folder of data is looked for"),
-            ("store::checkpoint", "checkpoints are read"),
             ("store::disk", "files of runs are written"),
             ("store::lock", "the file of the lock is made and read"),
             ("store::run_folder", "run folders are read"),
-            ("store::sums", "checksums are read and checked"),
-            ("store::tensors", "files of tensors are read"),
             ("store::upkeep", "run folders are measured and removed"),
             ("system", "Linux says in a file which signals are ignored"),
             ("system::memory", "Linux says in files how much memory there is"),
@@ -105,6 +105,14 @@ const DOORS: &[Door] = &[
             ("lsp::document", "the bases of specs are compared by what the system calls them"),
             ("cli::launches", "kernels are written where the user says"),
             ("cli::terminal", "output is written where the user says"),
+        ],
+    },
+    Door {
+        guarded: &["toml::from_str", "toml::Deserializer", "serde_json::from_str", "serde_json::from_slice"],
+        owners: &[
+            ("reading::json", "what is wrong with a text is said in plain words"),
+            ("reading::tensors", "headers have JSON"),
+            ("reading::toml", "what is wrong with a text is said in plain words"),
         ],
     },
     Door {
@@ -133,6 +141,16 @@ const DOORS: &[Door] = &[
         ],
     },
     Door { guarded: &["std::net"], owners: &[] },
+];
+
+/// The files that read others by themselves, each with why. All others read through `reading`, which has a bound for
+/// each kind of file.
+const READERS: &[(&str, &str)] = &[
+    ("src/reading/mod.rs", "files are read here"),
+    ("src/store/disk.rs", "folders are opened to be synced"),
+    ("src/store/lock.rs", "the file of the lock is opened to be locked"),
+    ("src/system/memory.rs", "Linux says in files how much memory there is"),
+    ("src/system/mod.rs", "Linux says in a file which signals are ignored"),
 ];
 
 fn names(path: &str) -> Names {
@@ -262,6 +280,34 @@ fn files_of_a_folder_do_not_use_each_other_in_circles() {
 fn only_modules_with_a_reason_use_what_is_guarded() {
     let breaches = break_ins(&hrmc(), DOORS);
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+/// Returns what reads a file or a pipe to its end, or opens a file to be read.
+fn reads(code: &str) -> Vec<String> {
+    let pattern = Regex::new(r"(fs::read|fs::read_to_string|File::open|\.read_to_end|\.read_to_string)\(");
+    let pattern = pattern.expect("the pattern is one");
+    pattern.captures_iter(code).map(|found| found[1].to_string()).collect()
+}
+
+#[test]
+fn files_are_read_up_to_a_bound() {
+    let mut idle: BTreeSet<&str> = READERS.iter().map(|(file, _)| *file).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in files("src", "rs") {
+        let name = path.strip_prefix(root).expect("it is in the folder").to_string_lossy().replace('\\', "/");
+        let found = reads(&code(&path));
+        let is_test = name.contains("/tests/") || name.ends_with("testing.rs");
+        let may = is_test || READERS.iter().any(|(file, _)| *file == name);
+        assert!(found.is_empty() || may, "`{name}` reads with {found:?}; take `reading`");
+        if !found.is_empty() {
+            idle.remove(name.as_str());
+        }
+    }
+    assert!(idle.is_empty(), "these read no files: {idle:?}");
+    assert_eq!(
+        reads("let text = fs::read_to_string(path)?; File::open(path)"),
+        ["fs::read_to_string", "File::open"]
+    );
 }
 
 /// Makes sources of files: the names of each path, and its text.

@@ -2,16 +2,24 @@
 //!
 //! A reader may refuse anything. It may not panic, take long, or take more memory than its bound.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use hrmc::Spec;
 use hrmc::internals::cli::project;
 use hrmc::internals::data::puzzle::{expected_answer, parse_puzzle};
 use hrmc::internals::data::{Dataset, PuzzleKind, SudokuSize, TrainLoader, maze_pairs, sudoku_pairs};
-use hrmc::internals::device::{Places, devices};
+use hrmc::internals::device::cpu::Cpu;
+use hrmc::internals::device::{EngineOptions, Places, devices};
+use hrmc::internals::lower::Sizes;
 use hrmc::internals::parity::Fixture;
 use hrmc::internals::reading;
+use hrmc::internals::store::RunManifest;
+use hrmc::internals::store::checkpoint::{AVERAGE, Before, STATE, STATE_TENSORS, WEIGHTS};
+use hrmc::internals::store::log::parse_lines;
+use hrmc::internals::train::{Data, Record, Trainer, TrainerParts};
 
 use crate::mutate::split;
 
@@ -30,6 +38,8 @@ pub struct Reader {
     pub read: fn(&[Vec<u8>]),
     /// Bytes of memory that it may take at once.
     pub memory: Memory,
+    /// Inputs of the short run, fewer for a slow reader.
+    pub few: u64,
 }
 
 /// How much memory a reader may take at once.
@@ -50,6 +60,7 @@ pub const READERS: &[Reader] = &[
         mend: leave,
         read: |parts| crate::exercise(&parts[0]),
         memory: Memory { bytes: 32 << 20, for_each_byte: 4 << 10 },
+        few: 1_000,
     },
     Reader {
         name: "npy",
@@ -82,6 +93,7 @@ pub const READERS: &[Reader] = &[
         mend: mend_array,
         read: |parts| array(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 64 },
+        few: 3_000,
     },
     Reader {
         name: "dataset",
@@ -116,6 +128,7 @@ pub const READERS: &[Reader] = &[
         mend: mend_array,
         read: |parts| dataset(&parts[0], &parts[1..]),
         memory: Memory { bytes: 2 << 20, for_each_byte: 64 },
+        few: 3_000,
     },
     Reader {
         name: "csv",
@@ -144,6 +157,7 @@ pub const READERS: &[Reader] = &[
         mend: leave,
         read: |parts| csv(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 64 },
+        few: 3_000,
     },
     Reader {
         name: "puzzle",
@@ -180,6 +194,7 @@ pub const READERS: &[Reader] = &[
         mend: leave,
         read: |parts| puzzle(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 256 },
+        few: 1_000,
     },
     Reader {
         name: "project",
@@ -188,6 +203,83 @@ pub const READERS: &[Reader] = &[
         mend: leave,
         read: |parts| project_file(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 1 << 10 },
+        few: 3_000,
+    },
+    Reader {
+        name: "manifest",
+        parts: 1,
+        words: TOML_WORDS,
+        mend: leave,
+        read: |parts| manifest(&parts[0]),
+        memory: Memory { bytes: 1 << 20, for_each_byte: 1 << 10 },
+        few: 3_000,
+    },
+    Reader {
+        name: "metrics",
+        parts: 1,
+        words: &[
+            "{\"kind\":\"train\",",
+            "\"kind\":\"evaluation\"",
+            "\"step\":",
+            "\"epochs\":",
+            "\"lr\":",
+            "\"loss\":",
+            "\"count\":",
+            "\"accuracy\":",
+            "null",
+            "{",
+            "}",
+            "[",
+            "]",
+            "\n",
+            ",",
+            ":",
+            "\"",
+            "1e-3",
+            "\u{feff}",
+            "\\u0000",
+            "\0",
+        ],
+        mend: leave,
+        read: |parts| metrics(&parts[0]),
+        memory: Memory { bytes: 1 << 20, for_each_byte: 128 },
+        few: 3_000,
+    },
+    Reader {
+        name: "checkpoint",
+        parts: 4,
+        words: &[
+            "\"format\": 2",
+            "\"trainer\": {",
+            "\"step\": ",
+            "\"steps\": [",
+            "\"halted\": [",
+            "\"loader\": {",
+            "\"epoch\": ",
+            "\"draw_position\": ",
+            "\"exact_accuracy\": null",
+            "null",
+            "true",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"dtype\":\"I32\"",
+            "\"F16\"",
+            "\"data_offsets\":[0,4]",
+            "\"shape\":[]",
+            "\"__metadata__\":{}",
+            "\u{feff}",
+            "\0\0\0\0",
+            "train.tokens",
+        ],
+        mend: mend_tensors,
+        read: checkpoint,
+        memory: Memory { bytes: 2 << 20, for_each_byte: 128 },
+        few: 3_000,
     },
     Reader {
         name: "fixture",
@@ -224,6 +316,7 @@ pub const READERS: &[Reader] = &[
         mend: mend_tensors,
         read: |parts| fixture(&parts[0], &parts[1]),
         memory: Memory { bytes: 4 << 20, for_each_byte: 256 },
+        few: 3_000,
     },
 ];
 
@@ -435,6 +528,116 @@ fn project_file(bytes: &[u8]) {
     if let Err(error) = project::parse(Path::new("hrmc.toml"), &text, &devices(&Places::default())) {
         said(&format!("{error:?}"));
     }
+}
+
+fn manifest(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Err(error) = RunManifest::parse(Path::new("run.toml"), &text) {
+        said(&error);
+    }
+}
+
+fn metrics(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Err(error) = parse_lines(Path::new("metrics.jsonl"), &text) {
+        said(&error);
+    }
+}
+
+/// A model whose checkpoints have a few kilobytes.
+const NANO: &str = "model nano {
+  tokens  { vocab = 6, positions = 9 }
+  puzzles { width = 2 }
+  block encoder { hidden = 2, heads = 1, mlp = swiglu(expansion = 1, multiple_of = 1) }
+  network low  = 1 * encoder
+  network high = 1 * encoder
+  state z_low, z_high
+  segment {
+    z_low  <- low(z_low + z_high + x)
+    z_high <- high(z_high + z_low)
+  }
+  predict tokens from z_high
+  predict q      from z_high[0]
+  halt q_learning { max_segments = 2, explore = 0.1 }
+}
+train {
+  data      = maze(size = 3, min_path = 3, train = 4, test = 2)
+  optimizer = adam_atan2(lr = 1e-3)
+  puzzles   = sign_sgd(lr = 1e-3)
+  ema       = 0.9
+  batch     = 2
+  steps     = 4
+}
+";
+
+/// The files of a checkpoint, in the order of the parts of an input.
+const CHECKPOINT_FILES: [&str; 4] = [STATE, WEIGHTS, AVERAGE, STATE_TENSORS];
+
+thread_local! {
+    /// The trainer that checkpoints are read into.
+    static TRAINER: RefCell<Option<Trainer>> = const { RefCell::new(None) };
+}
+
+/// Returns a trainer of the model and of the data that checkpoints are of.
+fn trainer() -> Trainer {
+    let spec = Spec::parse("nano.hrm", NANO).expect("it is a spec");
+    let data = Data::of(&spec, Path::new(".")).expect("mazes of this size can be made");
+    let train = spec.model().train.as_ref().expect("it trains");
+    Trainer::new(TrainerParts {
+        model: spec.model().clone(),
+        device: &Cpu,
+        engine: EngineOptions { threads: 1 },
+        sizes: Sizes { batch: train.batch, puzzle_rows: data.puzzle_rows(spec.model()) },
+        evaluate_batch: train.batch,
+        data: Arc::clone(data.train()),
+        augment: None,
+        seed: train.seed,
+        total_steps: 4,
+    })
+    .expect("it fits anywhere")
+}
+
+/// Makes what a reader needs besides its input, for the thread that calls this.
+pub fn prepare(reader: &Reader) {
+    if reader.name == "checkpoint" {
+        TRAINER.with_borrow_mut(|kept| {
+            kept.get_or_insert_with(trainer);
+        });
+    }
+}
+
+/// Returns valid inputs of a reader that no folder can have: they depend on the hashes of this version.
+pub fn fresh(reader: &Reader) -> Vec<Vec<Vec<u8>>> {
+    if reader.name != "checkpoint" {
+        return Vec::new();
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut trainer = trainer();
+    let saved = ["first", "second"].map(|name| {
+        trainer.step().expect("the processor does not fail");
+        let folder = folder.path().join(name);
+        trainer.save(&folder, Before::Removed, Record::default()).expect("there is room");
+        let read = |file: &str| std::fs::read(folder.join(file)).expect("it was saved");
+        // Without checksums, the format is the first one.
+        let state =
+            String::from_utf8(read(STATE)).expect("it is text").replacen("\"format\": 2", "\"format\": 1", 1);
+        let [_, tensors @ ..] = CHECKPOINT_FILES;
+        std::iter::once(state.into_bytes()).chain(tensors.map(read)).collect()
+    });
+    saved.into()
+}
+
+fn checkpoint(parts: &[Vec<u8>]) {
+    let bytes = |name: &str| {
+        let place = CHECKPOINT_FILES.iter().position(|file| *file == name);
+        place.map_or_else(Vec::new, |place| parts[place].clone())
+    };
+    TRAINER.with_borrow_mut(|kept| {
+        let trainer = kept.get_or_insert_with(trainer);
+        if let Err(error) = trainer.restore_from_memory(&bytes) {
+            said(&error);
+        }
+    });
 }
 
 fn fixture(json: &[u8], tensors: &[u8]) {

@@ -238,6 +238,53 @@ fn a_damaged_state_is_named() {
 }
 
 #[test]
+fn a_number_that_is_no_row_of_its_table_is_named() {
+    let (_directory, folder) = saved();
+    without_checksums(&folder);
+    let file = folder.join(STATE_TENSORS);
+    let whole = fs::read(&file).expect("it exists");
+    for (tensor, row, reason) in [
+        ("train.tokens", 1000, "has 1000, which is not in the vocabulary of 6"),
+        ("train.tokens", -100, "has -100, which is not in the vocabulary of 6"),
+        ("train.labels", -1, "has -1, which is not in the vocabulary of 6"),
+        ("train.puzzles", 1, "has 1, which is not in the puzzle table of 1"),
+    ] {
+        fs::write(&file, &whole).expect("the disk has room");
+        rewrite(&file, |tensors| {
+            let (_, _, data) = tensors.get_mut(tensor).expect("every checkpoint has it");
+            data[..4].copy_from_slice(&i32::to_le_bytes(row));
+        });
+        assert_eq!(refusal(&folder), format!("`{}`: tensor `{tensor}` {reason}", file.display()));
+    }
+}
+
+#[test]
+fn a_counter_at_its_end_is_named() {
+    let (_directory, folder) = saved();
+    without_checksums(&folder);
+    let file = folder.join(STATE);
+    let state = fs::read_to_string(&file).expect("it exists");
+    fs::write(&file, state.replacen("\"step\": 3", &format!("\"step\": {}", u64::MAX), 1))
+        .expect("the disk has room");
+    let reason = "`step` is 18446744073709551615, which no training reaches";
+    assert_eq!(refusal(&folder), format!("`{}` is damaged: {reason}", file.display()));
+}
+
+#[test]
+fn a_file_of_another_kind_is_not_called_damaged() {
+    let (_directory, folder) = saved();
+    let file = folder.join(WEIGHTS);
+    for (content, reason) in [
+        (&b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n"[..], "it is a pointer of Git LFS"),
+        (b"PK\x03\x04\x14\0\0\0", "it is a zip, as PyTorch"),
+    ] {
+        fs::write(&file, content).expect("the disk has room");
+        let said = refusal(&folder);
+        assert!(said.starts_with(&format!("cannot read `{}`: {reason}", file.display())), "{said}");
+    }
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_named() {
     let (_directory, folder) = saved();
     without_checksums(&folder);
