@@ -74,9 +74,10 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let second_overrides = [arguments.overrides.as_slice(), &arguments.second_overrides].concat();
     let (first, second) =
         (load(&arguments.first, &arguments.overrides)?, load(&arguments.second, &second_overrides)?);
-    for (path, spec) in [(&arguments.first, &first), (&arguments.second, &second)] {
-        if let Some(warning) = Run::warning_about_numbers(path, spec.model()) {
-            terminal::note(format_args!("warning: {warning}"));
+    for path in [&arguments.first, &arguments.second] {
+        // Of what is no run, there are no weights.
+        if let Some(warning) = Run::open(path).ok().and_then(|run| run.unusable_numbers()) {
+            terminal::warning(&warning);
         }
     }
     let census = |spec: &Spec| -> Result<Census, Failure> {

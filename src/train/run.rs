@@ -13,7 +13,7 @@ use super::solver::{SolveOptions, Solver};
 use crate::data::{PuzzleKind, Split};
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
-use crate::ir::{self, Model};
+use crate::ir;
 use crate::lower::{Program, Sizes};
 use crate::shell;
 use crate::span::Source;
@@ -344,10 +344,10 @@ impl Run {
         }
     }
 
-    /// Returns a warning if the weights of the run in `path`, of `model`, are not finite.
-    pub(crate) fn warning_about_numbers(path: &Path, model: &Model) -> Option<String> {
-        let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
-        let saved = RunFolder::open(path).and_then(|folder| Ok(folder.best_or_last()?)).ok()?;
+    /// Returns what is said about the weights that this run would be used with, if they are not finite.
+    pub fn unusable_numbers(&self) -> Option<String> {
+        let averaged = self.spec.model().train.as_ref().is_some_and(|train| train.ema.is_some());
+        let saved = self.folder.best_or_last().ok()?;
         let weights = saved.weights_to_use(averaged).ok()?;
         let tensor = not_finite(&weights.path).ok()??;
         let file = weights.path.display();

@@ -113,7 +113,7 @@ impl Run {
     /// # Errors
     ///
     /// Returns an error if `runs` is there and cannot be read.
-    pub(crate) fn alike(
+    pub fn alike(
         runs: &Path,
         spec: &crate::spec::Spec,
         data: &Data,
@@ -141,18 +141,18 @@ impl Run {
     }
 
     /// Returns which process trains it at this moment.
-    pub(crate) fn holder(&self) -> Option<String> {
+    pub fn holder(&self) -> Option<String> {
         self.folder().holder()
     }
 
     /// Returns the optimizer steps of the newest checkpoint that can be read; 0 if there is none.
-    pub(crate) fn steps_done(&self) -> u64 {
+    pub fn steps_done(&self) -> u64 {
         let checkpoints = self.folder().checkpoints();
         checkpoints.iter().find_map(|folder| Saved::open(folder).ok()).map_or(0, |saved| saved.state().step)
     }
 
     /// Returns what the evaluation after a step found, and of how many examples.
-    pub(crate) fn evaluation_after(&self, step: u64) -> Option<(usize, MetricMeans)> {
+    pub fn evaluation_after(&self, step: u64) -> Option<(usize, MetricMeans)> {
         self.metrics().ok()?.into_iter().rev().find_map(|line| match line {
             MetricsLine::Evaluation { step: after, examples, means } if after == step => {
                 Some((examples, means))
@@ -162,7 +162,7 @@ impl Run {
     }
 
     /// Returns the best exact accuracy of any evaluation.
-    pub(crate) fn best_accuracy(&self) -> Option<f64> {
+    pub fn best_accuracy(&self) -> Option<f64> {
         best_accuracy(self.folder())
     }
 }
