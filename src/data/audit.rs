@@ -369,13 +369,13 @@ struct Comparison<'a> {
 
 /// Rows of a kind that were found.
 #[derive(Default)]
-struct Found {
+struct FoundRows {
     count: usize,
     /// The first row, and the one that it is like.
     first: Option<(usize, usize)>,
 }
 
-impl Found {
+impl FoundRows {
     fn add(&mut self, row: usize, other: usize) {
         self.count += 1;
         if self.first.is_none_or(|(first, _)| row < first) {
@@ -387,9 +387,9 @@ impl Found {
 impl Comparison<'_> {
     fn report(&self, findings: &mut Vec<Finding>) {
         let keys = self.keys(true);
-        let mut contradictory = Found::default();
-        let mut shared = Found::default();
-        let mut repeated = [Found::default(), Found::default()];
+        let mut contradictory = FoundRows::default();
+        let mut shared = FoundRows::default();
+        let mut repeated = [FoundRows::default(), FoundRows::default()];
         for question in keys.chunk_by(|one, next| one.question == next.question) {
             if question.len() == 1 {
                 continue;
@@ -427,7 +427,7 @@ impl Comparison<'_> {
             keys.chunk_by(equal)
                 .for_each(|equal| self.equal_rows(equal, &mut shared, &mut Default::default()));
             if (shared.count as f64) < FOREIGN_SHARE * test_rows as f64 {
-                shared = Found::default();
+                shared = FoundRows::default();
             }
         }
         if let Some((first, other)) = shared.first {
@@ -471,7 +471,7 @@ impl Comparison<'_> {
     }
 
     /// Takes note of rows with equal questions and answers, in the order of their places.
-    fn equal_rows(&self, equal: &[RowKey], shared: &mut Found, repeated: &mut [Found; 2]) {
+    fn equal_rows(&self, equal: &[RowKey], shared: &mut FoundRows, repeated: &mut [FoundRows; 2]) {
         let (train, test) = equal.split_at(equal.partition_point(|key| self.split(key.row) == Split::Train));
         if let Some(first) = train.first() {
             test.iter().for_each(|key| shared.add(key.row, first.row));

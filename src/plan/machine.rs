@@ -45,7 +45,7 @@ pub struct Predicted {
 impl Predicted {
     /// Adds the work of other calls.
     pub fn add(&mut self, other: &Predicted) {
-        self.work.calls += other.work.calls;
+        self.work.calls = self.work.calls.saturating_add(other.work.calls);
         self.work.flops = self.work.flops.saturating_add(other.work.flops);
         self.work.bytes = self.work.bytes.saturating_add(other.work.bytes);
         self.seconds += other.seconds;

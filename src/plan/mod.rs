@@ -11,6 +11,8 @@
 //! All shapes are known, so the plan also states what a run costs: floating-point operations, bytes read
 //! and written, calls, and peak memory. A runtime allocates once and then only executes.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod machine;
 mod storage;
 mod text;
@@ -116,7 +118,7 @@ impl Element {
 impl Place {
     /// Returns the bytes it takes.
     pub fn bytes(&self) -> usize {
-        self.ty.elements() * self.element.bytes()
+        self.ty.elements().saturating_mul(self.element.bytes())
     }
 
     /// Returns whether both share memory.
@@ -157,7 +159,7 @@ impl Plan {
         let mut work: BTreeMap<Phase, Work> = BTreeMap::new();
         for call in &self.calls {
             let entry = work.entry(call.phase).or_default();
-            entry.calls += 1;
+            entry.calls = entry.calls.saturating_add(1);
             entry.flops = entry.flops.saturating_add(call.flops);
             entry.bytes = entry.bytes.saturating_add(call.bytes);
         }
@@ -314,7 +316,7 @@ fn find_intervals(
         for value in graph.results(node) {
             let root = roots[&value];
             if root == value && !named.contains_key(&root) {
-                let bytes = graph.ty(value).elements() * elements[&root].bytes();
+                let bytes = graph.ty(value).elements().saturating_mul(elements[&root].bytes());
                 let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
                 intervals.insert(root, Interval { root, bytes, first: time, last: time });
             }

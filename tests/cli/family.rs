@@ -130,7 +130,7 @@ fn a_base_is_found_beside_its_spec_and_messages_name_the_right_file() {
         .output()
         .expect("the binary runs");
     let shown = Said::of(shown);
-    assert!(shown.out.contains("positions = 16") && shown.out.contains("batch      = 5"), "{}", shown.err);
+    assert!(shown.out.contains("positions = 16") && shown.out.contains("batch         = 5"), "{}", shown.err);
     assert!(!shown.out.contains("base"), "{}", shown.out);
     place.write("deep/mine.hrm", "base \"../base.hrm\"\nmodel mine {\n  block encoder { heads = 5 }\n}\n");
     let message = place.fail("check deep/mine.hrm");

@@ -55,7 +55,7 @@ fn an_override_with_an_unknown_path_names_the_nearest_ones() {
 fn overrides_change_the_shown_spec() {
     let place = Workplace::new(HRMC);
     let shown = place.succeed("show --set train.batch=7 --set model.encoder.heads=4");
-    assert!(shown.contains("batch      = 7"), "{shown}");
+    assert!(shown.contains("batch         = 7"), "{shown}");
     assert!(shown.contains("heads     = 4"), "{shown}");
 }
 

@@ -240,15 +240,18 @@ fn spec(writer: &mut Writer) -> (Vec<Item>, Option<Vec<Item>>) {
         "let rows".to_string(),
         plain(writer.pick(&["4", "2 + 2", "8 / 2", "(3) + 1"])),
     ));
-    let positions = match writer.pick(&[0, 1, 2]) {
+    let form = writer.pick(&[0, 1, 2]);
+    let positions = match form {
         0 => Value::Product(vec!["rows".to_string(), "rows".to_string()]),
         1 => Value::Sum(vec!["rows".to_string(), "(3 * rows)".to_string()]),
         _ => plain("rows * 1_0 - 2 * -(rows)"),
     };
-    let vocab = plain(writer.pick(&["6", "2 * 5", "1_1"]));
+    let vocab = writer.pick(&["6", "2 * 5", "1_1"]);
+    // The tokens of a maze, and 16 positions.
+    let fits_mazes = vocab == "6" && form < 2;
     model.push(Item::Section(
         "tokens".to_string(),
-        vec![Item::Entry("vocab", vocab), Item::Entry("positions", positions)],
+        vec![Item::Entry("vocab", plain(vocab)), Item::Entry("positions", positions)],
     ));
     if puzzles {
         let mut entries = vec![Item::Entry("width", plain(writer.pick(&[3, 8, 20])))];
@@ -304,7 +307,7 @@ fn spec(writer: &mut Writer) -> (Vec<Item>, Option<Vec<Item>>) {
         model.push(Item::Section("infer".to_string(), entries));
     }
     let with_train = writer.maybe();
-    let train = with_train.then(|| train(writer, puzzles));
+    let train = with_train.then(|| train(writer, puzzles, fits_mazes));
     (model, train)
 }
 
@@ -460,21 +463,20 @@ fn nest(writer: &mut Writer, states: usize, networks: usize) -> Vec<Item> {
     vec![Item::Repeat(Some("cycle".to_string()), writer.pick(&["2", "3"]).to_string(), body)]
 }
 
-fn train(writer: &mut Writer, puzzles: bool) -> Vec<Item> {
+fn train(writer: &mut Writer, puzzles: bool, fits_mazes: bool) -> Vec<Item> {
     let optimizer = writer.pick(&["adamw", "adam_atan2"]);
     let mut settings = vec![Item::Entry("lr", plain(writer.pick(&["1e-3", "0.5 / 1_000"])))];
     if writer.maybe() {
         let betas = Value::Tuple(vec!["0.9".to_string(), writer.pick(&["0.95", "0.999"]).to_string()]);
         settings.push(Item::Entry("betas", betas));
     }
-    let data = if writer.maybe() {
-        plain(writer.pick(&["\"data/a\"", "\"a # b, { é \\\" \\\\\""]))
+    let data = if fits_mazes && writer.maybe() {
+        let settings =
+            [("size", "4"), ("min_path", "2 + 1"), ("train", "4_000"), ("test", "512"), ("seed", "7")];
+        let settings = settings.map(|(key, value)| Item::Entry(key, plain(value)));
+        Value::Call("maze", settings.into_iter().collect())
     } else {
-        let settings = [("size", "6"), ("givens", "20"), ("train", "4_000"), ("test", "512"), ("seed", "7")];
-        Value::Call(
-            "sudoku",
-            settings.map(|(key, value)| Item::Entry(key, plain(value))).into_iter().collect(),
-        )
+        plain(writer.pick(&["\"data/a\"", "\"a # b, { é \\\" \\\\\""]))
     };
     let mut train = vec![
         Item::Entry("data", data),

@@ -259,7 +259,7 @@ fn metadata_that_contradicts_itself_or_the_arrays_is_refused() {
     assert_eq!(
         complaint_about_metadata("\"vocab_size\": 6", "\"vocab_size\": 5"),
         "`DIR/puzzles/train/all__inputs.npy`, row 0 (counted from 0): token 5 is outside the vocabulary of 5, in \
-         column 6"
+         column 6; 13 more in this file are outside of it"
     );
 }
 

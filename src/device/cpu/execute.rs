@@ -236,9 +236,9 @@ pub(super) fn arranged_bytes(plans: &[&Plan]) -> u64 {
     let arranged: BTreeMap<&str, usize> = plans
         .iter()
         .flat_map(|plan| plan.memory.iter().zip(shared_weights(plan)))
-        .filter_map(|(memory, shape)| Some((memory.name.as_str(), 4 * shape?.arranged_len()?)))
+        .filter_map(|(memory, shape)| Some((memory.name.as_str(), shape?.arranged_len()?.saturating_mul(4))))
         .collect();
-    arranged.values().sum::<usize>() as u64
+    arranged.values().fold(0_usize, |sum, &bytes| sum.saturating_add(bytes)) as u64
 }
 
 /// Returns the scratch that the calls of `plan` take at most, each kind of it.

@@ -32,8 +32,9 @@ pub(super) fn resident_memory(plans: &[&Plan], options: &EngineOptions) -> Resid
     let code = code_bytes().unwrap_or(CODE);
     let calls: usize = plans.iter().map(|plan| plan.calls.len()).sum();
     let scratch = plans.iter().map(|plan| scratch_of(plan)).fold(Scratch::default(), Scratch::max);
-    let [whole, part, packed] = [scratch.whole, scratch.part, scratch.packed].map(|len| 4 * len as u64);
-    let thread = part + PACKED_COPIES * packed + THREAD;
+    let [whole, part, packed] =
+        [scratch.whole, scratch.part, scratch.packed].map(|len| (len as u64).saturating_mul(4));
+    let thread = packed.saturating_mul(PACKED_COPIES).saturating_add(part).saturating_add(THREAD);
     ResidentMemory {
         // Constants and libraries take half as much as the code. Nearly all of it is read when a model is trained.
         program: (code + code / 2).saturating_add(HEAP + COMPILED_CALL * calls as u64),

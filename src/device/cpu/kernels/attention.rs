@@ -84,14 +84,16 @@ pub struct Rope<'a> {
 pub(super) fn scratch(shape: AttentionShape) -> usize {
     let AttentionShape { positions, head_width, .. } = shape;
     let padded = head_width.next_multiple_of(PANEL);
-    3 * aligned(positions * padded) + (head_width + positions) * QUERIES + QUERIES * padded
+    let rows = aligned(positions.saturating_mul(padded)).saturating_mul(3);
+    rows.saturating_add((head_width + positions + padded).saturating_mul(QUERIES))
 }
 
 /// Returns the elements of scratch of a task of [`attention_grad`].
 pub(super) fn grad_scratch(shape: AttentionShape) -> usize {
     let AttentionShape { positions, head_width, .. } = shape;
     let padded = head_width.next_multiple_of(PANEL);
-    7 * aligned(positions * padded) + (2 * head_width + 2 * positions) * QUERIES
+    let rows = aligned(positions.saturating_mul(padded)).saturating_mul(7);
+    rows.saturating_add((head_width + positions).saturating_mul(2 * QUERIES))
 }
 
 /// [`attention`](fn@super::attention) with all arithmetic in f32.

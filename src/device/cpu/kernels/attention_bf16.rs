@@ -34,7 +34,7 @@ impl HeadSizes {
 
     /// Elements of all rows of a head in f32.
     fn rows(self) -> usize {
-        self.positions * self.padded
+        self.positions.saturating_mul(self.padded)
     }
 
     /// Elements of [`HeadSizes::transposed`].
@@ -77,7 +77,7 @@ fn parts(shape: AttentionShape) -> [usize; 7] {
         sizes.transposed_len(),
         pairs_len(positions, shape.head_width),
         sizes.stacked_len(),
-        positions * QUERIES,
+        positions.saturating_mul(QUERIES),
         pairs_len(QUERIES, positions),
         QUERIES * sizes.padded,
     ]
@@ -87,7 +87,7 @@ fn parts(shape: AttentionShape) -> [usize; 7] {
 fn grad_parts(shape: AttentionShape) -> [usize; 14] {
     let (sizes, positions) = (HeadSizes::new(shape), shape.positions);
     let (rows, transposed, stacked) = (sizes.rows(), sizes.transposed_len(), sizes.stacked_len());
-    let (pairs, scores) = (pairs_len(positions, shape.head_width), positions * QUERIES);
+    let (pairs, scores) = (pairs_len(positions, shape.head_width), positions.saturating_mul(QUERIES));
     let factors = pairs_len(positions, QUERIES).max(pairs_len(QUERIES, positions));
     [
         rows, rows, rows, rows, transposed, transposed, stacked, stacked, stacked, pairs, pairs, scores,
@@ -97,12 +97,12 @@ fn grad_parts(shape: AttentionShape) -> [usize; 14] {
 
 /// Returns the elements of scratch of a task of [`attention`].
 pub fn scratch(shape: AttentionShape) -> usize {
-    parts(shape).into_iter().map(aligned).sum()
+    parts(shape).into_iter().map(aligned).fold(0, usize::saturating_add)
 }
 
 /// Returns the elements of scratch of a task of [`attention_grad`].
 pub fn grad_scratch(shape: AttentionShape) -> usize {
-    grad_parts(shape).into_iter().map(aligned).sum()
+    grad_parts(shape).into_iter().map(aligned).fold(0, usize::saturating_add)
 }
 
 /// [`attention`](fn@super::attention) on a processor that multiplies pairs.
@@ -120,7 +120,7 @@ pub fn attention(
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     for_each_block(batch * heads, shape.heads_per_task(), shape.work(), |tasks| {
         let parts = parts(shape);
-        with_scratch(parts.into_iter().map(aligned).sum(), |mut rest| {
+        with_scratch(scratch(shape), |mut rest| {
             let [rows, q, k, v, weights, rounded, mixed] = parts.map(|len| carve(&mut rest, len));
             for task in tasks {
                 let source = Head::new(qkv, task, shape);
@@ -187,7 +187,7 @@ pub fn attention_grad(
     let dqkv = Shared::new(dqkv);
     for_each_block(batch * heads, shape.heads_per_task(), 2 * shape.work(), |tasks| {
         let parts = grad_parts(shape);
-        with_scratch(parts.into_iter().map(aligned).sum(), |mut rest| {
+        with_scratch(grad_scratch(shape), |mut rest| {
             let [rows, dq, dk, dv, q, dy, q_stacked, dy_stacked, k_stacked, k, v, weights, dscores, rounded] =
                 parts.map(|len| carve(&mut rest, len));
             for task in tasks {

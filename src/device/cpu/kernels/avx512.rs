@@ -88,7 +88,7 @@ impl<'a> Panels<'a> {
 
 /// Returns the length of the panels of a right operand.
 pub const fn panels_len(columns: usize, depth: usize, unit: Unit) -> usize {
-    columns.div_ceil(PANEL) * depth.div_ceil(unit.elements()) * PANEL
+    columns.div_ceil(PANEL).saturating_mul(depth.div_ceil(unit.elements())).saturating_mul(PANEL)
 }
 
 /// Arranges `right`, `depth` rows of `columns` columns, in panels.
@@ -276,7 +276,9 @@ const fn row_stride(units: usize) -> usize {
 
 /// Elements that [`copy_units`] writes for a left operand whose rows are contiguous, or whose columns are.
 const fn copy_len(rows: usize, units: usize, by_row: bool) -> usize {
-    if by_row { rows * row_stride(units) } else { units * rows.next_multiple_of(LANES) }
+    let (count, stride) =
+        if by_row { (rows, row_stride(units)) } else { (units, rows.next_multiple_of(LANES)) };
+    count.saturating_mul(stride)
 }
 
 /// Copies a left operand as units, in its own order; returns the distances of two rows and of two units.

@@ -36,10 +36,11 @@ impl SwigluShape {
     pub fn scratch(&self, keeps: bool, is_arranged: bool) -> Scratch {
         let method = Method::best(self.precision);
         let grid = self.grid(method);
-        let whole = if is_arranged { 0 } else { 2 * right_scratch(self.inner, self.width, method) };
-        let product = if keeps { 0 } else { 2 * grid.tile_len() };
+        let whole =
+            if is_arranged { 0 } else { right_scratch(self.inner, self.width, method).saturating_mul(2) };
+        let product = if keeps { 0 } else { grid.tile_len().saturating_mul(2) };
         let Scratch { part, packed, .. } = grid.tile_scratch(true, method);
-        Scratch { whole, part: product + part, packed }
+        Scratch { whole, part: product.saturating_add(part), packed }
     }
 }
 

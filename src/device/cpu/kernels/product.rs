@@ -120,7 +120,9 @@ impl WeightShape {
         match Method::best(self.precision) {
             Method::Gemm => None,
             #[cfg(target_arch = "x86_64")]
-            Method::Panels(unit) => Some(self.parts * avx512::panels_len(self.n / self.parts, self.k, unit)),
+            Method::Panels(unit) => {
+                Some(avx512::panels_len(self.n / self.parts, self.k, unit).saturating_mul(self.parts))
+            }
         }
     }
 }
@@ -414,7 +416,7 @@ impl Grid {
             Method::Gemm => {
                 /// Elements of the depth, and most rows, that it takes at a time.
                 const TAKEN: (usize, usize) = (512, 192);
-                let packed = depth.min(TAKEN.0) * (columns + rows.min(TAKEN.1));
+                let packed = depth.min(TAKEN.0).saturating_mul(columns + rows.min(TAKEN.1));
                 Scratch { packed, ..Scratch::default() }
             }
             #[cfg(target_arch = "x86_64")]
@@ -427,7 +429,7 @@ impl Grid {
 
     /// Returns the elements of one tile.
     pub fn tile_len(&self) -> usize {
-        self.tile_rows * self.tile_columns
+        self.tile_rows.saturating_mul(self.tile_columns)
     }
 
     /// Returns whether every tile has all columns.

@@ -97,7 +97,7 @@ pub fn carve<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 
 /// Returns `len` rounded up to whole cache lines, the space [`carve`] needs for it.
 pub const fn aligned(len: usize) -> usize {
-    len.div_ceil(16) * 16
+    len.div_ceil(16).saturating_mul(16)
 }
 
 #[cfg(test)]
