@@ -28,7 +28,7 @@ pub struct Divergence {
     /// How often training had gone back before.
     pub rollbacks: u32,
     /// What is left of the training.
-    pub left: Left,
+    pub left: Remaining,
     /// What to change, a phrase each.
     advice: Vec<&'static str>,
 }
@@ -67,7 +67,7 @@ pub enum NotFinite {
 
 /// What is left when a training has diverged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
+pub enum Remaining {
     /// Nothing that the trainer knows of: it has no run.
     Unknown,
     /// A checkpoint.
@@ -106,14 +106,14 @@ impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; ", self.short())?;
         match &self.left {
-            Left::Unknown => {
+            Remaining::Unknown => {
                 f.write_str("this training cannot go on, but checkpoints saved before are whole; ")?
             }
-            Left::Checkpoint { folder, step } if *step < self.step => {
+            Remaining::Checkpoint { folder, step } if *step < self.step => {
                 let (folder, step) = (folder.display(), grouped(*step));
                 write!(f, "nothing of this step is saved, and `{folder}` still holds step {step}; ")?;
             }
-            Left::Checkpoint { folder, .. } => {
+            Remaining::Checkpoint { folder, .. } => {
                 let folder = folder.display();
                 write!(f, "its weights are finite and saved in `{folder}`, but too large to compute with; ")?;
             }
@@ -159,7 +159,7 @@ impl Divergence {
         if train.on_divergence == OnDivergence::Stop {
             advice.push("let training go back by itself (`train.on_divergence = rollback`)");
         }
-        Divergence { step, learning_rate, what, rollbacks, left: Left::Unknown, advice }
+        Divergence { step, learning_rate, what, rollbacks, left: Remaining::Unknown, advice }
     }
 
     /// Returns what happened, without what to do.
@@ -169,7 +169,7 @@ impl Divergence {
 
     /// Says which checkpoint is left.
     pub fn with_checkpoint(self, folder: PathBuf, step: u64) -> Divergence {
-        Divergence { left: Left::Checkpoint { folder, step }, ..self }
+        Divergence { left: Remaining::Checkpoint { folder, step }, ..self }
     }
 }
 

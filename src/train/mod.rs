@@ -53,7 +53,7 @@ mod training;
 #[cfg(test)]
 mod testing;
 pub use data::{Data, DataSize, PuzzleRows, Splits};
-pub use divergence::{Divergence, Left, NotFinite};
+pub use divergence::{Divergence, NotFinite, Remaining};
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
 pub use health::Concern;
