@@ -6,14 +6,12 @@ use super::divergence::Divergence;
 use super::error::Error;
 use super::score::Score;
 use super::trainer::{Record, Trainer};
+use crate::ir::OnDivergence;
 use crate::store::checkpoint::{Before, Saved};
 use crate::store::log::LogProblems;
 use crate::store::{CheckpointError, MetricsLine, MetricsLog, RunFolder, RunFolderError, RunLock};
 use crate::system;
 use crate::units::{bytes, counted};
-
-/// Checkpoints that a run has at most: the newest two, the best, one to go back to, and one that is being written.
-const CHECKPOINTS: u64 = 5;
 
 /// Bytes of a line of metrics, rounded up.
 const LINE_BYTES: u64 = 400;
@@ -183,13 +181,17 @@ impl Keeper {
     fn check_room(&mut self, trainer: &Trainer, steps_to_do: u64) -> Result<(), Error> {
         let Some(free) = system::free_disk_bytes(self.folder.path()) else { return Ok(()) };
         let free = free.saturating_add(self.folder.checkpoint_bytes());
-        let checkpoints = CHECKPOINTS.saturating_mul(trainer.checkpoint_bytes());
+        let (kept, besides) = match trainer.train().on_divergence {
+            OnDivergence::Stop => (4_u64, ""),
+            OnDivergence::Rollback { .. } => (5, " one to go back to,"),
+        };
+        let checkpoints = kept.saturating_mul(trainer.checkpoint_bytes());
         let needed = checkpoints.saturating_add(LINE_BYTES.saturating_mul(steps_to_do));
         let run = self.folder.path().display();
         if free < checkpoints {
             return Err(Error::unsuitable(format!(
-                "the disk has too little room for the run `{run}`: its checkpoints (the newest two, the best, and one \
-                 while it is written) take up to {}, and {} are free; make room, or choose a folder on another disk \
+                "the disk has too little room for the run `{run}`: its checkpoints (the newest two, the best,{besides} \
+                 and one while it is written) take up to {}, and {} are free; make room, or choose a folder on another disk \
                  (`--runs DIR`)",
                 bytes(checkpoints),
                 bytes(free),

@@ -318,7 +318,7 @@ impl Trainer {
         Ok(outcomes.into_iter().zip(floors).map(decide).collect())
     }
 
-    fn train(&self) -> &Train {
+    pub(super) fn train(&self) -> &Train {
         self.model.train.as_ref().expect("checked when the trainer was made")
     }
 
