@@ -124,6 +124,9 @@ pub fn run(
         text.push_str(match kind {
             PuzzleKind::Sudoku(size) => match solve_sudoku(size, &question) {
                 Solutions::None => "note: the puzzle has no solution\n",
+                Solutions::Unknown => {
+                    "note: whether the puzzle has one solution takes too long to find out\n"
+                }
                 _ => "note: the puzzle has more than one solution\n",
             },
             PuzzleKind::Maze { .. } => "note: no path leads to the goal of the maze\n",

@@ -195,7 +195,7 @@ pub fn expected_answer(kind: PuzzleKind, question: &[i32]) -> Option<Vec<i32>> {
     match kind {
         PuzzleKind::Sudoku(size) => match solve_sudoku(size, question) {
             Solutions::One(answer) => Some(answer),
-            Solutions::None | Solutions::Many => None,
+            Solutions::None | Solutions::Many | Solutions::Unknown => None,
         },
         PuzzleKind::Maze { .. } => solve_maze(question),
     }

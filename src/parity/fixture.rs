@@ -262,34 +262,28 @@ impl Fixture {
     fn check_inputs(&self) -> Result<(), String> {
         let (batch, tokens) = (self.batch, self.batch * self.model.tokens.positions);
         let width = self.batch * self.model.total_positions() * self.model.hidden;
-        let mut needed: Vec<(String, usize, bool)> = Vec::new();
+        let has = |name: String, elements: usize, is_float: bool| match self.tensors.get(&name) {
+            None => Err(format!("tensor `{name}` is missing")),
+            Some(RecordedValues::F32(values)) if is_float && values.len() == elements => Ok(()),
+            Some(RecordedValues::I32(values)) if !is_float && values.len() == elements => Ok(()),
+            Some(_) => Err(format!("tensor `{name}` does not have {elements} elements of the right type")),
+        };
         for parameter in crate::lower::parameters::parameters(&self.model, self.puzzle_rows) {
-            needed.push((format!("param.{}", parameter.name), parameter.elements(), true));
+            has(format!("param.{}", parameter.name), parameter.elements(), true)?;
         }
         for state in self.state_names() {
-            needed.push((format!("carry.{state}"), width, true));
+            has(format!("carry.{state}"), width, true)?;
         }
         for name in ["steps", "halted"] {
-            needed.push((format!("carry.{name}"), batch, false));
+            has(format!("carry.{name}"), batch, false)?;
         }
+        // Their number is one that the file claims, so the first one that is missing ends this.
         let batches =
             (0..self.segments.max(self.optimizer_steps).max(1)).map(|index| format!("batch.{index}"));
         for prefix in std::iter::once("carry".to_string()).chain(batches) {
-            needed.push((format!("{prefix}.inputs"), tokens, false));
-            needed.push((format!("{prefix}.labels"), tokens, false));
-            needed.push((format!("{prefix}.puzzle_identifiers"), batch, false));
-        }
-        for (name, elements, is_float) in needed {
-            match self.tensors.get(&name) {
-                None => return Err(format!("tensor `{name}` is missing")),
-                Some(RecordedValues::F32(values)) if is_float && values.len() == elements => {}
-                Some(RecordedValues::I32(values)) if !is_float && values.len() == elements => {}
-                Some(_) => {
-                    return Err(format!(
-                        "tensor `{name}` does not have {elements} elements of the right type"
-                    ));
-                }
-            }
+            has(format!("{prefix}.inputs"), tokens, false)?;
+            has(format!("{prefix}.labels"), tokens, false)?;
+            has(format!("{prefix}.puzzle_identifiers"), batch, false)?;
         }
         self.check_indices()
     }

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 pub use super::words::Fault;
-use super::words::plain;
+use super::words::{plain, shortened};
 
 /// Reads a value.
 ///
@@ -40,7 +40,7 @@ fn grammar(text: &str, at: usize, said: &str) -> String {
     let (key, value) =
         line.split_once('=').map_or((line.trim(), ""), |(key, value)| (key.trim(), value.trim()));
     if said.starts_with("duplicate key") {
-        return format!("`{key}` is there twice");
+        return format!("`{}` is there twice", shortened(key));
     }
     match value.chars().next() {
         Some('"') if value.contains('\\') => {
@@ -50,7 +50,7 @@ fn grammar(text: &str, at: usize, said: &str) -> String {
         Some(first) if first.is_alphabetic() || "./~\\_“”‘’".contains(first) => {
             "put the value between double quotes".to_string()
         }
-        Some(_) => format!("the value of `{key}` cannot be read"),
+        Some(_) => format!("the value of `{}` cannot be read", shortened(key)),
         None => "this is not TOML; expected `KEY = VALUE`".to_string(),
     }
 }
@@ -93,6 +93,7 @@ mod tests {
         assert!(said("threads").ends_with("expected `KEY = VALUE`"));
         assert!(said("threads = 2 3").starts_with("line 1"));
         assert!(said(&format!("inner = {}", "[".repeat(10_000))).starts_with("line 1"));
+        assert!(said(&format!("{} = 1-", "key".repeat(10_000))).len() < 300);
     }
 
     #[test]

@@ -26,7 +26,7 @@ const MOST_SHOWN: usize = 60;
 pub(super) fn plain(path: &serde_path_to_error::Path, said: &str, group: &str) -> String {
     // `Spanned` of the crate toml is a table with keys of its own.
     let path = path.to_string().replace(".$__serde_spanned_private_value", "");
-    let place = if path == "." || path.contains('?') { None } else { Some(path) };
+    let place = if path == "." || path.contains('?') { None } else { Some(shortened(&path)) };
     if let Some((found, expected)) = mismatch(said) {
         let (found, expected) = (value(found, group), kind(found, expected, group));
         return match place {
