@@ -84,9 +84,9 @@ pub fn verdict(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: Optio
 
 #[cfg(test)]
 mod tests {
-    use super::{Expected, side_by_side};
+    use super::{Expected, side_by_side, verdict};
     use crate::data::puzzle::parse_puzzle;
-    use crate::data::{PuzzleKind, SudokuSize};
+    use crate::data::{IGNORED_LABEL, PuzzleKind, SudokuSize};
 
     /// Returns the lines below a picture without colours.
     fn below(kind: PuzzleKind, question: &str, answer: &[i32], expected: Option<&[i32]>) -> String {
@@ -94,6 +94,27 @@ mod tests {
         let expected = expected.map(|tokens| Expected { tokens, name: "the answer in the data" });
         let text = anstream::adapter::strip_str(&side_by_side(kind, &question, answer, expected)).to_string();
         text.lines().skip_while(|line| !line.starts_with("cells")).map(str::to_string).collect()
+    }
+
+    #[test]
+    fn an_answer_that_breaks_the_rules_is_not_called_solved_even_if_the_data_has_it() {
+        const FOUR: PuzzleKind = PuzzleKind::Sudoku(SudokuSize::Four);
+        let question = parse_puzzle(FOUR, "12..\n..12\n21..\n..21").expect("it is right");
+        let right = [2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2];
+        let mut wrong = right;
+        wrong[3] = 4;
+        let ignored = [IGNORED_LABEL; 16];
+        for (answer, labels, said) in [
+            (right, Some(right), "solved"),
+            (right, Some(wrong), "solved, though not by the answer in the data"),
+            (right, Some(ignored), "solved: the answer obeys the rules"),
+            (right, None, "solved: the answer obeys the rules"),
+            (wrong, Some(wrong), "not solved: the answer is that of the data, which breaks the rules"),
+            (wrong, Some(ignored), "not solved: the answer breaks the rules"),
+            (wrong, Some(right), "not solved: the answer breaks the rules"),
+        ] {
+            assert_eq!(verdict(FOUR, &question, &answer, labels.as_ref().map(|labels| &labels[..])), said);
+        }
     }
 
     #[test]

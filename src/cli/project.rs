@@ -247,7 +247,11 @@ pub fn parse(path: &Path, text: &str, devices: &Devices) -> Result<Defaults, Fai
         && !names.iter().any(|(name, _)| name == device.get_ref())
     {
         let names: Vec<String> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let message = format!("there is no device `{}`; there are {}", device.get_ref(), names.join(", "));
+        let message = format!(
+            "there is no device `{}`; there are {}",
+            reading::shortened(device.get_ref()),
+            names.join(", ")
+        );
         let location = Source::new("", text).location(device.span().start);
         return Err(wrong(&format!(", line {}, column {}", location.line, location.column), &message));
     }

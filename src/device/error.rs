@@ -36,9 +36,7 @@ pub enum DeviceError {
         reason: String,
     },
     /// A device failed.
-    #[error(
-        "the GPU reported an error while {what}: {reason}; checkpoints that were saved before are still there"
-    )]
+    #[error("the GPU reported an error while {what}: {reason}")]
     Device {
         /// The activity that failed, as in `running a program`.
         what: String,

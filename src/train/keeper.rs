@@ -331,8 +331,8 @@ impl Keeper {
         written.map_err(|error| self.with_what_is_kept(error))
     }
 
-    /// Adds to an error of writing what is left on the disk.
-    fn with_what_is_kept(&self, error: Error) -> Error {
+    /// Adds to an error that ends the training what is left on the disk.
+    pub fn with_what_is_kept(&self, error: Error) -> Error {
         let whole = |folder: &PathBuf| {
             let saved = Saved::open(folder).ok()?;
             saved.check_bytes().ok().map(|()| saved.state().step)

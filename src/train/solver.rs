@@ -150,7 +150,8 @@ impl Solver {
             let engine = EngineOptions { threads: self.options.threads };
             let model = self.evaluator.model().clone();
             let mut tracer = Tracer::new(model, sizes, &*self.options.device, &engine)?;
-            tracer.load_weights(&self.weights)?;
+            // Not from the file, which a training may have replaced.
+            tracer.take_weights(self.evaluator.session())?;
             self.tracer = Some(tracer);
         }
         self.tracer.as_mut().expect("it was made").trace(question, segments)

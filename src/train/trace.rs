@@ -5,14 +5,12 @@ use serde::Serialize;
 use super::error::Error;
 use super::slots;
 use super::solve::{Question, check, put};
-use crate::device::{Device, EngineOptions, Session};
+use crate::device::{Device, DeviceError, EngineOptions, Session};
 use crate::ir::{Model, unroll};
-use crate::lower::names::Scope;
+use crate::lower::names::{self, Scope};
 use crate::lower::parameters::parameters;
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint;
-use crate::store::tensors::WeightsFile;
 
 /// Name the program is loaded under.
 const PROGRAM: &str = "trace";
@@ -75,9 +73,15 @@ impl Tracer {
         Ok(Tracer { model, session, puzzle_rows: sizes.puzzle_rows })
     }
 
-    pub(super) fn load_weights(&mut self, file: &WeightsFile) -> Result<(), Error> {
-        let parameters = parameters(&self.model, self.puzzle_rows);
-        Ok(checkpoint::load_weights(&mut self.session, &parameters, file)?)
+    /// Takes the weights of another session of the model.
+    pub(super) fn take_weights(&mut self, from: &Session) -> Result<(), DeviceError> {
+        for parameter in parameters(&self.model, self.puzzle_rows) {
+            let name = names::parameter(&parameter.name);
+            if self.session.has(&name) {
+                self.session.f32_mut(&name)?.copy_from_slice(from.f32(&name)?);
+            }
+        }
+        Ok(())
     }
 
     /// Runs segments on one question, from the initial states.

@@ -372,7 +372,7 @@ impl Training {
                         (health, saved) = (Health::of(&keeper.lines()), Instant::now());
                         continue;
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(keeper.with_what_is_kept(error)),
                 }
             }
             let step = self.trainer.steps_done();
@@ -386,7 +386,9 @@ impl Training {
                 saved = Instant::now();
             }
             if is_evaluated {
-                let Some(evaluation) = self.evaluate_on_the_way(&mut watch)? else { continue };
+                let evaluation =
+                    self.evaluate_on_the_way(&mut watch).map_err(|error| keeper.with_what_is_kept(error))?;
+                let Some(evaluation) = evaluation else { continue };
                 if !evaluation.is_finite() {
                     self.go_back(keeper, self.trainer.evaluation_diverged(), &mut watch)?;
                     (health, saved) = (Health::of(&keeper.lines()), Instant::now());

@@ -1,4 +1,4 @@
-//! `crates/baseline`, a workspace of its own: its tests run with those of hrmc, and hrmc needs nothing of it.
+//! `crates/baseline`, a workspace of its own: its tests run in `.ci/run --long`, and hrmc needs nothing of it.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,7 @@ const LOCAL: [&str; 2] = ["hrmc", "hrmc-testing"];
 
 /// Runs the tests of the baseline. What both workspaces need is compiled once, since they share a target folder.
 #[test]
+#[ignore = "it compiles another workspace for minutes; `.ci/run --long` runs it"]
 fn the_baseline_passes_its_tests() {
     let target =
         Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo puts it into the target folder");

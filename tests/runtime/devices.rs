@@ -11,6 +11,7 @@ use hrmc::internals::device::{
 use hrmc::{
     Checkpoint, Data, Device, DeviceError, Question, Run, SolveOptions, Spec, TrainOptions, Training,
 };
+use tempfile::TempDir;
 
 /// How often each function of an engine was called.
 #[derive(Debug, Default)]
@@ -123,22 +124,39 @@ impl Engine for CountingEngine {
     }
 }
 
-/// Trains a small quickstart and answers a puzzle; returns the checkpoint's weights and the answer.
-fn quickstart(device: Arc<dyn Device>) -> (Vec<u8>, Vec<i32>) {
+/// Trains a small quickstart; returns the run and a puzzle.
+fn trained(device: &Arc<dyn Device>) -> (TempDir, Run, Question) {
     let overrides = ["train.data.train=64", "train.data.test=8", "train.steps=5"];
     let spec = Spec::open("specs/quickstart.hrm", &overrides).expect("the spec is shipped");
     let data = Data::of(&spec, ".".as_ref()).expect("such puzzles exist");
-    let options = TrainOptions { device: Arc::clone(&device), threads: 2, ..TrainOptions::default() };
+    let options = TrainOptions { device: Arc::clone(device), threads: 2, ..TrainOptions::default() };
     let mut training = Training::new(&spec, data, options).expect("it fits");
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let run = Run::create(folder.path(), &training).expect("the disk has room");
     training.run(&run, |_| ControlFlow::Continue(())).expect("the device does not fail");
+    let question = Question::new(training.data().test().inputs(0).collect());
+    (folder, run, question)
+}
+
+/// Trains a small quickstart and answers a puzzle; returns the checkpoint's weights and the answer.
+fn quickstart(device: Arc<dyn Device>) -> (Vec<u8>, Vec<i32>) {
+    let (_folder, run, question) = trained(&device);
     let options = SolveOptions { device, threads: 2, ..SolveOptions::default() };
     let mut solver = run.solver(Checkpoint::Last, options).expect("there is a checkpoint");
-    let question = Question::new(training.data().test().inputs(0).collect());
     let answers = solver.solve(&[question]).expect("it fits");
     let weights = std::fs::read(run.path().join("last/weights.safetensors")).expect("it was saved");
     (weights, answers[0].tokens().to_vec())
+}
+
+#[test]
+fn a_trace_has_the_weights_of_its_solver_though_the_files_are_gone() {
+    let (folder, run, question) = trained(&(Arc::new(Cpu) as Arc<dyn Device>));
+    let solver = || run.solver(Checkpoint::Last, SolveOptions::default()).expect("there is a checkpoint");
+    let (mut first, mut second) = (solver(), solver());
+    let expected = first.trace(&question, 2).expect("it fits");
+    folder.close().expect("the run can be removed");
+    assert_eq!(second.trace(&question, 2).expect("it needs no file"), expected);
+    assert!(expected.iter().all(|update| update.moved > 0.0 && update.moved.is_finite()));
 }
 
 #[test]
