@@ -136,7 +136,7 @@ impl<'a> Context<'a> {
     }
 
     fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
-        let size = self.integer(settings, "size", 2..=256);
+        let size = self.integer(settings, "size", 3..=200);
         let cells = size.map_or(MAX_INTEGER, |size| (size * size) as i128);
         let min_path = self.integer_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
         let train = self.integer(settings, "train", 1..=MAX_INTEGER);

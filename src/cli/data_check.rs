@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::failure::{Failure, fail};
 use super::terminal::{self, counted};
-use crate::data::{Dataset, Finding, Metadata, Split, audit};
+use crate::data::{Dataset, Finding, Split, audit, has_entry};
 use crate::train::Data;
 
 const EXAMPLES: &str = "\
@@ -41,9 +41,12 @@ pub struct Arguments {
 /// Returns a failure if the dataset cannot be read, or there is nothing to train on.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
-    let open = |split| match Metadata::read(folder, split).map_err(fail)? {
-        Some(_) => Dataset::open(folder, split).map(Some).map_err(fail),
-        None => Ok(None),
+    let open = |split: Split| {
+        // What is there and is no split is broken, and opening it says so.
+        match has_entry(folder, &split.to_string()) {
+            true => Dataset::open(folder, split).map(Some).map_err(fail),
+            false => Ok(None),
+        }
     };
     let (mut train, test) = (open(Split::Train)?, open(Split::Test)?);
     if train.is_none() && test.is_none() {

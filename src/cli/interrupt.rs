@@ -87,9 +87,31 @@ impl Interrupt {
         self.state().work = Some(work);
     }
 
-    /// Limits the time of the command, counted from its beginning.
-    pub fn limit(&self, time: Duration) {
+    /// Limits the time of the command, counted from its beginning. While it does nothing that an end at once would
+    /// spoil, such as making puzzles, the process ends when the time is over.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if the system has no thread to watch the time.
+    pub fn limit(&self, time: Duration) -> Result<(), Failure> {
         self.state().deadline = self.begun.checked_add(time);
+        let watching = self.clone();
+        let watch = move || {
+            while let Some(left) = watching.time_left().filter(|left| !left.is_zero()) {
+                std::thread::sleep(left);
+            }
+            let line = {
+                let state = watching.state();
+                (state.work.is_none() && state.deadline.is_some()).then_some(state.nothing_yet)
+            };
+            if let Some(line) = line {
+                terminal::note(line);
+                process::exit(Stop::TimeIsUp.code().into());
+            }
+        };
+        let watcher = std::thread::Builder::new().name("time".to_string()).spawn(watch);
+        watcher.map_err(|error| Failure::message(format!("cannot watch the time: {error}")))?;
+        Ok(())
     }
 
     /// Returns the time that is left; `None` without a limit.

@@ -30,7 +30,7 @@ pub struct TrainArguments {
     #[arg(long, value_name = "RUN|auto", conflicts_with = "puzzle")]
     pub resume: Option<PathBuf>,
     /// Save and end before this time is over, with exit code 124: 90s, 30m, 11h, 1h30m or 2d
-    #[arg(long, value_name = "TIME", conflicts_with = "puzzle", value_parser = TimeLimit::parse)]
+    #[arg(long, value_name = "TIME", conflicts_with = "puzzle", value_parser = TimeLimit::parse, allow_hyphen_values = true)]
     pub max_time: Option<TimeLimit>,
     /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
@@ -43,7 +43,8 @@ pub struct TrainArguments {
 impl TrainArguments {
     /// Returns whether the run to go on with is to be found.
     pub fn finds_run(&self) -> bool {
-        self.resume.as_deref() == Some(Path::new("auto"))
+        // As paths, `auto` and `auto/` are one.
+        self.resume.as_ref().is_some_and(|run| run.as_os_str() == "auto")
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", num_args = 1..)]
     remove: Vec<PathBuf>,
     /// Remove finished runs, but keep the newest N of each model, and those whose folders were renamed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     keep: Option<usize>,
     /// Only say what would be removed
     #[arg(long, requires = "removal")]
@@ -97,11 +97,13 @@ fn named(runs: &Path, name: &Path, root: &Path) -> Result<Standing, Failure> {
 }
 
 /// Returns the finished runs without the newest `keep` of each model. `all` is sorted by name and number. A run with
-/// a name of its own is wanted, whatever its age.
+/// a name of its own is wanted, whatever its age, and a link is not the run that it leads to.
 fn superfluous(all: Vec<Standing>, keep: usize) -> Vec<Standing> {
     let has_number = |run: &Standing| {
         let folder = RunFolder::open(&run.path);
-        folder.is_ok_and(|folder| run.model.as_ref().is_some_and(|model| folder.is_named_for(model)))
+        folder.is_ok_and(|folder| {
+            !folder.is_link() && run.model.as_ref().is_some_and(|model| folder.is_named_for(model))
+        })
     };
     let is_finished = |run: &Standing| run.state == RunState::Finished && has_number(run);
     let finished: Vec<Standing> = all.into_iter().filter(is_finished).collect();

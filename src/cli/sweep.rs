@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let source = spec::read(arguments.spec.as_deref(), &project)?;
     check_paths(&source, &combinations)?;
     if let Some(limit) = &arguments.max_time {
-        interrupt.limit(limit.time);
+        interrupt.limit(limit.time)?;
     }
     let sweep = Sweep { arguments, project: &project, axes: &axes, source: &source, interrupt };
     let rows = if arguments.dry_run {

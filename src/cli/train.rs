@@ -27,7 +27,7 @@ use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::MetricMeans;
 use crate::train::schedule::steps_in;
-use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training};
+use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training, Turn};
 
 /// Trains, and reports the result.
 ///
@@ -43,7 +43,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     interrupt.prepare("stopped before the training began; there is nothing to save");
     if let Some(limit) = &arguments.max_time {
-        interrupt.limit(limit.time);
+        interrupt.limit(limit.time)?;
     }
     let subject = match &arguments.resume {
         Some(_) if arguments.finds_run() => Subject::Spec(spec::read(subject, project)?, Reuse::Any),
@@ -228,7 +228,10 @@ fn begin(
         Some(folder) => Data::open_splits(&spec, folder, splits(arguments))?,
         None => Data::splits_of(&spec, project.root(), splits(arguments))?,
     };
-    match earlier(&spec, &data, reuse, arguments, &project.runs(common.runs.as_deref()))? {
+    let runs = project.runs(common.runs.as_deref());
+    // Of two jobs that begin together, the second one finds the run of the first.
+    let _turn = (reuse != Reuse::Nothing).then(|| Turn::take(&runs)).transpose()?;
+    match earlier(&spec, &data, reuse, arguments, &runs)? {
         Earlier::Nothing => {}
         Earlier::Finished(trained) => return Ok(Prepared::Finished(trained)),
         Earlier::Unfinished(path) => {
@@ -237,12 +240,13 @@ fn begin(
         }
     }
     let options = options(arguments, common, project, project.device(common.device.as_deref()))?;
-    let training = Training::new(&spec, data, options).map_err(too_large)?;
+    let mut training = Training::new(&spec, data, options).map_err(too_large)?;
     data_check::warn(training.data());
     if let Some(stop) = interrupt.reason() {
         return Err(Failure::Stopped(stop));
     }
-    let run = Run::create(project.runs(common.runs.as_deref()), &training)?;
+    let run = Run::create(&runs, &training)?;
+    training.take(&run)?;
     Ok(Prepared::ToTrain(Box::new(training), Box::new(run)))
 }
 

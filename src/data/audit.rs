@@ -66,7 +66,7 @@ impl std::fmt::Display for RowPlace {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// Every label of the training split is ignored.
+    /// The training split has no rows, or every label of it is ignored.
     NothingToLearn,
     /// Every label of the test split is ignored.
     NothingToMeasure,
@@ -166,11 +166,15 @@ fn labels(split: Split, dataset: &Dataset, findings: &mut Vec<Finding>) {
         message,
     };
     if rows == 0 {
-        // Training data without rows is refused where it is drawn from.
-        if split == Split::Test {
-            let message = "`test` has no rows, so nothing is evaluated; add held-out puzzles".to_owned();
-            findings.push(finding(FindingKind::NoTestRows, 0, 0, None, message));
-        }
+        let (kind, message) = match split {
+            Split::Train => {
+                (FindingKind::NothingToLearn, "`train` has no rows, so there is nothing to learn")
+            }
+            Split::Test => {
+                (FindingKind::NoTestRows, "`test` has no rows, so nothing is evaluated; add held-out puzzles")
+            }
+        };
+        findings.push(finding(kind, 0, 0, None, message.to_owned()));
         return;
     }
     let asks = |token: i32| match dataset.kind() {

@@ -64,6 +64,12 @@ pub(super) fn is_dataset(path: &Path) -> bool {
     ["train", "test"].iter().any(|split| path.join(split).join("dataset.json").is_file())
 }
 
+/// Returns whether a folder has something by this name, whatever it is.
+pub fn has_entry(folder: &Path, name: &str) -> bool {
+    let place = folder.join(name);
+    place.exists() || place.is_symlink()
+}
+
 fn is_csv(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "csv")
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::error::DataError;
-use super::pair::{Pair, PuzzleSplits};
+use super::pair::{Pair, PuzzleSplits, check_room};
 use super::random::Stream;
 
 /// Token of a wall.
@@ -279,6 +279,7 @@ pub fn generate_maze_splits(request: &MazeRequest) -> Result<PuzzleSplits, DataE
             "no path of {min_path} cells fits in a {side}x{side} maze, which has at most {most_open} open cells"
         )));
     }
+    check_room(train.saturating_add(test), side * side)?;
     let mut random = Stream::new(seed, "maze", 0);
     let mut layouts = BTreeSet::new();
     let test = draw_mazes(request, test, &mut layouts, &mut random)?;

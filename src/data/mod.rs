@@ -40,6 +40,7 @@ pub use build::{
 };
 pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
 pub use error::DataError;
+pub use folder::has_entry;
 pub use kind::PuzzleKind;
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{

@@ -1,5 +1,7 @@
 //! The specs of a sweep: every combination of some values.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::overrides::override_source;
@@ -39,6 +41,14 @@ pub enum SweepError {
     Twice {
         /// The path.
         path: String,
+    },
+    /// An axis has a value twice.
+    #[error("`{text}` has `{value}` twice; list each value once")]
+    Repeated {
+        /// The text.
+        text: String,
+        /// The value.
+        value: String,
     },
     /// There are more than [`MAX_COMBINATIONS`].
     #[error("the sweep has more than 10,000 combinations; try fewer values")]
@@ -103,6 +113,10 @@ impl Axis {
                 }
                 Some((first, last)) => values.extend((first..=last).map(|number| number.to_string())),
             }
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(value) = values.iter().find(|value| !seen.insert(value.replace('_', ""))) {
+            return Err(SweepError::Repeated { text: text.to_string(), value: value.clone() });
         }
         Ok(Axis { path, values })
     }
@@ -221,6 +235,8 @@ mod tests {
             ("model.N=1,,2", "no value between the commas"),
             ("model.N=", "no value between the commas"),
             ("model.N=3..1", "the range `3..1` is empty"),
+            ("train.seed=1_0,2,10", "has `10` twice; list each value once"),
+            ("train.seed=0..2,1", "has `1` twice"),
             ("model.N=0..18446744073709551615", "more than 10,000 combinations"),
         ] {
             let message = Axis::parse(text).expect_err("it is wrong").to_string();

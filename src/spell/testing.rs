@@ -72,7 +72,7 @@ fn data() -> impl Strategy<Value = ir::Data> {
             ir::Data::Sudoku(ir::GeneratedSudoku { size, givens, train, test, augment, seed })
         },
     );
-    let maze = (2usize..30, 2usize..5, 1usize..9_999, 1usize..9_999, any::<u64>()).prop_map(
+    let maze = (3usize..30, 2usize..5, 1usize..9_999, 1usize..9_999, any::<u64>()).prop_map(
         |(size, min_path, train, test, seed)| {
             ir::Data::Maze(ir::GeneratedMaze { size, min_path, train, test, seed })
         },

@@ -28,7 +28,9 @@ use serde::{Deserialize, Serialize};
 use super::disk;
 use super::error::CheckpointError;
 use super::sums::{self, Summed, Sums};
-use super::tensors::{Content, Stored, Table, TensorFile, WeightsFile, values_of, write_tensors};
+use super::tensors::{
+    Content, Stored, Table, TensorFile, WeightsFile, read_header, values_of, write_tensors,
+};
 use crate::data::{IGNORED_LABEL, LoaderState};
 use crate::device::{DeviceError, Session};
 use crate::graph::TensorType;
@@ -401,6 +403,18 @@ impl Saved {
             .iter()
             .flat_map(Sums::all)
             .try_for_each(|(name, sum)| sums::check_file(&self.folder.join(name), sum))
+    }
+
+    /// Checks that the files of its tensors are there and have the length that they say, without reading them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for the first file that is not.
+    pub fn check_headers(&self) -> Result<(), CheckpointError> {
+        let files = self.sums.iter().flat_map(Sums::all).map(|(name, _)| self.folder.join(name));
+        files
+            .filter(|file| file.extension().is_some_and(|kind| kind == "safetensors"))
+            .try_for_each(|file| read_header(&file).map(|_| ()))
     }
 
     /// Reads the tensors, and checks that they fit the session and the model.

@@ -115,6 +115,12 @@ pub enum RunFolderError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A link in place of the folder of a run, which is to be removed.
+    #[error("`{folder}` is a link to the folder of a run; remove the link yourself, or the run where it is")]
+    Linked {
+        /// The link.
+        folder: PathBuf,
+    },
     /// A file with unexpected content.
     #[error("`{file}` is damaged: {reason}")]
     Damaged {

@@ -203,12 +203,15 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// Returns an error if it has no manifest.
+    /// Returns an error if it has no manifest, or may not be looked into.
     pub fn open(path: &Path) -> Result<Self, RunFolderError> {
-        if path.join(MANIFEST).is_file() {
-            Ok(RunFolder { path: path.to_owned() })
-        } else {
-            Err(RunFolderError::NotARun { folder: path.to_owned() })
+        let file = path.join(MANIFEST);
+        match file.metadata() {
+            Ok(found) if found.is_file() => Ok(RunFolder { path: path.to_owned() }),
+            Err(reason) if reason.kind() == io::ErrorKind::PermissionDenied => {
+                Err(RunFolderError::Read { file, reason })
+            }
+            _ => Err(RunFolderError::NotARun { folder: path.to_owned() }),
         }
     }
 
@@ -221,14 +224,16 @@ impl RunFolder {
         Ok(RunFolder::all(runs)?.into_iter().rfind(|folder| folder.is_named_for(name)))
     }
 
-    /// Returns the runs in `runs`: by their names without the number, and those of one name by their number.
+    /// Returns the runs in `runs`: by their names without the number, and those of one name by their number. A folder
+    /// that may not be looked into counts.
     ///
     /// # Errors
     ///
     /// Returns an error if `runs` exists and cannot be read.
     pub fn all(runs: &Path) -> Result<Vec<Self>, RunFolderError> {
+        let is_run = |path: &PathBuf| !matches!(RunFolder::open(path), Err(RunFolderError::NotARun { .. }));
         let mut found: Vec<RunFolder> =
-            entries(runs)?.into_iter().filter_map(|path| RunFolder::open(&path).ok()).collect();
+            entries(runs)?.into_iter().filter(is_run).map(|path| RunFolder { path }).collect();
         found.sort_by_cached_key(|folder| {
             let (stem, number) = numbered(&folder.path).unzip();
             (stem.map(str::to_owned), number, folder.path.clone())
@@ -307,12 +312,30 @@ impl RunFolder {
         match Saved::open(&self.last()) {
             // A save was interrupted when it had put `last` aside.
             Err(absent @ CheckpointError::Absent { .. }) => {
-                Saved::open(&self.previous()).map_err(|error| match error {
-                    CheckpointError::Absent { .. } => absent,
-                    other => other,
-                })
+                let others = [self.previous(), self.best()];
+                let found = others.iter().map(|folder| Saved::open(folder));
+                let mut found =
+                    found.skip_while(|saved| matches!(saved, Err(CheckpointError::Absent { .. })));
+                found.next().unwrap_or(Err(absent))
             }
             other => other,
+        }
+    }
+
+    /// Takes turns with other processes that look for a run in `runs` or make one there: waits until none does, and none
+    /// does until the lock is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if that lasts for half a minute, or the folder cannot be made or written.
+    pub fn turn(runs: &Path) -> Result<RunLock, RunFolderError> {
+        written(runs, disk::create_folders(runs))?;
+        let mut tries = 300;
+        loop {
+            match RunLock::take(runs) {
+                Err(RunFolderError::InUse { .. }) if tries > 0 => tries -= 1,
+                taken => return taken,
+            }
         }
     }
 

@@ -130,18 +130,23 @@ fn stored_dtype(dtype: DType) -> Dtype {
 ///
 /// Returns an error if the file cannot be read, or its header is damaged.
 pub fn puzzle_rows(weights: &Path) -> Result<usize, CheckpointError> {
-    let (mut reader, length) =
-        reading::open(weights, &reading::TENSORS).map_err(|reason| CheckpointError::read(weights, reason))?;
-    let header = reading::tensors::header(&mut reader, length)
-        .map_err(|reason| CheckpointError::read(weights, reason))?
-        .map_err(|reason| {
-            CheckpointError::damaged(weights, format!("it is not a whole safetensors file: {reason}"))
-        })?;
+    let header = read_header(weights)?;
     // A row without a width takes no room in the file, so that its number means nothing.
     Ok(match header.info(PUZZLE_TABLE).map(|info| &info.shape[..]) {
         Some(&[rows, width]) if width > 0 => rows.max(1),
         _ => 1,
     })
+}
+
+/// Reads what a file of tensors says of them, and holds it against the length of the file.
+pub(super) fn read_header(file: &Path) -> Result<Metadata, CheckpointError> {
+    let (mut reader, length) =
+        reading::open(file, &reading::TENSORS).map_err(|reason| CheckpointError::read(file, reason))?;
+    reading::tensors::header(&mut reader, length)
+        .map_err(|reason| CheckpointError::read(file, reason))?
+        .map_err(|reason| {
+            CheckpointError::damaged(file, format!("it is not a whole safetensors file: {reason}"))
+        })
 }
 
 /// Returns the name of the first tensor of a file that is not finite, if there is one.

@@ -16,13 +16,21 @@ impl RunFolder {
         size_bytes(self.path())
     }
 
+    /// Returns whether its path is a link, so that the run is somewhere else.
+    pub fn is_link(&self) -> bool {
+        self.path().is_symlink()
+    }
+
     /// Removes the folder with everything in it, and returns the bytes that it took.
     ///
     /// # Errors
     ///
-    /// Returns an error if another process trains the run, or the system refuses. What is left of the folder is then
+    /// Returns an error if the path is a link, another process trains the run, or the system refuses. What is left of the folder is then
     /// still that of a run, and can be removed later.
     pub fn remove(&self) -> Result<u64, RunFolderError> {
+        if self.is_link() {
+            return Err(RunFolderError::Linked { folder: self.path().to_owned() });
+        }
         let lock = self.lock()?;
         let bytes = self.size_bytes();
         // The manifest goes last: as long as it is there, the rest is found.
@@ -74,6 +82,19 @@ mod tests {
         let bytes = folder.remove().expect("nobody trains it");
         assert!(bytes >= 7, "the file of the lock counts, too");
         assert_eq!(fs::read_dir(runs.path()).expect("it is there").count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_behind_a_link_is_not_removed() {
+        let runs = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = run_folder(runs.path());
+        let link = runs.path().join("link-001");
+        std::os::unix::fs::symlink(folder.path(), &link).expect("the link can be made");
+        let linked = RunFolder::open(&link).expect("a run can be read behind a link");
+        let error = linked.remove().expect_err("it is a link");
+        assert!(matches!(error, RunFolderError::Linked { .. }), "{error}");
+        assert_eq!(folder.size_bytes(), 7, "nothing is gone");
     }
 
     #[test]

@@ -134,7 +134,12 @@ impl Keeper {
         self.best.map(|best| best.exact_accuracy)
     }
 
-    fn lock(&mut self) -> Result<(), Error> {
+    /// Takes the run for this process.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another process has it.
+    pub fn lock(&mut self) -> Result<(), Error> {
         let lock = self.folder.lock()?;
         self.notes.extend(lock.warning());
         self.lock = Some(lock);

@@ -254,6 +254,14 @@ impl Run {
         if !is_needed || !self.changed(data).contains(&Split::Test) {
             return Ok(());
         }
+        if self.changed(data).contains(&Split::Train) {
+            return Err(Error::unsuitable(format!(
+                "{} is not the data that `{}` began with: its puzzles, training and test, are others; bring the old ones \
+                 back, or name the place to which they were moved (`--data DIR`)",
+                data.name(),
+                self.path().display()
+            )));
+        }
         let chosen = data.read_from().map_or(String::new(), |folder| {
             format!(
                 ", go on with this data on purpose (`--data {}`, or `Data::open`): then old and new accuracies cannot \

@@ -9,6 +9,7 @@ use super::schedule::steps_in;
 use crate::data::{Metadata, Split};
 use crate::ir::{self, Length, Model};
 use crate::store::checkpoint::Saved;
+use crate::store::lock::RunLock;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine, RunFolder};
 
 /// What the folder of a run says about its training.
@@ -58,7 +59,9 @@ impl Standing {
         let run = Run::open(folder.path());
         let total_steps = run.as_ref().ok().and_then(|run| total_steps(run.spec().model(), root));
         let newest = match folder.newest_checkpoint() {
-            Ok(saved) => Ok(saved.state().step),
+            Ok(saved) => {
+                saved.check_headers().map(|()| saved.state().step).map_err(|error| error.to_string())
+            }
             Err(CheckpointError::Absent { .. }) => Ok(0),
             Err(error) => Err(error.to_string()),
         };
@@ -104,6 +107,23 @@ fn total_steps(model: &Model, root: &Path) -> Option<u64> {
 
 fn best_accuracy(folder: &RunFolder) -> Option<f64> {
     Saved::open(&folder.best()).ok()?.state().exact_accuracy
+}
+
+/// The right to look for a run and to make one, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _lock: RunLock,
+}
+
+impl Turn {
+    /// Waits until no other process looks for a run in `runs` to go on with, or makes one there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if that lasts for half a minute, or `runs` cannot be made or written.
+    pub fn take(runs: &Path) -> Result<Turn, Error> {
+        Ok(Turn { _lock: RunFolder::turn(runs)? })
+    }
 }
 
 impl Run {

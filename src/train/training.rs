@@ -244,6 +244,18 @@ impl Training {
         Ok(training)
     }
 
+    /// Takes a new run for this process before [`Training::run`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another process has taken it.
+    pub fn take(&mut self, run: &Run) -> Result<(), Error> {
+        let mut keeper = Keeper::of_new(run.folder(), self.eval_every())?;
+        keeper.lock()?;
+        self.keeper = Some(keeper);
+        Ok(())
+    }
+
     /// Restores the newest checkpoint of a run, and takes the run for this process.
     pub(super) fn continue_from(&mut self, run: &Run) -> Result<(), Error> {
         self.keeper = Some(Keeper::resume(run.folder(), self.eval_every(), &mut self.trainer)?);

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use hrmc_testing::workplace::{TINY, Workplace};
+use hrmc_testing::workplace::{Running, TINY, Workplace};
 
 use crate::HRMC;
 
@@ -76,7 +77,7 @@ fn a_signal_is_answered_within_a_step_and_a_second_one_ends_at_once() {
     running.wait_for_words("run folder `runs/tiny-001`");
     running.signal("INT");
     running.wait_for_words("stopping after this step, to save");
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(200));
     running.signal("TERM");
     let said = running.end();
     assert_eq!(said.code, Some(143), "the second signal decides: {}", said.err);
@@ -119,7 +120,7 @@ fn an_evaluation_is_left_between_segments_without_a_result() {
     let mut running = place.start(&arguments);
     running.wait_until("it hears signals", |running| hears_signals(running.id()));
     // What it reads first is read in no time.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     running.signal("TERM");
     let said = running.end();
     assert_eq!(said.code, Some(143), "{}", said.err);
@@ -177,6 +178,12 @@ fn the_limit_of_time_saves_and_has_an_exit_code_of_its_own() {
     // Time enough stops nothing.
     let whole = json(&place.succeed("run tiny.hrm --train --steps 2 --max-time 2d --json"));
     assert_eq!(whole["stopped_by"], serde_json::Value::Null);
+    let negative = place.run("run tiny.hrm --train --max-time -1s");
+    assert!(
+        negative.code == Some(2) && negative.err.contains("expected a time such as 90s"),
+        "{}",
+        negative.err
+    );
     let said = place.run("run tiny.hrm --train --max-time 90");
     assert_eq!(said.code, Some(2));
     assert!(said.err.contains("expected a time such as 90s, 30m, 11h, 1h30m or 2d"), "{}", said.err);
@@ -442,4 +449,67 @@ fn runs_are_removed_by_name_or_by_age() {
     );
     assert_eq!(left(), ["tiny-005"]);
     assert!(!place.path("runs/mine").exists());
+}
+
+#[test]
+fn the_time_is_over_while_puzzles_are_made() {
+    let place = tiny();
+    let many = "--set train.data.size=9 --set train.data.givens=20 --set train.data.train=100_000";
+    let sizes = "--set model.tokens.vocab=11 --set model.tokens.positions=81";
+    let said = place.run(&format!("run tiny.hrm --train --max-time 1s {sizes} {many}"));
+    assert_eq!(said.code, Some(124), "{}", said.err);
+    assert!(!place.path("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn of_jobs_that_begin_together_one_trains() {
+    let place = tiny();
+    let job = endless(&["run", "tiny.hrm", "--train", "--resume", "auto"]);
+    let mut jobs = [place.start(&job), place.start(&job), place.start(&job)];
+    let refused = |jobs: &[Running<'_>]| {
+        let message = "`runs/tiny-001` trains the same and is being trained by";
+        jobs.iter().filter(|job| job.err().contains(message)).count()
+    };
+    let begun = Instant::now();
+    while refused(&jobs) < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", jobs.map(|job| job.err()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    jobs.iter_mut().for_each(|job| job.signal("INT"));
+    let mut codes = jobs.map(|job| job.end().code);
+    codes.sort();
+    assert_eq!(codes, [Some(1), Some(1), Some(130)]);
+    assert!(place.path("runs/tiny-001").exists() && !place.path("runs/tiny-002").exists());
+}
+
+#[test]
+fn a_folder_of_the_name_auto_is_a_run_to_continue() {
+    let message = tiny().fail("run --train --resume auto/");
+    assert!(message.contains("`auto/`"), "{message}");
+}
+
+#[test]
+fn a_run_whose_weights_are_gone_is_listed_as_damaged() {
+    let place = tiny();
+    place.succeed("run tiny.hrm --train --steps 4");
+    fs::remove_file(place.path("runs/tiny-001/last/weights.safetensors")).expect("it can be removed");
+    let listed = json(&place.succeed("runs --json"));
+    assert_eq!(listed[0]["state"], "damaged");
+    let damage = listed[0]["damage"].as_str().expect("it says why");
+    assert!(damage.contains("last/weights.safetensors"), "{damage}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_behind_a_link_stays_where_it_is() {
+    let place = tiny();
+    place.succeed("run tiny.hrm --train --steps 4 --runs kept");
+    fs::create_dir(place.path("runs")).expect("the folder can be made");
+    std::os::unix::fs::symlink(place.path("kept/tiny-001"), place.path("runs/tiny-001"))
+        .expect("the link can be made");
+    let message = place.fail("runs --remove tiny-001");
+    assert!(message.contains("`runs/tiny-001` is a link to the folder of a run"), "{message}");
+    place.succeed("runs --keep 0");
+    assert!(place.path("runs/tiny-001").is_symlink());
+    assert!(place.path("kept/tiny-001/last/weights.safetensors").exists());
 }

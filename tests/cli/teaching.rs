@@ -294,3 +294,17 @@ fn a_run_of_an_earlier_version_goes_on_with_its_puzzles() {
     place.succeed("run --train --resume runs/tiny-001 --steps 4");
     assert!(!place.run("eval runs/tiny-001").err.contains("have changed"));
 }
+
+#[test]
+fn a_split_that_is_broken_or_empty_is_not_passed_over_by_a_check() {
+    let place = place();
+    fs::remove_file(place.path("data/test/dataset.json")).expect("it can be removed");
+    let message = place.fail("data check data");
+    assert!(message.contains("data/test/dataset.json"), "{message}");
+    generate(&place, "other", 1);
+    fs::remove_dir_all(place.path("other/test")).expect("the folder can be removed");
+    place.succeed("data check other");
+    place.write("other/test", "a file");
+    let message = place.fail("data check other");
+    assert!(message.contains("other/test"), "{message}");
+}

@@ -15,7 +15,7 @@ use super::solve::Search;
 use super::symmetry::signature;
 use super::{BLANK, SudokuSize};
 use crate::data::error::DataError;
-use crate::data::pair::{Pair, PuzzleSplits};
+use crate::data::pair::{Pair, PuzzleSplits, check_room};
 use crate::data::random::Stream;
 
 /// Grids to try for one puzzle before its number of givens counts as out of reach.
@@ -59,12 +59,13 @@ pub fn generate_sudoku(
 /// If that many puzzles cannot be found.
 pub fn generate_sudoku_splits(request: &SudokuRequest) -> Result<PuzzleSplits, DataError> {
     let SudokuRequest { size, givens, train, test, seed } = *request;
-    let (fewest, most) = (size.fewest_givens(), size.cells());
+    let (fewest, most) = (size.fewest_givens(), size.cells() - 1);
     if !(fewest..=most).contains(&givens) {
         return Err(DataError::request(format!(
             "a {size} Sudoku cannot have {givens} givens and one solution; ask for {fewest} to {most}"
         )));
     }
+    check_room(train.saturating_add(test), size.cells())?;
     let mut random = Stream::new(seed, "sudoku", 0);
     if size == SudokuSize::Four {
         return splits_of_all_grids(request, &mut random);
@@ -235,7 +236,11 @@ mod tests {
     #[test]
     fn an_impossible_number_of_givens_is_refused() {
         let error = generate_sudoku(SudokuSize::Six, 7, 1, 0).unwrap_err().to_string();
-        assert_eq!(error, "a 6x6 Sudoku cannot have 7 givens and one solution; ask for 8 to 36");
+        let request =
+            SudokuRequest { size: SudokuSize::Nine, givens: 30, train: usize::MAX / 2, test: 1, seed: 0 };
+        let room = generate_sudoku_splits(&request).expect_err("no memory holds them").to_string();
+        assert!(room.contains("puzzles of 81 cells take") && room.ends_with("; ask for fewer"), "{room}");
+        assert_eq!(error, "a 6x6 Sudoku cannot have 7 givens and one solution; ask for 8 to 35");
     }
 
     #[test]
