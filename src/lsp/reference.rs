@@ -185,7 +185,7 @@ mod tests {
     fn settings_of_one_name_are_told_apart() {
         let size = |word| REFERENCE.key("train", Some(word), "size").expect("it is explained").value.clone();
         assert!(size("sudoku").starts_with("4, 6 or 9"));
-        assert!(size("maze").starts_with("integer, 2 to 256"));
+        assert!(size("maze").starts_with("integer, 3 to 200"));
         let theta = REFERENCE.key("block", Some("rope"), "theta").expect("it is explained");
         assert_eq!(theta.default.as_deref(), Some("10_000"));
         let vocab = REFERENCE.key("tokens", None, "vocab").expect("it is explained");

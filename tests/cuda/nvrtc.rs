@@ -31,6 +31,10 @@ const REGISTERS: &[(Template, u32)] = &[
     (Template::LinearSwiglu, 96),
     // One block of 256 threads: half of these are sums, and a larger tile reads less from the second-level cache.
     (Template::LinearSwigluBf16, 216),
+    // A multiprocessor gives out registers in eights, so that it holds five blocks. Updates wait for memory.
+    (Template::AdamAtan2, 48),
+    (Template::AdamW, 48),
+    (Template::SignSgdRows, 48),
 ];
 const USUAL_REGISTERS: u32 = 42;
 
