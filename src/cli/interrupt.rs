@@ -104,9 +104,8 @@ impl Interrupt {
                 let state = watching.state();
                 (state.work.is_none() && state.deadline.is_some()).then_some(state.nothing_yet)
             };
-            if let Some(line) = line {
-                terminal::note(line);
-                process::exit(Stop::TimeIsUp.code().into());
+            if line.is_some() {
+                end(Stop::TimeIsUp, line);
             }
         };
         let watcher = std::thread::Builder::new().name("time".to_string()).spawn(watch);
@@ -137,15 +136,18 @@ impl Interrupt {
         match reaction {
             Reaction::Nothing => {}
             Reaction::Say(line) => terminal::note(line),
-            Reaction::End(line) => {
-                terminal::erase_bar();
-                if let Some(line) = line {
-                    terminal::note(line);
-                }
-                process::exit(stop.code().into());
-            }
+            Reaction::End(line) => end(stop, line),
         }
     }
+}
+
+/// Ends the process at once, with a last word.
+fn end(stop: Stop, line: Option<&str>) -> ! {
+    terminal::erase_bar();
+    if let Some(line) = line {
+        terminal::note(line);
+    }
+    process::exit(stop.code().into());
 }
 
 /// What follows a signal.

@@ -55,7 +55,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = super::positive)]
     steps: Option<usize>,
     /// Save and end before this time is over, with exit code 124: 90s, 30m, 11h, 1h30m or 2d
-    #[arg(long, value_name = "TIME", value_parser = TimeLimit::parse)]
+    #[arg(long, value_name = "TIME", value_parser = TimeLimit::parse, allow_hyphen_values = true)]
     max_time: Option<TimeLimit>,
     /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR")]

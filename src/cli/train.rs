@@ -25,9 +25,9 @@ use crate::lower::parameters::trained_parameters;
 use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::MetricMeans;
+use crate::store::{MetricMeans, RunFolder};
 use crate::train::schedule::steps_in;
-use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training, Turn};
+use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training};
 
 /// Trains, and reports the result.
 ///
@@ -230,7 +230,8 @@ fn begin(
     };
     let runs = project.runs(common.runs.as_deref());
     // Of two jobs that begin together, the second one finds the run of the first.
-    let _turn = (reuse != Reuse::Nothing).then(|| Turn::take(&runs)).transpose()?;
+    let turn = (reuse != Reuse::Nothing).then(|| RunFolder::turn(&runs)).transpose();
+    let _turn = turn.map_err(crate::train::Error::from)?;
     match earlier(&spec, &data, reuse, arguments, &runs)? {
         Earlier::Nothing => {}
         Earlier::Finished(trained) => return Ok(Prepared::Finished(trained)),

@@ -312,11 +312,10 @@ impl RunFolder {
         match Saved::open(&self.last()) {
             // A save was interrupted when it had put `last` aside.
             Err(absent @ CheckpointError::Absent { .. }) => {
-                let others = [self.previous(), self.best()];
-                let found = others.iter().map(|folder| Saved::open(folder));
-                let mut found =
-                    found.skip_while(|saved| matches!(saved, Err(CheckpointError::Absent { .. })));
-                found.next().unwrap_or(Err(absent))
+                Saved::open(&self.previous()).map_err(|error| match error {
+                    CheckpointError::Absent { .. } => absent,
+                    other => other,
+                })
             }
             other => other,
         }

@@ -547,17 +547,17 @@ fn refuse_missing_split(folder: &Path, splits: Splits) -> Result<(), Error> {
     let lacks = |split: Split, other: Split| splits.include(split) && !has(split) && has(other);
     let missing = |split: Split, what: &str| {
         let file = Metadata::file(folder, split);
-        Err(Error::unsuitable(format!(
+        Error::unsuitable(format!(
             "`{}` has no {what} split: there is no file `{}`",
             folder.display(),
             file.display()
-        )))
+        ))
     };
     if lacks(Split::Train, Split::Test) {
-        return missing(Split::Train, "training");
+        return Err(missing(Split::Train, "training"));
     }
     if lacks(Split::Test, Split::Train) {
-        let Err(error) = missing(Split::Test, "test") else { return Ok(()) };
+        let error = missing(Split::Test, "test");
         return Err(match splits {
             Splits::Only(_) => error,
             Splits::Both => Error::unsuitable(format!(

@@ -62,7 +62,7 @@ pub use metrics::Metrics;
 pub use run::{Checkpoint, Run};
 pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
-pub use standing::{RunState, Standing, Turn};
+pub use standing::{RunState, Standing};
 pub use trace::StateUpdate;
 pub use trainer::{Record, StepReport, Trainer, TrainerParts};
 pub use training::{Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evaluate_batch};

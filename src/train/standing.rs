@@ -9,7 +9,6 @@ use super::schedule::steps_in;
 use crate::data::{Metadata, Split};
 use crate::ir::{self, Length, Model};
 use crate::store::checkpoint::Saved;
-use crate::store::lock::RunLock;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine, RunFolder};
 
 /// What the folder of a run says about its training.
@@ -58,12 +57,13 @@ impl Standing {
     pub fn of(folder: &RunFolder, root: &Path) -> Standing {
         let run = Run::open(folder.path());
         let total_steps = run.as_ref().ok().and_then(|run| total_steps(run.spec().model(), root));
-        let newest = match folder.newest_checkpoint() {
-            Ok(saved) => {
-                saved.check_headers().map(|()| saved.state().step).map_err(|error| error.to_string())
-            }
-            Err(CheckpointError::Absent { .. }) => Ok(0),
-            Err(error) => Err(error.to_string()),
+        // The one from which training would go on, if it is whole.
+        let mut there = folder.checkpoints().into_iter().map(|checkpoint| Saved::open(&checkpoint));
+        let newest = match there.find(|saved| !matches!(saved, Err(CheckpointError::Absent { .. }))) {
+            Some(saved) => saved
+                .and_then(|saved| saved.check_headers().map(|()| saved.state().step))
+                .map_err(|error| error.to_string()),
+            None => Ok(0),
         };
         let step = newest.as_ref().ok().copied();
         let state = match (folder.holder(), &run, newest) {
@@ -107,23 +107,6 @@ fn total_steps(model: &Model, root: &Path) -> Option<u64> {
 
 fn best_accuracy(folder: &RunFolder) -> Option<f64> {
     Saved::open(&folder.best()).ok()?.state().exact_accuracy
-}
-
-/// The right to look for a run and to make one, until it is dropped.
-#[derive(Debug)]
-pub struct Turn {
-    _lock: RunLock,
-}
-
-impl Turn {
-    /// Waits until no other process looks for a run in `runs` to go on with, or makes one there.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if that lasts for half a minute, or `runs` cannot be made or written.
-    pub fn take(runs: &Path) -> Result<Turn, Error> {
-        Ok(Turn { _lock: RunFolder::turn(runs)? })
-    }
 }
 
 impl Run {

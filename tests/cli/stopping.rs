@@ -178,12 +178,11 @@ fn the_limit_of_time_saves_and_has_an_exit_code_of_its_own() {
     // Time enough stops nothing.
     let whole = json(&place.succeed("run tiny.hrm --train --steps 2 --max-time 2d --json"));
     assert_eq!(whole["stopped_by"], serde_json::Value::Null);
-    let negative = place.run("run tiny.hrm --train --max-time -1s");
-    assert!(
-        negative.code == Some(2) && negative.err.contains("expected a time such as 90s"),
-        "{}",
-        negative.err
-    );
+    for command in ["run tiny.hrm --train", "sweep tiny.hrm --set train.seed=0..1"] {
+        let negative = place.run(&format!("{command} --max-time -1s"));
+        let message = "expected a time such as 90s";
+        assert!(negative.code == Some(2) && negative.err.contains(message), "{}", negative.err);
+    }
     let said = place.run("run tiny.hrm --train --max-time 90");
     assert_eq!(said.code, Some(2));
     assert!(said.err.contains("expected a time such as 90s, 30m, 11h, 1h30m or 2d"), "{}", said.err);
@@ -497,6 +496,20 @@ fn a_run_whose_weights_are_gone_is_listed_as_damaged() {
     assert_eq!(listed[0]["state"], "damaged");
     let damage = listed[0]["damage"].as_str().expect("it says why");
     assert!(damage.contains("last/weights.safetensors"), "{damage}");
+}
+
+#[test]
+fn the_best_checkpoint_does_not_stand_in_for_the_last_one() {
+    let place = tiny();
+    place.succeed("run tiny.hrm --train --steps 4");
+    for name in ["last", "previous"] {
+        fs::remove_dir_all(place.path(format!("runs/tiny-001/{name}"))).expect("it can be removed");
+    }
+    let listed = json(&place.succeed("runs --json"));
+    assert_eq!((&listed[0]["step"], &listed[0]["state"]), (&4.into(), &"unfinished".into()));
+    let message = place.fail("eval runs/tiny-001 --checkpoint last");
+    assert!(message.contains("there is no checkpoint in `runs/tiny-001/last`"), "{message}");
+    place.succeed("eval runs/tiny-001");
 }
 
 #[cfg(unix)]
