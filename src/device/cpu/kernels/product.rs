@@ -591,31 +591,42 @@ pub(super) unsafe fn multiply_raw(
     };
     left.check(rows, depth);
     right.check(depth, columns);
-    // SAFETY: the assertions bound all elements that are read, the caller those that are written.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            depth,
-            out,
-            1,
-            out_stride as isize,
-            store == Store::Add,
-            left.data.as_ptr(),
-            left.along as isize,
-            left.down as isize,
-            right.data.as_ptr(),
-            right.along as isize,
-            right.down as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    let multiply = gemm_f32::gemm::f32::get_gemm_fn();
+    for begin in (0..depth.max(1)).step_by(GEMM_DEPTH) {
+        // The crate likes columns that lie together, so it gets `outᵀ = rightᵀ · leftᵀ`.
+        // SAFETY: the assertions bound all elements that are read, the caller those that are written.
+        unsafe {
+            multiply(
+                columns,
+                rows,
+                GEMM_DEPTH.min(depth - begin),
+                out,
+                out_stride as isize,
+                1,
+                store == Store::Add || begin > 0,
+                right.data.as_ptr().add(begin * right.down),
+                right.down as isize,
+                right.along as isize,
+                left.data.as_ptr().add(begin * left.along),
+                left.down as isize,
+                left.along as isize,
+                1.0,
+                1.0,
+                IN_ONE_ORDER,
+                false,
+                false,
+                gemm_common::Parallelism::None,
+            );
+        }
     }
 }
+
+/// Depth that `gemm` sums without a break, whatever the number of rows and columns.
+const GEMM_DEPTH: usize = 512;
+
+/// Conjugates the old result, which is nothing to do for real numbers. Without that, `gemm` takes other kernels for few
+/// rows or columns, which sum in other orders; then a row would depend on the number of rows beside it.
+const IN_ONE_ORDER: bool = true;
 
 #[cfg(test)]
 mod tests {
@@ -707,6 +718,31 @@ mod tests {
             };
             // Sums of up to 600 products below one, in another order.
             assert_close(&run(Method::Gemm), &wide(&run(Method::best(Precision::F32))), 5e-5);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// So the answer to a puzzle has the same bits alone and in any batch.
+        #[test]
+        fn a_row_of_a_product_depends_on_no_other_row(
+            r in 1_usize..140, n in 1_usize..100, k in 1_usize..1200, part in 0.0_f64..1.0, count in 1_usize..70,
+            turned: [bool; 2], add: bool, seed: u64,
+        ) {
+            let (left, right) = (values(seed, r * k), values(seed ^ 1, k * n));
+            let left = if turned[0] { MatrixView::new(&left, k, r, r).transposed() } else { MatrixView::new(&left, r, k, k) };
+            let right = if turned[1] { MatrixView::new(&right, n, k, k).transposed() } else { MatrixView::new(&right, k, n, n) };
+            let store = if add { Store::Add } else { Store::Replace };
+            let first = (part * r as f64) as usize;
+            let count = count.min(r - first);
+            for method in [Method::Gemm, Method::best(Precision::F32), Method::best(Precision::Bf16)] {
+                let mut all = values(seed ^ 2, r * n);
+                let mut some = all[first * n..(first + count) * n].to_vec();
+                let sizes = |rows| MatrixSizes { rows, columns: n, depth: k };
+                product(&mut all, n, left, right, sizes(r), store, method);
+                product(&mut some, n, left.skip_rows(first), right, sizes(count), store, method);
+                prop_assert_eq!(&all[first * n..(first + count) * n], &some[..]);
+            }
         }
     }
 
