@@ -10,11 +10,13 @@ use crate::span::Span;
 impl<'a> Context<'a> {
     /// Checks `infer`; `Some(None)` for a model without one and `None` if there is an error.
     ///
-    /// `halt` is the halting policy with the Q head it reads, unless something is wrong with them.
+    /// `halt` is the halting policy with the Q head it reads, and `tokens` are those of the model, unless something is
+    /// wrong with them.
     pub(super) fn infer(
         &mut self,
         outline: &Outline<'a>,
         halt: Option<&(Halt, Option<ir::QHead>)>,
+        tokens: Option<&ir::Tokens>,
     ) -> Option<Option<ir::Infer>> {
         let Some(section) = outline.infer else { return Some(None) };
         let (owner, entries) = parts(section);
@@ -35,12 +37,51 @@ impl<'a> Context<'a> {
                     self.report(fixed_never_halts(fields.span("halt"), policy));
                     return None;
                 }
-                (_, Some(1)) => self.report(nothing_to_halt(fields.span("halt"), fields.span("segments"))),
+                (_, Some(1)) => {
+                    self.report(nothing_to_stop("halt = true", fields.span("halt"), fields.span("segments")));
+                }
                 _ => {}
             }
         }
+        let settle = match fields.get("settle") {
+            Some(_) => self.real(&fields, "settle", Reals::Positive).map(Some),
+            None => Some(None),
+        };
+        if let (Some(span), Some(1)) = (fields.entry_span("settle"), segments) {
+            self.report(nothing_to_stop("settle", span, fields.span("segments")));
+        }
         let rollouts = self.rollouts(&fields, outline, halt, segments);
-        Some(Some(ir::Infer { segments: segments?, halt: halts?, rollouts: rollouts? }))
+        let check = self.answer_check(&fields, tokens);
+        Some(Some(ir::Infer {
+            segments: segments?,
+            halt: halts?,
+            settle: settle?,
+            rollouts: rollouts?,
+            check: check?,
+        }))
+    }
+
+    /// Returns `Some(None)` for the rule of the kind of puzzles and `None` if there is an error.
+    fn answer_check(
+        &mut self,
+        fields: &Fields<'a>,
+        tokens: Option<&ir::Tokens>,
+    ) -> Option<Option<ir::Check>> {
+        if fields.get("check").is_none() {
+            return Some(None);
+        }
+        let check = match self.required_choice(fields, "check")?.0 {
+            "equal" => ir::Check::Equal,
+            "sudoku" => ir::Check::Sudoku,
+            _ => ir::Check::Maze,
+        };
+        match tokens {
+            Some(tokens) if !check.fits(tokens) => {
+                self.report(no_such_puzzles(fields.span("check"), check, tokens));
+                None
+            }
+            _ => Some(Some(check)),
+        }
     }
 
     /// Returns `Some(None)` for a single attempt and `None` if there is an error.
@@ -94,11 +135,28 @@ fn fixed_never_halts(span: Span, policy: Span) -> Diagnostic {
         .help("remove `halt = true`, or choose another halting policy")
 }
 
-fn nothing_to_halt(span: Span, segments: Span) -> Diagnostic {
-    Diagnostic::warning(Code::WithoutEffect, span, "`halt = true` has no effect with one segment")
+fn nothing_to_stop(what: &str, span: Span, segments: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, format!("`{what}` has no effect with one segment"))
         .label("has no effect")
         .secondary(segments, "no row runs longer than this")
         .help("remove it")
+}
+
+fn no_such_puzzles(span: Span, check: ir::Check, tokens: &ir::Tokens) -> Diagnostic {
+    let expected = match check {
+        ir::Check::Sudoku => "a Sudoku has positions = 16, 36, 81 or 256, and vocab = 6, 8, 11 or 18 with it",
+        ir::Check::Maze | ir::Check::Equal => "a maze has as many positions as a square, and vocab = 6",
+    };
+    let message = format!(
+        "`check = {}` cannot judge rows of {} tokens of {} kinds",
+        check.name(),
+        tokens.positions,
+        tokens.vocab
+    );
+    Diagnostic::error(Code::DataMismatch, span, message)
+        .label("has no meaning for these tokens")
+        .note(expected)
+        .help("write `check = equal`, or remove it")
 }
 
 fn noise_without_rollouts(span: Span) -> Diagnostic {

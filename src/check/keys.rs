@@ -146,7 +146,14 @@ static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positi
 /// `infer { … }`.
 pub static INFER: Group = group(
     "`infer`",
-    &[key("segments"), choice("halt", &[word("true"), word("false")]), key("rollouts"), key("noise")],
+    &[
+        key("segments"),
+        choice("halt", &[word("true"), word("false")]),
+        key("settle"),
+        key("rollouts"),
+        key("noise"),
+        choice("check", &[word("equal"), word("sudoku"), word("maze")]),
+    ],
 );
 
 /// `train { … }`.
@@ -226,6 +233,7 @@ const USUAL: &[(&str, &str)] = &[
     ("rollouts", "4"),
     ("seed", "0"),
     ("segments", "16"),
+    ("settle", "0.01"),
     ("size", "6"),
     ("std", "1"),
     ("steps", "1_000"),

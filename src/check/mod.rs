@@ -174,7 +174,7 @@ impl<'a> Context<'a> {
             self.idle_states(outline, nest, &[token_state, q_state]);
         }
         let halt = self.halt(outline, q);
-        let infer = self.infer(outline, halt.as_ref());
+        let infer = self.infer(outline, halt.as_ref(), sizes.as_ref().map(|sizes| &sizes.tokens));
         let gradient = self.gradient(outline, nest.as_ref());
         let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
         if !nest.is_whole() {

@@ -5,6 +5,7 @@ use super::dataset::{self, DatasetShape};
 use super::names::listed;
 use super::outline::Outline;
 use super::reader::{Fields, MAX_INTEGER, MAX_ROWS, Reals, to_usize};
+use crate::data::MAZE_SIDES;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -136,7 +137,8 @@ impl<'a> Context<'a> {
     }
 
     fn maze(&mut self, settings: &Fields<'a>) -> Option<ir::GeneratedMaze> {
-        let size = self.integer(settings, "size", 3..=200);
+        let sides = *MAZE_SIDES.start() as i128..=*MAZE_SIDES.end() as i128;
+        let size = self.integer(settings, "size", sides);
         let cells = size.map_or(MAX_INTEGER, |size| (size * size) as i128);
         let min_path = self.integer_or(settings, "min_path", 2..=cells, size.unwrap_or(2));
         let train = self.integer(settings, "train", 1..=MAX_INTEGER);

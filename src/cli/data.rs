@@ -90,7 +90,7 @@ struct BuildArguments {
 pub struct SudokuArguments {
     #[command(flatten)]
     common: BuildArguments,
-    /// Cells on one side: 4, 6 or 9
+    /// Cells on one side: 4, 6 or 9, and with `--from` also 16
     #[arg(long, value_name = "SIDE", default_value = "9", value_parser = sudoku_size)]
     size: SudokuSize,
     /// Given cells of each generated puzzle [default: 8, 20 or 32 by size]
@@ -121,7 +121,7 @@ pub struct MazeArguments {
 }
 
 fn sudoku_size(text: &str) -> Result<SudokuSize, String> {
-    text.parse().ok().and_then(SudokuSize::from_side).ok_or_else(|| "expected 4, 6 or 9".to_string())
+    text.parse().ok().and_then(SudokuSize::from_side).ok_or_else(|| "expected 4, 6, 9 or 16".to_string())
 }
 
 /// Default number of training puzzles.
@@ -136,6 +136,8 @@ fn default_givens(size: SudokuSize) -> usize {
         SudokuSize::Four => 8,
         SudokuSize::Six => 20,
         SudokuSize::Nine => 32,
+        // It is not generated.
+        SudokuSize::Sixteen => 0,
     }
 }
 

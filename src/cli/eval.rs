@@ -18,7 +18,7 @@ use super::train::summarize;
 use super::{data_check, run_arguments, terminal};
 use crate::data::Split;
 use crate::store::MetricMeans;
-use crate::train::{Data, EvaluationRequest, Run, SolveOptions, Splits};
+use crate::train::{Data, EvaluationProgress, EvaluationRequest, Run, SolveOptions, Splits};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,16 +97,17 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     solver.notes().iter().for_each(|note| terminal::warning(note));
     let begun = Instant::now();
-    let request = EvaluationRequest { limit: arguments.limit, keep_predictions: 0 };
+    let request = EvaluationRequest { limit: arguments.limit, ..EvaluationRequest::default() };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
     let mut examples_done = 0;
-    let evaluation = solver.evaluate_watched(data.test(), request, &mut |done| {
+    let mut watch = |done: EvaluationProgress| {
         if done.examples < done.total {
             progress.show(done.examples as u64, String::new);
         }
         examples_done = done.examples;
         if interrupt.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+    };
+    let evaluation = solver.evaluate_watched(data.test(), request, &mut watch, &mut |_, _| {})?;
     progress.clear();
     let means = evaluation.map(|evaluation| evaluation.metrics.means());
     // What is complete is not stopped.

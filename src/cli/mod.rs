@@ -24,6 +24,7 @@ mod launches;
 mod lsp;
 mod over_seeds;
 mod picture;
+mod predict;
 mod progress;
 pub mod project;
 mod run;
@@ -94,6 +95,7 @@ enum Command {
     Run(run::Arguments),
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
+    Predict(predict::Arguments),
     Runs(runs::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
@@ -153,6 +155,7 @@ fn dispatch(command: Command, devices: &Devices) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments, devices, &interrupt),
         Command::Sweep(arguments) => sweep::run(&arguments, devices, &interrupt),
         Command::Eval(arguments) => eval::run(&arguments, devices, &interrupt),
+        Command::Predict(arguments) => predict::run(&arguments, devices, &interrupt),
         Command::Runs(arguments) => runs::run(&arguments, devices, &interrupt),
         Command::Data(arguments) => data::run(&arguments, &interrupt),
         Command::Verify(arguments) => verify::run(&arguments, devices),

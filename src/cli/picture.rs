@@ -54,8 +54,8 @@ fn legend(kind: PuzzleKind, mistakes: &[Option<Mistake>], expected: Option<Expec
         reasons.push(format!("{} {differ} from {}", grouped(cells as u64), expected.name));
     }
     let marks = match kind {
-        PuzzleKind::Sudoku(_) => format!("`{WRONG}`"),
         PuzzleKind::Maze { .. } => format!("`{WRONG_PATH}` on the path or `{WRONG}`"),
+        _ => format!("`{WRONG}`"),
     };
     match reasons.is_empty() {
         true => String::new(),
@@ -73,6 +73,13 @@ pub fn verdict(kind: PuzzleKind, question: &[i32], answer: &[i32], labels: Optio
     // Where no label counts, the rules alone can judge.
     let labels = labels.filter(|labels| labels.iter().any(|&label| label != IGNORED_LABEL));
     let equals_label = labels.is_some_and(|labels| judge(kind, question, answer, labels).equals_label);
+    if !kind.has_rules() {
+        return match (labels.is_some(), equals_label) {
+            (true, true) => "right: the answer is that of the data",
+            (true, false) => "wrong: the answer differs from that of the data",
+            (false, _) => "whether the answer is right cannot be known: there is no label, and no rule",
+        };
+    }
     match (is_valid_solution(kind, question, answer), equals_label, labels.is_some()) {
         (true, true, _) => "solved",
         (true, false, true) => "solved, though not by the answer in the data",

@@ -11,10 +11,13 @@ use super::project::Project;
 use super::run_arguments::{self, Common, SolveArguments};
 use super::terminal::{counted, percent};
 use super::{picture, spec, terminal};
-use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzle};
+use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzles};
 use crate::data::{PuzzleKind, Solutions, solve_sudoku};
 use crate::reading;
-use crate::train::{Question, SolveOptions};
+use crate::train::{Answer, Question, SolveOptions, Solver};
+
+/// Puzzles that are solved at once.
+const MOST_AT_ONCE: usize = 32;
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
@@ -27,11 +30,11 @@ struct SegmentLine {
     changed: usize,
     /// Probability of being right, by the model's own estimate.
     confidence: Option<f64>,
-    /// Whether the answer obeys the rules.
-    valid: bool,
+    /// Whether the answer obeys the rules; `None` where there are none.
+    valid: Option<bool>,
 }
 
-/// Solves the puzzle in a file and draws it. `overrides` may replace values of `infer`.
+/// Solves the puzzles in a file and draws them. `overrides` may replace values of `infer`.
 ///
 /// # Errors
 ///
@@ -45,92 +48,155 @@ pub fn run(
     project: &Project<'_>,
 ) -> Result<(), Failure> {
     let run = run_arguments::open(path, overrides)?;
-    let Some(kind) = run.kind(project.root()) else {
-        return Err(Failure::message(format!(
-            "`{}` was trained on puzzles that hrmc cannot read or draw; it knows Sudoku and mazes",
-            path.display()
-        )));
-    };
+    let kind = run.kind(project.root());
     let text = spec::read_text(file, &reading::PUZZLE)?;
     let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
-    let question = parse_puzzle(kind, &text).map_err(|error| {
-        Failure::message(format!("`{name}` is not a {0}x{0} {1}: {error}", kind.side(), kind.family()))
-    })?;
+    let typed = parse_puzzles(kind, &text);
+    let is_single = typed.len() == 1;
+    let mut questions = Vec::new();
+    for (number, (line, puzzle)) in typed.into_iter().enumerate() {
+        questions.push(puzzle.map_err(|error| {
+            let place =
+                if is_single { String::new() } else { format!(", puzzle {} (line {line})", number + 1) };
+            Failure::message(format!("`{name}`{place} is not {}: {error}", described(kind)))
+        })?);
+    }
     let options = SolveOptions {
         device: project.device(common.device.as_deref()),
         threads: project.threads(common.threads)?,
-        batch: 1,
+        batch: questions.len().min(MOST_AT_ONCE),
     };
     let mut solver = run
         .solver(run_arguments::checkpoint(arguments.checkpoint), options)
         .map_err(|error| fail_with_batch(error, "--batch "))?;
     solver.notes().iter().for_each(|note| terminal::warning(note));
-    let asked = Question { tokens: question.clone(), puzzle: BLANK_PUZZLE };
-    let found = solver.solve(&[asked])?.remove(0);
-    let rollout = found.rollout + 1;
-    let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
-    let mut lines: Vec<SegmentLine> = Vec::new();
-    let mut answer = question.clone();
-    for (index, output) in found.segments.into_iter().enumerate() {
-        lines.push(SegmentLine {
-            segment: index + 1,
-            changed: answer.iter().zip(&output.tokens).filter(|(before, after)| before != after).count(),
-            confidence: output.confidence(),
-            valid: is_valid_solution(kind, &question, &output.tokens),
-        });
-        answer = output.tokens;
+    let mut reports = Vec::new();
+    for (index, part) in questions.chunks(MOST_AT_ONCE).enumerate() {
+        let asked: Vec<Question> =
+            part.iter().map(|tokens| Question { tokens: tokens.clone(), puzzle: BLANK_PUZZLE }).collect();
+        for (place, (question, answer)) in part.iter().zip(solver.solve(&asked)?).enumerate() {
+            let report = Report::new(kind, question, answer, &solver);
+            if common.json {
+                reports.push(report.to_json());
+                continue;
+            }
+            let number = index * MOST_AT_ONCE + place + 1;
+            let title = format!("{}\n", terminal::heading(&format!("puzzle {number}")));
+            let gap = if number == questions.len() { "" } else { "\n" };
+            let (title, gap) = if is_single { (String::new(), "") } else { (title, gap) };
+            terminal::print(format!("{title}{}{gap}", report.to_text()))?;
+        }
     }
-    let settled = lines.iter().rfind(|line| line.changed > 0).map_or(1, |line| line.segment);
-    let expected = expected_answer(kind, &question);
-    if common.json {
-        return terminal::print_json(&json!({
+    match (common.json, is_single) {
+        (false, _) => Ok(()),
+        (true, true) => terminal::print_json(&reports.remove(0)),
+        (true, false) => terminal::print_json(&json!(reports)),
+    }
+}
+
+/// Returns what a text should be, as in `a 9x9 sudoku`.
+fn described(kind: PuzzleKind) -> String {
+    let (rows, columns) = kind.shape();
+    match kind {
+        PuzzleKind::Tokens { length, .. } => format!("a row of {length} tokens"),
+        _ => format!("a {rows}x{columns} {}", kind.family()),
+    }
+}
+
+/// What is said about the answer to one puzzle.
+struct Report<'a> {
+    kind: PuzzleKind,
+    question: &'a [i32],
+    answer: Vec<i32>,
+    lines: Vec<SegmentLine>,
+    /// Number of the best rollout, from 1.
+    rollout: usize,
+    rollouts: Option<usize>,
+    has_q_head: bool,
+}
+
+impl<'a> Report<'a> {
+    fn new(kind: PuzzleKind, question: &'a [i32], found: Answer, solver: &Solver) -> Report<'a> {
+        let mut lines: Vec<SegmentLine> = Vec::new();
+        let rollout = found.rollout + 1;
+        let mut answer = question.to_vec();
+        for (index, output) in found.segments.into_iter().enumerate() {
+            lines.push(SegmentLine {
+                segment: index + 1,
+                changed: answer.iter().zip(&output.tokens).filter(|(before, after)| before != after).count(),
+                confidence: output.confidence(),
+                valid: kind.has_rules().then(|| is_valid_solution(kind, question, &output.tokens)),
+            });
+            answer = output.tokens;
+        }
+        let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
+        let has_q_head = solver.model().q_head.is_some();
+        Report { kind, question, answer, lines, rollout, rollouts, has_q_head }
+    }
+
+    /// Returns the segment since which the answer stands, from 1.
+    fn settled(&self) -> usize {
+        self.lines.iter().rfind(|line| line.changed > 0).map_or(1, |line| line.segment)
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let (kind, question, answer) = (self.kind, self.question, &self.answer);
+        let expected = expected_answer(kind, question);
+        let (rows, columns) = kind.shape();
+        json!({
             "family": kind.family(),
-            "side": kind.side(),
+            "rows": rows,
+            "columns": columns,
             "question": question,
             "answer": answer,
-            "valid": is_valid_solution(kind, &question, &answer),
+            "valid": kind.has_rules().then(|| is_valid_solution(kind, question, answer)),
             "has_expected_answer": expected.is_some(),
-            "equals_expected_answer": expected.as_ref() == Some(&answer),
-            "settled_in_segment": settled,
-            "segments": lines,
-            "rollout": rollout,
-            "rollouts": rollouts.unwrap_or(1),
-        }));
+            "equals_expected_answer": expected.as_ref() == Some(answer),
+            "settled_in_segment": self.settled(),
+            "segments": self.lines,
+            "rollout": self.rollout,
+            "rollouts": self.rollouts.unwrap_or(1),
+        })
     }
-    // A maze may have several shortest paths, of which the expected answer is one.
-    let solution = expected.as_deref().filter(|_| matches!(kind, PuzzleKind::Sudoku(_)));
-    let solution = solution.map(|tokens| Expected { tokens, name: "the only solution" });
-    let mut text = picture::side_by_side(kind, &question, &answer, solution);
-    for line in &lines {
-        let confidence =
-            line.confidence.map_or(String::new(), |share| format!(", confidence {}", percent(share)));
-        let valid = if line.valid { "obeys the rules" } else { "breaks the rules" };
-        text.push_str(&format!(
-            "segment {}: {} changed, the answer {valid}{confidence}\n",
-            line.segment,
-            counted(line.changed, "cell"),
-        ));
+
+    fn to_text(&self) -> String {
+        let (kind, question, answer) = (self.kind, self.question, &self.answer[..]);
+        let expected = expected_answer(kind, question);
+        // A maze may have several shortest paths, of which the expected answer is one.
+        let solution = expected.as_deref().filter(|_| matches!(kind, PuzzleKind::Sudoku(_)));
+        let solution = solution.map(|tokens| Expected { tokens, name: "the only solution" });
+        let mut text = picture::side_by_side(kind, question, answer, solution);
+        for line in &self.lines {
+            let confidence =
+                line.confidence.map_or(String::new(), |share| format!(", confidence {}", percent(share)));
+            let valid = match line.valid {
+                Some(true) => ", the answer obeys the rules",
+                Some(false) => ", the answer breaks the rules",
+                None => "",
+            };
+            let changed = counted(line.changed, "cell");
+            text.push_str(&format!("segment {}: {changed} changed{valid}{confidence}\n", line.segment));
+        }
+        if let Some(rollouts) = self.rollouts {
+            let best =
+                if self.has_q_head { "it has the highest confidence" } else { "its state has settled most" };
+            text.push_str(&format!("rollout {} of {rollouts} is the best: {best}\n", self.rollout));
+        }
+        text.push_str(picture::verdict(kind, question, answer, None));
+        text.push_str(&format!("; it stands since segment {} of {}\n", self.settled(), self.lines.len()));
+        if expected.is_none() {
+            text.push_str(match kind {
+                PuzzleKind::Sudoku(size) => match solve_sudoku(size, question) {
+                    Solutions::None => "note: the puzzle has no solution\n",
+                    Solutions::Unknown => {
+                        "note: whether the puzzle has one solution takes too long to find out\n"
+                    }
+                    _ => "note: the puzzle has more than one solution\n",
+                },
+                PuzzleKind::Maze { .. } => "note: no path leads to the goal of the maze\n",
+                PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => "",
+            });
+        }
+        text
     }
-    if let Some(rollouts) = rollouts {
-        let best = match solver.model().q_head {
-            Some(_) => "it has the highest confidence",
-            None => "its state has settled most",
-        };
-        text.push_str(&format!("rollout {rollout} of {rollouts} is the best: {best}\n"));
-    }
-    text.push_str(picture::verdict(kind, &question, &answer, None));
-    text.push_str(&format!("; it stands since segment {settled} of {}\n", lines.len()));
-    if expected.is_none() {
-        text.push_str(match kind {
-            PuzzleKind::Sudoku(size) => match solve_sudoku(size, &question) {
-                Solutions::None => "note: the puzzle has no solution\n",
-                Solutions::Unknown => {
-                    "note: whether the puzzle has one solution takes too long to find out\n"
-                }
-                _ => "note: the puzzle has more than one solution\n",
-            },
-            PuzzleKind::Maze { .. } => "note: no path leads to the goal of the maze\n",
-        });
-    }
-    terminal::print(text)
 }

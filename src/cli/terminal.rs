@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
-use anstyle::{AnsiColor, Style};
+use anstyle::{Ansi256Color, AnsiColor, Style};
 use terminal_size::{Height, Width, terminal_size_of};
 
 use super::failure::Failure;
@@ -262,11 +262,22 @@ pub fn coloured(drawing: &Drawing) -> String {
 fn role_style(role: PieceRole) -> Style {
     match role {
         PieceRole::Frame | PieceRole::Wall => Style::new().dimmed(),
-        PieceRole::Given | PieceRole::Open | PieceRole::Blank => Style::new(),
+        PieceRole::Given | PieceRole::Open | PieceRole::Blank | PieceRole::Token => Style::new(),
+        PieceRole::Colour(colour) => arc_style(colour),
         PieceRole::Filled | PieceRole::Path => AnsiColor::Green.on_default(),
         PieceRole::Start | PieceRole::Goal => AnsiColor::Cyan.on_default().bold(),
         PieceRole::Wrong => AnsiColor::Red.on_default().bold(),
     }
+}
+
+/// Returns a background that is near the colour in which tasks of ARC are usually shown, of the 256 of a terminal.
+fn arc_style(colour: u8) -> Style {
+    // Black, blue, red, green, yellow, grey, pink, orange, light blue, brown.
+    const BACKGROUNDS: [u8; 10] = [16, 27, 160, 34, 226, 247, 201, 208, 117, 88];
+    let background = Ansi256Color(BACKGROUNDS[usize::from(colour.min(9))]);
+    let is_light = matches!(colour, 4 | 5 | 7 | 8);
+    let letters = if is_light { AnsiColor::Black } else { AnsiColor::White };
+    letters.on(background)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::{MetricMeans, RunFolder};
+use crate::syntax::quote;
 use crate::train::schedule::steps_in;
 use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training};
 
@@ -220,7 +221,7 @@ fn begin(
     project: &Project<'_>,
     interrupt: &Interrupt,
 ) -> Result<Prepared, Failure> {
-    let mut spec = spec::load(source, &arguments.overrides)?;
+    let mut spec = load(source, arguments)?;
     if let Some(seed) = arguments.seed {
         spec.change_training(|train| train.seed = seed);
     }
@@ -249,6 +250,22 @@ fn begin(
     let run = Run::create(&runs, &training)?;
     training.take(&run)?;
     Ok(Prepared::ToTrain(Box::new(training), Box::new(run)))
+}
+
+/// Reads the spec. Where it does not fit the data that it names or describes itself, it is read with the data of
+/// `--data` in place of that.
+fn load(source: Source, arguments: &TrainArguments) -> Result<Spec, Failure> {
+    let with_own_data = match (Spec::read(source.clone(), &arguments.overrides), &arguments.data) {
+        (Err(error), Some(folder)) => {
+            let data = format!("train.data={}", quote(&folder.to_string_lossy()));
+            let overrides = [arguments.overrides.clone(), vec![data]].concat();
+            Spec::read(source, &overrides).map_err(|_| error)
+        }
+        (read, _) => read,
+    };
+    let spec = with_own_data?;
+    spec::report(spec.warnings());
+    Ok(spec)
 }
 
 /// An earlier run of a spec.
@@ -541,8 +558,11 @@ impl Longest {
 pub fn summarize(means: &MetricMeans, examples: usize) -> String {
     let share = |value: Option<f64>| value.map_or("-".to_string(), percent);
     let segments = means.mean_segments.map_or("-".to_string(), |mean| format!("{mean:.2}"));
+    // Of a maze any shortest path is right, and the label is one of them.
+    let valid = means.valid_accuracy.filter(|valid| Some(*valid) != means.exact_accuracy);
+    let valid = valid.map_or(String::new(), |valid| format!(" ({} obey the rules)", percent(valid)));
     format!(
-        "{} exact, {} of the tokens, on {}; {segments} segments each, loss {:.4}",
+        "{} exact{valid}, {} of the tokens, on {}; {segments} segments each, loss {:.4}",
         share(means.exact_accuracy),
         share(means.accuracy),
         counted(examples, "held-out puzzle"),
@@ -605,17 +625,15 @@ impl Report<'_> {
         if let Some(Judged { examples, means }) = evaluation {
             text.push_str(&format!("accuracy: {}\n", summarize(means, *examples)));
         }
-        let Some(work) = work else {
+        if work.is_none() {
             text.push_str("train once more with the same command without `--resume auto`\n");
             return terminal::print(text);
-        };
+        }
         text.push_str(&format!("run folder: {path}\n"));
         if self.trained.step < *total_steps {
             text.push_str(&format!("continue with `{}`\n", self.resuming_command(folder)));
         }
-        if work.test.kind().is_some() {
-            text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", shell::path(folder)));
-        }
+        text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", shell::path(folder)));
         terminal::print(text)
     }
 
@@ -651,14 +669,15 @@ impl Report<'_> {
     }
 }
 
-/// Draws the first held-out puzzles with the answers of an evaluation. Empty for data that hrmc cannot draw.
+/// Draws the first held-out puzzles with the answers of an evaluation.
 fn draw_solved(test: &Dataset, evaluation: &Evaluation) -> String {
-    let Some(kind) = test.kind() else { return String::new() };
+    let kind = test.kind();
     let mut text = String::new();
-    for (example, answer) in evaluation.predictions.iter().take(SHOWN_ANSWERS).enumerate() {
+    for (number, answer) in evaluation.answers.iter().take(SHOWN_ANSWERS).enumerate() {
+        let (example, answer) = (answer.row, &answer.tokens);
         let question: Vec<i32> = test.inputs(example).collect();
         let labels: Vec<i32> = test.labels(example).collect();
-        let title = terminal::heading(&format!("held-out puzzle {}", example + 1));
+        let title = terminal::heading(&format!("held-out puzzle {}", number + 1));
         let expected = Expected { tokens: &labels, name: "the answer in the data" };
         let picture = picture::side_by_side(kind, &question, answer, Some(expected));
         let verdict = picture::verdict(kind, &question, answer, Some(&labels));

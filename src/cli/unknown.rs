@@ -6,7 +6,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 const ANSWERS: &[(&[&str], &str)] = &[
     (&["train", "fit"], "`hrmc run SPEC --train` trains a model"),
     (&["resume", "continue"], "`hrmc run --train --resume RUN` continues a run"),
-    (&["solve", "predict", "infer"], "`hrmc run RUN --puzzle FILE` solves a puzzle with a trained model"),
+    (
+        &["solve", "infer", "answer"],
+        "`hrmc run RUN --puzzle FILE` solves a puzzle with a trained model, and `hrmc predict RUN FILE` many",
+    ),
     (&["evaluate", "test", "score"], "`hrmc eval RUN` evaluates a trained model on held-out puzzles"),
     (
         &["init", "new", "create"],

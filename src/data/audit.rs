@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use super::dataset::{Dataset, IGNORED_LABEL, Split};
 use super::kind::PuzzleKind;
-use super::maze;
-use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
+use super::rules::{fault_of_maze, fault_of_sudoku, is_right_sudoku};
+use super::sudoku::BLANK;
 
 /// Smallest share of rows that has to occur twice before that is a finding.
 const REPEATED_SHARE: f64 = 0.01;
@@ -178,8 +178,8 @@ fn labels(split: Split, dataset: &Dataset, findings: &mut Vec<Finding>) {
         return;
     }
     let asks = |token: i32| match dataset.kind() {
-        Some(PuzzleKind::Sudoku(_)) => token == BLANK,
-        Some(PuzzleKind::Maze { .. }) | None => token != dataset.metadata().pad_id,
+        PuzzleKind::Sudoku(_) => token == BLANK,
+        _ => token != dataset.metadata().pad_id,
     };
     let mut without = (0, None);
     let (mut ignored, mut asked, mut first_ignored) = (0, 0, None);
@@ -236,8 +236,13 @@ fn labels(split: Split, dataset: &Dataset, findings: &mut Vec<Finding>) {
 }
 
 /// Looks for answers that contradict their questions, or the rules.
+///
+/// Where nobody says what the rows are, their sizes suggest it, and most of them have to agree.
 fn answers(split: Split, dataset: &Dataset, findings: &mut Vec<Finding>) {
-    let Some(kind) = dataset.kind() else { return };
+    let metadata = dataset.metadata();
+    let suggested = || PuzzleKind::of_sizes(metadata.seq_len, metadata.vocab_size);
+    let declared = metadata.declared_kind();
+    let Some(kind) = declared.or_else(suggested).filter(|kind| kind.has_rules()) else { return };
     let (mut question, mut answer) = (Vec::new(), Vec::new());
     let mut wrong: Option<(usize, String)> = None;
     let mut count = 0;
@@ -246,25 +251,23 @@ fn answers(split: Split, dataset: &Dataset, findings: &mut Vec<Finding>) {
         answer.clear();
         question.extend(dataset.inputs(row));
         answer.extend(dataset.labels(row));
-        let is_right = match kind {
-            PuzzleKind::Sudoku(size) => is_right_sudoku(size, &question, &answer),
-            PuzzleKind::Maze { .. } => fault_of_maze(&question, &answer).is_none(),
+        let fault = match kind {
+            PuzzleKind::Sudoku(size) => (!is_right_sudoku(size, &question, &answer)).then(|| {
+                if wrong.is_none() { fault_of_sudoku(size, &question, &answer) } else { String::new() }
+            }),
+            _ => fault_of_maze(&question, &answer),
         };
-        if !is_right {
+        if let Some(why) = fault {
             count += 1;
-            let why = || match kind {
-                PuzzleKind::Sudoku(size) => fault_of_sudoku(size, &question, &answer),
-                PuzzleKind::Maze { .. } => fault_of_maze(&question, &answer).expect("it was found"),
-            };
-            wrong.get_or_insert_with(|| (row, why()));
+            wrong.get_or_insert((row, why));
         }
+    }
+    if declared.is_none() && 2 * count > dataset.examples() {
+        return;
     }
     if let Some((row, why)) = wrong {
         let (of, first) = (dataset.examples(), RowPlace { split, row });
-        let is = match kind {
-            PuzzleKind::Sudoku(_) => "Sudoku",
-            PuzzleKind::Maze { .. } => "a maze",
-        };
+        let is = if matches!(kind, PuzzleKind::Sudoku(_)) { "Sudoku" } else { "a maze" };
         let message = format!(
             "{} have a wrong answer: {why}; mend or remove them (rows of this length and vocabulary are taken for \
              {is})",
@@ -278,81 +281,6 @@ fn answers(split: Split, dataset: &Dataset, findings: &mut Vec<Finding>) {
             other: None,
             message,
         });
-    }
-}
-
-/// Returns whether the labels that count are digits, keep the givens, and break no rule.
-fn is_right_sudoku(size: SudokuSize, question: &[i32], labels: &[i32]) -> bool {
-    let side = size.side();
-    // One bit for each digit.
-    let (mut in_rows, mut in_columns, mut in_boxes) = ([0_u16; 9], [0_u16; 9], [0_u16; 9]);
-    let mut is_right = true;
-    for row in 0..side {
-        for column in 0..side {
-            let cell = row * side + column;
-            let (given, label) = (question[cell], labels[cell]);
-            let digit = if label == IGNORED_LABEL { given } else { label };
-            if !sudoku::is_digit(size, digit) {
-                is_right &= label == IGNORED_LABEL;
-                continue;
-            }
-            is_right &= digit == given || !sudoku::is_digit(size, given);
-            let bit = 1 << (digit - DIGIT_ZERO);
-            for used in [&mut in_rows[row], &mut in_columns[column], &mut in_boxes[size.box_of(row, column)]]
-            {
-                is_right &= *used & bit == 0;
-                *used |= bit;
-            }
-        }
-    }
-    is_right
-}
-
-/// Says what is wrong with the labels of a Sudoku that are not right.
-fn fault_of_sudoku(size: SudokuSize, question: &[i32], labels: &[i32]) -> String {
-    let side = size.side();
-    let place = |cell: usize| format!("row {}, column {} of the grid", cell / side + 1, cell % side + 1);
-    for (cell, (&given, &label)) in question.iter().zip(labels).enumerate() {
-        if label == IGNORED_LABEL {
-            continue;
-        }
-        if !sudoku::is_digit(size, label) {
-            return format!("token {label} at {} is no digit", place(cell));
-        }
-        if sudoku::is_digit(size, given) && label != given {
-            let [given, label] = [given, label].map(|token| token - DIGIT_ZERO);
-            return format!("{label} at {}, where the question gives {given}", place(cell));
-        }
-    }
-    let grid: Vec<i32> = question
-        .iter()
-        .zip(labels)
-        .map(|(&given, &label)| if label == IGNORED_LABEL { given } else { label })
-        .collect();
-    let conflict = sudoku::find_conflict(size, &grid).expect("what is wrong is a digit, a given or a rule");
-    format!(
-        "{} twice in a {}, at {} and at {}",
-        grid[conflict.first] - DIGIT_ZERO,
-        conflict.unit,
-        place(conflict.first),
-        place(conflict.second)
-    )
-}
-
-/// Says what is wrong with the labels of a maze; without all labels only those that count are compared with the
-/// question.
-fn fault_of_maze(question: &[i32], labels: &[i32]) -> Option<String> {
-    if let Err(reason) = maze::check_question(question) {
-        return Some(reason);
-    }
-    let answer: Vec<i32> = question
-        .iter()
-        .zip(labels)
-        .map(|(&given, &label)| if label == IGNORED_LABEL { given } else { label })
-        .collect();
-    match labels.contains(&IGNORED_LABEL) {
-        true => maze::check_cells(question, &answer).err(),
-        false => maze::check_answer(question, &answer).err(),
     }
 }
 
@@ -522,7 +450,7 @@ impl Comparison<'_> {
         [self.train, self.test]
             .into_iter()
             .flatten()
-            .any(|dataset| dataset.kind().is_none() && dataset.metadata().num_puzzle_identifiers > 1)
+            .any(|dataset| !dataset.kind().has_rules() && dataset.metadata().num_puzzle_identifiers > 1)
     }
 
     /// Returns whether two rows with the same question have different labels where both have labels.
@@ -561,6 +489,7 @@ mod tests {
     use super::super::maze::{MazeRequest, generate_maze_splits};
     use super::super::sudoku::{SudokuRequest, generate_sudoku_splits};
     use super::*;
+    use crate::data::sudoku::{DIGIT_ZERO, SudokuSize};
 
     /// Questions and answers, each a puzzle and a group of its own, with its identifier.
     fn dataset(metadata: Metadata, rows: &[(i32, Vec<i32>, Vec<i32>)]) -> Dataset {

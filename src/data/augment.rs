@@ -35,7 +35,7 @@ impl Augment {
 
     /// Checks that the training data is Sudoku of this size and has no held-out solution grid itself.
     pub(super) fn check(&self, dataset: &Dataset) -> Result<(), DataError> {
-        if dataset.kind() != Some(PuzzleKind::Sudoku(self.size)) {
+        if dataset.kind() != PuzzleKind::Sudoku(self.size) {
             return Err(DataError::request(format!(
                 "Sudoku symmetries for {} do not fit the training data, which has rows of {} tokens and a \
                  vocabulary of {}",

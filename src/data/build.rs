@@ -124,6 +124,12 @@ impl BuiltDataset {
                     "Sudoku is copied by its own symmetries, not turned and flipped",
                 ));
             }
+            (Copies::Symmetries(_) | Copies::Dihedral, _) => {
+                return Err(DataError::request(format!(
+                    "no symmetries are known of rows of the kind `{}`; ask for no copies",
+                    kind.family()
+                )));
+            }
         };
         Ok(BuiltDataset { train, test, train_tokens })
     }
@@ -596,7 +602,7 @@ mod tests {
         let built = build_maze(folder.path(), &MAZE).unwrap();
         built.write(folder.path().join("out"), Existing::Refuse).unwrap();
         let read = Dataset::open(folder.path().join("out"), Split::Train).unwrap();
-        assert_eq!(read.kind(), Some(PuzzleKind::Maze { side: 4 }));
+        assert_eq!(read.kind(), PuzzleKind::Maze { side: 4 });
     }
 
     #[test]

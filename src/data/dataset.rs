@@ -36,8 +36,11 @@ use super::error::DataError;
 use super::folder::{is_dataset, no_dataset};
 use super::kind::PuzzleKind;
 use super::npy::IntegerArray;
-use super::sudoku::SudokuSize;
+use super::rules;
 use crate::reading;
+
+/// Rows that are looked at where the metadata does not say what they are.
+const MOST_GUESSED: usize = 10_000;
 
 /// Label of a position that is neither trained nor scored.
 pub const IGNORED_LABEL: i32 = -100;
@@ -107,33 +110,25 @@ pub struct Metadata {
     pub mean_puzzle_examples: f64,
     /// Names of the sets.
     pub sets: Vec<String>,
-    /// Family of puzzles, `sudoku` or `maze`. Not part of the published format, and absent wherever the
-    /// sizes alone tell the family.
+    /// What the rows are: `sudoku`, `maze`, `arc`, `grid` or `tokens`. Not part of the published format, and absent in
+    /// folders of other tools, where the content tells it.
     #[serde(default, deserialize_with = "text_or_nothing")]
     pub kind: Option<String>,
-}
-
-impl PuzzleKind {
-    /// Returns the kind of puzzle in a dataset, or `None` where hrmc does not know it (ARC, for example).
-    ///
-    /// The size of a row and of the vocabulary decide. One pair of sizes is ambiguous: 4x4 Sudoku and 4x4
-    /// mazes both have 16 tokens of 6 kinds. That is Sudoku, unless the dataset has `"kind": "maze"`.
-    pub fn of(metadata: &Metadata) -> Option<PuzzleKind> {
-        let side = metadata.seq_len.isqrt();
-        if side * side != metadata.seq_len {
-            return None;
-        }
-        let sudoku = SudokuSize::from_side(side)
-            .filter(|_| metadata.vocab_size == side + 2 && metadata.kind.as_deref() != Some("maze"));
-        let maze = (metadata.vocab_size == 6).then_some(PuzzleKind::Maze { side });
-        sudoku.map(PuzzleKind::Sudoku).or(maze)
-    }
+    /// Cells of a row of a `grid` that is not square. Not part of the published format.
+    #[serde(default, deserialize_with = "count_or_nothing")]
+    pub columns: Option<usize>,
 }
 
 /// Takes a key that another tool may use for something else: whatever is not text counts as absent.
 fn text_or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_str().map(str::to_owned))
+}
+
+/// Takes a key that another tool may use for something else: whatever is not a count counts as absent.
+fn count_or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_u64().and_then(|count| usize::try_from(count).ok()))
 }
 
 impl Metadata {
@@ -151,16 +146,28 @@ impl Metadata {
             mean_puzzle_examples: 1.0,
             sets: vec!["all".to_owned()],
             kind: None,
+            columns: None,
         }
     }
 
     /// Returns the metadata of a dataset of puzzles of one kind, without examples yet.
     pub fn for_kind(kind: PuzzleKind) -> Metadata {
-        let mut metadata = Metadata::new(kind.vocab_size(), kind.seq_len());
-        if PuzzleKind::of(&metadata) != Some(kind) {
-            metadata.kind = Some(kind.family().to_owned());
-        }
-        metadata
+        let columns = match kind {
+            PuzzleKind::Grid { rows, columns, .. } if rows != columns => Some(columns),
+            _ => None,
+        };
+        let kind_name = Some(kind.family().to_owned());
+        Metadata { kind: kind_name, columns, ..Metadata::new(kind.vocab_size(), kind.seq_len()) }
+    }
+
+    /// Returns the kind of the rows, if the metadata names it.
+    pub fn declared_kind(&self) -> Option<PuzzleKind> {
+        self.named_kind().ok().flatten()
+    }
+
+    fn named_kind(&self) -> Result<Option<PuzzleKind>, String> {
+        let Some(word) = &self.kind else { return Ok(None) };
+        PuzzleKind::named(word, self.seq_len, self.vocab_size, self.columns)
     }
 
     /// Reads the metadata of a split of a dataset folder; `None` if there is none.
@@ -194,13 +201,28 @@ impl Metadata {
 
     /// Returns the text of `dataset.json`: one line, the keys in their usual order, no final newline.
     pub fn to_json(&self) -> String {
+        let mut json = self.published_json();
+        json.pop();
+        if let Some(kind) = &self.kind {
+            let kind = serde_json::to_string(kind).expect("text is always valid JSON");
+            write!(json, ", \"kind\": {kind}").expect("writing to a string succeeds");
+        }
+        if let Some(columns) = self.columns {
+            write!(json, ", \"columns\": {columns}").expect("writing to a string succeeds");
+        }
+        json.push('}');
+        json
+    }
+
+    /// Returns the text of the keys that the published format has.
+    fn published_json(&self) -> String {
         let text = |value: &String| serde_json::to_string(value).expect("text is always valid JSON");
         let sets: Vec<String> = self.sets.iter().map(text).collect();
         let ignored = self.ignore_label_id.map_or("null".to_owned(), |label| label.to_string());
-        let mut json = format!(
+        format!(
             "{{\"pad_id\": {}, \"ignore_label_id\": {ignored}, \"blank_identifier_id\": {}, \
              \"vocab_size\": {}, \"seq_len\": {}, \"num_puzzle_identifiers\": {}, \"total_groups\": {}, \
-             \"mean_puzzle_examples\": {:?}, \"sets\": [{}]",
+             \"mean_puzzle_examples\": {:?}, \"sets\": [{}]}}",
             self.pad_id,
             self.blank_identifier_id,
             self.vocab_size,
@@ -209,12 +231,7 @@ impl Metadata {
             self.total_groups,
             self.mean_puzzle_examples,
             sets.join(", "),
-        );
-        if let Some(kind) = &self.kind {
-            write!(json, ", \"kind\": {}", text(kind)).expect("writing to a string succeeds");
-        }
-        json.push('}');
-        json
+        )
     }
 
     fn check(&self) -> Result<(), String> {
@@ -239,6 +256,7 @@ impl Metadata {
                 self.blank_identifier_id, self.num_puzzle_identifiers
             ));
         }
+        self.named_kind()?;
         if self.sets.is_empty() {
             return Err("`sets` is empty; expected at least one set".to_owned());
         }
@@ -384,6 +402,18 @@ pub struct Dataset {
     /// `[sets]`
     set_ends: Vec<SetEnd>,
     fingerprint: Fingerprint,
+    guessed: GuessedKind,
+}
+
+/// The kind that the content of a dataset suggests, once something has asked for it.
+#[derive(Debug, Clone, Default)]
+struct GuessedKind(OnceLock<PuzzleKind>);
+
+impl PartialEq for GuessedKind {
+    /// Equal content suggests an equal kind, whether or not it is known yet.
+    fn eq(&self, _: &GuessedKind) -> bool {
+        true
+    }
 }
 
 /// The fingerprint of a dataset, once something has asked for it.
@@ -448,6 +478,7 @@ impl Dataset {
             group_starts: vec![0],
             set_ends: Vec::new(),
             fingerprint: Fingerprint::default(),
+            guessed: GuessedKind::default(),
         }
     }
 
@@ -576,9 +607,25 @@ impl Dataset {
         &self.metadata
     }
 
-    /// Returns the kind of puzzle, or `None` where hrmc does not know it.
-    pub fn kind(&self) -> Option<PuzzleKind> {
-        PuzzleKind::of(&self.metadata)
+    /// Returns what the rows are: the kind that the metadata names, else the one whose rules all labels obey; with very
+    /// many rows, those of [`MOST_GUESSED`] spread over them.
+    pub fn kind(&self) -> PuzzleKind {
+        self.metadata.declared_kind().unwrap_or_else(|| *self.guessed.0.get_or_init(|| self.guess()))
+    }
+
+    fn guess(&self) -> PuzzleKind {
+        let Metadata { seq_len, vocab_size, .. } = self.metadata;
+        let step = self.examples().div_ceil(MOST_GUESSED).max(1);
+        let obeys = |kind: &PuzzleKind| {
+            self.examples() > 0
+                && (0..self.examples()).step_by(step).all(|row| {
+                    let question: Vec<i32> = self.inputs(row).collect();
+                    let labels: Vec<i32> = self.labels(row).collect();
+                    rules::obey(*kind, &question, &labels)
+                })
+        };
+        let unknown = PuzzleKind::Tokens { length: seq_len, vocab: vocab_size };
+        PuzzleKind::candidates(seq_len, vocab_size).find(obeys).unwrap_or(unknown)
     }
 
     /// Returns the number of examples.
@@ -679,7 +726,8 @@ impl Dataset {
     pub fn fingerprint(&self) -> String {
         let computed = self.fingerprint.0.get_or_init(|| {
             let mut digest = Sha256::new();
-            digest.update(self.metadata.to_json());
+            // What the rows are called does not change them.
+            digest.update(self.metadata.published_json());
             self.inputs.hash_into(&mut digest);
             self.labels.hash_into(&mut digest);
             self.puzzle_identifiers.iter().for_each(|identifier| digest.update(identifier.to_le_bytes()));
@@ -911,4 +959,59 @@ impl DatasetBuilder {
 /// Returns the file of one array of a set, in the folder of a split.
 pub(super) fn array_file(split_folder: &Path, set: &str, array: &str) -> PathBuf {
     split_folder.join(format!("{set}__{array}.npy"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::sudoku::SudokuSize;
+
+    const FOUR: [i32; 16] = [2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2];
+
+    fn dataset(metadata: Metadata, rows: &[([i32; 16], [i32; 16])]) -> Dataset {
+        let mut builder = DatasetBuilder::new(metadata).expect("the metadata is right");
+        for (question, labels) in rows {
+            builder.add_example(question, labels).expect("the row fits");
+            builder.end_puzzle(0).expect("it has an example");
+            builder.end_group().expect("it has a puzzle");
+        }
+        builder.finish().expect("everything was ended")
+    }
+
+    #[test]
+    fn the_content_says_what_rows_are_where_the_metadata_does_not() {
+        let mut question = FOUR;
+        question[3] = 1;
+        let maze = [3, 2, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1, 4, 1];
+        let path = [3, 5, 5, 1, 1, 1, 5, 1, 1, 1, 5, 1, 1, 1, 4, 1];
+        let kind = |rows: &[([i32; 16], [i32; 16])]| dataset(Metadata::new(6, 16), rows).kind();
+        let tokens = PuzzleKind::Tokens { length: 16, vocab: 6 };
+        assert_eq!(kind(&[(question, FOUR)]), PuzzleKind::Sudoku(SudokuSize::Four));
+        assert_eq!(kind(&[(maze, path)]), PuzzleKind::Maze { side: 4 });
+        assert_eq!(kind(&[(question, FOUR), (maze, path)]), tokens, "all labels have to obey");
+        assert_eq!(kind(&[(FOUR, question)]), tokens);
+        assert_eq!(kind(&[]), tokens);
+        let named = Metadata { kind: Some("grid".to_string()), ..Metadata::new(6, 16) };
+        let grid = PuzzleKind::Grid { rows: 4, columns: 4, vocab: 6 };
+        assert_eq!(dataset(named, &[(question, FOUR)]).kind(), grid, "the metadata is asked first");
+    }
+
+    #[test]
+    fn what_rows_are_called_does_not_change_their_fingerprint() {
+        let plain = dataset(Metadata::new(6, 16), &[(FOUR, FOUR)]);
+        let kind = PuzzleKind::Sudoku(SudokuSize::Four);
+        let named = dataset(Metadata::for_kind(kind), &[(FOUR, FOUR)]);
+        assert_eq!(plain.fingerprint(), named.fingerprint());
+        assert!(named.metadata().to_json().ends_with(r#""sets": ["all"], "kind": "sudoku"}"#));
+    }
+
+    #[test]
+    fn a_kind_that_does_not_fit_its_rows_is_refused() {
+        let metadata = Metadata { kind: Some("maze".to_string()), ..Metadata::new(7, 16) };
+        let message = DatasetBuilder::new(metadata).expect_err("a maze has 6 tokens").to_string();
+        assert!(
+            message.contains("`kind` is `maze`, but rows of 16 tokens of 7 kinds are no maze"),
+            "{message}"
+        );
+    }
 }

@@ -5,6 +5,7 @@
 //! all have the path that [`solve_maze`] finds, which makes the answer a function of the question.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 
 use super::error::DataError;
 use super::pair::{Pair, PuzzleSplits, check_room};
@@ -229,8 +230,8 @@ const LAYOUTS_PER_MAZE: usize = 100_000;
 /// Pairs of start and goal to try on one layout.
 const PAIRS_PER_LAYOUT: usize = 10;
 
-/// The largest maze that is generated, in cells on one side.
-const MAX_SIDE: usize = 200;
+/// Cells on one side of the mazes that are generated.
+pub const MAZE_SIDES: RangeInclusive<usize> = 3..=200;
 
 /// What mazes to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,9 +269,11 @@ pub fn generate_maze(side: usize, min_path: usize, count: usize, seed: u64) -> R
 /// If that many mazes cannot be found.
 pub fn generate_maze_splits(request: &MazeRequest) -> Result<PuzzleSplits, DataError> {
     let MazeRequest { side, min_path, train, test, seed } = *request;
-    if !(3..=MAX_SIDE).contains(&side) {
+    if !MAZE_SIDES.contains(&side) {
         return Err(DataError::request(format!(
-            "cannot make mazes of {side}x{side} cells; ask for 3 to {MAX_SIDE} cells on a side"
+            "cannot make mazes of {side}x{side} cells; ask for {} to {} cells on a side",
+            MAZE_SIDES.start(),
+            MAZE_SIDES.end()
         )));
     }
     let most_open = side * side - fewest_walls(side);

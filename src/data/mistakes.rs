@@ -36,6 +36,7 @@ pub fn mistakes(
     let breaks_rules = match kind {
         PuzzleKind::Sudoku(size) => wrong_in_sudoku(size, question, answer),
         PuzzleKind::Maze { side } => wrong_in_maze(side, question, answer),
+        PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => vec![false; answer.len()],
     };
     let judge = |(cell, breaks_rules): (usize, bool)| {
         let label = labels.map(|labels| labels[cell]).filter(|&label| label != IGNORED_LABEL);

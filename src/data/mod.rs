@@ -27,7 +27,9 @@ pub mod mistakes;
 mod npy;
 mod pair;
 pub mod puzzle;
+mod questions;
 pub mod random;
+mod rules;
 mod size;
 mod sudoku;
 mod write;
@@ -41,13 +43,14 @@ pub use build::{
 pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
 pub use error::DataError;
 pub use folder::has_entry;
-pub use kind::PuzzleKind;
+pub use kind::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{
-    DIHEDRAL_IMAGES, MazeRequest, dihedral_image, generate_maze, generate_maze_splits, is_optimal_path,
-    solve_maze,
+    DIHEDRAL_IMAGES, MAZE_SIDES, MazeRequest, dihedral_image, generate_maze, generate_maze_splits,
+    is_optimal_path, solve_maze,
 };
 pub use pair::{Pair, PuzzleSplits};
+pub use questions::{QuestionForm, Questions, ReadQuestion};
 pub use size::SplitSize;
 pub use sudoku::{
     Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, generate_sudoku, generate_sudoku_splits,

@@ -21,7 +21,7 @@ pub(super) struct IntegerArray<R> {
     file: PathBuf,
     reader: R,
     shape: Vec<usize>,
-    /// Number of values, the product of the shape.
+    /// Number of values that were not read: at first the product of the shape.
     items: usize,
     signed: bool,
     big_endian: bool,
@@ -103,6 +103,19 @@ impl<R: Read> IntegerArray<R> {
 
     pub(super) fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Reads the next values, in C order, as [`IntegerArray::for_each`] gives them; `None` at the end.
+    pub(super) fn next_values(&mut self, count: usize) -> Result<Option<Vec<i64>>, DataError> {
+        if self.items < count || count == 0 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; count.saturating_mul(self.item_bytes)];
+        let read = self.reader.read_exact(&mut bytes);
+        read.map_err(|reason| DataError::Read { file: self.file.clone(), reason })?;
+        self.items = self.items.saturating_sub(count);
+        let items = bytes.chunks_exact(self.item_bytes);
+        Ok(Some(items.map(|item| decode(item, self.signed, self.big_endian)).collect()))
     }
 
     /// Reads all values, in C order.

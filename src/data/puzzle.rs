@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::kind::PuzzleKind;
+use super::kind::{ARC_SIDE, PuzzleKind};
 use super::maze::{self, GOAL, OPEN, PATH, START, WALL, is_optimal_path, solve_maze};
 use super::mistakes::{Mistake, mistakes};
 use super::sudoku::{
     self, BLANK, DIGIT_ZERO, Solutions, SudokuSize, find_conflict, is_solved_sudoku, solve_sudoku,
 };
+use crate::reading::shortened;
 
 /// Why a text is not a puzzle. Rows and columns are those of the grid, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,27 @@ pub enum PuzzleError {
         /// Cells on one side of the grid.
         side: usize,
     },
+    /// A row of tokens does not have the length of the model's rows.
+    #[error("there are {found} tokens; expected {expected}")]
+    Length {
+        /// Tokens in the text.
+        found: usize,
+        /// Tokens in a row, `S`.
+        expected: usize,
+    },
+    /// A word is no token of the vocabulary.
+    #[error("token {number} is `{word}`; expected a number below {vocab}")]
+    Token {
+        /// Which one, counted from 1.
+        number: usize,
+        /// The word.
+        word: String,
+        /// Number of different tokens, `V`.
+        vocab: usize,
+    },
+    /// A grid of ARC is not typed but comes with its task.
+    #[error("a question of ARC is a file of JSON with its task, not a grid")]
+    Arc,
     /// The only line has the wrong length.
     #[error("the line has {found} cells; expected {}", side * side)]
     Line {
@@ -69,7 +91,7 @@ pub enum PuzzleError {
         /// Column of the second given.
         column: usize,
         /// The digit of both.
-        digit: i32,
+        digit: char,
         /// Row of the first given.
         other_row: usize,
         /// Column of the first given.
@@ -89,10 +111,12 @@ const OPEN_ENDS: &str = " (write `.` for open cells at the end of a row)";
 
 /// Reads a puzzle of a known kind and returns its tokens, `[S]`.
 ///
-/// Sudoku: digits, with `.`, `0` or `_` for a blank cell, as one line or row by row. Spaces between cells are
-/// skipped. Mazes: `#` for a wall, space or `.` for an open cell, `S` and `G`, as one line or row by row.
+/// Sudoku: digits, then letters from A for 10, with `.`, `0`, `_`, `-`, `*` or `x` for a blank cell, as one line or row
+/// by row. Spaces between cells are skipped; in a row without a character for each cell they are blank cells, and so are
+/// empty fields between commas. Mazes: `#` for a wall, space or `.` for an open cell, `S` and `G`, as one line or row by
+/// row. Commas, semicolons and the lines of a drawn grid may separate cells of both. Empty lines are skipped.
 ///
-/// Commas, semicolons and the lines of a drawn grid may separate cells of both. Empty lines are skipped.
+/// Rows of tokens, and grids without rules: numbers, with spaces, commas or line ends between them.
 ///
 /// # Errors
 ///
@@ -101,25 +125,114 @@ pub fn parse_puzzle(kind: PuzzleKind, text: &str) -> Result<Vec<i32>, PuzzleErro
     match kind {
         PuzzleKind::Sudoku(size) => parse_sudoku(size, text),
         PuzzleKind::Maze { side } => parse_maze(side, text),
+        PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => parse_tokens(kind, text),
+        PuzzleKind::Arc => Err(PuzzleError::Arc),
     }
+}
+
+/// Reads the answer to a puzzle, `[S]`: as [`parse_puzzle`], with `o` on the path of a maze, whether or not it obeys the
+/// rules.
+///
+/// # Errors
+///
+/// If the text is not one such grid.
+pub fn parse_answer(kind: PuzzleKind, text: &str) -> Result<Vec<i32>, PuzzleError> {
+    match kind {
+        PuzzleKind::Sudoku(size) => sudoku_grid(size, text),
+        PuzzleKind::Maze { side } => {
+            let lines = cells_of_lines(text, is_separator);
+            parse_cells(side, &lines, true, |character| {
+                let token = if character == '.' { Some(OPEN) } else { maze::token(character) };
+                token.ok_or_else(|| {
+                    "`#`, space or `.` for an open cell, `S`, `G`, or `o` on the path".to_owned()
+                })
+            })
+        }
+        PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => parse_tokens(kind, text),
+        PuzzleKind::Arc => Err(PuzzleError::Arc),
+    }
+}
+
+/// Returns an answer in one line as [`parse_answer`] reads it; `None` for rows that are best written as their tokens.
+pub fn written(kind: PuzzleKind, answer: &[i32]) -> Option<String> {
+    match kind {
+        PuzzleKind::Sudoku(size) => {
+            let cell = |&token: &i32| match token {
+                BLANK => '.',
+                digit if sudoku::is_digit(size, digit) => sudoku::character(digit - DIGIT_ZERO),
+                _ => '?',
+            };
+            Some(answer.iter().map(cell).collect())
+        }
+        PuzzleKind::Maze { .. } => Some(answer.iter().map(|&token| maze::character(token)).collect()),
+        PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => None,
+    }
+}
+
+/// Returns how many cells a line has.
+pub(super) fn line_cells(kind: PuzzleKind, line: &str) -> usize {
+    match kind {
+        PuzzleKind::Sudoku(size) => sudoku_cells(size, line).len(),
+        PuzzleKind::Maze { .. } => line.chars().filter(|&character| !is_separator(character)).count(),
+        PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => words(line).count(),
+    }
+}
+
+/// A puzzle of several that a text has, with the line where it begins, counted from 1.
+pub type Located<T> = (usize, T);
+
+/// Reads the puzzles in a text: one on each line, or row by row one after the other.
+///
+/// Whether a line is a whole puzzle is decided by the length of most lines, so that one wrong line is one wrong puzzle.
+pub fn parse_puzzles(kind: PuzzleKind, text: &str) -> Vec<Located<Result<Vec<i32>, PuzzleError>>> {
+    let (rows, columns) = kind.shape();
+    let lines: Vec<(usize, &str)> = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| !is_frame(kind, line))
+        .collect();
+    let of_length = |length: usize| lines.iter().filter(|(_, line)| line_cells(kind, line) == length).count();
+    let parse = |part: &[(usize, &str)]| {
+        let text: Vec<&str> = part.iter().map(|(_, line)| *line).collect();
+        (part[0].0, parse_puzzle(kind, &text.join("\n")))
+    };
+    if lines.len() > 1 && 2 * of_length(rows * columns) > lines.len() {
+        return lines.chunks(1).map(parse).collect();
+    }
+    let several = lines.len() > rows && lines.len().is_multiple_of(rows) && of_length(columns) == lines.len();
+    match lines[..] {
+        [] => vec![(1, parse_puzzle(kind, text))],
+        _ if several => lines.chunks(rows).map(parse).collect(),
+        [(first, _), ..] => vec![(first, parse_puzzle(kind, text))],
+    }
+}
+
+fn sudoku_grid(size: SudokuSize, text: &str) -> Result<Vec<i32>, PuzzleError> {
+    let side = size.side();
+    let lines = text
+        .lines()
+        .filter(|line| !is_frame(PuzzleKind::Sudoku(size), line))
+        .map(|line| sudoku_cells(size, line));
+    let lines: Vec<Vec<char>> = lines.filter(|line| !line.is_empty()).collect();
+    parse_cells(side, &lines, false, |character| match character {
+        '.' | '0' | '_' | '-' | '*' | 'x' | 'X' => Ok(BLANK),
+        _ => sudoku::digit(size, character).map(|digit| DIGIT_ZERO + digit).ok_or_else(|| {
+            let last = sudoku::character(side as i32);
+            format!("1 to {last}, or `.` for a blank cell")
+        }),
+    })
 }
 
 fn parse_sudoku(size: SudokuSize, text: &str) -> Result<Vec<i32>, PuzzleError> {
     let side = size.side();
-    let lines = cells(text, |character| character.is_whitespace() || is_separator(character));
-    let grid = parse_cells(side, &lines, false, |character| match character {
-        '.' | '0' | '_' => Ok(BLANK),
-        _ => match character.to_digit(10) {
-            Some(digit) if digit as usize <= side => Ok(DIGIT_ZERO + digit as i32),
-            _ => Err(format!("1 to {side}, or `.` for a blank cell")),
-        },
-    })?;
+    let grid = sudoku_grid(size, text)?;
     match find_conflict(size, &grid) {
         None => Ok(grid),
         Some(conflict) => Err(PuzzleError::Conflict {
             row: conflict.second / side + 1,
             column: conflict.second % side + 1,
-            digit: grid[conflict.second] - DIGIT_ZERO,
+            digit: sudoku::character(grid[conflict.second] - DIGIT_ZERO),
             other_row: conflict.first / side + 1,
             other_column: conflict.first % side + 1,
             unit: conflict.unit,
@@ -128,7 +241,7 @@ fn parse_sudoku(size: SudokuSize, text: &str) -> Result<Vec<i32>, PuzzleError> {
 }
 
 fn parse_maze(side: usize, text: &str) -> Result<Vec<i32>, PuzzleError> {
-    let lines = cells(text, is_separator);
+    let lines = cells_of_lines(text, is_separator);
     let grid = parse_cells(side, &lines, true, |character| {
         let token = if character == '.' { Some(OPEN) } else { maze::token(character) };
         token
@@ -141,12 +254,90 @@ fn parse_maze(side: usize, text: &str) -> Result<Vec<i32>, PuzzleError> {
 
 /// Returns whether a character stands between cells: one of a list, or of a drawn grid.
 fn is_separator(character: char) -> bool {
+    matches!(character, ',' | ';' | '-') || is_drawn(character)
+}
+
+/// Returns whether a character belongs to the lines of a drawn grid, and to nothing else.
+fn is_drawn(character: char) -> bool {
     // The range has the characters with which boxes are drawn.
-    matches!(character, ',' | ';' | '|' | '-' | '+' | '=' | '\u{2500}'..='\u{257f}')
+    matches!(character, '|' | '+' | '=' | '\u{2500}'..='\u{257f}')
+}
+
+/// Returns whether a line has no cells: it is empty, or a line between boxes. Dashes alone may be blank cells of a Sudoku,
+/// and spaces are open cells of a maze.
+pub(super) fn is_frame(kind: PuzzleKind, line: &str) -> bool {
+    if matches!(kind, PuzzleKind::Maze { .. }) {
+        return line.chars().all(is_separator);
+    }
+    let has_cells = line.chars().any(|character| !character.is_whitespace() && !is_separator(character));
+    let is_drawn_line = line.chars().any(|character| is_drawn(character) && character != '|');
+    !has_cells && (is_drawn_line || !line.contains(['-', ',', ';']))
+}
+
+/// Returns the characters of the cells in a line of a Sudoku, with `.` for cells that are left blank.
+fn sudoku_cells(size: SudokuSize, line: &str) -> Vec<char> {
+    let side = size.side();
+    let inner: String = line.chars().filter(|&character| !is_drawn(character)).collect();
+    for separator in [',', ';'] {
+        let fields: Vec<&str> = inner.split(separator).map(str::trim).collect();
+        if fields.len() == side || fields.len() == size.cells() {
+            return fields.into_iter().map(|field| sudoku_cell(size, field)).collect();
+        }
+    }
+    let words: Vec<&str> =
+        inner.split(|character: char| character.is_whitespace() || ",;".contains(character)).collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    if words.len() == side && words.iter().any(|word| word.len() > 1) {
+        return words.into_iter().map(|word| sudoku_cell(size, word)).collect();
+    }
+    let dense: Vec<char> =
+        inner.chars().filter(|&character| !character.is_whitespace() && !",;".contains(character)).collect();
+    // Dashes that are as many as the cells are blank cells, others are a line between boxes.
+    if dense.iter().all(|&character| character == '-') && dense.len() != side && dense.len() != size.cells() {
+        return Vec::new();
+    }
+    let is_one_for_each = inner.chars().count() <= side && dense.len() < side && inner.contains(' ');
+    if is_one_for_each && !dense.is_empty() {
+        let cells = inner.chars().map(|character| if character.is_whitespace() { '.' } else { character });
+        return cells.chain(std::iter::repeat('.')).take(side).collect();
+    }
+    dense
+}
+
+/// Returns the character of a cell that is written as a word: a number, a character, or nothing for a blank cell.
+fn sudoku_cell(size: SudokuSize, word: &str) -> char {
+    let number = word.parse().ok().filter(|&number: &i32| number > 0 && number <= size.side() as i32);
+    match (number, word.chars().next()) {
+        (Some(number), _) => sudoku::character(number),
+        (None, None) => '.',
+        (None, Some(character)) if word.chars().count() == 1 => character,
+        // A word that is no cell is reported by a character that is none.
+        (None, Some(_)) => '?',
+    }
+}
+
+/// Returns the words of a text between spaces and commas.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| character.is_whitespace() || matches!(character, ',' | ';' | '[' | ']'))
+        .filter(|word| !word.is_empty())
+}
+
+fn parse_tokens(kind: PuzzleKind, text: &str) -> Result<Vec<i32>, PuzzleError> {
+    let vocab = kind.vocab_size();
+    let token = |(index, word): (usize, &str)| {
+        let token =
+            word.parse::<i32>().ok().filter(|&token| usize::try_from(token).is_ok_and(|token| token < vocab));
+        token.ok_or_else(|| PuzzleError::Token { number: index + 1, word: shortened(word), vocab })
+    };
+    let tokens: Vec<i32> = words(text).enumerate().map(token).collect::<Result<_, _>>()?;
+    match tokens.len() == kind.seq_len() {
+        true => Ok(tokens),
+        false => Err(PuzzleError::Length { found: tokens.len(), expected: kind.seq_len() }),
+    }
 }
 
 /// Returns the cells of the lines that have some.
-fn cells(text: &str, is_skipped: impl Fn(char) -> bool) -> Vec<Vec<char>> {
+fn cells_of_lines(text: &str, is_skipped: impl Fn(char) -> bool) -> Vec<Vec<char>> {
     let cells = |line: &str| line.chars().filter(|&character| !is_skipped(character)).collect::<Vec<char>>();
     text.lines().map(cells).filter(|line| !line.is_empty()).collect()
 }
@@ -186,7 +377,7 @@ fn parse_cells(
 }
 
 /// Returns the answer that a dataset has for a question: the only solution of a Sudoku, or the path of a maze
-/// by the breadth-first rule. `None` if there is no solution, or a Sudoku has more than one.
+/// by the breadth-first rule. `None` if there is no solution, a Sudoku has more than one, or the kind has no rules.
 ///
 /// # Panics
 ///
@@ -198,13 +389,14 @@ pub fn expected_answer(kind: PuzzleKind, question: &[i32]) -> Option<Vec<i32>> {
             Solutions::None | Solutions::Many | Solutions::Unknown => None,
         },
         PuzzleKind::Maze { .. } => solve_maze(question),
+        PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => None,
     }
 }
 
 /// Returns whether an answer solves the puzzle, whether or not it is the one in the dataset.
 ///
 /// A Sudoku must be complete, keep the rules and keep the givens. A maze must be the question with the cells
-/// of one shortest path marked, any of them.
+/// of one shortest path marked, any of them. Without rules, nothing is known to be valid.
 pub fn is_valid_solution(kind: PuzzleKind, question: &[i32], answer: &[i32]) -> bool {
     if question.len() != kind.seq_len() || answer.len() != kind.seq_len() {
         return false;
@@ -218,6 +410,7 @@ pub fn is_valid_solution(kind: PuzzleKind, question: &[i32], answer: &[i32]) -> 
         PuzzleKind::Maze { .. } => {
             maze::check_question(question).is_ok() && is_optimal_path(question, answer)
         }
+        PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => false,
     }
 }
 
@@ -263,6 +456,10 @@ pub enum PieceRole {
     Path,
     /// A cell of the answer that is wrong.
     Wrong,
+    /// A cell of a grid of ARC with this colour, 0 to 9.
+    Colour(u8),
+    /// A token whose meaning hrmc does not know.
+    Token,
 }
 
 /// A piece of a drawing.
@@ -334,7 +531,47 @@ pub fn draw(
     match kind {
         PuzzleKind::Sudoku(size) => draw_sudoku(size, question, answer, &is_wrong),
         PuzzleKind::Maze { side } => draw_maze(side, answer, &is_wrong),
+        PuzzleKind::Arc => draw_arc(answer, &is_wrong),
+        PuzzleKind::Grid { columns, vocab, .. } => draw_tokens(columns, vocab, answer, &is_wrong),
+        PuzzleKind::Tokens { vocab, .. } => draw_tokens(TOKENS_IN_LINE, vocab, answer, &is_wrong),
     }
+}
+
+/// Tokens of a row without rules that are drawn in one line.
+const TOKENS_IN_LINE: usize = 20;
+
+/// Draws the grid of colours that begins at the top left of what is no padding, a digit for each cell.
+fn draw_arc(canvas: &[i32], is_wrong: &dyn Fn(usize) -> bool) -> Drawing {
+    let colour = |cell: usize| u8::try_from(canvas[cell] - 2).ok().filter(|&colour| colour < 10);
+    let coloured: Vec<usize> = (0..canvas.len()).filter(|&cell| colour(cell).is_some()).collect();
+    let span = |of: &dyn Fn(usize) -> usize| {
+        let all = || coloured.iter().map(|&cell| of(cell));
+        all().min().unwrap_or(0)..all().max().map_or(0, |last| last + 1)
+    };
+    let (rows, columns) = (span(&|cell| cell / ARC_SIDE), span(&|cell| cell % ARC_SIDE));
+    let draw = |cell: usize| {
+        let drawn = match colour(cell) {
+            Some(colour) => piece(colour.to_string(), PieceRole::Colour(colour)),
+            None => piece(".", PieceRole::Blank),
+        };
+        let mark = if is_wrong(cell) { WRONG } else { " " };
+        let role = if is_wrong(cell) { PieceRole::Wrong } else { drawn.role };
+        [drawn, piece(mark, role)]
+    };
+    let line = |row: usize| columns.clone().flat_map(|column| draw(row * ARC_SIDE + column)).collect();
+    Drawing { lines: rows.map(line).collect() }
+}
+
+/// Draws numbers in lines, each as wide as the largest of the vocabulary.
+fn draw_tokens(columns: usize, vocab: usize, answer: &[i32], is_wrong: &dyn Fn(usize) -> bool) -> Drawing {
+    let width = vocab.saturating_sub(1).to_string().len();
+    let draw = |(cell, token): (usize, &i32)| {
+        let role = if is_wrong(cell) { PieceRole::Wrong } else { PieceRole::Token };
+        let mark = if is_wrong(cell) { WRONG } else { " " };
+        [piece(format!("{token:>width$}"), role), piece(mark, role)]
+    };
+    let cells: Vec<Cell> = answer.iter().enumerate().flat_map(draw).collect();
+    Drawing { lines: cells.chunks(2 * columns).map(<[Cell]>::to_vec).collect() }
 }
 
 fn piece(text: impl Into<String>, role: PieceRole) -> Cell {
@@ -379,7 +616,7 @@ fn draw_sudoku(
 fn draw_sudoku_cell(size: SudokuSize, question: i32, answer: i32) -> Cell {
     let text = match answer {
         BLANK => ".".to_owned(),
-        digit if sudoku::is_digit(size, digit) => (digit - DIGIT_ZERO).to_string(),
+        digit if sudoku::is_digit(size, digit) => sudoku::character(digit - DIGIT_ZERO).to_string(),
         _ => "?".to_owned(),
     };
     let role = match (question, answer) {
@@ -433,8 +670,92 @@ mod tests {
     }
 
     #[test]
+    fn blank_cells_have_many_characters() {
+        let tokens = vec![2, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1, 5, 1, 1];
+        for text in [
+            "1---\n--2-\n----\n-4--",
+            "1xxx**2*XXXX-4..",
+            "1   \n  2 \n- - - -\n 4",
+            "1,,,\n,,2,\n,,,\n,4,,",
+            "1|---|\n--|2-\n--+--\n--|--\n-4|--\n",
+        ] {
+            assert_eq!(parse_puzzle(FOUR, text), Ok(tokens.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sudoku_of_16x16_has_letters_or_numbers() {
+        let kind = PuzzleKind::Sudoku(SudokuSize::Sixteen);
+        let row = |first: i32| (0..16).map(move |column| (first + column) % 16 + 1);
+        let firsts = (0..16).map(|row| row % 4 * 4 + row / 4);
+        let tokens: Vec<i32> = firsts.clone().flat_map(row).map(|digit| digit + DIGIT_ZERO).collect();
+        let letters = draw(kind, &tokens, None, &[]).to_string();
+        assert!(letters.contains("| 1 2 3 4 | 5 6 7 8 | 9 A B C | D E F G |"), "{letters}");
+        assert_eq!(parse_puzzle(kind, &letters), Ok(tokens.clone()));
+        let lines = |first| row(first).map(|digit| digit.to_string()).collect::<Vec<_>>().join(" ");
+        let numbers: Vec<String> = firsts.map(lines).collect();
+        assert_eq!(parse_puzzle(kind, &numbers.join("\n")), Ok(tokens));
+        let message = message(kind, &"H".repeat(256));
+        assert_eq!(message, "row 1, column 1 has `H`; expected 1 to G, or `.` for a blank cell");
+    }
+
+    #[test]
+    fn a_text_may_have_several_puzzles() {
+        let (one, two) = ("1.....2......4..", "..3.....4.......");
+        let rows = |line: &str| -> String {
+            line.as_bytes().chunks(4).map(|row| format!("{}\n", String::from_utf8_lossy(row))).collect()
+        };
+        let expected = [parse_puzzle(FOUR, one).unwrap(), parse_puzzle(FOUR, two).unwrap()];
+        for (text, lines) in [
+            (format!("{one}\n\n{two}\n"), [1, 3]),
+            (format!("{}\n{}", rows(one), rows(two)), [1, 6]),
+            (format!("{}{}", rows(one), rows(two)), [1, 5]),
+        ] {
+            let found = parse_puzzles(FOUR, &text);
+            let expected: Vec<_> = lines.into_iter().zip(expected.clone().map(Ok)).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+        let found = parse_puzzles(FOUR, &format!("{one}\n123\n{two}\n{one}\n"));
+        let is_right: Vec<(usize, bool)> =
+            found.iter().map(|(line, puzzle)| (*line, puzzle.is_ok())).collect();
+        assert_eq!(
+            is_right,
+            [(1, true), (2, false), (3, true), (4, true)],
+            "one wrong line is one wrong puzzle"
+        );
+        let mazes = parse_puzzles(MAZE, "S  ##  G \nS.G......\n");
+        assert_eq!(mazes.len(), 2);
+        assert_eq!(parse_puzzles(MAZE, "S  \n## \n G \n").len(), 1);
+    }
+
+    #[test]
+    fn rows_without_rules_are_numbers() {
+        let kind = PuzzleKind::Tokens { length: 4, vocab: 12 };
+        assert_eq!(parse_puzzle(kind, "[0, 3, 11, 2]"), Ok(vec![0, 3, 11, 2]));
+        assert_eq!(message(kind, "0 3 12 2"), "token 3 is `12`; expected a number below 12");
+        assert_eq!(message(kind, "0 3"), "there are 2 tokens; expected 4");
+        assert_eq!(parse_puzzles(kind, "0 3 11 2\n1 1 1 1\n").len(), 2);
+        assert_eq!(kind.draw(&[0, 3, 11, 2], None), " 0  3 11  2 \n");
+        let grid = PuzzleKind::Grid { rows: 2, columns: 2, vocab: 5 };
+        assert_eq!(parse_puzzle(grid, "1 2\n3 4"), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(grid.draw(&[1, 2, 3, 4], None), "1 2 \n3 4 \n");
+    }
+
+    #[test]
+    fn a_grid_of_arc_is_drawn_without_its_canvas() {
+        let mut canvas = vec![0; 900];
+        for (cell, token) in [(62, 2), (63, 5), (92, 11), (93, 4), (64, 1), (122, 1)] {
+            canvas[cell] = token;
+        }
+        let drawing = draw(PuzzleKind::Arc, &canvas, None, &[]);
+        assert_eq!(drawing.to_string(), "0 3 \n9 2 \n");
+        assert_eq!(drawing.lines[1][0].role, PieceRole::Colour(9));
+        assert_eq!(PuzzleKind::Arc.draw(&vec![0; 900], None), "");
+    }
+
+    #[test]
     fn what_is_drawn_can_be_read_again() {
-        for size in SudokuSize::ALL {
+        for size in SudokuSize::GENERATED {
             let kind = PuzzleKind::Sudoku(size);
             let pair = super::super::generate_sudoku(size, size.cells() / 2, 1, 3).unwrap().remove(0);
             let drawing = draw(kind, &pair.question, None, &[]).to_string();

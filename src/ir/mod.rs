@@ -316,6 +316,43 @@ pub struct Infer {
     pub halt: bool,
     /// Attempts from different initial states; `None` for a single one.
     pub rollouts: Option<Rollouts>,
+    /// Distance below which a row stops that has moved less than this in a segment, as [`Halt::Residual`] measures it.
+    pub settle: Option<f32>,
+    /// By what an answer is right; `None` for the rule of the kind of puzzles.
+    pub check: Option<Check>,
+}
+
+/// By what an answer is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// It equals the label, wherever there is one.
+    Equal,
+    /// It obeys the rules of Sudoku and keeps the givens.
+    Sudoku,
+    /// It is a shortest path through the maze.
+    Maze,
+}
+
+impl Check {
+    /// Returns the word for it in a spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::Equal => "equal",
+            Check::Sudoku => "sudoku",
+            Check::Maze => "maze",
+        }
+    }
+
+    /// Returns whether rows of these tokens can be judged by it.
+    pub fn fits(self, tokens: &Tokens) -> bool {
+        let side = tokens.positions.isqrt();
+        let is_square = side * side == tokens.positions;
+        match self {
+            Check::Equal => true,
+            Check::Sudoku => is_square && matches!(side, 4 | 6 | 9 | 16) && tokens.vocab == side + 2,
+            Check::Maze => is_square && tokens.vocab == 6,
+        }
+    }
 }
 
 /// Attempts on one row, of which the one counts that the halting policy likes best at its end: the one with the largest
@@ -541,7 +578,7 @@ impl Model {
     pub fn inference(&self) -> Infer {
         let segments = self.max_segments();
         let halt = self.halt.stops_inference(segments);
-        self.infer.unwrap_or(Infer { segments, halt, rollouts: None })
+        self.infer.unwrap_or(Infer { segments, halt, rollouts: None, settle: None, check: None })
     }
 }
 

@@ -237,13 +237,17 @@ fn halt(halt: &Halt) -> String {
 }
 
 fn infer(infer: &Infer) -> String {
-    let segments = format!("infer at most {} segments, halt = {}", infer.segments, infer.halt);
-    match infer.rollouts {
-        Some(rollouts) => {
-            format!("{segments}, the best of {} rollouts with noise {:?}", rollouts.count, rollouts.noise)
-        }
-        None => segments,
+    let mut text = format!("infer at most {} segments, halt = {}", infer.segments, infer.halt);
+    if let Some(settle) = infer.settle {
+        text.push_str(&format!(", settled below {settle:?}"));
     }
+    if let Some(rollouts) = infer.rollouts {
+        text.push_str(&format!(", the best of {} rollouts with noise {:?}", rollouts.count, rollouts.noise));
+    }
+    if let Some(check) = infer.check {
+        text.push_str(&format!(", right by {}", check.name()));
+    }
+    text
 }
 
 fn data(train: &Train) -> String {

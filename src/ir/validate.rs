@@ -239,6 +239,14 @@ impl Rules {
         self.require(infer.segments >= 1, || "inference runs no segment".to_string());
         let may_halt = !matches!(model.halt, Halt::Fixed { .. });
         self.require(may_halt || !infer.halt, || "inference halts early under `fixed`".to_string());
+        if let Some(settle) = infer.settle {
+            self.positive(settle, "`settle`");
+        }
+        if let Some(check) = infer.check {
+            self.require(check.fits(&model.tokens), || {
+                format!("the tokens have no meaning for the rules of `{}`", check.name())
+            });
+        }
         if let Some(rollouts) = &infer.rollouts {
             self.require(rollouts.count >= 2, || format!("there are {} rollouts", rollouts.count));
             self.positive(rollouts.noise, "the noise of rollouts");
@@ -426,21 +434,26 @@ mod tests {
             ),
             (
                 "inference runs no segment",
-                broken(|model| model.infer = Some(Infer { segments: 0, halt: false, rollouts: None })),
+                broken(|model| {
+                    model.infer =
+                        Some(Infer { segments: 0, halt: false, rollouts: None, settle: None, check: None })
+                }),
             ),
             (
                 "inference halts early under `fixed`",
                 broken(|model| {
                     model.halt = Halt::Fixed { segments: 2 };
                     model.q_head = None;
-                    model.infer = Some(Infer { segments: 2, halt: true, rollouts: None });
+                    model.infer =
+                        Some(Infer { segments: 2, halt: true, rollouts: None, settle: None, check: None });
                 }),
             ),
             (
                 "there are 1 rollouts",
                 broken(|model| {
                     let rollouts = Some(Rollouts { count: 1, noise: 0.5 });
-                    model.infer = Some(Infer { segments: 2, halt: false, rollouts });
+                    model.infer =
+                        Some(Infer { segments: 2, halt: false, rollouts, settle: None, check: None });
                 }),
             ),
             (
@@ -449,7 +462,8 @@ mod tests {
                     model.halt = Halt::Residual { eps: 0.1, max_segments: 2 };
                     model.q_head = None;
                     let rollouts = Some(Rollouts { count: 2, noise: 0.5 });
-                    model.infer = Some(Infer { segments: 1, halt: false, rollouts });
+                    model.infer =
+                        Some(Infer { segments: 1, halt: false, rollouts, settle: None, check: None });
                 }),
             ),
             (
@@ -458,7 +472,8 @@ mod tests {
                     model.halt = Halt::Fixed { segments: 2 };
                     model.q_head = None;
                     let rollouts = Some(Rollouts { count: 2, noise: 0.5 });
-                    model.infer = Some(Infer { segments: 2, halt: false, rollouts });
+                    model.infer =
+                        Some(Infer { segments: 2, halt: false, rollouts, settle: None, check: None });
                 }),
             ),
         ];

@@ -147,12 +147,13 @@ impl Lowering<'_> {
         }
         let detached: Vec<Value> =
             states.iter().map(|&state| self.graph.add1(Detach.into(), &[state])).collect();
-        if let Halt::Residual { .. } = self.model.halt {
+        let trains = matches!(self.program, Program::Train | Program::Gradients);
+        // Training needs it for the policy; of an answer it says whether the state had settled.
+        if !trains || matches!(self.model.halt, Halt::Residual { .. }) {
             let answer = self.model.token_head.state.0;
             let residual = self.graph.add1(RowDistance.into(), &[detached[answer], before[answer]]);
             self.graph.set_output(&scope.residual(), residual);
         }
-        let trains = matches!(self.program, Program::Train | Program::Gradients);
         let target = if trains { self.target(embedded.x, &detached) } else { None };
         let loss = self.losses(logits, q, target, training.loss);
         match self.program {

@@ -65,6 +65,8 @@ pub const SPEC: Kind = kind("a spec", 2 * MIB, FileForm::Text);
 pub const PROJECT: Kind = kind("`hrmc.toml`", 64 * KIB, FileForm::Text);
 /// Puzzles that somebody types.
 pub const PUZZLE: Kind = kind("a puzzle", 256 * KIB, FileForm::Text);
+/// Questions that are answered one after the other.
+pub const QUESTIONS: Kind = kind("a file of questions", 8 * GIB, FileForm::Text);
 /// Descriptions of datasets.
 pub const METADATA: Kind = kind("`dataset.json`", MIB, FileForm::Text);
 /// Arrays of datasets.
@@ -94,6 +96,8 @@ pub const KERNELS: Kind = kind("compiled kernels", 64 * MIB, FileForm::Own);
 pub const MOST_OF_ARRAY_HEADER: u64 = 64 * KIB;
 /// Bytes of the longest header of a file of tensors.
 pub const MOST_OF_TENSORS_HEADER: u64 = 16 * MIB;
+/// Bytes of the longest line of a file of questions.
+pub const MOST_OF_LINE: u64 = MIB;
 /// Bytes of the longest row of a CSV file.
 pub const MOST_OF_CSV_ROW: u64 = MIB;
 
@@ -138,6 +142,51 @@ pub fn open(path: &Path, kind: &Kind) -> io::Result<(BufReader<File>, u64)> {
     let mut reader = BufReader::with_capacity(BUFFER, file);
     refuse_another(reader.fill_buf()?, kind)?;
     Ok((reader, length))
+}
+
+/// The lines of a text that is not read as a whole and may have no end.
+pub struct Lines<R> {
+    input: R,
+    number: usize,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Begins with the first line.
+    pub fn new(input: R) -> Lines<R> {
+        Lines { input, number: 0 }
+    }
+
+    /// Returns the number of the line that was read last, from 1.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Reads the next line, without its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the system says, or that the line is too long or not UTF-8.
+    pub fn next_line(&mut self) -> io::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        (&mut self.input).take(MOST_OF_LINE.saturating_add(1)).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.number = self.number.saturating_add(1);
+        if bytes.len() as u64 > MOST_OF_LINE {
+            let reason =
+                format!("line {} is longer than {}, the most of one", self.number, size(MOST_OF_LINE));
+            return Err(refusal(reason));
+        }
+        let end = if bytes.ends_with(b"\r\n") { 2 } else { usize::from(bytes.ends_with(b"\n")) };
+        bytes.truncate(bytes.len().saturating_sub(end));
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        if self.number == 1 && bytes.starts_with(MARK) {
+            bytes.drain(..MARK.len());
+        }
+        let text = String::from_utf8(bytes);
+        text.map(Some).map_err(|_| refusal(format!("line {} is not UTF-8 text", self.number)))
+    }
 }
 
 /// Returns the text that some bytes are, without its byte order mark.
@@ -232,6 +281,7 @@ mod tests {
             SPEC,
             PROJECT,
             PUZZLE,
+            QUESTIONS,
             METADATA,
             ARRAY,
             CSV,
@@ -249,6 +299,7 @@ mod tests {
         let parts = [
             ("the header of an array", MOST_OF_ARRAY_HEADER),
             ("the header of a file of tensors", MOST_OF_TENSORS_HEADER),
+            ("a line of a file of questions", MOST_OF_LINE),
             ("a row of a CSV file", MOST_OF_CSV_ROW),
         ];
         files.chain(parts.map(|(name, most)| row(name, most, false))).collect()

@@ -711,6 +711,8 @@ mod tests {
                 segments: 16,
                 halt: true,
                 rollouts: Some(ir::Rollouts { count: 3, noise: 0.5 }),
+                settle: None,
+                check: None,
             })
         );
         let spec = SPEC.replace("    norm      = post_rms(eps = 1e-5)\n", "");

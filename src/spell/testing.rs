@@ -53,11 +53,17 @@ fn halting() -> impl Strategy<Value = (ir::Halt, Option<ir::QOutputs>)> {
 /// Inference, with as much of what was drawn as the policy allows.
 fn infer(fixed: bool) -> impl Strategy<Value = ir::Infer> {
     let rollouts = (2usize..40, 1e-6f32..10.0).prop_map(|(count, noise)| ir::Rollouts { count, noise });
-    (2usize..40, any::<bool>(), option::of(rollouts)).prop_map(move |(segments, halt, rollouts)| ir::Infer {
-        segments,
-        halt: halt && !fixed,
-        rollouts: rollouts.filter(|_| !fixed),
-    })
+    let check = prop_oneof![Just(ir::Check::Equal), Just(ir::Check::Sudoku), Just(ir::Check::Maze)];
+    let settle = option::of(1e-6f32..10.0);
+    (2usize..40, any::<bool>(), option::of(rollouts), settle, option::of(check)).prop_map(
+        move |(segments, halt, rollouts, settle, check)| ir::Infer {
+            segments,
+            halt: halt && !fixed,
+            rollouts: rollouts.filter(|_| !fixed),
+            settle,
+            check,
+        },
+    )
 }
 
 fn length() -> impl Strategy<Value = ir::Length> {
@@ -185,10 +191,15 @@ pub(crate) fn models() -> impl Strategy<Value = ir::Model> {
                         stored_as: String::new(),
                         init: ir::Normal { std, truncate },
                     });
+                    let tokens = ir::Tokens { vocab, positions, learned_positions: learned };
+                    let infer = infer.map(|infer| ir::Infer {
+                        check: infer.check.filter(|check| check.fits(&tokens)),
+                        ..infer
+                    });
                     let mut model = ir::Model {
                         name: "generated".to_string(),
                         hidden,
-                        tokens: ir::Tokens { vocab, positions, learned_positions: learned },
+                        tokens,
                         puzzles: puzzles.map(|(width, positions)| ir::Puzzles { width, positions }),
                         networks: networks.collect(),
                         states: states.collect(),

@@ -185,8 +185,14 @@ fn halt(halt: &Halt) -> ast::Halt {
 fn infer_entries(infer: &Infer) -> Vec<Entry> {
     let mut inner =
         vec![entry("segments", count(infer.segments)), entry("halt", word(infer.halt.to_string()))];
+    if let Some(settle) = infer.settle {
+        inner.push(entry("settle", real(settle)));
+    }
     if let Some(rollouts) = infer.rollouts {
         inner.extend([entry("rollouts", count(rollouts.count)), entry("noise", real(rollouts.noise))]);
+    }
+    if let Some(check) = infer.check {
+        inner.push(entry("check", word(check.name().to_string())));
     }
     inner
 }

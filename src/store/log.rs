@@ -53,6 +53,9 @@ pub struct MetricMeans {
     pub accuracy: Option<f64>,
     /// Fraction of the rows with all labels right.
     pub exact_accuracy: Option<f64>,
+    /// Fraction of the rows whose answer obeys the rules; `None` in training and where there are no rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_accuracy: Option<f64>,
     /// Fraction of the rows where `q_halt >= 0` is correct.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q_halt_accuracy: Option<f64>,

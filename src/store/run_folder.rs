@@ -26,7 +26,7 @@ use super::disk::{self, Appended};
 use super::error::{CheckpointError, RunFolderError, written};
 use super::lock::{self, RunLock};
 use super::log::{KeptLines, MetricsLine, MetricsLog, parse_lines};
-use crate::data::Dataset;
+use crate::data::{Dataset, Metadata};
 use crate::hash::sha256;
 use crate::reading::{self, Kind};
 
@@ -89,6 +89,12 @@ pub struct RunManifest {
     /// Its path from the folder of the run, by which it is found when both were moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_from_run: Option<String>,
+    /// What its rows are, by the word for it in `dataset.json`; absent in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Cells of a row of a grid that is not square.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<usize>,
     /// Values of the spec that the user replaced, e.g. `model.N=3`. The resolved spec has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
@@ -99,6 +105,8 @@ pub struct RunManifest {
 impl RunManifest {
     /// Describes a run of this version of hrmc.
     pub fn new(name: &str, spec: &str, seed: u64, device: &str, train: &Dataset, test: &Dataset) -> Self {
+        let kind = if train.examples() > 0 { train.kind() } else { test.kind() };
+        let described = Metadata::for_kind(kind);
         RunManifest {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -110,6 +118,8 @@ impl RunManifest {
             test_data_sha256: test.fingerprint(),
             data_folder: None,
             data_from_run: None,
+            kind: described.kind,
+            columns: described.columns,
             overrides: Vec::new(),
             spec: spec.to_owned(),
         }

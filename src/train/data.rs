@@ -224,6 +224,14 @@ impl Data {
         &self.test
     }
 
+    /// Returns a split; empty if it was not asked for.
+    pub fn of_split(&self, split: Split) -> &Arc<Dataset> {
+        match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        }
+    }
+
     /// Returns the symmetries that are applied to every training row when it is drawn.
     pub(crate) fn augment(&self) -> Option<&Augment> {
         self.augment.as_ref()
@@ -231,11 +239,7 @@ impl Data {
 
     /// Returns a split, if it was asked for.
     pub(super) fn split(&self, split: Split) -> Option<&Arc<Dataset>> {
-        let dataset = match split {
-            Split::Train => &self.train,
-            Split::Test => &self.test,
-        };
-        self.splits.include(split).then_some(dataset)
+        self.splits.include(split).then_some(self.of_split(split))
     }
 
     /// Returns the hash of the test split, also if it is there but was not asked for.
@@ -416,23 +420,19 @@ impl PuzzleRows {
     }
 }
 
-/// Returns the kind of puzzle that `model` is trained on, where hrmc knows it; a folder of data is in one of `places`.
-pub(super) fn kind_of(model: &Model, places: &[PathBuf]) -> Option<PuzzleKind> {
-    let sizes = || PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions));
-    match &model.train.as_ref()?.data {
-        ir::Data::Sudoku(sudoku) => SudokuSize::from_side(sudoku.size).map(PuzzleKind::Sudoku),
-        ir::Data::Maze(maze) => Some(PuzzleKind::Maze { side: maze.size }),
-        // The dataset may have been removed since; then the sizes decide.
-        ir::Data::Folder(_) => {
-            let metadata = found(places).and_then(|folder| {
-                [Split::Test, Split::Train]
-                    .iter()
-                    .find_map(|&split| Metadata::read(folder, split).ok().flatten())
-            });
-            match metadata {
-                Some(metadata) => PuzzleKind::of(&metadata),
-                None => sizes(),
-            }
+/// Returns what the rows are that `model` is trained on; a folder of data is in one of `places`.
+pub(super) fn kind_of(model: &Model, places: &[PathBuf]) -> PuzzleKind {
+    let (length, vocab) = (model.tokens.positions, model.tokens.vocab);
+    let unknown = PuzzleKind::Tokens { length, vocab };
+    match model.train.as_ref().map(|train| &train.data) {
+        None => unknown,
+        Some(ir::Data::Sudoku(sudoku)) => {
+            SudokuSize::from_side(sudoku.size).map_or(unknown, PuzzleKind::Sudoku)
+        }
+        Some(ir::Data::Maze(maze)) => PuzzleKind::Maze { side: maze.size },
+        Some(ir::Data::Folder(_)) => {
+            let open = |split| Dataset::open(found(places)?, split).ok().filter(|split| split.examples() > 0);
+            open(Split::Test).or_else(|| open(Split::Train)).map_or(unknown, |dataset| dataset.kind())
         }
     }
 }
@@ -587,13 +587,13 @@ const MAZE_HARD_SIDE: usize = 30;
 /// Returns how to get the dataset that `model` names, in words: the command that builds it, with the copies that the
 /// name of the folder asks for, and where its source is to be had.
 fn how_to_build(model: &Model, folder: &Path) -> String {
-    let Some(kind) = PuzzleKind::of(&Metadata::new(model.tokens.vocab, model.tokens.positions)) else {
+    let Some(kind) = PuzzleKind::of_sizes(model.tokens.positions, model.tokens.vocab) else {
         return "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`); those of ARC are built \
                 by `dataset/build_arc_dataset.py` of https://github.com/sapientinc/HRM"
             .to_string();
     };
     let named = NamedDataset::of(folder);
-    let (side, family, out) = (kind.side(), kind.family(), shell::path(folder));
+    let (side, family, out) = (kind.shape().0, kind.family(), shell::path(folder));
     let (source, from, generate) = match kind {
         PuzzleKind::Sudoku(size) => {
             let copies = named.copies.map_or(String::new(), |copies| format!(" --augment {copies}"));
@@ -603,7 +603,7 @@ fn how_to_build(model: &Model, folder: &Path) -> String {
             let source = (size == SudokuSize::Nine).then_some(SUDOKU_EXTREME);
             (source, format!("{sized}{kept}{copies}"), format!(" --size {side}{made}{copies}"))
         }
-        PuzzleKind::Maze { .. } => {
+        _ => {
             let copies = if named.copies.is_some() { " --dihedral" } else { "" };
             let source = (side == MAZE_HARD_SIDE).then_some(MAZE_HARD);
             (source, copies.to_string(), format!(" --size {side}{copies}"))

@@ -1,18 +1,22 @@
 //! Evaluation: computes an answer to every row of a dataset, and counts what is right.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use serde::Serialize;
 
+use super::answers::{AskedRow, RowAnswer, answer_rows, rule};
 use super::error::Error;
 use super::fit::check_fit;
-use super::infer::{self, SegmentPass};
+use super::infer;
 use super::init::initialize;
-use super::metrics::{Metrics, SegmentRows};
-use super::slots::{self, SlotRow};
+use super::metrics::Metrics;
+use super::slots;
 use super::solve::{self, Answer, Question};
-use crate::data::{Dataset, TestBatches};
-use crate::device::{Device, DeviceError, EngineOptions, Session};
+use super::streams::SAMPLE;
+use crate::data::random::Stream;
+use crate::data::{Dataset, PuzzleKind};
+use crate::device::{Device, EngineOptions, Session};
 use crate::ir::Model;
 use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
@@ -27,11 +31,27 @@ const SCOPE: Scope = Scope::Evaluate;
 /// What to evaluate, and what to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EvaluationRequest {
-    /// Examples to evaluate, from the first; `None` for all.
+    /// Examples to evaluate; `None` for all.
     pub limit: Option<usize>,
-    /// Examples, from the first, whose predicted tokens are kept; those of a large dataset take more memory than many a
-    /// model.
-    pub keep_predictions: usize,
+    /// Seed of the sample that a limit takes; `None` for the first examples.
+    pub sample: Option<u64>,
+    /// Examples, from the first, whose answers are kept; those of a large dataset take more memory than many a model.
+    pub keep_answers: usize,
+}
+
+impl EvaluationRequest {
+    /// Returns the examples to evaluate, in the order of the dataset.
+    fn rows(&self, dataset: &Dataset) -> Vec<usize> {
+        let examples = dataset.examples();
+        match (self.limit, self.sample) {
+            (Some(limit), Some(seed)) if limit < examples => {
+                let mut rows = Stream::new(seed, SAMPLE, 0).sample(examples, limit);
+                rows.sort_unstable();
+                rows
+            }
+            (limit, _) => (0..examples.min(limit.unwrap_or(usize::MAX))).collect(),
+        }
+    }
 }
 
 /// Progress of an evaluation.
@@ -57,7 +77,7 @@ pub struct EvaluationProgress {
 /// # training.run(&run, |_| std::ops::ControlFlow::Continue(()))?;
 /// let mut solver = run.solver(hrmc::Checkpoint::Last, hrmc::SolveOptions::default())?;
 /// let evaluation = solver.evaluate(training.data().test(), Some(2))?;
-/// assert_eq!((evaluation.examples, evaluation.predictions.len()), (2, 2));
+/// assert_eq!((evaluation.examples, evaluation.answers.len()), (2, 2));
 /// println!("{:?} of the tokens are right", evaluation.means().accuracy);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -68,9 +88,9 @@ pub struct Evaluation {
     /// Sums over the examples, each by its last segment, that of its best rollout.
     #[doc(hidden)]
     pub metrics: Metrics,
-    /// Predicted tokens `[S]` of the first examples, in the order of the dataset, as many as were asked for: all of
+    /// Answers to the first examples, in the order of the dataset, as many as were asked for: all of
     /// [`Solver::evaluate`](super::Solver::evaluate), three of the last evaluation of a training.
-    pub predictions: Vec<Vec<i32>>,
+    pub answers: Vec<RowAnswer>,
 }
 
 impl Evaluation {
@@ -88,8 +108,8 @@ impl Evaluation {
 
 /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
 ///
-/// Rows of padding drop out. `observe` is called before every segment and may stop the evaluation there, which
-/// then gives `None`; it is called once more at the end.
+/// `observe` is called before every segment and may stop the evaluation there, which then gives `None`; it is called
+/// once more at the end. `take` gets every answer, in the order of the dataset.
 ///
 /// # Errors
 ///
@@ -101,114 +121,36 @@ pub(super) fn evaluate(
     dataset: &Dataset,
     request: EvaluationRequest,
     observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+    take: &mut dyn FnMut(&AskedRow, &RowAnswer),
 ) -> Result<Option<Evaluation>, Error> {
     check_fit(model, puzzle_rows, dataset, "the puzzles")?;
-    let total = request.limit.unwrap_or(usize::MAX).min(dataset.examples());
-    let mut evaluation = Evaluation { examples: 0, metrics: Metrics::default(), predictions: Vec::new() };
-    let batch_size = slots::slots(session, SCOPE);
-    for batch in TestBatches::new(dataset, batch_size) {
-        let rows = batch.real_rows.min(total - evaluation.examples);
-        if rows == 0 {
-            break;
-        }
-        let positions = model.tokens.positions;
-        for slot in 0..batch_size {
-            let tokens = slot * positions..(slot + 1) * positions;
-            let row = SlotRow {
-                tokens: &batch.inputs[tokens.clone()],
-                labels: &batch.labels[tokens],
-                puzzle: batch.puzzles[slot],
-            };
-            slots::put(session, SCOPE, slot, row)?;
-        }
-        let kept = request.keep_predictions.saturating_sub(evaluation.examples);
-        let mut answers = Answers::new(session, rows, kept > 0);
-        let first = evaluation.examples;
-        let mut may_run = || observe(EvaluationProgress { examples: first, total });
-        if infer::infer(session, model, first, rows, &mut may_run, &mut |pass| answers.keep(pass))?.is_break()
-        {
-            return Ok(None);
-        }
-        evaluation.metrics.add(&Metrics::of(&answers.rows(), rows));
-        evaluation.examples += rows;
-        answers.predictions.truncate(kept);
-        evaluation.predictions.append(&mut answers.predictions);
+    let rows = request.rows(dataset);
+    let (total, examples) = (rows.len(), Cell::new(0));
+    let mut evaluation = Evaluation { examples: 0, metrics: Metrics::default(), answers: Vec::new() };
+    let mut rows = rows.into_iter();
+    let whole = answer_rows(
+        session,
+        model,
+        rule(model, dataset.kind()),
+        &mut || Ok(rows.next().map(|row| AskedRow::of(dataset, row))),
+        &mut || observe(EvaluationProgress { examples: examples.get(), total }),
+        &mut |asked, answer| {
+            // Sums in the order of the dataset have the same bits for any number of slots.
+            evaluation.metrics.add(&answer.metrics());
+            evaluation.examples += 1;
+            examples.set(evaluation.examples);
+            take(asked, &answer);
+            if evaluation.answers.len() < request.keep_answers {
+                evaluation.answers.push(answer);
+            }
+        },
+    )?;
+    if whole.is_break() {
+        return Ok(None);
     }
     // Nothing is left to stop.
     let _ = observe(EvaluationProgress { examples: evaluation.examples, total });
     Ok(Some(evaluation))
-}
-
-/// The best answer so far for each row of a batch.
-struct Answers {
-    token_loss: Vec<f32>,
-    halt_loss: Option<Vec<f32>>,
-    right: Vec<f32>,
-    counted: Vec<f32>,
-    q_halt: Option<Vec<f32>>,
-    steps: Vec<u32>,
-    halted: Vec<bool>,
-    /// Empty unless they are kept.
-    predictions: Vec<Vec<i32>>,
-}
-
-impl Answers {
-    fn new(session: &Session, rows: usize, keep_predictions: bool) -> Answers {
-        let has_q = session.has(&SCOPE.q_halt());
-        let zeros = || vec![0.0; rows];
-        Answers {
-            token_loss: zeros(),
-            halt_loss: has_q.then(zeros),
-            right: zeros(),
-            counted: zeros(),
-            q_halt: has_q.then(zeros),
-            steps: vec![0; rows],
-            halted: vec![false; rows],
-            predictions: if keep_predictions { vec![Vec::new(); rows] } else { Vec::new() },
-        }
-    }
-
-    /// Takes over the rows whose best answer is that of this segment.
-    fn keep(&mut self, pass: &SegmentPass<'_>) -> Result<(), DeviceError> {
-        let session = pass.session;
-        let (token_loss, right, counted) =
-            (session.f32(&SCOPE.token_loss())?, session.f32(&SCOPE.right())?, session.f32(&SCOPE.counted())?);
-        let q = match &self.q_halt {
-            Some(_) => Some((session.f32(&SCOPE.halt_loss())?, session.f32(&SCOPE.q_halt())?)),
-            None => None,
-        };
-        for (row, _) in pass.improved.iter().enumerate().filter(|(_, improved)| **improved) {
-            self.token_loss[row] = token_loss[row];
-            self.right[row] = right[row];
-            self.counted[row] = counted[row];
-            if let (Some(halt_losses), Some(q_halts), Some((halt_loss, q_halt))) =
-                (&mut self.halt_loss, &mut self.q_halt, q)
-            {
-                halt_losses[row] = halt_loss[row];
-                q_halts[row] = q_halt[row];
-            }
-            self.steps[row] = pass.segment;
-            self.halted[row] = true;
-            if let Some(prediction) = self.predictions.get_mut(row) {
-                *prediction = slots::prediction(session, SCOPE, row)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn rows(&self) -> SegmentRows<'_> {
-        SegmentRows {
-            token_loss: &self.token_loss,
-            halt_loss: self.halt_loss.as_deref(),
-            // Only training has a target for it.
-            continue_loss: None,
-            right: &self.right,
-            counted: &self.counted,
-            q_halt: self.q_halt.as_deref(),
-            steps: &self.steps,
-            halted: &self.halted,
-        }
-    }
 }
 
 /// A model that answers and is not trained.
@@ -261,8 +203,8 @@ impl Evaluator {
 
     /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
-    /// Rows of padding drop out. `observe` is called before every segment and may stop the evaluation there, which
-    /// then gives `None`; it is called once more at the end.
+    /// `observe` is called before every segment and may stop the evaluation there, which then gives `None`; it is called
+    /// once more at the end. `take` gets every answer, in the order of the dataset.
     ///
     /// # Errors
     ///
@@ -272,8 +214,35 @@ impl Evaluator {
         dataset: &Dataset,
         request: EvaluationRequest,
         observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+        take: &mut dyn FnMut(&AskedRow, &RowAnswer),
     ) -> Result<Option<Evaluation>, Error> {
-        evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
+        evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe, take)
+    }
+
+    /// Answers the rows that `next` gives, as many at once as the batch has slots, and gives each with its answer to
+    /// `take`, in the order of the rows. `kind` says what they are.
+    ///
+    /// `may_run` is called before every segment and may end the work there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `next` does, a row does not fit the model, or a device fails.
+    pub fn answer(
+        &mut self,
+        kind: PuzzleKind,
+        next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
+        may_run: &mut dyn FnMut() -> ControlFlow<()>,
+        take: &mut dyn FnMut(&AskedRow, RowAnswer),
+    ) -> Result<ControlFlow<()>, Error> {
+        let (model, puzzle_rows) = (&self.model, self.puzzle_rows);
+        let mut checked = || match next()? {
+            Some(row) => {
+                solve::check_row(model, puzzle_rows, &row.tokens, row.puzzle)?;
+                Ok(Some(row))
+            }
+            None => Ok(None),
+        };
+        answer_rows(&mut self.session, model, rule(model, kind), &mut checked, may_run, take)
     }
 
     /// Answers questions.
@@ -318,7 +287,7 @@ mod tests {
 
     fn run(evaluator: &mut Evaluator, request: EvaluationRequest) -> Evaluation {
         let data = testing::data().test;
-        evaluator.evaluate(&data, request, &mut whole).expect("fits").expect("not stopped")
+        evaluator.evaluate(&data, request, &mut whole, &mut |_, _| {}).expect("fits").expect("not stopped")
     }
 
     #[test]
@@ -336,12 +305,13 @@ mod tests {
     #[test]
     fn accuracy_is_that_of_the_predictions() {
         let mut evaluator = testing::evaluator();
-        let request = EvaluationRequest { limit: None, keep_predictions: usize::MAX };
+        let request = EvaluationRequest { keep_answers: usize::MAX, ..EvaluationRequest::default() };
         let evaluation = run(&mut evaluator, request);
         let data = testing::data().test;
-        let shares = evaluation.predictions.iter().enumerate().map(|(example, predicted)| {
-            let right = data.labels(example).zip(predicted).filter(|(label, token)| label == *token).count();
-            right as f64 / predicted.len() as f64
+        let shares = evaluation.answers.iter().map(|answer| {
+            let labels = data.labels(answer.row);
+            let right = labels.zip(&answer.tokens).filter(|(label, token)| label == *token).count();
+            right as f64 / answer.tokens.len() as f64
         });
         assert!((shares.sum::<f64>() - evaluation.metrics.accuracy).abs() < 1e-12);
     }
@@ -349,19 +319,34 @@ mod tests {
     #[test]
     fn predictions_are_those_of_solving() {
         let mut evaluator = testing::evaluator();
-        let request = EvaluationRequest { limit: Some(2), keep_predictions: usize::MAX };
+        let request =
+            EvaluationRequest { limit: Some(2), keep_answers: usize::MAX, ..EvaluationRequest::default() };
         let evaluation = run(&mut evaluator, request);
         let questions = [testing::question(0), testing::question(1)];
         let answers = evaluator.solve(&questions).expect("fits");
         let tokens: Vec<Vec<i32>> = answers.iter().map(|answer| answer.tokens().to_vec()).collect();
-        assert_eq!(evaluation.predictions, tokens);
+        let evaluated: Vec<Vec<i32>> = evaluation.answers.into_iter().map(|answer| answer.tokens).collect();
+        assert_eq!(evaluated, tokens);
+    }
+
+    #[test]
+    fn a_sample_is_drawn_by_its_seed_and_keeps_the_order() {
+        let mut evaluator = testing::evaluator();
+        let mut rows = |seed: u64| -> Vec<usize> {
+            let request = EvaluationRequest { limit: Some(5), sample: Some(seed), keep_answers: 9 };
+            run(&mut evaluator, request).answers.iter().map(|answer| answer.row).collect()
+        };
+        let [one, again, other] = [1, 1, 2].map(&mut rows);
+        assert_eq!(one, again);
+        assert_ne!(one, other);
+        assert!(one.is_sorted() && one != [0, 1, 2, 3, 4]);
     }
 
     #[test]
     fn a_limit_gives_the_sums_of_the_first_examples() {
         let mut evaluator = testing::evaluator();
-        let all = run(&mut evaluator, EvaluationRequest { limit: Some(4), keep_predictions: 0 });
-        let cut = run(&mut evaluator, EvaluationRequest { limit: Some(6), keep_predictions: 0 });
+        let all = run(&mut evaluator, EvaluationRequest { limit: Some(4), ..EvaluationRequest::default() });
+        let cut = run(&mut evaluator, EvaluationRequest { limit: Some(6), ..EvaluationRequest::default() });
         assert_eq!((all.examples, cut.examples), (4, 6));
         assert_eq!((all.metrics.rows, cut.metrics.rows), (4, 6));
         assert!(cut.metrics.token_loss > all.metrics.token_loss);
@@ -377,7 +362,8 @@ mod tests {
                 if seen.len() == asked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let mut evaluator = testing::evaluator();
-            let found = evaluator.evaluate(&data, EvaluationRequest::default(), &mut observe).expect("fits");
+            let request = EvaluationRequest::default();
+            let found = evaluator.evaluate(&data, request, &mut observe, &mut |_, _| {}).expect("fits");
             (found.map(|evaluation| evaluation.examples), evaluator.session().runs(), seen)
         };
         // Ten examples in batches of four, with three segments each.
@@ -395,6 +381,7 @@ mod tests {
             &data.expect("an empty dataset is consistent"),
             EvaluationRequest::default(),
             &mut whole,
+            &mut |_, _| {},
         );
         let message = refused.expect_err("it does not fit").to_string();
         assert_eq!(

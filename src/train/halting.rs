@@ -1,5 +1,7 @@
 //! When a row stops being refined.
 
+use serde::Serialize;
+
 use crate::ir::{Halt, Infer, QTarget};
 
 /// The values that decide whether a slot halts after a segment.
@@ -13,9 +15,28 @@ pub struct SlotOutcome {
     pub q_halt: Option<f32>,
     /// Q value of continuing, before the sigmoid; `None` unless the model predicts it.
     pub q_continue: Option<f32>,
-    /// Distance by which the state that the tokens are predicted from moved in this segment; `None` unless the policy
-    /// needs it.
+    /// Distance by which the state that the tokens are predicted from moved in this segment; `None` in training unless
+    /// the policy needs it.
     pub residual: Option<f32>,
+}
+
+/// Why a row stopped.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(serde_json::to_string(&hrmc::StoppedBy::Limit)?, "\"limit\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoppedBy {
+    /// It has done the largest number of segments.
+    Limit,
+    /// Its Q values said that it is done.
+    Halted,
+    /// The state from which its tokens are predicted has settled.
+    Settled,
 }
 
 /// First segment after which a state can have settled: the first segment moves it away from its initial value.
@@ -34,23 +55,36 @@ pub fn halts(policy: &Halt, slot: SlotOutcome) -> bool {
     is_last(policy, slot.steps) || wants_to_halt(policy, slot) && slot.steps >= slot.floor
 }
 
-/// Returns whether a row stops in evaluation and use: at the largest number of segments of `infer`, or before
-/// that when its policy says so and `infer` listens. There is no exploration.
+/// Returns why a row stops in evaluation and use, if it does: its policy says so and `infer` listens, its state has
+/// settled as `infer` asks, or it has done the largest number of segments of `infer`. There is no exploration.
 ///
 /// # Panics
 ///
 /// Panics as [`halts`] does.
-pub fn stops(policy: &Halt, infer: &Infer, slot: SlotOutcome) -> bool {
-    slot.steps as usize >= infer.segments || infer.halt && wants_to_halt(policy, slot)
+pub(super) fn stops(policy: &Halt, infer: &Infer, slot: SlotOutcome) -> Option<StoppedBy> {
+    if infer.halt && wants_to_halt(policy, slot) {
+        return Some(if matches!(policy, Halt::Residual { .. }) {
+            StoppedBy::Settled
+        } else {
+            StoppedBy::Halted
+        });
+    }
+    if infer.settle.is_some_and(|eps| has_settled(slot, eps)) {
+        return Some(StoppedBy::Settled);
+    }
+    (slot.steps as usize >= infer.segments).then_some(StoppedBy::Limit)
+}
+
+/// Returns whether a state has moved less than `eps` in a segment, which is not the first one.
+fn has_settled(slot: SlotOutcome, eps: f32) -> bool {
+    slot.steps >= MIN_SETTLED && slot.residual.expect("it is computed where it is asked for") < eps
 }
 
 /// Returns whether the policy stops here, before any limit.
 fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
     match policy {
         Halt::Fixed { .. } => false,
-        Halt::Residual { eps, .. } => {
-            slot.steps >= MIN_SETTLED && slot.residual.expect("the policy asks for the residual") < *eps
-        }
+        Halt::Residual { eps, .. } => has_settled(slot, *eps),
         Halt::QLearning { target: QTarget::Bootstrap, .. } => {
             let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");
             slot.q_halt.expect("q-learning predicts `q_halt`") > q_continue
@@ -68,6 +102,7 @@ pub fn is_last(policy: &Halt, steps: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::StoppedBy::{Halted, Limit, Settled};
     use super::*;
 
     const Q_LEARNING: Halt = Halt::QLearning { max_segments: 4, explore: 0.1, target: QTarget::Bootstrap };
@@ -131,14 +166,18 @@ mod tests {
 
     #[test]
     fn inference_has_a_limit_of_its_own_and_listens_if_told_to() {
-        let infer = |segments, halt| Infer { segments, halt, rollouts: None };
+        let infer = |segments, halt| Infer { segments, halt, rollouts: None, settle: None, check: None };
         for policy in [Q_LEARNING, BCE] {
             let sure = |steps| slot(steps, 9, 1.0, 0.0);
-            assert!(stops(&policy, &infer(6, true), sure(1)), "no floor holds it back");
-            assert!(!stops(&policy, &infer(6, false), sure(1)));
+            assert_eq!(stops(&policy, &infer(6, true), sure(1)), Some(Halted), "no floor holds it back");
+            assert_eq!(stops(&policy, &infer(6, false), sure(1)), None);
             let doubtful = |steps| slot(steps, 1, -1.0, 0.0);
-            assert!(!stops(&policy, &infer(6, true), doubtful(5)), "the limit of training is no limit");
-            assert!(stops(&policy, &infer(6, true), doubtful(6)));
+            assert_eq!(
+                stops(&policy, &infer(6, true), doubtful(5)),
+                None,
+                "the limit of training is no limit"
+            );
+            assert_eq!(stops(&policy, &infer(6, true), doubtful(6)), Some(Limit));
         }
     }
 
@@ -157,9 +196,14 @@ mod tests {
         assert!(!halts(&policy, slot(2, 0.1)));
         assert!(!halts(&policy, slot(3, f32::NAN)));
         assert!(halts(&policy, slot(4, 9.0)));
-        let infer = |halt| Infer { segments: 6, halt, rollouts: None };
-        assert!(stops(&policy, &infer(true), slot(2, 0.09)));
-        assert!(!stops(&policy, &infer(false), slot(2, 0.09)));
+        let infer = |halt| Infer { segments: 6, halt, rollouts: None, settle: None, check: None };
+        assert_eq!(stops(&policy, &infer(true), slot(2, 0.09)), Some(Settled));
+        assert_eq!(stops(&policy, &infer(false), slot(2, 0.09)), None);
+        let settle = Infer { settle: Some(0.2), ..infer(false) };
+        assert_eq!(stops(&policy, &settle, slot(2, 0.15)), Some(Settled));
+        assert_eq!(stops(&Halt::Fixed { segments: 3 }, &settle, slot(2, 0.15)), Some(Settled));
+        assert_eq!(stops(&policy, &settle, slot(1, 0.15)), None);
+        assert_eq!(stops(&policy, &settle, slot(6, f32::NAN)), Some(Limit));
     }
 
     #[test]

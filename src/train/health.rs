@@ -204,6 +204,7 @@ mod tests {
             accuracy: Some(0.9),
             exact_accuracy: Some(0.5),
             q_halt_accuracy: None,
+            valid_accuracy: None,
             mean_segments: None,
         }
     }

@@ -1,18 +1,22 @@
-//! Inference: computes the answers to the rows of a batch.
+//! Inference: computes the answers to rows, as many at once as a batch has slots.
 //!
-//! A *rollout* is one attempt on every row: segments from the initial states until the row stops, at the
-//! largest number of segments of [`Infer`](crate::ir::Infer) or when the halting policy says so. The answer of
+//! A *rollout* is one attempt on a row: segments from the initial states until the row stops, at the
+//! largest number of segments of [`Infer`](crate::ir::Infer) or when one of its rules says so. The answer of
 //! a rollout is that of its last segment. The first rollout begins from the initial states, the others from
 //! initial states with normal noise. Of several rollouts, the answer is that of the one with the largest
 //! `q_halt` at its end; under [`Halt::Residual`], of the one whose state moved least in its last segment; among
 //! equals, of the first.
 //!
-//! Each example and rollout draws its noise from its own part of the stream `rollout`, so an answer depends
-//! neither on the batch of its example nor on how often it is computed.
+//! A row leaves its slot after its last rollout, and the next row takes the slot, so that the time follows the
+//! segments that rows use.
+//!
+//! Each row and rollout draws its noise from its own part of the stream `rollout`, so an answer depends
+//! neither on the rows beside it nor on how often it is computed.
 
 use std::ops::ControlFlow;
 
-use super::halting::{SlotOutcome, stops};
+use super::error::Error;
+use super::halting::{SlotOutcome, StoppedBy, stops};
 use super::init::standard_normal;
 use super::refill::mask;
 use super::slots;
@@ -28,69 +32,119 @@ pub(super) const PROGRAM: &str = "evaluate";
 
 const SCOPE: Scope = Scope::Evaluate;
 
-/// One segment of one rollout, while its results are in the memory of the session.
-pub(super) struct SegmentPass<'a> {
-    /// The memory.
-    pub session: &'a Session,
+/// One segment of the row in a slot, while its results are in the memory of the session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlotPass {
+    /// The slot.
+    pub slot: usize,
+    /// Number of the row.
+    pub row: usize,
     /// Number of the rollout, from 0.
     pub rollout: usize,
-    /// Segments done in this rollout, this one included.
-    pub segment: u32,
-    /// Whether each row was still running.
-    pub active: &'a [bool],
-    /// Whether the best answer of each row is that of this segment, so far: the row was running, stops here, and
-    /// has a better score than in every rollout before.
-    pub improved: &'a [bool],
+    /// Results of the segment.
+    pub outcome: SlotOutcome,
+    /// Why the rollout ends with this segment, if it does.
+    pub stopped: Option<StoppedBy>,
+    /// Whether the rollout ends here with a better score than every rollout before it.
+    pub is_best: bool,
+    /// Whether this was the last rollout of the row, which leaves the slot.
+    pub leaves: bool,
 }
 
-/// Computes answers to the first `rows` rows in the slots. Calls `may_run` before every segment, which may end the
-/// work there, and `visit` after it.
-///
-/// `first` is the number of the example in the first slot, which decides the noise of the rollouts.
+/// Rows to be answered, and what is done with their answers.
+pub(super) trait Rows {
+    /// Puts the next row into a slot and returns its number, which decides the noise of its rollouts; `None` if there is
+    /// none left.
+    fn next(&mut self, session: &mut Session, slot: usize) -> Result<Option<usize>, Error>;
+
+    /// Returns whether another segment may run.
+    fn may_run(&mut self) -> ControlFlow<()>;
+
+    /// Takes the results of a segment.
+    fn take(&mut self, session: &Session, passes: &[SlotPass]) -> Result<(), Error>;
+}
+
+/// A row in a slot.
+struct Attempt {
+    row: usize,
+    rollout: usize,
+    /// Segments done in this rollout.
+    segments: u32,
+    /// The best score of a rollout, if one has ended.
+    best: Option<f32>,
+}
+
+/// Answers `rows` until none is left, or until it is not to run any more.
 pub(super) fn infer(
     session: &mut Session,
     model: &Model,
-    first: usize,
-    rows: usize,
-    may_run: &mut dyn FnMut() -> ControlFlow<()>,
-    visit: &mut dyn FnMut(&SegmentPass<'_>) -> Result<(), DeviceError>,
-) -> Result<ControlFlow<()>, DeviceError> {
+    rows: &mut dyn Rows,
+) -> Result<ControlFlow<()>, Error> {
     let inference = model.inference();
-    let mut best: Vec<Option<f32>> = vec![None; rows];
-    for rollout in 0..inference.rollouts.map_or(1, |rollouts| rollouts.count) {
-        let mut active = vec![true; rows];
-        let mut steps = 0;
-        while active.contains(&true) {
-            if may_run().is_break() {
-                return Ok(ControlFlow::Break(()));
+    let count = inference.rollouts.map_or(1, |rollouts| rollouts.count);
+    let mut attempts: Vec<Option<Attempt>> = (0..slots::slots(session, SCOPE)).map(|_| None).collect();
+    let mut is_over = false;
+    loop {
+        let mut begins = vec![false; attempts.len()];
+        for (slot, attempt) in attempts.iter_mut().enumerate() {
+            if attempt.is_none() && !is_over {
+                *attempt = rows.next(session, slot)?.map(Attempt::new);
+                is_over = attempt.is_none();
             }
-            let noisy = match (steps, rollout, inference.rollouts) {
-                (0, 1.., Some(rollouts)) => {
-                    write_noisy_states(session, model, rollouts, rollout, first, rows)?;
-                    true
-                }
-                _ => false,
-            };
-            run_segment(session, steps == 0 && !noisy)?;
-            steps += 1;
-            let outcomes = slots::outcomes(session, SCOPE, &vec![steps; rows])?;
-            let ended: Vec<bool> =
-                (0..rows).map(|row| active[row] && stops(&model.halt, &inference, outcomes[row])).collect();
-            let improved: Vec<bool> = (0..rows)
-                .map(|row| {
-                    ended[row] && (rollout == 0 || is_better(score(&model.halt, outcomes[row]), best[row]))
-                })
-                .collect();
-            visit(&SegmentPass { session, rollout, segment: steps, active: &active, improved: &improved })?;
-            for row in 0..rows {
-                if improved[row] {
-                    best[row] = score(&model.halt, outcomes[row]);
-                }
-                active[row] &= !ended[row];
+            begins[slot] = attempt.as_ref().is_some_and(|attempt| attempt.segments == 0);
+        }
+        if attempts.iter().all(Option::is_none) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if rows.may_run().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        for (slot, attempt) in attempts.iter().enumerate().filter(|(slot, _)| begins[*slot]) {
+            let attempt = attempt.as_ref().expect("a row begins");
+            if let (1.., Some(rollouts)) = (attempt.rollout, inference.rollouts) {
+                write_noisy_states(session, model, rollouts, slot, attempt)?;
             }
         }
+        let reset: Vec<bool> = attempts
+            .iter()
+            .zip(begins)
+            .map(|(attempt, begins)| begins && attempt.as_ref().is_some_and(|attempt| attempt.rollout == 0))
+            .collect();
+        slots::set_reset(session, SCOPE, &mask(reset))?;
+        session.run(PROGRAM)?;
+
+        // What an empty slot says is not asked for.
+        let steps = attempts.iter().map(|attempt| attempt.as_ref().map_or(1, |attempt| attempt.segments + 1));
+        let outcomes = slots::outcomes(session, SCOPE, &steps.collect::<Vec<u32>>())?;
+        let mut passes = Vec::new();
+        for (slot, place) in attempts.iter_mut().enumerate() {
+            let Some(attempt) = place else { continue };
+            let outcome = outcomes[slot];
+            attempt.segments = outcome.steps;
+            let stopped = stops(&model.halt, &inference, outcome);
+            let score = score(&model.halt, outcome);
+            let is_best = stopped.is_some() && (attempt.rollout == 0 || is_better(score, attempt.best));
+            let leaves = stopped.is_some() && attempt.rollout + 1 == count;
+            let (row, rollout) = (attempt.row, attempt.rollout);
+            passes.push(SlotPass { slot, row, rollout, outcome, stopped, is_best, leaves });
+            if is_best {
+                attempt.best = score;
+            }
+            if leaves {
+                *place = None;
+            } else if stopped.is_some() {
+                attempt.rollout += 1;
+                attempt.segments = 0;
+            }
+        }
+        rows.take(session, &passes)?;
     }
-    Ok(ControlFlow::Continue(()))
+}
+
+impl Attempt {
+    fn new(row: usize) -> Attempt {
+        Attempt { row, rollout: 0, segments: 0, best: None }
+    }
 }
 
 /// Returns the score by which rollouts are compared; larger is better.
@@ -107,41 +161,31 @@ fn is_better(score: Option<f32>, best: Option<f32>) -> bool {
     rank(score) > rank(best)
 }
 
-/// Runs one segment; the first one of a rollout without noise begins from the initial states.
-fn run_segment(session: &mut Session, reset: bool) -> Result<(), DeviceError> {
-    let reset = mask(vec![reset; slots::slots(session, SCOPE)]);
-    slots::set_reset(session, SCOPE, &reset)?;
-    session.run(PROGRAM)
-}
-
-/// Puts initial states with noise into the carry of the first `rows` rows.
+/// Puts initial states with noise into the carry of a slot.
 fn write_noisy_states(
     session: &mut Session,
     model: &Model,
     rollouts: Rollouts,
-    rollout: usize,
-    first: usize,
-    rows: usize,
+    slot: usize,
+    attempt: &Attempt,
 ) -> Result<(), DeviceError> {
     let seed = model.train.as_ref().map_or(0, |train| train.seed);
     let width = model.hidden;
     let elements = model.total_positions() * width;
-    for row in 0..rows {
-        let part = (first + row) as u64 * rollouts.count as u64 + rollout as u64;
-        let mut stream = Stream::new(seed, ROLLOUT, part);
-        for state in &model.states {
-            let init = names::parameter(&state_init(&state.stored_as));
-            // A state that is updated before it is read has no initial value to speak of.
-            if !session.has(&init) {
-                continue;
-            }
-            let init = session.f32(&init)?.to_vec();
-            let noise = standard_normal(elements, &mut stream);
-            let carry = session.f32_mut(&SCOPE.carry(&state.name))?;
-            let carry = &mut carry[row * elements..(row + 1) * elements];
-            for (index, (z, noise)) in carry.iter_mut().zip(noise).enumerate() {
-                *z = init[index % width] + rollouts.noise * noise as f32;
-            }
+    let part = attempt.row as u64 * rollouts.count as u64 + attempt.rollout as u64;
+    let mut stream = Stream::new(seed, ROLLOUT, part);
+    for state in &model.states {
+        let init = names::parameter(&state_init(&state.stored_as));
+        // A state that is updated before it is read has no initial value to speak of.
+        if !session.has(&init) {
+            continue;
+        }
+        let init = session.f32(&init)?.to_vec();
+        let noise = standard_normal(elements, &mut stream);
+        let carry = session.f32_mut(&SCOPE.carry(&state.name))?;
+        let carry = &mut carry[slot * elements..(slot + 1) * elements];
+        for (index, (z, noise)) in carry.iter_mut().zip(noise).enumerate() {
+            *z = init[index % width] + rollouts.noise * noise as f32;
         }
     }
     Ok(())
@@ -156,6 +200,7 @@ mod tests {
     use crate::train::{Evaluation, EvaluationRequest, Evaluator, testing};
 
     const EXAMPLES: usize = 10;
+    const INFER: Infer = Infer { segments: 1, halt: false, settle: None, rollouts: None, check: None };
 
     /// Returns the tiny model under `infer`; its Q values differ from row to row and segment to segment.
     fn evaluator(infer: Option<Infer>, batch: usize) -> Evaluator {
@@ -172,10 +217,14 @@ mod tests {
     }
 
     fn evaluate(evaluator: &mut Evaluator) -> Evaluation {
-        let request = EvaluationRequest { limit: None, keep_predictions: usize::MAX };
+        let request = EvaluationRequest { keep_answers: usize::MAX, ..EvaluationRequest::default() };
         let data = testing::data().test;
         let whole = &mut |_| ControlFlow::Continue(());
-        evaluator.evaluate(&data, request, whole).expect("fits").expect("not stopped")
+        evaluator.evaluate(&data, request, whole, &mut |_, _| {}).expect("fits").expect("not stopped")
+    }
+
+    fn tokens(evaluation: &Evaluation) -> Vec<Vec<i32>> {
+        evaluation.answers.iter().map(|answer| answer.tokens.clone()).collect()
     }
 
     /// Returns the way to the answer of every test example.
@@ -192,7 +241,7 @@ mod tests {
     #[test]
     fn evaluation_runs_as_many_segments_as_the_spec_says() {
         for segments in [1, 5] {
-            let infer = Infer { segments, halt: false, rollouts: None };
+            let infer = Infer { segments, ..INFER };
             let mut evaluator = evaluator(Some(infer), 4);
             assert_eq!(evaluate(&mut evaluator).metrics.means().mean_segments, Some(segments as f64));
             assert_eq!(evaluator.session().runs(), 3 * segments as u64);
@@ -203,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_row_that_stops_counts_by_the_segment_it_stopped_at() {
-        let plain = Infer { segments: 6, halt: false, rollouts: None };
+        let plain = Infer { segments: 6, halt: false, ..INFER };
         let (segments, _) = solve(&mut evaluator(Some(plain), EXAMPLES));
         // A bias in the middle of the Q values, so that some rows stop soon and others late.
         let mut sorted: Vec<f32> = segments.iter().flat_map(q_halt).copied().collect();
@@ -224,7 +273,7 @@ mod tests {
 
         let halting = Infer { halt: true, ..plain };
         let evaluation = evaluate(&mut evaluator(halting, 4));
-        assert_eq!(evaluation.predictions, expected);
+        assert_eq!(tokens(&evaluation), expected);
         assert_eq!(evaluation.metrics.steps, stops.iter().sum::<usize>() as f64);
         let (way, _) = solve(&mut evaluator(halting, EXAMPLES));
         assert_eq!(way.len(), *stops.iter().max().expect("there are rows"));
@@ -237,7 +286,7 @@ mod tests {
             let mut model = testing::model();
             model.halt = Halt::Residual { eps, max_segments: 3 };
             model.q_head = None;
-            model.infer = Some(Infer { segments: 5, halt, rollouts: None });
+            model.infer = Some(Infer { segments: 5, halt, ..INFER });
             let evaluation = evaluate(&mut testing::evaluator_of(model, 4));
             evaluation.metrics.means().mean_segments.expect("rows were evaluated")
         };
@@ -248,7 +297,7 @@ mod tests {
 
     #[test]
     fn no_segment_is_run_for_a_batch_that_has_stopped() {
-        let infer = Infer { segments: 100, halt: true, rollouts: None };
+        let infer = Infer { segments: 100, halt: true, ..INFER };
         let mut evaluator = evaluator(Some(infer), 4);
         evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(1e3);
         assert_eq!(evaluate(&mut evaluator).metrics.means().mean_segments, Some(1.0));
@@ -256,8 +305,51 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_settles_stops_under_any_policy_when_it_is_asked_for() {
+        let plain = Infer { segments: 6, ..INFER };
+        let drifts: Vec<f32> = {
+            let evaluation = evaluate(&mut evaluator(Some(Infer { segments: 2, ..INFER }), 4));
+            evaluation.answers.iter().map(|answer| answer.drift).collect()
+        };
+        let mut sorted = drifts.clone();
+        sorted.sort_by(f32::total_cmp);
+        let settle = Some(sorted[EXAMPLES / 2]);
+        let evaluation = evaluate(&mut evaluator(Some(Infer { settle, ..plain }), 4));
+        for (answer, drift) in evaluation.answers.iter().zip(&drifts) {
+            assert_eq!(answer.segments == 2, Some(*drift) < settle, "row {}", answer.row);
+            assert_eq!(
+                answer.stopped_by == StoppedBy::Limit,
+                answer.segments == 6 && Some(answer.drift) >= settle
+            );
+        }
+        assert!(evaluation.answers.iter().any(|answer| answer.stopped_by == StoppedBy::Settled));
+    }
+
+    #[test]
+    fn a_row_leaves_its_slot_to_the_next_one() {
+        // Ten rows, of which every second one stops at once.
+        let infer = Infer { segments: 6, halt: true, ..INFER };
+        let (segments, _) = solve(&mut evaluator(Some(Infer { halt: false, ..infer }), EXAMPLES));
+        let mut first: Vec<f32> = q_halt(&segments[0]).to_vec();
+        first.sort_by(f32::total_cmp);
+        let bias = -(first[EXAMPLES / 2 - 1] + first[EXAMPLES / 2]) / 2.0;
+        let mut evaluator = evaluator(Some(infer), 2);
+        evaluator.session_mut().f32_mut(&names::parameter(Q_BIAS)).expect("it is on the host").fill(bias);
+        let evaluation = evaluate(&mut evaluator);
+        let steps: Vec<u32> = evaluation.answers.iter().map(|answer| answer.segments).collect();
+        assert!(steps.iter().filter(|&&steps| steps == 1).count() >= EXAMPLES / 2);
+        // Two slots that each take the next row when they are free.
+        let mut busy_until = [0, 0];
+        steps
+            .iter()
+            .for_each(|steps| *busy_until.iter_mut().min().expect("there are two") += u64::from(*steps));
+        assert_eq!(evaluator.session().runs(), busy_until[0].max(busy_until[1]));
+        assert!(evaluator.session().runs() < 5 * 6);
+    }
+
+    #[test]
     fn the_rollout_with_the_best_score_counts() {
-        let single = Infer { segments: 2, halt: false, rollouts: None };
+        let single = Infer { segments: 2, halt: false, ..INFER };
         let many = Infer { rollouts: Some(Rollouts { count: 3, noise: 0.3 }), ..single };
         let (plain, first) = solve(&mut evaluator(Some(single), EXAMPLES));
         let (way, chosen) = solve(&mut evaluator(Some(many), EXAMPLES));
@@ -270,7 +362,7 @@ mod tests {
             assert!(after >= before);
         }
         let mut evaluator = evaluator(Some(many), 4);
-        assert_eq!(evaluate(&mut evaluator).predictions, way[1].predictions);
+        assert_eq!(tokens(&evaluate(&mut evaluator)), way[1].predictions);
         assert_eq!(evaluator.session().runs(), 3 * 2 * 3);
     }
 
@@ -280,7 +372,7 @@ mod tests {
             let mut model = testing::model();
             model.halt = Halt::Residual { eps: 1e-9, max_segments: 3 };
             model.q_head = None;
-            model.infer = Some(Infer { segments: 3, halt: false, rollouts });
+            model.infer = Some(Infer { segments: 3, halt: false, rollouts, ..INFER });
             testing::evaluator_of(model, EXAMPLES)
         };
         let residuals = |noise: Option<f32>| {
@@ -302,13 +394,14 @@ mod tests {
 
     #[test]
     fn little_noise_changes_little_and_the_seed_decides_it() {
-        let infer = |noise| Infer { segments: 1, halt: false, rollouts: Some(Rollouts { count: 2, noise }) };
+        let infer = |noise| Infer { segments: 1, rollouts: Some(Rollouts { count: 2, noise }), ..INFER };
         let states = |noise: f32, seed: u64| {
             let mut evaluator = evaluator(Some(infer(noise)), 1);
             let mut model = evaluator.model().clone();
             model.train.as_mut().expect("the tiny model is trained").seed = seed;
             let rollouts = Rollouts { count: 2, noise };
-            write_noisy_states(evaluator.session_mut(), &model, rollouts, 1, 0, 1).expect("it is here");
+            let attempt = Attempt { rollout: 1, ..Attempt::new(0) };
+            write_noisy_states(evaluator.session_mut(), &model, rollouts, 0, &attempt).expect("it is here");
             evaluator.session().f32(&SCOPE.carry("z_high")).expect("it is on the host").to_vec()
         };
         let [wide, again, narrow, other] =
@@ -330,10 +423,10 @@ mod tests {
     #[test]
     fn answers_do_not_depend_on_the_batch() {
         let rollouts = Some(Rollouts { count: 3, noise: 1.0 });
-        let infer = Infer { segments: 4, halt: true, rollouts };
+        let infer = Infer { segments: 4, halt: true, rollouts, ..INFER };
         let [three, four] = [3, 4].map(|batch| evaluate(&mut evaluator(Some(infer), batch)));
-        assert_eq!(three.predictions, four.predictions);
-        assert_eq!(three.metrics.steps, four.metrics.steps);
+        assert_eq!(three.answers, four.answers);
+        assert_eq!(three.metrics, four.metrics, "to the last bit");
     }
 
     #[test]

@@ -35,12 +35,14 @@ pub struct SegmentRows<'a> {
 pub struct Metrics {
     /// Rows whose losses were summed.
     pub rows: usize,
-    /// Rows that halted and have labels; the next four are sums over them.
+    /// Rows that halted and have labels; the next five are sums over them.
     pub count: usize,
     /// Fraction of the labels that are right.
     pub accuracy: f64,
     /// Rows with all labels right.
     pub exact_accuracy: f64,
+    /// Rows whose answer obeys the rules; `None` in training and where there are no rules.
+    pub valid_accuracy: Option<f64>,
     /// Rows where `q_halt >= 0` says correctly whether all labels are right; `None` without a Q head.
     pub q_halt_accuracy: Option<f64>,
     /// Segments.
@@ -92,6 +94,7 @@ impl Metrics {
         self.count += other.count;
         self.accuracy += other.accuracy;
         self.exact_accuracy += other.exact_accuracy;
+        self.valid_accuracy = both(self.valid_accuracy, other.valid_accuracy);
         self.q_halt_accuracy = both(self.q_halt_accuracy, other.q_halt_accuracy);
         self.steps += other.steps;
         self.token_loss += other.token_loss;
@@ -117,6 +120,7 @@ impl Metrics {
             continue_loss: self.continue_loss.map(|sum| sum / rows),
             accuracy: per_count(self.accuracy),
             exact_accuracy: per_count(self.exact_accuracy),
+            valid_accuracy: self.valid_accuracy.and_then(per_count),
             q_halt_accuracy: self.q_halt_accuracy.and_then(per_count),
             mean_segments: per_count(self.steps),
         }
@@ -149,6 +153,7 @@ mod tests {
             count: 3,
             accuracy: 2.5,
             exact_accuracy: 2.0,
+            valid_accuracy: None,
             // Right about the first (0 counts as halt) and the second, wrong about the last.
             q_halt_accuracy: Some(2.0),
             steps: 8.0,

@@ -24,6 +24,7 @@
 //!
 //! The same seed gives the same bytes, for any number of threads, and whether or not a run was interrupted.
 
+mod answers;
 mod data;
 mod divergence;
 mod error;
@@ -52,10 +53,12 @@ mod training;
 
 #[cfg(test)]
 mod testing;
+pub use answers::{AskedRow, RowAnswer, rule};
 pub use data::{Data, DataSize, PuzzleRows, Splits};
 pub use divergence::{Divergence, NotFinite, Remaining};
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
+pub use halting::StoppedBy;
 pub use health::Concern;
 pub use memory::{TooLarge, Wanted, check_memory};
 pub use metrics::Metrics;

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::evaluate::Evaluator;
 use super::memory::{Wanted, check_memory};
 use super::solver::{SolveOptions, Solver};
-use crate::data::{PuzzleKind, Split};
+use crate::data::{Metadata, PuzzleKind, Split};
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
 use crate::ir;
@@ -290,10 +290,17 @@ impl Run {
         from_run.into_iter().chain([recorded]).collect()
     }
 
-    /// Returns the kind of puzzle it was trained on, where hrmc knows it; a relative path of a dataset is looked
-    /// for below `root`.
-    pub fn kind(&self, root: impl AsRef<Path>) -> Option<PuzzleKind> {
-        kind_of(self.spec.model(), &self.places(root.as_ref()))
+    /// Returns what the rows are that it was trained on. A run of an older version does not say so; its data does, and a
+    /// relative path of that is looked for below `root`.
+    pub fn kind(&self, root: impl AsRef<Path>) -> PuzzleKind {
+        let model = self.spec.model();
+        let kind = self.manifest.kind.clone();
+        let metadata = Metadata {
+            kind,
+            columns: self.manifest.columns,
+            ..Metadata::new(model.tokens.vocab, model.tokens.positions)
+        };
+        metadata.declared_kind().unwrap_or_else(|| kind_of(model, &self.places(root.as_ref())))
     }
 
     /// Loads the model with the weights of a checkpoint, averaged if the spec asks for averages.

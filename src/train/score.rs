@@ -49,6 +49,7 @@ mod tests {
             accuracy: None,
             exact_accuracy: Some(1.0),
             q_halt_accuracy: None,
+            valid_accuracy: None,
             mean_segments: None,
         }
     }

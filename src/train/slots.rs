@@ -4,6 +4,7 @@ use super::explore::NO_FLOOR;
 use super::halting::SlotOutcome;
 use super::metrics::SegmentRows;
 use crate::device::{DeviceError, Session};
+use crate::ir::Loss;
 use crate::lower::names::Scope;
 
 /// One row to put into a slot.
@@ -105,6 +106,39 @@ pub(super) fn is_finite(session: &Session, scope: Scope, row: usize) -> Result<b
     Ok(logits_of(session, scope, row)?.iter().all(|logit| logit.is_finite()))
 }
 
+/// Returns the logarithm of the probability that a row's predicted tokens have together, by the function of the loss;
+/// not a number if a logit is none.
+pub(super) fn log_probability(
+    session: &Session,
+    scope: Scope,
+    row: usize,
+    loss: Loss,
+) -> Result<f64, DeviceError> {
+    let logits = logits_of(session, scope, row)?;
+    let positions = session.i32(&scope.tokens())?.len() / slots(session, scope);
+    Ok(logits.chunks_exact(logits.len() / positions).map(|logits| log_of_largest(logits, loss)).sum())
+}
+
+/// Returns the logarithm of the probability of the largest logit.
+fn log_of_largest(logits: &[f32], loss: Loss) -> f64 {
+    let largest = logits[first_largest(logits)];
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return f64::NAN;
+    }
+    // The weight of a token, relative to that of the largest logit.
+    let weight = |logit: f32| match loss {
+        Loss::Softmax => f64::from(logit - largest).exp(),
+        Loss::Stablemax => stablemax(logit) / stablemax(largest),
+    };
+    -logits.iter().map(|&logit| weight(logit)).sum::<f64>().ln()
+}
+
+/// `x + 1` for x of at least 0, else `1 / (1 - x)`: what stablemax takes in place of the exponential.
+fn stablemax(logit: f32) -> f64 {
+    let x = f64::from(logit);
+    if x >= 0.0 { x + 1.0 } else { 1.0 / (1.0 - x) }
+}
+
 /// Returns the predicted tokens of a row: the first of the largest logits.
 pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Result<Vec<i32>, DeviceError> {
     let logits = logits_of(session, scope, row)?;
@@ -124,7 +158,19 @@ fn first_largest(values: &[f32]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::first_largest;
+    use super::{first_largest, log_of_largest};
+    use crate::ir::Loss;
+
+    #[test]
+    fn the_probability_of_the_largest_logit_is_that_of_the_loss() {
+        let logits = [1.0, 3.0, -1.0];
+        // By hand: 4 / (2 + 4 + 1/2), and 1 / (e^-2 + 1 + e^-4).
+        assert!((log_of_largest(&logits, Loss::Stablemax).exp() - 4.0 / 6.5).abs() < 1e-12);
+        let softmax = 1.0 / ((-2.0f64).exp() + 1.0 + (-4.0f64).exp());
+        assert!((log_of_largest(&logits, Loss::Softmax).exp() - softmax).abs() < 1e-12);
+        assert!(log_of_largest(&[0.0, f32::NAN], Loss::Softmax).is_nan());
+        assert!(log_of_largest(&[f32::INFINITY, 0.0], Loss::Stablemax).is_nan());
+    }
 
     #[test]
     fn the_first_of_equal_logits_wins() {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::error::Error;
-use super::infer::infer;
+use super::infer::{Rows, SlotPass, infer};
 use super::slots::{self, SlotRow};
 use crate::check::{DatasetShape, fit};
 use crate::data::puzzle::parse_puzzle;
@@ -140,23 +140,27 @@ pub(super) fn solve(
     for question in questions {
         check(model, puzzle_rows, question)?;
     }
-    let batch = slots::slots(session, SCOPE);
-    let mut answers = Vec::with_capacity(questions.len());
-    for (index, questions) in questions.chunks(batch).enumerate() {
-        put(session, model, questions)?;
-        let first = index * batch;
-        let Sought { mut best, not_finite } = seek(session, model, first, questions.len())?;
-        if let Some(row) = not_finite {
-            return Err(Error::unsuitable(format!(
-                "the model computes numbers that are not finite for puzzle {}, so it has no answer; its weights are \
-                 unusable, or too large for this puzzle: take another checkpoint (`--checkpoint`), or train again with \
-                 a lower learning rate",
-                first + row + 1
-            )));
-        }
-        answers.append(&mut best);
+    let slots = slots::slots(session, SCOPE);
+    let mut solving = Solving {
+        questions,
+        labels: vec![IGNORED_LABEL; model.tokens.positions],
+        next: 0,
+        current: vec![Answer::default(); slots],
+        best: vec![Answer::default(); slots],
+        answers: vec![Answer::default(); questions.len()],
+        not_finite: None,
+    };
+    let whole = infer(session, model, &mut solving)?;
+    debug_assert!(whole.is_continue(), "nothing stops it");
+    match solving.not_finite {
+        None => Ok(solving.answers),
+        Some(row) => Err(Error::unsuitable(format!(
+            "the model computes numbers that are not finite for puzzle {}, so it has no answer; its weights are \
+             unusable, or too large for this puzzle: take another checkpoint (`--checkpoint`), or train again with \
+             a lower learning rate",
+            row + 1
+        ))),
     }
-    Ok(answers)
 }
 
 /// Puts questions into the slots.
@@ -171,64 +175,81 @@ pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) 
     Ok(())
 }
 
-/// What was found for the questions in the slots.
-struct Sought {
-    /// The answers.
+/// Questions that are being answered.
+struct Solving<'a> {
+    questions: &'a [Question],
+    /// Labels that ask for nothing, `[S]`.
+    labels: Vec<i32>,
+    /// Questions that were begun.
+    next: usize,
+    /// The way of the rollout in each slot so far, `[B]`.
+    current: Vec<Answer>,
+    /// The best rollout in each slot so far, `[B]`.
     best: Vec<Answer>,
-    /// The first row for which logits or Q values are not finite.
+    answers: Vec<Answer>,
+    /// The first question for which logits or Q values are not finite.
     not_finite: Option<usize>,
 }
 
-/// Computes the answers to the questions in the slots, the first of which has number `first`.
-fn seek(session: &mut Session, model: &Model, first: usize, questions: usize) -> Result<Sought, DeviceError> {
-    let mut best = vec![Answer::default(); questions];
-    let mut current = best.clone();
-    let mut not_finite: Option<usize> = None;
-    let mut may_run = || ControlFlow::Continue(());
-    let whole = infer(session, model, first, questions, &mut may_run, &mut |pass| {
-        let q_halt = SCOPE.q_halt();
-        for (row, answer) in current.iter_mut().enumerate().filter(|(row, _)| pass.active[*row]) {
-            if pass.segment == 1 {
+impl Rows for Solving<'_> {
+    fn next(&mut self, session: &mut Session, slot: usize) -> Result<Option<usize>, Error> {
+        let Some(Question { tokens, puzzle }) = self.questions.get(self.next) else { return Ok(None) };
+        slots::put(session, SCOPE, slot, SlotRow { tokens, labels: &self.labels, puzzle: *puzzle })?;
+        self.next += 1;
+        Ok(Some(self.next - 1))
+    }
+
+    fn may_run(&mut self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn take(&mut self, session: &Session, passes: &[SlotPass]) -> Result<(), Error> {
+        for pass in passes {
+            let answer = &mut self.current[pass.slot];
+            if pass.outcome.steps == 1 {
                 *answer = Answer { rollout: pass.rollout, segments: Vec::new() };
             }
-            let q = if pass.session.has(&q_halt) { Some(pass.session.f32(&q_halt)?[row]) } else { None };
-            if q.is_some_and(|q| !q.is_finite()) || !slots::is_finite(pass.session, SCOPE, row)? {
-                not_finite = Some(not_finite.map_or(row, |first| first.min(row)));
+            let q_halt = pass.outcome.q_halt;
+            if q_halt.is_some_and(|q| !q.is_finite()) || !slots::is_finite(session, SCOPE, pass.slot)? {
+                self.not_finite = Some(self.not_finite.map_or(pass.row, |first| first.min(pass.row)));
             }
             answer
                 .segments
-                .push(SegmentOutput { tokens: slots::prediction(pass.session, SCOPE, row)?, q_halt: q });
-            if pass.improved[row] {
-                best[row].clone_from(answer);
+                .push(SegmentOutput { tokens: slots::prediction(session, SCOPE, pass.slot)?, q_halt });
+            if pass.is_best {
+                self.best[pass.slot].clone_from(answer);
+            }
+            if pass.leaves {
+                self.answers[pass.row] = std::mem::take(&mut self.best[pass.slot]);
             }
         }
         Ok(())
-    })?;
-    debug_assert!(whole.is_continue(), "nothing stops it");
-    Ok(Sought { best, not_finite })
+    }
 }
 
 /// Checks that a question fits the model.
 pub(super) fn check(model: &Model, puzzle_rows: usize, question: &Question) -> Result<(), Error> {
+    check_row(model, puzzle_rows, &question.tokens, question.puzzle)
+}
+
+/// Checks that a row of tokens and a puzzle identifier fit the model.
+pub(super) fn check_row(model: &Model, puzzle_rows: usize, row: &[i32], puzzle: i32) -> Result<(), Error> {
     let tokens = &model.tokens;
-    let shape = DatasetShape {
-        what: "the puzzles to solve".to_string(),
-        vocab: tokens.vocab,
-        positions: question.tokens.len(),
-    };
+    let shape =
+        DatasetShape { what: "the puzzles to solve".to_string(), vocab: tokens.vocab, positions: row.len() };
     fit(model, &shape).map_err(|misfits| Error::unsuitable(misfits.of_a_trained_model()))?;
     let known = |&token: &i32| usize::try_from(token).is_ok_and(|token| token < tokens.vocab);
-    if let Some(position) = question.tokens.iter().position(|token| !known(token)) {
+    if let Some(position) = row.iter().position(|token| !known(token)) {
         return Err(Error::unsuitable(format!(
             "token {} at position {position} of the puzzle is outside the vocabulary of {}",
-            question.tokens[position], tokens.vocab
+            row[position], tokens.vocab
         )));
     }
-    let in_table = usize::try_from(question.puzzle).is_ok_and(|puzzle| puzzle < puzzle_rows);
+    let in_table = usize::try_from(puzzle).is_ok_and(|puzzle| puzzle < puzzle_rows);
     if model.puzzles.is_some() && !in_table {
         return Err(Error::unsuitable(format!(
-            "puzzle identifier {} is not one of the {puzzle_rows} of the model `{}`",
-            question.puzzle, model.name
+            "puzzle identifier {puzzle} is not one of the {puzzle_rows} of the model `{}`",
+            model.name
         )));
     }
     Ok(())

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::answers::{AskedRow, RowAnswer};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
 use super::solve::{Answer, Question};
 use super::trace::{StateUpdate, Tracer};
-use crate::data::Dataset;
+use crate::data::{Dataset, PuzzleKind};
 use crate::device::{Device, EngineOptions};
 use crate::ir::Model;
 use crate::lower::Sizes;
@@ -110,20 +111,22 @@ impl Solver {
     ///
     /// Returns an error if the dataset does not fit the model, the losses are not finite, or a device fails.
     pub fn evaluate(&mut self, dataset: &Dataset, limit: Option<usize>) -> Result<Evaluation, Error> {
-        let request = EvaluationRequest { limit, keep_predictions: usize::MAX };
-        let evaluation = self.evaluate_watched(dataset, request, &mut |_| ControlFlow::Continue(()))?;
+        let request = EvaluationRequest { limit, keep_answers: usize::MAX, ..EvaluationRequest::default() };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let evaluation = self.evaluate_watched(dataset, request, go_on, &mut |_, _| {})?;
         Ok(evaluation.expect("nothing stops it"))
     }
 
     /// Does the same as `request` says and calls `watch` before every segment, which may stop the evaluation; it then
-    /// gives `None`.
+    /// gives `None`. `take` gets every answer, in the order of the dataset.
     pub(crate) fn evaluate_watched(
         &mut self,
         dataset: &Dataset,
         request: EvaluationRequest,
         watch: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+        take: &mut dyn FnMut(&AskedRow, &RowAnswer),
     ) -> Result<Option<Evaluation>, Error> {
-        let evaluation = self.evaluator.evaluate(dataset, request, watch)?;
+        let evaluation = self.evaluator.evaluate(dataset, request, watch, take)?;
         match evaluation {
             Some(evaluation) if !evaluation.is_finite() => Err(Error::unsuitable(format!(
                 "the losses of `{}` on {} are not finite, so its accuracies mean nothing; its weights are unusable, or \
@@ -134,6 +137,24 @@ impl Solver {
             ))),
             other => Ok(other),
         }
+    }
+
+    /// Answers the rows that `next` gives, as many at once as the options say, and gives each with its answer to `take`,
+    /// in the order of the rows. `kind` says what they are.
+    ///
+    /// `may_run` is called before every segment and may end the work there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `next` does, a row does not fit the model, or a device fails.
+    pub fn answer(
+        &mut self,
+        kind: PuzzleKind,
+        next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
+        may_run: &mut dyn FnMut() -> ControlFlow<()>,
+        take: &mut dyn FnMut(&AskedRow, RowAnswer),
+    ) -> Result<ControlFlow<()>, Error> {
+        self.evaluator.answer(kind, next, may_run, take)
     }
 
     /// Answers one question segment by segment, as training does, and returns what every update made of its state.

@@ -1,7 +1,8 @@
 //! The named random streams of a run.
 //!
 //! Every random decision of a run draws from a stream with a name, so that adding draws to one cannot change
-//! another. The loader has the stream `shuffle`; the streams of this module are `init`, `explore` and `rollout`.
+//! another. The loader has the stream `shuffle`; the streams of this module are `init`, `explore`,
+//! `rollout` and `sample`.
 
 use crate::data::random::Stream;
 
@@ -13,6 +14,9 @@ pub const EXPLORE: &str = "explore";
 
 /// Name of the stream that draws the noise on initial states; every example and rollout has its own part.
 pub const ROLLOUT: &str = "rollout";
+
+/// Name of the stream that draws the examples of an evaluation that takes a sample.
+pub const SAMPLE: &str = "sample";
 
 /// Values of a uniform draw: all multiples of `2^-53` in `0 .. 1`, which f64 holds exactly.
 const UNIT_STEPS: usize = 1 << 53;

@@ -324,8 +324,8 @@ impl Trainer {
 
     /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
-    /// Training is not disturbed. Rows of padding drop out. `observe` is called before every segment and may
-    /// stop the evaluation there, which then gives `None`; it is called once more at the end.
+    /// Training is not disturbed. `observe` is called before every segment and may stop the evaluation there, which
+    /// then gives `None`; it is called once more at the end.
     ///
     /// # Errors
     ///
@@ -336,7 +336,8 @@ impl Trainer {
         request: EvaluationRequest,
         observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
     ) -> Result<Option<Evaluation>, Error> {
-        evaluate::evaluate(&mut self.session, &self.model, self.puzzle_rows, dataset, request, observe)
+        let (model, rows) = (&self.model, self.puzzle_rows);
+        evaluate::evaluate(&mut self.session, model, rows, dataset, request, observe, &mut |_, _| {})
     }
 
     /// Answers questions with the evaluation program.

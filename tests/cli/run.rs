@@ -284,6 +284,18 @@ fn a_dataset_folder_is_trained_on_and_evaluated() {
 }
 
 #[test]
+fn data_in_place_of_generated_puzzles_decides_the_sizes() {
+    let place = tiny();
+    place.succeed("data sudoku --generate --size 6 --train 30 --test 6 -o data/six");
+    let sized = "--set model.tokens.positions=36 --set model.tokens.vocab=8";
+    assert!(place.fail(&format!("run tiny.hrm --train {sized}")).contains("Sudoku puzzles of side 4"));
+    place.succeed(&format!("run tiny.hrm --train --steps 2 --data data/six {sized}"));
+    let message =
+        place.fail(&format!("run tiny.hrm --train --data data/six {sized} --set model.tokens.vocab=9"));
+    assert!(message.contains("have vocab = 8") || message.contains("Sudoku puzzles of side 4"), "{message}");
+}
+
+#[test]
 fn truncated_data_is_reported_with_its_file() {
     let place = tiny();
     place.succeed("data sudoku --generate --size 4 --givens 8 --train 30 --test 6 -o data/four");

@@ -117,6 +117,8 @@ const fn given(
     Row { path, given, change, differs }
 }
 
+const JUDGED_BY_LABELS: Edits = &[("noise = 0.5", "noise = 0.5, check = equal")];
+
 const ELSEWHERE: Edits =
     &[("sudoku(size = 4, givens = 8, train = 8, test = 6, augment = true)", "\"elsewhere\"")];
 const MIXER: Edits =
@@ -216,6 +218,9 @@ const ROWS: &[Row] = &[
     given(SETTLES, "halt", ("residual { max_segments = 3, eps = 1e-9 }", "fixed(2)"), Differs::Weights),
     row("infer.segments", ("infer { segments = 3", "infer { segments = 5"), Differs::Answers),
     given(HALTS_EARLY, "infer.halt", ("halt = false", "halt = true"), Differs::Answers),
+    row("infer.settle", ("noise = 0.5", "noise = 0.5, settle = 2"), Differs::Answers),
+    given(JUDGED_BY_LABELS, "infer.check", ("check = equal", "check = sudoku"), Differs::Answers),
+    given(JUDGED_BY_LABELS, "infer.check", ("check = equal", "check = maze"), Differs::Answers),
     row("infer.rollouts", ("rollouts = 2", "rollouts = 5"), Differs::Answers),
     row("infer.noise", ("noise = 0.5", "noise = 5"), Differs::Answers),
     row("train.data", ("sudoku(size = 4, givens = 8, train = 8, test = 6, augment = true)", "maze(size = 4, train = 8, test = 6)"), Differs::Weights),

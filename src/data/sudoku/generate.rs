@@ -59,6 +59,11 @@ pub fn generate_sudoku(
 /// If that many puzzles cannot be found.
 pub fn generate_sudoku_splits(request: &SudokuRequest) -> Result<PuzzleSplits, DataError> {
     let SudokuRequest { size, givens, train, test, seed } = *request;
+    if !SudokuSize::GENERATED.contains(&size) {
+        return Err(DataError::request(format!(
+            "Sudoku of {size} are not generated; read them from CSV files, with `--from`"
+        )));
+    }
     let (fewest, most) = (size.fewest_givens(), size.cells() - 1);
     if !(fewest..=most).contains(&givens) {
         return Err(DataError::request(format!(

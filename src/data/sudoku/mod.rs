@@ -1,4 +1,4 @@
-//! Sudoku of three sizes: its rules, its symmetries, a solver and a generator.
+//! Sudoku of four sizes: its rules, its symmetries, a solver and a generator.
 //!
 //! Grids are rows of tokens, `[side * side]`: 1 is a blank cell, 2 and up are the digits 1 and up.
 
@@ -27,11 +27,17 @@ pub enum SudokuSize {
     Six,
     /// 9x9 with boxes of 3 rows and 3 columns.
     Nine,
+    /// 16x16 with boxes of 4 rows and 4 columns.
+    Sixteen,
 }
 
 impl SudokuSize {
     /// All sizes.
-    pub const ALL: [SudokuSize; 3] = [SudokuSize::Four, SudokuSize::Six, SudokuSize::Nine];
+    pub const ALL: [SudokuSize; 4] =
+        [SudokuSize::Four, SudokuSize::Six, SudokuSize::Nine, SudokuSize::Sixteen];
+
+    /// The sizes that are generated. A full grid of 16x16 takes hours to find by trial.
+    pub const GENERATED: [SudokuSize; 3] = [SudokuSize::Four, SudokuSize::Six, SudokuSize::Nine];
 
     /// Returns the size with a number of cells on one side.
     pub fn from_side(side: usize) -> Option<SudokuSize> {
@@ -53,6 +59,7 @@ impl SudokuSize {
         match self {
             SudokuSize::Four | SudokuSize::Six => 2,
             SudokuSize::Nine => 3,
+            SudokuSize::Sixteen => 4,
         }
     }
 
@@ -61,6 +68,7 @@ impl SudokuSize {
         match self {
             SudokuSize::Four => 2,
             SudokuSize::Six | SudokuSize::Nine => 3,
+            SudokuSize::Sixteen => 4,
         }
     }
 
@@ -75,6 +83,7 @@ impl SudokuSize {
             SudokuSize::Four => 4,
             SudokuSize::Six => 8,
             SudokuSize::Nine => 17,
+            SudokuSize::Sixteen => 55,
         }
     }
 }
@@ -120,6 +129,22 @@ pub(crate) fn conflicts(size: SudokuSize, grid: &[i32]) -> impl Iterator<Item = 
         let equal = (0..second).filter(move |&first| grid[first] == grid[second]);
         equal.filter_map(move |first| conflict(first, second))
     })
+}
+
+/// Returns the digit that a character stands for: 1 to 9, then letters from A for 10.
+pub(crate) fn digit(size: SudokuSize, character: char) -> Option<i32> {
+    let digit = match character {
+        '1'..='9' => character as i32 - '0' as i32,
+        'A'..='G' => character as i32 - 'A' as i32 + 10,
+        'a'..='g' => character as i32 - 'a' as i32 + 10,
+        _ => return None,
+    };
+    (digit <= size.side() as i32).then_some(digit)
+}
+
+/// Returns the character of a digit.
+pub(crate) fn character(digit: i32) -> char {
+    char::from_digit(digit as u32, 17).map_or('?', |character| character.to_ascii_uppercase())
 }
 
 pub(crate) fn is_digit(size: SudokuSize, token: i32) -> bool {

@@ -49,13 +49,16 @@ pub fn solve_sudoku(size: SudokuSize, question: &[i32]) -> Solutions {
     }
 }
 
+/// Digits of the largest Sudoku.
+const MOST_DIGITS: usize = 16;
+
 /// A partly filled grid without conflicts. In the masks, bit `d - 1` stands for digit `d`.
 pub(super) struct Search {
     size: SudokuSize,
     grid: Vec<i32>,
-    used_in_row: [u16; 9],
-    used_in_column: [u16; 9],
-    used_in_box: [u16; 9],
+    used_in_row: [u32; MOST_DIGITS],
+    used_in_column: [u32; MOST_DIGITS],
+    used_in_box: [u32; MOST_DIGITS],
 }
 
 impl Search {
@@ -64,9 +67,9 @@ impl Search {
         let mut search = Search {
             size,
             grid: vec![BLANK; size.cells()],
-            used_in_row: [0; 9],
-            used_in_column: [0; 9],
-            used_in_box: [0; 9],
+            used_in_row: [0; MOST_DIGITS],
+            used_in_column: [0; MOST_DIGITS],
+            used_in_box: [0; MOST_DIGITS],
         };
         for (cell, &token) in grid.iter().enumerate() {
             if token != BLANK {
@@ -80,27 +83,27 @@ impl Search {
         &self.grid
     }
 
-    fn toggle(&mut self, cell: usize, bit: u16) {
+    fn toggle(&mut self, cell: usize, bit: u32) {
         let (row, column) = (cell / self.size.side(), cell % self.size.side());
         self.used_in_row[row] ^= bit;
         self.used_in_column[column] ^= bit;
         self.used_in_box[self.size.box_of(row, column)] ^= bit;
     }
 
-    fn place(&mut self, cell: usize, bit: u16) {
+    fn place(&mut self, cell: usize, bit: u32) {
         self.grid[cell] = bit.trailing_zeros() as i32 + 1 + DIGIT_ZERO;
         self.toggle(cell, bit);
     }
 
     /// Makes a cell blank and returns the bit of the digit that it had.
-    fn clear(&mut self, cell: usize) -> u16 {
+    fn clear(&mut self, cell: usize) -> u32 {
         let bit = 1 << (self.grid[cell] - DIGIT_ZERO - 1);
         self.grid[cell] = BLANK;
         self.toggle(cell, bit);
         bit
     }
 
-    fn candidates(&self, cell: usize) -> u16 {
+    fn candidates(&self, cell: usize) -> u32 {
         let (row, column) = (cell / self.size.side(), cell % self.size.side());
         let used = self.used_in_row[row]
             | self.used_in_column[column]
@@ -109,8 +112,8 @@ impl Search {
     }
 
     /// Returns the blank cell with the fewest candidates, and the candidates.
-    fn tightest_cell(&self) -> Option<(usize, u16)> {
-        let mut tightest: Option<(usize, u16)> = None;
+    fn tightest_cell(&self) -> Option<(usize, u32)> {
+        let mut tightest: Option<(usize, u32)> = None;
         for cell in (0..self.grid.len()).filter(|&cell| self.grid[cell] == BLANK) {
             let candidates = self.candidates(cell);
             if tightest.is_none_or(|(_, fewest)| candidates.count_ones() < fewest.count_ones()) {
@@ -166,9 +169,9 @@ impl Search {
     }
 
     /// Returns the cells and digits of which exactly one is right, as few as can be; `None` for a full grid.
-    fn fewest_choices(&self) -> Option<Vec<(usize, u16)>> {
+    fn fewest_choices(&self) -> Option<Vec<(usize, u32)>> {
         let side = self.size.side();
-        let bits_of = |mask: u16| (0..side).map(|digit| 1 << digit).filter(move |bit| mask & bit != 0);
+        let bits_of = |mask: u32| (0..side).map(|digit| 1 << digit).filter(move |bit| mask & bit != 0);
         let (tightest, candidates) = self.tightest_cell()?;
         let mut fewest = candidates.count_ones() as usize;
         let of_cell = || bits_of(candidates).map(|bit| (tightest, bit)).collect();
@@ -176,12 +179,12 @@ impl Search {
             return Some(of_cell());
         }
         // Cells where a digit may go, for each row, column and box.
-        let mut places: [[[usize; 9]; 9]; 3] = Default::default();
+        let mut places: [[[usize; MOST_DIGITS]; MOST_DIGITS]; 3] = Default::default();
         let units = |cell: usize| {
             let (row, column) = (cell / side, cell % side);
             [row, column, self.size.box_of(row, column)]
         };
-        let blank: Vec<(usize, u16)> = (0..self.grid.len())
+        let blank: Vec<(usize, u32)> = (0..self.grid.len())
             .filter(|&cell| self.grid[cell] == BLANK)
             .map(|cell| (cell, self.candidates(cell)))
             .collect();
@@ -193,7 +196,7 @@ impl Search {
         let used = [&self.used_in_row, &self.used_in_column, &self.used_in_box];
         let mut best = None;
         for (sort, unit, bit) in (0..3).flat_map(|sort| {
-            (0..side).flat_map(move |unit| bits_of(u16::MAX).map(move |bit| (sort, unit, bit)))
+            (0..side).flat_map(move |unit| bits_of(u32::MAX).map(move |bit| (sort, unit, bit)))
         }) {
             let count = places[sort][unit][bit.trailing_zeros() as usize];
             if used[sort][unit] & bit == 0 && count < fewest {
@@ -204,7 +207,7 @@ impl Search {
         Some(match best {
             None => of_cell(),
             Some((sort, unit, bit)) => {
-                let fits = |&&(cell, mask): &&(usize, u16)| units(cell)[sort] == unit && mask & bit != 0;
+                let fits = |&&(cell, mask): &&(usize, u32)| units(cell)[sort] == unit && mask & bit != 0;
                 blank.iter().filter(fits).map(|&(cell, _)| (cell, bit)).collect()
             }
         })
@@ -215,7 +218,7 @@ impl Search {
         let Some((cell, candidates)) = self.tightest_cell() else {
             return true;
         };
-        let mut bits: Vec<u16> =
+        let mut bits: Vec<u32> =
             (0..self.size.side()).map(|digit| 1 << digit).filter(|bit| candidates & bit != 0).collect();
         random.shuffle(&mut bits);
         for bit in bits {
