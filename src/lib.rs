@@ -114,6 +114,7 @@ mod ir;
 mod lower;
 #[cfg(feature = "lsp")]
 mod lsp;
+mod measures;
 mod optim;
 mod parity;
 mod passes;
@@ -198,6 +199,9 @@ pub mod internals {
     #[cfg(feature = "lsp")]
     pub mod lsp {
         pub use crate::lsp::*;
+    }
+    pub mod measures {
+        pub use crate::measures::*;
     }
     pub mod optim {
         pub use crate::optim::*;

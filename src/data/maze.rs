@@ -158,6 +158,34 @@ pub(crate) fn check_answer(question: &[i32], answer: &[i32]) -> Result<(), Strin
     Ok(())
 }
 
+/// Returns the moves of the path that an answer marks, or `None` if the answer is not the question with the open cells of
+/// one path from start to goal marked, or the question is no maze.
+///
+/// Each marked cell must touch exactly two others of the path, start and goal included, and start and goal one: of a path
+/// that runs beside itself, the marks do not tell which way it goes.
+///
+/// # Panics
+///
+/// If question and answer have different sizes, or are not square.
+pub fn path_moves(question: &[i32], answer: &[i32]) -> Option<usize> {
+    assert_eq!(question.len(), answer.len(), "question and answer have the same cells");
+    let is_path = check_question(question).is_ok() && check_answer(question, answer).is_ok();
+    is_path.then(|| marked_cells(answer) + 1)
+}
+
+/// Returns the moves of a shortest path from start to goal, or `None` if the goal cannot be reached.
+///
+/// # Panics
+///
+/// If the question has no start, no goal, or is not square.
+pub fn shortest_moves(question: &[i32]) -> Option<usize> {
+    Some(marked_cells(&solve_maze(question)?) + 1)
+}
+
+fn marked_cells(grid: &[i32]) -> usize {
+    grid.iter().filter(|&&cell| cell == PATH).count()
+}
+
 /// Returns whether an answer marks one path from start to goal and no other is shorter.
 ///
 /// # Panics
@@ -165,11 +193,10 @@ pub(crate) fn check_answer(question: &[i32], answer: &[i32]) -> Result<(), Strin
 /// If the question is not a maze, or the answer has another size.
 pub fn is_optimal_path(question: &[i32], answer: &[i32]) -> bool {
     assert_eq!(question.len(), answer.len(), "question and answer have the same cells");
-    let Some(best) = solve_maze(question) else {
+    let Some(best) = shortest_moves(question) else {
         return false;
     };
-    let path_cells = |grid: &[i32]| grid.iter().filter(|&&cell| cell == PATH).count();
-    check_answer(question, answer).is_ok() && path_cells(answer) == path_cells(&best)
+    path_moves(question, answer) == Some(best)
 }
 
 /// Returns the token of a character.
@@ -412,6 +439,23 @@ mod tests {
         assert_eq!(check_answer(&question, &detour), Ok(()));
         assert!(!is_optimal_path(&question, &detour));
         assert!(is_optimal_path(&question, &tokens(&["SoG", "   ", "   "])));
+        assert_eq!((path_moves(&question, &detour), shortest_moves(&question)), (Some(4), Some(2)));
+    }
+
+    #[test]
+    fn what_is_not_one_path_has_no_moves() {
+        let question = tokens(&["S  ", "   ", " #G"]);
+        let moves = |rows: &[&str]| path_moves(&question, &tokens(rows));
+        assert_eq!(moves(&["Soo", "  o", " #G"]), Some(4));
+        // The goal is reached, but a cell is left over.
+        assert_eq!(moves(&["Soo", "  o", "o#G"]), None);
+        // Right, right, down, left, left leads nowhere, and the marks touch the start again.
+        assert_eq!(moves(&["Soo", "ooo", " #G"]), None);
+        assert_eq!(moves(&["Soo", "  o", " oG"]), None, "a wall is changed");
+        let no_goal = tokens(&["S  ", "   ", "   "]);
+        assert_eq!(path_moves(&no_goal, &no_goal), None);
+        assert_eq!(shortest_moves(&tokens(&["S# ", "## ", "  G"])), None);
+        assert_eq!(shortest_moves(&tokens(&["SG", "  "])), Some(1));
     }
 
     #[test]

@@ -47,13 +47,13 @@ pub use kind::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{
     DIHEDRAL_IMAGES, MAZE_SIDES, MazeRequest, dihedral_image, generate_maze, generate_maze_splits,
-    is_optimal_path, solve_maze,
+    is_optimal_path, path_moves, shortest_moves, solve_maze,
 };
 pub use pair::{Pair, PuzzleSplits};
 pub use questions::{QuestionForm, Questions, ReadQuestion};
 pub use size::SplitSize;
 pub use sudoku::{
-    Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, generate_sudoku, generate_sudoku_splits,
-    is_solved_sudoku, solve_sudoku,
+    Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, broken_rules, count_givens, generate_sudoku,
+    generate_sudoku_splits, is_solved_sudoku, solve_sudoku,
 };
 pub use write::{Existing, SplitToWrite, TokenType, write_dataset};

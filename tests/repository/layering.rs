@@ -22,6 +22,7 @@ const ORDER: &[(&str, u32)] = &[
     ("syntax", 2),
     ("ir", 2),
     ("graph", 2),
+    ("measures", 2),
     ("check", 3),
     ("autodiff", 3),
     ("optim", 3),

@@ -158,6 +158,38 @@ pub fn is_solved_sudoku(size: SudokuSize, grid: &[i32]) -> bool {
         && find_conflict(size, grid).is_none()
 }
 
+/// Returns how many digits a question gives.
+pub fn count_givens(size: SudokuSize, question: &[i32]) -> usize {
+    question.iter().filter(|&&token| is_digit(size, token)).count()
+}
+
+/// Returns how many rules an answer breaks.
+///
+/// For each row, column and box and each digit there is a rule: the unit holds the digit. For each given there is another:
+/// it stands. An answer that breaks none is a solution. A wrong or empty cell in an otherwise right grid breaks three
+/// rules, those of its row, column and box that miss the digit.
+///
+/// # Panics
+///
+/// If question or answer do not have the cells of the size.
+pub fn broken_rules(size: SudokuSize, question: &[i32], answer: &[i32]) -> usize {
+    assert_eq!(question.len(), size.cells(), "a question has all its cells");
+    assert_eq!(answer.len(), size.cells(), "an answer has all its cells");
+    let side = size.side();
+    // The digits of each unit as bits: rows, then columns, then boxes.
+    let mut held = vec![0_u32; 3 * side];
+    for (cell, &token) in answer.iter().enumerate().filter(|&(_, &token)| is_digit(size, token)) {
+        let (row, column) = (cell / side, cell % side);
+        for unit in [row, side + column, 2 * side + size.box_of(row, column)] {
+            held[unit] |= 1 << (token - DIGIT_ZERO);
+        }
+    }
+    let missing: usize = held.iter().map(|digits| side - digits.count_ones() as usize).sum();
+    let changed =
+        question.iter().zip(answer).filter(|&(&given, &token)| given != BLANK && given != token).count();
+    missing + changed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
