@@ -102,6 +102,7 @@
 mod autodiff;
 mod bench;
 mod census;
+mod chart;
 mod check;
 #[cfg(feature = "cli")]
 mod cli;
@@ -167,6 +168,9 @@ pub mod internals {
     }
     pub mod census {
         pub use crate::census::*;
+    }
+    pub mod chart {
+        pub use crate::chart::*;
     }
     pub mod check {
         pub use crate::check::*;

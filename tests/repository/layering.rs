@@ -17,6 +17,7 @@ const ORDER: &[(&str, u32)] = &[
     ("span", 0),
     ("system", 0),
     ("units", 0),
+    ("chart", 1),
     ("diagnostic", 1),
     ("data", 1),
     ("syntax", 2),
