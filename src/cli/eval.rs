@@ -9,29 +9,39 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::eval_report::{self, Outcome};
 use super::failure::{Failure, Stop, fail_with_batch};
 use super::interrupt::{Busy, Interrupt};
+use super::predict::SplitName;
 use super::progress::Progress;
 use super::project::{Devices, Project};
-use super::terminal::{counted, duration, percent};
-use super::train::summarize;
+use super::terminal::counted;
 use super::{data_check, run_arguments, terminal};
 use crate::data::Split;
-use crate::store::MetricMeans;
-use crate::train::{Data, EvaluationProgress, EvaluationRequest, Run, SolveOptions, Splits};
+use crate::ir::Model;
+use crate::lower::{Program, Sizes};
+use crate::measures::{JudgedRow, Measures, RightBy, judge_row};
+use crate::pipeline::Compiled;
+use crate::train::{
+    AskedRow, Data, EvaluationProgress, EvaluationRequest, RowAnswer, Run, SolveOptions, Splits, rule,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   hrmc eval runs/quickstart-001
   hrmc eval runs/sudoku-001 --data data/sudoku-hard --limit 1000
-  hrmc eval runs/sudoku-001 --set model.infer.rollouts=4 --set model.infer.noise=0.5
-  hrmc eval runs/sudoku-001 --checkpoint last --json";
+  hrmc eval runs/sudoku-001 --segments 1,2,4,8,16,32 --chart segments.svg
+  hrmc eval runs/sudoku-001 --rollouts 1,4,16 --noise 0.5 --json
+  hrmc eval runs/sudoku-001 --set model.infer.settle=0.01";
 
 /// Evaluate a trained run on held-out puzzles.
 ///
-/// Solves every puzzle of the test data and reports how many answers are right in every token (exact accuracy), how
-/// many tokens are right, and the losses. `infer` in the spec says how answers are computed. By default every puzzle
-/// runs for the largest number of segments; with `halt residual` it stops when its state has settled.
+/// Answers every puzzle of the test data and reports how many answers are right in every token (exact accuracy) and by
+/// the rules of the puzzle, what the model's own estimates are worth, and what an answer costs. `infer` in the spec says
+/// how answers are computed. By default every puzzle runs for the largest number of segments; with `halt residual` it
+/// stops when its state has settled. A puzzle that stops makes room for the next one.
+///
+/// `--segments` and `--rollouts` take lists, and give a table and a chart of accuracy against computing.
 ///
 /// Ctrl-C ends it after the segment that is under way, without a result. The exit code is then 130; after SIGTERM it is
 /// 143, and after SIGHUP 129.
@@ -40,12 +50,27 @@ Examples:
 pub struct Arguments {
     /// Folder of the run
     run: PathBuf,
-    /// Dataset folder to use instead of the data of the run; only its test split is read
+    /// Dataset folder to use instead of the data of the run; only one of its splits is read
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Split to evaluate
+    #[arg(long, value_name = "SPLIT", value_enum, default_value = "test")]
+    split: SplitName,
     /// Evaluate only the first examples
     #[arg(long, value_name = "N", value_parser = super::positive)]
     limit: Option<usize>,
+    /// Most segments of a puzzle; several give a row of the table each
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::positive)]
+    segments: Vec<usize>,
+    /// Attempts on each puzzle, of which the best counts; several give a row of the table each
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::positive)]
+    rollouts: Vec<usize>,
+    /// Noise on the initial states of every attempt but the first [default: that of the spec]
+    #[arg(long, value_name = "STD")]
+    noise: Option<f32>,
+    /// File for a chart of accuracy against computing, in SVG
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
     /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
     #[arg(long)]
     checkpoint: Option<run_arguments::CheckpointName>,
@@ -78,20 +103,127 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     });
     let project = Project::find(devices)?;
     let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
-    let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
-    let splits = Splits::Only(Split::Test);
+    let split = Split::from(arguments.split);
+    let splits = Splits::Only(split);
     let data = match &arguments.data {
         Some(folder) => Data::open_splits(run.spec(), folder, splits)?,
         None => run.splits(project.root(), splits)?,
     };
     data.check_fit(run.spec())?;
-    let is_changed = run.changed(&data).contains(&Split::Test);
-    say_what_misleads(&run, &data, is_changed && arguments.data.is_none())?;
-    let examples = arguments.limit.unwrap_or(usize::MAX).min(data.test().examples());
+    let is_changed = run.changed(&data).contains(&split);
+    say_what_misleads(&run, &data, split, is_changed && arguments.data.is_none())?;
+    let settings = arguments.settings(run.spec().model());
+    let is_single = settings.len() == 1;
+    let mut outcomes = Vec::new();
+    for setting in settings {
+        let other = match setting.overrides.is_empty() {
+            true => None,
+            false => {
+                let overrides = [arguments.overrides.clone(), setting.overrides].concat();
+                Some(run_arguments::open(&arguments.run, &overrides)?)
+            }
+        };
+        let run = other.as_ref().unwrap_or(&run);
+        match evaluate(arguments, run, &data, split, &project, interrupt)? {
+            Evaluated::Whole(outcome) => outcomes.push(*outcome),
+            Evaluated::Stopped { examples, stop } => {
+                if arguments.json {
+                    let mut result = describe(arguments, run, &data, is_changed, examples);
+                    result["metrics"] = json!(null);
+                    result["stopped_by"] = json!(stop.name());
+                    terminal::print_json(&result)?;
+                }
+                terminal::note(format_args!(
+                    "stopped after {}; there is no result",
+                    counted(examples, "example")
+                ));
+                return Err(Failure::Stopped(stop));
+            }
+        }
+    }
+    if let Some(file) = &arguments.chart {
+        terminal::write_file(file, &eval_report::chart(&outcomes).to_svg(720, 440))?;
+        terminal::note(format_args!("wrote the chart to `{}`", file.display()));
+    }
+    if arguments.json {
+        let mut result = describe(arguments, &run, &data, is_changed, outcomes[0].examples);
+        if is_single {
+            let outcome = outcomes.remove(0);
+            result["metrics"] = json!(outcome.means);
+            result["report"] = json!(outcome.report);
+            result["cost"] = outcome.cost_json();
+        } else {
+            result["settings"] = outcomes.iter().map(Outcome::to_json).collect();
+        }
+        return terminal::print_json(&result);
+    }
+    match &outcomes[..] {
+        [outcome] => terminal::print(eval_report::text(outcome)),
+        outcomes => terminal::print(eval_report::table(outcomes)),
+    }
+}
+
+/// How answers are to be computed.
+struct Setting {
+    /// What is replaced in the spec, besides what `--set` replaces.
+    overrides: Vec<String>,
+}
+
+impl Arguments {
+    /// Returns the settings of all rows of the table; one that changes nothing if none are asked for.
+    fn settings(&self, model: &Model) -> Vec<Setting> {
+        let segments = self.segments.iter().map(|count| vec![format!("model.infer.segments={count}")]);
+        let segments: Vec<Vec<String>> =
+            if self.segments.is_empty() { vec![vec![]] } else { segments.collect() };
+        let noise = self.noise.map(|noise| format!("model.infer.noise={noise}"));
+        let has_rollouts = model.inference().rollouts.is_some();
+        let rollouts = self.rollouts.iter().map(|&count| match count {
+            1 if has_rollouts => {
+                vec!["model.infer.rollouts=1".to_string(), "model.infer.noise=none".to_string()]
+            }
+            1 => vec![],
+            _ => {
+                [Some(format!("model.infer.rollouts={count}")), noise.clone()].into_iter().flatten().collect()
+            }
+        });
+        let mut rollouts: Vec<Vec<String>> = rollouts.collect();
+        if rollouts.is_empty() {
+            rollouts.push(noise.into_iter().collect());
+        }
+        let both = |rollouts: &Vec<String>, segments: &Vec<String>| Setting {
+            overrides: [segments.clone(), rollouts.clone()].concat(),
+        };
+        rollouts
+            .iter()
+            .flat_map(|rollouts| segments.iter().map(move |segments| both(rollouts, segments)))
+            .collect()
+    }
+}
+
+/// How an evaluation ended.
+enum Evaluated {
+    Whole(Box<Outcome>),
+    Stopped { examples: usize, stop: Stop },
+}
+
+/// Evaluates with the settings of a run.
+fn evaluate(
+    arguments: &Arguments,
+    run: &Run,
+    data: &Data,
+    split: Split,
+    project: &Project<'_>,
+    interrupt: &Interrupt,
+) -> Result<Evaluated, Failure> {
+    let model = run.spec().model();
+    let train = model.train.as_ref().expect("a run has a spec with a `train` block");
+    let dataset = data.of_split(split);
+    let examples = arguments.limit.unwrap_or(usize::MAX).min(dataset.examples());
+    let batch = arguments.batch.unwrap_or(train.batch).min(examples.max(1));
     let options = SolveOptions {
         device: project.device(arguments.device.as_deref()),
         threads: project.threads(arguments.threads)?,
-        batch: arguments.batch.unwrap_or(train.batch).min(examples.max(1)),
+        batch,
     };
     let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
@@ -99,74 +231,81 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let begun = Instant::now();
     let request = EvaluationRequest { limit: arguments.limit, ..EvaluationRequest::default() };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
-    let mut examples_done = 0;
-    let mut watch = |done: EvaluationProgress| {
-        if done.examples < done.total {
-            progress.show(done.examples as u64, String::new);
+    let mut done = 0;
+    let mut watch = |at: EvaluationProgress| {
+        if at.examples < at.total {
+            progress.show(at.examples as u64, String::new);
         }
-        examples_done = done.examples;
+        done = at.examples;
         if interrupt.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let evaluation = solver.evaluate_watched(data.test(), request, &mut watch, &mut |_, _| {})?;
-    progress.clear();
-    let means = evaluation.map(|evaluation| evaluation.metrics.means());
-    // What is complete is not stopped.
-    let stop = if means.is_none() { interrupt.reason() } else { None };
-    if arguments.json {
-        terminal::print_json(&json!({
-            "run": terminal::path_text(&arguments.run),
-            "data": data.name().trim_matches(|c| c == '`'),
-            "is_test_data_of_run": (!run.manifest().test_data_sha256.is_empty()).then_some(!is_changed),
-            "examples": examples_done,
-            "metrics": means,
-            "stopped_by": stop.map(Stop::name),
-        }))?;
-    }
-    let Some(means) = means else {
-        let stop = stop.expect("only a signal stops an evaluation");
-        terminal::note(format_args!(
-            "stopped after {}; there is no result",
-            counted(examples_done, "example")
-        ));
-        return Err(Failure::Stopped(stop));
+    let rule = rule(model, dataset.kind());
+    let right_by = if rule.is_some() { RightBy::Rules } else { RightBy::Label };
+    let mut measures = Measures::new(right_by, examples);
+    let mut passes = 0;
+    let mut take = |asked: &AskedRow, answer: &RowAnswer| {
+        passes += u64::from(answer.passes);
+        let judged = judge_row(rule, &asked.tokens, &answer.tokens, &asked.labels);
+        measures.add(&JudgedRow {
+            segments: answer.segments,
+            q_halt: answer.q_halt.map(f64::from),
+            confidence: Some(answer.confidence),
+            drift: Some(f64::from(answer.drift)),
+            ..judged
+        });
     };
-    if arguments.json {
-        return Ok(());
-    }
-    terminal::print(format!(
-        "{}\n{}in {}\n",
-        summarize(&means, examples_done),
-        losses(&means),
-        duration(begun.elapsed().as_secs_f64()),
-    ))
+    let evaluation = solver.evaluate_watched(dataset, request, &mut watch, &mut take)?;
+    progress.clear();
+    let Some(evaluation) = evaluation else {
+        let stop = interrupt.reason().expect("only a signal stops an evaluation");
+        return Ok(Evaluated::Stopped { examples: done, stop });
+    };
+    let sizes = Sizes { batch, puzzle_rows: data.puzzle_rows(model) };
+    let averaged = train.ema.is_some();
+    let of_batch = Compiled::of(model, Program::Evaluate { averaged }, sizes).flops();
+    Ok(Evaluated::Whole(Box::new(Outcome {
+        inference: model.inference(),
+        examples: evaluation.examples,
+        means: evaluation.means(),
+        report: measures.report(),
+        passes,
+        flops_of_pass: of_batch as f64 / batch as f64,
+        seconds: begun.elapsed().as_secs_f64(),
+    })))
+}
+
+/// Returns what was evaluated.
+fn describe(
+    arguments: &Arguments,
+    run: &Run,
+    data: &Data,
+    is_changed: bool,
+    examples: usize,
+) -> serde_json::Value {
+    json!({
+        "run": terminal::path_text(&arguments.run),
+        "data": data.name().trim_matches(|c| c == '`'),
+        "split": Split::from(arguments.split).name(),
+        "is_test_data_of_run": (!run.manifest().test_data_sha256.is_empty()).then_some(!is_changed),
+        "examples": examples,
+        "stopped_by": null,
+    })
 }
 
 /// Warns about data that misleads, and about puzzles that are not those of the run though nobody asked for others.
-fn say_what_misleads(run: &Run, data: &Data, is_changed: bool) -> Result<(), Failure> {
-    if !data.test().has_labels() {
+fn say_what_misleads(run: &Run, data: &Data, split: Split, is_changed: bool) -> Result<(), Failure> {
+    if !data.of_split(split).has_labels() {
         let why = data.findings().first().map_or("it has no labels", |finding| &finding.message);
         return Err(Failure::message(format!("there is nothing to evaluate in {}: {why}", data.name())));
     }
     data_check::warn(data);
     if is_changed {
         terminal::warning(&format!(
-            "the test puzzles of {} have changed since `{}` began: the figures are not those of its training, and \
+            "the {split} puzzles of {} have changed since `{}` began: the figures are not those of its training, and \
              cannot be compared with them; bring the old ones back, or name other data with `--data DIR`",
             data.name(),
             run.path().display()
         ));
     }
     Ok(())
-}
-
-fn losses(means: &MetricMeans) -> String {
-    let mut text = format!("loss of the tokens {:.4}", means.token_loss);
-    if let Some(loss) = means.halt_loss {
-        text.push_str(&format!(", of q_halt {loss:.4}"));
-    }
-    if let Some(share) = means.q_halt_accuracy {
-        text.push_str(&format!("; q_halt is right about {} of its answers", percent(share)));
-    }
-    text.push('\n');
-    text
 }

@@ -14,6 +14,7 @@ mod data_check;
 mod devices;
 mod diff;
 mod eval;
+mod eval_report;
 mod failure;
 mod fmt;
 mod help;

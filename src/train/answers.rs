@@ -48,6 +48,8 @@ pub struct RowAnswer {
     pub rollout: usize,
     /// Segments of that rollout.
     pub segments: u32,
+    /// Segments of all rollouts.
+    pub passes: u32,
     /// Why that rollout stopped.
     pub stopped_by: StoppedBy,
     /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
@@ -120,6 +122,7 @@ impl RowAnswer {
             tokens: slots::prediction(session, SCOPE, slot)?,
             rollout,
             segments: outcome.steps,
+            passes: pass.passes,
             stopped_by: stopped.expect("the rollout has ended"),
             q_halt: outcome.q_halt,
             confidence: slots::log_probability(session, SCOPE, slot, loss)?.exp(),
@@ -234,6 +237,7 @@ impl Rows for Answering<'_> {
             }
             if let (Some((asked, best)), true) = (place.take_if(|_| pass.leaves), pass.leaves) {
                 let answer = best.expect("the first rollout is the best before any other");
+                let answer = RowAnswer { passes: pass.passes, ..answer };
                 self.answered.insert(asked.row, (asked, answer));
             }
         }

@@ -41,6 +41,8 @@ pub(super) struct SlotPass {
     pub row: usize,
     /// Number of the rollout, from 0.
     pub rollout: usize,
+    /// Segments of all rollouts of the row so far, this one included.
+    pub passes: u32,
     /// Results of the segment.
     pub outcome: SlotOutcome,
     /// Why the rollout ends with this segment, if it does.
@@ -70,6 +72,8 @@ struct Attempt {
     rollout: usize,
     /// Segments done in this rollout.
     segments: u32,
+    /// Segments done in all rollouts.
+    passes: u32,
     /// The best score of a rollout, if one has ended.
     best: Option<f32>,
 }
@@ -121,12 +125,13 @@ pub(super) fn infer(
             let Some(attempt) = place else { continue };
             let outcome = outcomes[slot];
             attempt.segments = outcome.steps;
+            attempt.passes += 1;
             let stopped = stops(&model.halt, &inference, outcome);
             let score = score(&model.halt, outcome);
             let is_best = stopped.is_some() && (attempt.rollout == 0 || is_better(score, attempt.best));
             let leaves = stopped.is_some() && attempt.rollout + 1 == count;
-            let (row, rollout) = (attempt.row, attempt.rollout);
-            passes.push(SlotPass { slot, row, rollout, outcome, stopped, is_best, leaves });
+            let Attempt { row, rollout, passes: done, .. } = *attempt;
+            passes.push(SlotPass { slot, row, rollout, passes: done, outcome, stopped, is_best, leaves });
             if is_best {
                 attempt.best = score;
             }
@@ -143,7 +148,7 @@ pub(super) fn infer(
 
 impl Attempt {
     fn new(row: usize) -> Attempt {
-        Attempt { row, rollout: 0, segments: 0, best: None }
+        Attempt { row, rollout: 0, segments: 0, passes: 0, best: None }
     }
 }
 

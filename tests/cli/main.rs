@@ -12,6 +12,7 @@ mod family;
 mod language;
 #[cfg(feature = "lsp")]
 mod lsp;
+mod predict;
 #[cfg(all(unix, feature = "cuda"))]
 mod readme;
 mod run;

@@ -1,0 +1,216 @@
+//! What `hrmc eval` says about the answers to a set of puzzles.
+
+use serde_json::json;
+
+use super::terminal::{self, duration, flops, grouped, percent};
+use super::train::summarize;
+use crate::chart::{AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, Glyphs, Series};
+use crate::ir::Infer;
+use crate::measures::{AnswerReport, RightBy, RowGroup, ScoreReport, Share};
+use crate::store::MetricMeans;
+
+/// What was found with one setting.
+pub struct Outcome {
+    /// How answers were computed.
+    pub inference: Infer,
+    /// Examples that were evaluated.
+    pub examples: usize,
+    /// Means of losses and accuracies.
+    pub means: MetricMeans,
+    /// Everything else about the answers.
+    pub report: AnswerReport,
+    /// Segments of all rollouts of all puzzles.
+    pub passes: u64,
+    /// Floating-point operations of a segment of one puzzle.
+    pub flops_of_pass: f64,
+    /// Time of the evaluation.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// Returns the share of the answers that are right: by the rules where there are any, else by the label.
+    fn right(&self) -> Share {
+        match (self.report.right_by, self.report.valid) {
+            (RightBy::Rules, Some(valid)) => valid,
+            _ => self.report.exact,
+        }
+    }
+
+    fn passes_of_one(&self) -> f64 {
+        self.passes as f64 / self.examples.max(1) as f64
+    }
+
+    fn flops_of_one(&self) -> f64 {
+        self.flops_of_pass * self.passes_of_one()
+    }
+
+    fn seconds_of_one(&self) -> f64 {
+        self.seconds / self.examples.max(1) as f64
+    }
+
+    /// Returns what an answer costs.
+    pub fn cost_json(&self) -> serde_json::Value {
+        json!({
+            "passes_per_puzzle": self.passes_of_one(),
+            "flops_per_puzzle": self.flops_of_one(),
+            "seconds_per_puzzle": self.seconds_of_one(),
+        })
+    }
+
+    /// Returns everything, as one of several settings.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({
+            "segments": self.inference.segments,
+            "rollouts": self.inference.rollouts.map_or(1, |rollouts| rollouts.count),
+            "noise": self.inference.rollouts.map(|rollouts| rollouts.noise),
+            "examples": self.examples,
+            "metrics": self.means,
+            "report": self.report,
+            "cost": self.cost_json(),
+        })
+    }
+
+    fn costs(&self) -> String {
+        format!(
+            "{}, {:.2} passes and {} for each puzzle",
+            flops(self.flops_of_one() as u64),
+            self.passes_of_one(),
+            milliseconds(self.seconds_of_one()),
+        )
+    }
+}
+
+/// Returns a short time, e.g. `1.25 ms`.
+fn milliseconds(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.3} ms", 1e3 * seconds) } else { duration(seconds) }
+}
+
+/// Returns the report about one setting.
+pub fn text(outcome: &Outcome) -> String {
+    let Outcome { report, means, .. } = outcome;
+    let mut text = format!("{}\n", summarize(means, outcome.examples));
+    let mut line = |what: &str, said: String| text.push_str(&format!("  {what:<12}{said}\n"));
+    line("exact", report.exact.to_string());
+    if let Some(valid) = &report.valid {
+        line("valid", valid.to_string());
+    }
+    if let Some(sudoku) = &report.sudoku {
+        line("rules", format!("{} broken in all", grouped(sudoku.rules_broken)));
+        if sudoku.by_rating.len() > 1 {
+            line("by rating", groups(&sudoku.by_rating));
+        }
+        if sudoku.by_givens.len() > 1 {
+            line("by givens", groups(&sudoku.by_givens));
+        }
+    }
+    if let Some(maze) = &report.maze {
+        line(
+            "path",
+            format!("{} have a path; {} a shortest one", maze.path.percent(), maze.shortest.percent()),
+        );
+        if let (Some(moves), Some(ratio)) = (maze.mean_extra_moves, maze.mean_length_ratio) {
+            line("length", format!("{moves:.2} moves over the shortest, {ratio:.4} times its length"));
+        }
+    }
+    let scores: Vec<String> =
+        [("q", &report.q_halt), ("confidence", &report.confidence), ("drift", &report.drift)]
+            .into_iter()
+            .filter_map(|(name, score)| Some(format!("{name} {:.4}", score.as_ref()?.auc?)))
+            .collect();
+    if !scores.is_empty() {
+        line("tells right", format!("area under the curve: {}", scores.join(", ")));
+    }
+    if let Some(calibration) = &report.calibration
+        && let Some(error) = calibration.expected_error
+    {
+        line("q is off by", format!("{} on average, over ten bins", percent(error)));
+    }
+    if let Some(surest) = report.confidence.as_ref().and_then(half) {
+        line("surest half", format!("{} right, by confidence", surest.percent()));
+    }
+    line("costs", outcome.costs());
+    text.push_str(&losses(means));
+    text.push_str(&format!("in {}\n", duration(outcome.seconds)));
+    text
+}
+
+/// Returns how many are right of the half with the highest score.
+fn half(score: &ScoreReport) -> Option<&Share> {
+    score.coverage.iter().find(|point| point.coverage >= 0.5).map(|point| &point.right)
+}
+
+fn groups(groups: &[RowGroup]) -> String {
+    let group =
+        |group: &RowGroup| format!("{}: {} of {}", group.label(), group.exact.percent(), grouped(group.rows));
+    groups.iter().map(group).collect::<Vec<_>>().join("; ")
+}
+
+fn losses(means: &MetricMeans) -> String {
+    let mut text = format!("loss of the tokens {:.4}", means.token_loss);
+    if let Some(loss) = means.halt_loss {
+        text.push_str(&format!(", of q_halt {loss:.4}"));
+    }
+    if let Some(share) = means.q_halt_accuracy {
+        text.push_str(&format!("; q_halt is right about {} of its answers", percent(share)));
+    }
+    text.push('\n');
+    text
+}
+
+/// Returns a table of several settings, and their chart.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let head = ["segments", "rollouts", "right", "low", "high", "exact", "passes", "FLOP", "time"];
+    let mut lines = vec![(head.map(str::to_string).to_vec(), String::new())];
+    for outcome in outcomes {
+        let right = outcome.right();
+        let cells = vec![
+            outcome.inference.segments.to_string(),
+            outcome.inference.rollouts.map_or(1, |rollouts| rollouts.count).to_string(),
+            right.percent(),
+            percent(right.low),
+            percent(right.high),
+            outcome.report.exact.percent(),
+            format!("{:.2}", outcome.passes_of_one()),
+            flops(outcome.flops_of_one() as u64),
+            milliseconds(outcome.seconds_of_one()),
+        ];
+        lines.push((cells, String::new()));
+    }
+    let by = match outcomes[0].report.right_by {
+        RightBy::Rules => "right by the rules of the puzzle",
+        RightBy::Label => "right by the label",
+    };
+    let columns = terminal::output_columns().clamp(60, 100);
+    format!(
+        "{}{by}, with a 95% interval; passes, FLOP and time for each of {} puzzles\n\n{}",
+        terminal::columns(&lines),
+        grouped(outcomes[0].examples as u64),
+        chart(outcomes).to_text(columns, Glyphs::Braille)
+    )
+}
+
+/// Returns a chart of accuracy against computing, with a line for each number of rollouts.
+pub fn chart(outcomes: &[Outcome]) -> Chart {
+    let mut series: Vec<Series> = Vec::new();
+    for outcome in outcomes {
+        let rollouts = outcome.inference.rollouts.map_or(1, |rollouts| rollouts.count);
+        let name = if rollouts == 1 { "one rollout".to_string() } else { format!("{rollouts} rollouts") };
+        let right = outcome.right();
+        let Some(share) = right.share else { continue };
+        let point = ChartPoint { x: outcome.flops_of_one(), y: share, band: Some((right.low, right.high)) };
+        match series.iter_mut().find(|series| series.name == name) {
+            Some(series) => series.points.push(point),
+            None => series.push(Series { name, points: vec![point] }),
+        }
+    }
+    Chart {
+        title: "Right answers against computing".to_string(),
+        x: ChartAxis {
+            name: "floating-point operations for each puzzle".to_string(),
+            scale: AxisScale::Log10,
+            numbers: AxisNumbers::Scaled { unit: "FLOP".to_string() },
+        },
+        y: ChartAxis { name: "right".to_string(), scale: AxisScale::Linear, numbers: AxisNumbers::Percent },
+        series,
+    }
+}

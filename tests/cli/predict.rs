@@ -1,0 +1,139 @@
+//! Answering many questions, and evaluation with several settings.
+
+use std::fs;
+
+use hrmc_testing::workplace::{TINY, Workplace};
+
+use crate::HRMC;
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("it is JSON")
+}
+
+/// A place with a run of the tiny model on 4x4 Sudoku.
+fn trained() -> Workplace {
+    let place = Workplace::new(HRMC);
+    place.write("tiny.hrm", TINY);
+    place.succeed("run tiny.hrm --train --steps 4");
+    place
+}
+
+const ONE: &str = "1.....2......4..";
+const TWO: &str = "..3.....4.......";
+
+#[test]
+fn questions_of_every_form_are_answered_alike_and_in_order() {
+    let place = trained();
+    place.write("typed.txt", &format!("{ONE}\n{TWO}\n"));
+    place.write("lines.jsonl", &format!("\"{ONE}\"\n{{\"question\": \"{TWO}\"}}\n"));
+    place.write("table.csv", &format!("question,source\n{ONE},a\n{TWO},b\n"));
+    let expected = place.succeed("predict runs/tiny-001 typed.txt");
+    let lines: Vec<serde_json::Value> = expected.lines().map(json).collect();
+    assert_eq!(lines.len(), 2);
+    for (row, line) in lines.iter().enumerate() {
+        assert_eq!(line["row"], row);
+        assert_eq!(line["answer"].as_str().map(str::len), Some(16));
+        assert!((0.0..=1.0).contains(&line["confidence"].as_f64().expect("it is a number")));
+        for key in ["q", "segments", "drift", "settled", "stopped_by", "valid"] {
+            assert!(!line[key].is_null(), "`{key}` is missing in {line}");
+        }
+    }
+    assert_ne!(lines[0]["q"], lines[1]["q"]);
+    for file in ["lines.jsonl", "table.csv"] {
+        assert_eq!(place.succeed(&format!("predict runs/tiny-001 {file} --batch 1")), expected, "{file}");
+    }
+    place.succeed("predict runs/tiny-001 typed.txt -o answers.csv");
+    let table = fs::read_to_string(place.path("answers.csv")).expect("it was written");
+    let answer = lines[1]["answer"].as_str().expect("it is a text");
+    assert!(table.lines().nth(2).is_some_and(|line| line.starts_with(&format!("1,{answer},"))), "{table}");
+}
+
+#[test]
+fn a_question_that_cannot_be_read_ends_the_work_or_is_marked() {
+    let place = trained();
+    place.write("typed.txt", &format!("{ONE}\n12\n{TWO}\n"));
+    let message = place.fail("predict runs/tiny-001 typed.txt");
+    assert!(
+        message.contains("row 1 (counted from 0), line 2: the line has 2 cells; expected 16"),
+        "{message}"
+    );
+    assert!(message.contains("--mark-errors"), "{message}");
+    let marked = place.succeed("predict runs/tiny-001 typed.txt --mark-errors");
+    let lines: Vec<serde_json::Value> = marked.lines().map(json).collect();
+    assert_eq!(lines.iter().map(|line| line["row"].clone()).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(lines[1]["error"].as_str().is_some_and(|error| error.contains("expected 16")));
+    assert!(lines[0]["error"].is_null() && lines[2]["error"].is_null());
+    assert!(place.fail("predict runs/tiny-001 typed.txt -o answers.txt").contains("`.jsonl` or `.csv`"));
+    assert!(place.fail("predict runs/tiny-001 absent.txt").contains("`absent.txt`"));
+}
+
+#[test]
+fn rows_of_data_are_answered_as_evaluation_does() {
+    let place = trained();
+    let answers = place.succeed("predict runs/tiny-001 --limit 5");
+    let right = answers.lines().filter(|line| json(line)["right"] == true).count();
+    let evaluated = json(&place.succeed("eval runs/tiny-001 --limit 5 --json"));
+    assert_eq!(evaluated["report"]["valid"]["count"], right);
+    assert_eq!(answers.lines().count(), 5);
+    let train = place.succeed("predict runs/tiny-001 --split train --limit 3");
+    assert_eq!(train.lines().count(), 3);
+}
+
+#[test]
+fn several_puzzles_of_a_file_are_solved() {
+    let place = trained();
+    place.write("two.txt", &format!("{ONE}\n{TWO}\n"));
+    let said = place.succeed("run runs/tiny-001 --puzzle two.txt");
+    assert!(said.contains("puzzle 1") && said.contains("puzzle 2"), "{said}");
+    let both = json(&place.succeed("run runs/tiny-001 --puzzle two.txt --json"));
+    assert_eq!(both.as_array().map(Vec::len), Some(2));
+    place.write("bad.txt", &format!("{ONE}\n{TWO}1\n{TWO}\n{TWO}\n"));
+    let message = place.fail("run runs/tiny-001 --puzzle bad.txt");
+    assert!(message.contains("puzzle 2 (line 2)"), "{message}");
+}
+
+#[test]
+fn accuracy_against_computing_is_a_table_and_a_chart() {
+    let place = trained();
+    let said =
+        place.succeed("eval runs/tiny-001 --segments 1,2,4 --rollouts 1,2 --noise 0.5 --chart out.svg");
+    assert_eq!(
+        said.lines().filter(|line| line.contains("FLOP") && line.matches('%').count() == 4).count(),
+        6,
+        "{said}"
+    );
+    let chart = fs::read_to_string(place.path("out.svg")).expect("it was written");
+    assert!(chart.starts_with("<svg") && chart.contains("2 rollouts"));
+    let settings = json(&place.succeed("eval runs/tiny-001 --segments 1,2 --json"));
+    let flops = |index: usize| settings["settings"][index]["cost"]["flops_per_puzzle"].as_f64();
+    assert_eq!(flops(1), flops(0).map(|flops| 2.0 * flops));
+    let one = json(&place.succeed("eval runs/tiny-001 --segments 2 --json"));
+    assert_eq!(one["metrics"], settings["settings"][1]["metrics"]);
+    assert!(place.fail("eval runs/tiny-001 --rollouts 4").contains("`rollouts` need `noise`"));
+}
+
+#[test]
+fn rows_without_rules_can_be_asked_and_judged_by_their_labels() {
+    let place = Workplace::new(HRMC);
+    place.write("tiny.hrm", TINY);
+    place.succeed("data sudoku --generate --size 4 --givens 8 --train 30 --test 6 -o four");
+    for split in ["train", "test"] {
+        let file = place.path(&format!("four/{split}/dataset.json"));
+        let text = fs::read_to_string(&file).expect("it is there").replace("\"sudoku\"", "\"tokens\"");
+        fs::write(&file, text).expect("it can be written");
+    }
+    let said = place.run("run tiny.hrm --train --steps 2 --data four");
+    assert!(
+        said.out.contains("from that of the data") || said.out.contains("that of the data"),
+        "{}",
+        said.out
+    );
+    place.write("row.txt", "2 1 1 1 1 1 3 1 1 1 1 1 1 5 1 1\n");
+    let line = json(&place.succeed("predict runs/tiny-001 row.txt"));
+    assert_eq!(line["answer"].as_array().map(Vec::len), Some(16));
+    assert!(line["valid"].is_null() && line["right"].is_null());
+    let solved = place.succeed("run runs/tiny-001 --puzzle row.txt");
+    assert!(solved.contains("whether the answer is right cannot be known"), "{solved}");
+    let rows = place.succeed("predict runs/tiny-001 --data four --limit 2");
+    assert!(rows.lines().all(|line| json(line)["right"].is_boolean()), "{rows}");
+}
