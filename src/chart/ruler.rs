@@ -170,8 +170,8 @@ fn decades(span: (f64, f64), most: usize) -> Rounds {
     Rounds { low: ladder(first).value, high: ladder(last).value, marked }.with_marks_inside()
 }
 
-/// Yields exponents, equally far apart, `most` of them at most, and those of `inner` if these are two. One mark would give
-/// no distance, so otherwise they are those around `outer`.
+/// Yields exponents, equally far apart, `most` of them at most, and those of `inner` if these are two. One mark would
+/// give no distance, so otherwise they are those around `outer`.
 fn powers(inner: (i32, i32), outer: (i32, i32), most: usize) -> impl Iterator<Item = i32> {
     let up = |power: i32, apart: i32| -(-power).div_euclid(apart);
     let multiples = |apart: i32| up(inner.0, apart)..=inner.1.div_euclid(apart);

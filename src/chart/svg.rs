@@ -18,9 +18,9 @@ const MAX_MARKERS: usize = 24;
 /// Width of the piece of line before a name in the legend.
 const SAMPLE: f64 = 36.0;
 
-/// Colours of the lines on a light and on a dark ground. They were searched for: each two are at least 30 apart in CIELAB,
-/// also as seen without one of the three kinds of cones (simulated after Machado and others 2009), and the contrast of
-/// each with its ground is at least 3.
+/// Colours of the lines on a light and on a dark ground. They were searched for: each two are at least 30 apart in
+/// CIELAB, also as seen without one of the three kinds of cones (simulated after Machado and others 2009), and the
+/// contrast of each with its ground is at least 3.
 const COLOURS: [(&str, &str); 6] = [
     ("#6900ff", "#4a80ff"),
     ("#dc7500", "#c12f16"),
@@ -57,7 +57,7 @@ struct Plot {
 }
 
 /// An entry of the legend.
-struct Entry<'a> {
+struct LegendEntry<'a> {
     series: usize,
     name: &'a str,
     shown: String,
@@ -67,11 +67,11 @@ struct Entry<'a> {
 }
 
 impl Chart {
-    /// Returns the chart as an SVG image of so many pixels. It is 320 pixels wide and 240 high at least, and higher than
-    /// asked if the legend needs more room.
+    /// Returns the chart as an SVG image of so many pixels. It is 320 pixels wide and 240 high at least, and higher
+    /// than asked if the legend needs more room.
     ///
-    /// Colours follow the reader's choice of a dark or light scheme. Lines differ in dashes and markers, too. Text that is
-    /// too long is cut; the titles of the image and of its parts have it whole.
+    /// Colours follow the reader's choice of a dark or light scheme. Lines differ in dashes and markers, too. Text that
+    /// is too long is cut; the titles of the image and of its parts have it whole.
     pub fn to_svg(&self, width: u32, height: u32) -> String {
         let (width, height) = (f64::from(width.max(SMALLEST.0)), f64::from(height.max(SMALLEST.1)));
         let entries = legend(&self.series, width);
@@ -92,10 +92,10 @@ impl Chart {
         let plot = Plot { left, right, top, bottom: top + plot_height };
 
         let mut svg = String::new();
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" role=\"img\" \
-             viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\">\n"
+             viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\">"
         );
         let _ = writeln!(svg, "<title>{}</title>", escaped(&self.title));
         let _ = writeln!(svg, "<desc>{}</desc>", escaped(&self.description()));
@@ -166,7 +166,8 @@ impl Chart {
             let name = escaped(&shortened(&self.y.name, FONT, bottom - top));
             let _ = writeln!(
                 svg,
-                "<text text-anchor=\"middle\" transform=\"translate({:.1} {centre:.1}) rotate(-90)\">{name}</text>",
+                "<text text-anchor=\"middle\" \
+                 transform=\"translate({:.1} {centre:.1}) rotate(-90)\">{name}</text>",
                 EDGE + FONT - 2.0
             );
         }
@@ -271,7 +272,7 @@ fn joined(places: impl Iterator<Item = String>) -> String {
 }
 
 /// Puts the names of the lines in rows.
-fn legend(series: &[Series], width: f64) -> Vec<Entry<'_>> {
+fn legend(series: &[Series], width: f64) -> Vec<LegendEntry<'_>> {
     let (mut x, mut row) = (EDGE, 0);
     let mut entries = Vec::new();
     for (index, series) in series.iter().enumerate() {
@@ -280,13 +281,13 @@ fn legend(series: &[Series], width: f64) -> Vec<Entry<'_>> {
         if x > EDGE && x + needed > width - EDGE {
             (x, row) = (EDGE, row + 1);
         }
-        entries.push(Entry { series: index, name: &series.name, shown, x, row });
+        entries.push(LegendEntry { series: index, name: &series.name, shown, x, row });
         x += needed + 2.0 * EDGE;
     }
     entries
 }
 
-fn draw_entry(svg: &mut String, entry: &Entry, baseline: f64) {
+fn draw_entry(svg: &mut String, entry: &LegendEntry, baseline: f64) {
     let (x, line) = (entry.x, baseline - 4.0);
     let _ = write!(svg, "<g class=\"{}\"><title>{}</title>", colour(entry.series), escaped(entry.name));
     let _ = writeln!(svg, "<path {} d=\"M{x:.1} {line:.1}h28\"/>", stroke(entry.series));

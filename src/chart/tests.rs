@@ -104,14 +104,14 @@ fn edge_cases() -> Vec<Chart> {
 }
 
 /// An element of an image.
-struct Element {
+struct SvgElement {
     name: String,
     attributes: Vec<(String, String)>,
     /// The text that it begins with.
     content: String,
 }
 
-impl Element {
+impl SvgElement {
     fn number(&self, name: &str) -> f64 {
         self.attribute(name).expect("it has the attribute").parse().expect("it is a number")
     }
@@ -123,13 +123,13 @@ impl Element {
 
 /// Returns the elements of an XML document of the simple kind that is written here. Panics if it is not well formed: if
 /// elements do not nest, an attribute is repeated or not quoted, or a character is not allowed.
-fn elements(xml: &str) -> Vec<Element> {
+fn elements(xml: &str) -> Vec<SvgElement> {
     let allowed = |character: char| !character.is_control() || character == '\n';
     assert!(xml.chars().all(|character| allowed(character) && !"\u{fffe}\u{ffff}".contains(character)));
     let without_entities =
         ["&amp;", "&lt;", "&gt;"].iter().fold(xml.to_owned(), |xml, name| xml.replace(name, ""));
     assert!(!without_entities.contains('&'), "a bare `&`");
-    let (mut found, mut open): (Vec<Element>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut found, mut open): (Vec<SvgElement>, Vec<String>) = (Vec::new(), Vec::new());
     let mut rest = xml.strip_prefix('<').expect("it begins with an element");
     loop {
         let (tag, after) = rest.split_once('>').expect("a tag ends");
@@ -152,7 +152,7 @@ fn elements(xml: &str) -> Vec<Element> {
             let keys: BTreeSet<&String> = attributes.iter().map(|(key, _)| key).collect();
             assert_eq!(keys.len(), attributes.len(), "an attribute is repeated in `{tag}`");
             let content = content.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
-            found.push(Element { name: name.to_owned(), attributes, content });
+            found.push(SvgElement { name: name.to_owned(), attributes, content });
             if !is_empty {
                 open.push(name.to_owned());
             }
@@ -180,8 +180,8 @@ struct TextBox {
 }
 
 /// Returns the places of all texts, with the mean widths of DejaVu Sans, a wide font.
-fn text_boxes(elements: &[Element]) -> Vec<TextBox> {
-    let text_box = |text: &Element| {
+fn text_boxes(elements: &[SvgElement]) -> Vec<TextBox> {
+    let text_box = |text: &SvgElement| {
         let font = if text.attribute("class") == Some("title") { 16.5 } else { 12.0 };
         let wide = |character: char| match character {
             ' ' | 'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' => 0.32,
@@ -345,7 +345,8 @@ proptest! {
             let sign = if is_negative && scale == AxisScale::Linear { -1.0 } else { 1.0 };
             sign * digits * 10_f64.powi(power)
         };
-        let (one, other) = (value(digits.0, powers.0, are_negative.0), value(digits.1, powers.1, are_negative.1));
+        let one = value(digits.0, powers.0, are_negative.0);
+        let other = value(digits.1, powers.1, are_negative.1);
         let (low, high) = (one.min(other), one.max(other));
         let ruler = Ruler::new(&plain("", scale), Some((low, high)), most);
         let texts: BTreeSet<&String> = ruler.marks.iter().map(|mark| &mark.text).collect();

@@ -158,11 +158,11 @@ pub(crate) fn check_answer(question: &[i32], answer: &[i32]) -> Result<(), Strin
     Ok(())
 }
 
-/// Returns the moves of the path that an answer marks, or `None` if the answer is not the question with the open cells of
-/// one path from start to goal marked, or the question is no maze.
+/// Returns the moves of the path that an answer marks, or `None` if the answer is not the question with the open cells
+/// of one path from start to goal marked, or the question is no maze.
 ///
-/// Each marked cell must touch exactly two others of the path, start and goal included, and start and goal one: of a path
-/// that runs beside itself, the marks do not tell which way it goes.
+/// Each marked cell must touch exactly two others of the path, start and goal included, and start and goal one: of a
+/// path that runs beside itself, the marks do not tell which way it goes.
 ///
 /// # Panics
 ///

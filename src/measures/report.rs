@@ -35,8 +35,8 @@ pub struct AnswerReport {
     pub rows: u64,
     /// Exact answers among the rows with labels.
     pub exact: Share,
-    /// Cells that equal their label, of all rows together. The cells of a row depend on each other, so chance leaves more
-    /// open than the interval says.
+    /// Cells that equal their label, of all rows together. The cells of a row depend on each other, so chance leaves
+    /// more open than the interval says.
     pub cells: Share,
     /// Mean over the rows with labels of the share of their cells that equal their label; `None` without such rows.
     pub mean_cells: Option<f64>,
@@ -455,8 +455,8 @@ mod tests {
         points.iter().map(|point| (point.right.count, point.right.of)).collect()
     }
 
-    // The expected figures are those of plain Python, which goes over lists of all rows by the definitions: all pairs for
-    // the area under the ROC curve, all numbers of rows for that of the risk.
+    // The expected figures are those of plain Python, which goes over lists of all rows by the definitions: all pairs
+    // for the area under the ROC curve, all numbers of rows for that of the risk.
 
     #[test]
     fn sums_over_rows_are_those_of_python() {

@@ -1,8 +1,8 @@
 //! How well a score tells right answers from wrong ones.
 //!
-//! The area under the ROC curve is the probability that a right answer has a higher score than a wrong one, both drawn at
-//! random, where equal scores count as half (Mann and Whitney 1947). Risk against coverage (El-Yaniv and Wiener 2010)
-//! says how many answers are wrong if only those of the highest scores are given.
+//! The area under the ROC curve is the probability that a right answer has a higher score than a wrong one, both drawn
+//! at random, where equal scores count as half (Mann and Whitney 1947). Risk against coverage (El-Yaniv and Wiener
+//! 2010) says how many answers are wrong if only those of the highest scores are given.
 
 use serde::Serialize;
 
@@ -30,8 +30,8 @@ pub struct ScoreReport {
 /// The rows of the highest scores.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CoveragePoint {
-    /// Share of the rows that was asked for. More are taken if others have the same score as the last of them, because no
-    /// threshold parts these.
+    /// Share of the rows that was asked for. More are taken if others have the same score as the last of them, because
+    /// no threshold parts these.
     pub coverage: f64,
     /// Right answers among the rows that are taken.
     pub right: Share,
@@ -199,7 +199,8 @@ mod tests {
         #[test]
         fn a_perfect_score_has_the_least_risk(right in 1_usize..30, wrong in 1_usize..30) {
             let scores = [vec![(1.0, true); right], vec![(0.0, false); wrong]].concat();
-            let turned: Vec<(f32, bool)> = scores.iter().map(|&(score, is_right)| (-score, is_right)).collect();
+            let turned = |&(score, is_right): &(f32, bool)| (-score, is_right);
+            let turned: Vec<(f32, bool)> = scores.iter().map(turned).collect();
             prop_assert_eq!(test(&scores).auc, Some(1.0));
             prop_assert_eq!(test(&turned).auc, Some(0.0));
             prop_assert!(test(&scores).risk_area < test(&turned).risk_area);

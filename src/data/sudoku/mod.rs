@@ -165,9 +165,9 @@ pub fn count_givens(size: SudokuSize, question: &[i32]) -> usize {
 
 /// Returns how many rules an answer breaks.
 ///
-/// For each row, column and box and each digit there is a rule: the unit holds the digit. For each given there is another:
-/// it stands. An answer that breaks none is a solution. A wrong or empty cell in an otherwise right grid breaks three
-/// rules, those of its row, column and box that miss the digit.
+/// For each row, column and box and each digit there is a rule: the unit holds the digit. For each given there is
+/// another: it stands. An answer that breaks none is a solution. A wrong or empty cell in an otherwise right grid
+/// breaks three rules, those of its row, column and box that miss the digit.
 ///
 /// # Panics
 ///
