@@ -10,8 +10,8 @@ use super::failure::{Failure, fail};
 use super::interrupt::{Busy, Interrupt};
 use super::terminal::{self, counted};
 use crate::data::{
-    BuiltDataset, Copies, Existing, MazeBuild, MazeRequest, PuzzleKind, SudokuBuild, SudokuRequest,
-    SudokuSize, build_maze, build_sudoku, generate_maze_splits, generate_sudoku_splits,
+    Copies, Existing, MazeBuild, MazeRequest, PuzzleBuild, PuzzleKind, SudokuBuild, SudokuRequest,
+    SudokuSize, WrittenDataset, build_maze, build_sudoku, generate_maze_splits, generate_sudoku_splits,
 };
 use crate::shell;
 use crate::syntax::quote;
@@ -148,28 +148,31 @@ fn default_givens(size: SudokuSize) -> usize {
 /// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written, or is to be checked and
 /// cannot be trained on.
 pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> {
-    let (built, common) = match arguments {
+    let (build, common) = match arguments {
         Arguments::Sudoku(arguments) => (sudoku(arguments)?, &arguments.common),
         Arguments::Maze(arguments) => (maze(arguments)?, &arguments.common),
         Arguments::Check(arguments) => return data_check::run(arguments),
     };
     let existing = if common.replace { Existing::Replace } else { Existing::Refuse };
     interrupt.begin(Busy {
-        next: "stopping before the next file; nothing of the dataset stays".to_string(),
+        next: "stopping before the next group; nothing of the dataset stays".to_string(),
         cost: String::new(),
     });
     let mut may_go_on = || match interrupt.reason() {
         Some(_) => ControlFlow::Break(()),
         None => ControlFlow::Continue(()),
     };
-    if built.write_watched(&common.output, existing, &mut may_go_on).map_err(fail)?.is_break() {
-        terminal::note(format_args!("stopped before the end; `{}` is as it was", common.output.display()));
-        return Err(Failure::Stopped(interrupt.reason().expect("only a signal stops it")));
+    match build.write(&common.output, existing, &mut may_go_on).map_err(fail)? {
+        ControlFlow::Continue(written) => terminal::print(summary(&written, &common.output)),
+        ControlFlow::Break(()) => {
+            let folder = common.output.display();
+            terminal::note(format_args!("stopped before the end; `{folder}` is as it was"));
+            Err(Failure::Stopped(interrupt.reason().expect("only a signal stops it")))
+        }
     }
-    terminal::print(summary(&built, &common.output))
 }
 
-fn sudoku(arguments: &SudokuArguments) -> Result<BuiltDataset, Failure> {
+fn sudoku(arguments: &SudokuArguments) -> Result<PuzzleBuild, Failure> {
     let SudokuArguments { common, size, .. } = arguments;
     let (size, seed) = (*size, common.seed);
     if let Some(folder) = &common.from {
@@ -191,10 +194,10 @@ fn sudoku(arguments: &SudokuArguments) -> Result<BuiltDataset, Failure> {
     })
     .map_err(fail)?;
     let copies = Copies::Symmetries(arguments.augment);
-    BuiltDataset::from_puzzles(PuzzleKind::Sudoku(size), &splits, copies, seed).map_err(fail)
+    PuzzleBuild::new(PuzzleKind::Sudoku(size), splits, copies, seed).map_err(fail)
 }
 
-fn maze(arguments: &MazeArguments) -> Result<BuiltDataset, Failure> {
+fn maze(arguments: &MazeArguments) -> Result<PuzzleBuild, Failure> {
     let common = &arguments.common;
     let seed = common.seed;
     if let Some(folder) = &common.from {
@@ -211,19 +214,19 @@ fn maze(arguments: &MazeArguments) -> Result<BuiltDataset, Failure> {
     })
     .map_err(fail)?;
     let copies = if arguments.dihedral { Copies::Dihedral } else { Copies::None };
-    BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, copies, seed).map_err(fail)
+    PuzzleBuild::new(PuzzleKind::Maze { side }, splits, copies, seed).map_err(fail)
 }
 
-fn summary(built: &BuiltDataset, folder: &Path) -> String {
-    let (train, test) = (&built.train, &built.test);
+fn summary(written: &WrittenDataset, folder: &Path) -> String {
+    let (train, test) = (written.train, written.test);
     let mut text = format!(
         "wrote `{}`: {} in {} for training, {} for evaluation, rows of {}, vocabulary of {}\n",
         folder.display(),
-        counted(train.examples(), "example"),
-        counted(train.groups(), "group"),
-        counted(test.examples(), "example"),
-        counted(train.metadata().seq_len, "token"),
-        train.metadata().vocab_size,
+        counted(train.examples, "example"),
+        counted(train.groups, "group"),
+        counted(test.examples, "example"),
+        counted(written.seq_len, "token"),
+        written.vocab_size,
     );
     if let Some(name) = folder.to_str() {
         text.push_str(&format!(

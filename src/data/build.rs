@@ -13,14 +13,16 @@ use csv::{ReaderBuilder, StringRecord};
 
 use super::augment::Augment;
 use super::dataset::{Dataset, DatasetBuilder, Metadata, Split};
+use super::dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 use super::error::DataError;
 use super::folder::check_csv;
 use super::kind::PuzzleKind;
-use super::maze::{self, DIHEDRAL_IMAGES, dihedral_image};
+use super::maze;
 use super::pair::{Pair, PuzzleSplits};
 use super::random::Stream;
 use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
-use super::write::{Existing, SplitToWrite, TokenType, write_watched};
+use super::write::{SplitToWrite, write_dataset, write_split};
+use super::writer::{DatasetWriter, Existing, TokenType, WrittenDataset};
 use crate::reading::{self, MOST_OF_CSV_ROW, shortened};
 
 /// The header of a CSV file.
@@ -88,105 +90,207 @@ impl BuiltDataset {
         copies: Copies,
         seed: u64,
     ) -> Result<BuiltDataset, DataError> {
-        let test = build_split(kind, &splits.test, |pair| vec![pair.clone()])?;
-        let (train, train_tokens) = match (copies, kind) {
-            (Copies::None, _) => {
-                (build_split(kind, &splits.train, |pair| vec![pair.clone()])?, TokenType::U1)
+        check_copies(kind, copies)?;
+        let test = in_memory(kind, &splits.test)?;
+        let mut train = DatasetBuilder::new(Metadata::for_kind(kind))?;
+        let mut copier = Copier::new(kind, copies, seed, &test);
+        for pair in &splits.train {
+            for copy in copier.group(pair) {
+                train.add_example(&copy.question, &copy.answer)?;
+                if let Some(rating) = copy.rating {
+                    train.rate_example(rating);
+                }
+                train.end_puzzle(0)?;
             }
-            (Copies::Symmetries(count), PuzzleKind::Sudoku(size)) => {
-                let augment = Augment::new(size).with_held_out(&test);
-                let mut random = Stream::new(seed, "augment", 0);
-                let train = build_split(kind, &splits.train, |pair| {
-                    let mut group = vec![pair.clone()];
-                    group.extend((0..count).map(|_| {
-                        let (question, answer) = augment.draw(&pair.question, &pair.answer, &mut random);
-                        Pair { question, answer }
-                    }));
-                    group
-                })?;
-                (train, if count > 0 { TokenType::I8 } else { TokenType::U1 })
-            }
-            (Copies::Dihedral, PuzzleKind::Maze { .. }) => {
-                let image = |pair: &Pair, image| Pair {
-                    question: dihedral_image(&pair.question, image),
-                    answer: dihedral_image(&pair.answer, image),
-                };
-                let train = build_split(kind, &splits.train, |pair| {
-                    (0..DIHEDRAL_IMAGES).map(|number| image(pair, number)).collect()
-                })?;
-                (train, TokenType::U1)
-            }
-            (Copies::Symmetries(_), PuzzleKind::Maze { .. }) => {
-                return Err(DataError::request("a maze has no Sudoku symmetries; ask for dihedral images"));
-            }
-            (Copies::Dihedral, PuzzleKind::Sudoku(_)) => {
-                return Err(DataError::request(
-                    "Sudoku is copied by its own symmetries, not turned and flipped",
-                ));
-            }
-            (Copies::Symmetries(_) | Copies::Dihedral, _) => {
-                return Err(DataError::request(format!(
-                    "no symmetries are known of rows of the kind `{}`; ask for no copies",
-                    kind.family()
-                )));
-            }
-        };
-        Ok(BuiltDataset { train, test, train_tokens })
+            train.end_group()?;
+        }
+        Ok(BuiltDataset { train: train.finish()?, test, train_tokens: train_tokens(copies) })
     }
 
     /// Writes the dataset to a folder.
     ///
     /// # Errors
     ///
-    /// As [`write_dataset`](super::write::write_dataset).
+    /// As [`write_dataset`].
     pub fn write(&self, folder: impl AsRef<Path>, existing: Existing) -> Result<(), DataError> {
-        let whole = self.write_watched(folder, existing, &mut || ControlFlow::Continue(()))?;
-        debug_assert!(whole.is_continue(), "nothing stops it");
-        Ok(())
-    }
-
-    /// Does the same and calls `may_go_on` before every large file and before the dataset is moved to its place. It may stop
-    /// the work there, which then leaves nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`write_dataset`](super::write::write_dataset).
-    pub fn write_watched(
-        &self,
-        folder: impl AsRef<Path>,
-        existing: Existing,
-        may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, DataError> {
         let splits = [
             SplitToWrite { split: Split::Train, dataset: &self.train, tokens: self.train_tokens },
             SplitToWrite { split: Split::Test, dataset: &self.test, tokens: TokenType::U1 },
         ];
-        write_watched(folder.as_ref(), &splits, &["<blank>".to_owned()], existing, may_go_on)
+        write_dataset(folder, &splits, &[BLANK_IDENTIFIER.to_owned()], existing)
     }
 }
 
-fn build_split(
+/// Puzzles that are to become a dataset in a folder. Copies are made while they are written, and never all at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PuzzleBuild {
     kind: PuzzleKind,
-    pairs: &[Pair],
-    mut group_of: impl FnMut(&Pair) -> Vec<Pair>,
-) -> Result<Dataset, DataError> {
+    splits: PuzzleSplits,
+    copies: Copies,
+    seed: u64,
+}
+
+impl PuzzleBuild {
+    /// Says what is to be built. Only training puzzles are copied.
+    ///
+    /// # Errors
+    ///
+    /// If the copies do not fit the kind of puzzle.
+    pub fn new(
+        kind: PuzzleKind,
+        splits: PuzzleSplits,
+        copies: Copies,
+        seed: u64,
+    ) -> Result<PuzzleBuild, DataError> {
+        check_copies(kind, copies)?;
+        Ok(PuzzleBuild { kind, splits, copies, seed })
+    }
+
+    /// Builds the dataset in memory.
+    ///
+    /// # Errors
+    ///
+    /// If a puzzle does not have the size of the kind.
+    pub fn in_memory(&self) -> Result<BuiltDataset, DataError> {
+        BuiltDataset::from_puzzles(self.kind, &self.splits, self.copies, self.seed)
+    }
+
+    /// Writes the dataset to a folder, with the bytes that [`BuiltDataset::write`] would give it, and returns what was
+    /// written.
+    ///
+    /// `may_go_on` is called before every group and before the dataset is moved to its place. It may stop the work
+    /// there, which then leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_dataset`]; besides, if a puzzle does not have the size of the kind.
+    pub fn write(
+        &self,
+        folder: impl AsRef<Path>,
+        existing: Existing,
+        may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<(), WrittenDataset>, DataError> {
+        let test = in_memory(self.kind, &self.splits.test)?;
+        let mut copier = Copier::new(self.kind, self.copies, self.seed, &test);
+        let writer = DatasetWriter::create(folder.as_ref(), existing)?;
+        let metadata = Metadata::for_kind(self.kind);
+        let Metadata { seq_len, vocab_size, num_puzzle_identifiers, .. } = metadata;
+        let mut rows = writer.begin_split(Split::Train, metadata, train_tokens(self.copies))?;
+        for pair in &self.splits.train {
+            if may_go_on().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            for copy in copier.group(pair) {
+                rows.add_example(&copy.question, &copy.answer)?;
+                if let Some(rating) = copy.rating {
+                    rows.rate_example(rating);
+                }
+                rows.end_puzzle(0)?;
+            }
+            rows.end_group()?;
+        }
+        let train = rows.finish(num_puzzle_identifiers)?;
+        let split = SplitToWrite { split: Split::Test, dataset: &test, tokens: TokenType::U1 };
+        let ControlFlow::Continue(test) = write_split(&writer, &split, may_go_on)? else {
+            return Ok(ControlFlow::Break(()));
+        };
+        if may_go_on().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        writer.finish(&[BLANK_IDENTIFIER.to_owned()])?;
+        Ok(ControlFlow::Continue(WrittenDataset { train, test, seq_len, vocab_size }))
+    }
+}
+
+/// The name of the only identifier, which belongs to no puzzle.
+const BLANK_IDENTIFIER: &str = "<blank>";
+
+fn check_copies(kind: PuzzleKind, copies: Copies) -> Result<(), DataError> {
+    match (copies, kind) {
+        (Copies::None, _)
+        | (Copies::Symmetries(_), PuzzleKind::Sudoku(_))
+        | (Copies::Dihedral, PuzzleKind::Maze { .. }) => Ok(()),
+        (Copies::Symmetries(_), PuzzleKind::Maze { .. }) => {
+            Err(DataError::request("a maze has no Sudoku symmetries; ask for dihedral images"))
+        }
+        (Copies::Dihedral, PuzzleKind::Sudoku(_)) => {
+            Err(DataError::request("Sudoku is copied by its own symmetries, not turned and flipped"))
+        }
+        (Copies::Symmetries(_) | Copies::Dihedral, _) => Err(DataError::request(format!(
+            "no symmetries are known of rows of the kind `{}`; ask for no copies",
+            kind.family()
+        ))),
+    }
+}
+
+fn train_tokens(copies: Copies) -> TokenType {
+    match copies {
+        Copies::Symmetries(count) if count > 0 => TokenType::I8,
+        Copies::Symmetries(_) | Copies::Dihedral | Copies::None => TokenType::U1,
+    }
+}
+
+/// Makes the copies of one training puzzle after the other.
+struct Copier {
+    copies: Copies,
+    augment: Option<Augment>,
+    random: Stream,
+}
+
+impl Copier {
+    /// Returns what makes copies of training puzzles, of which no random one shows the solution grid of a puzzle of
+    /// `test`.
+    fn new(kind: PuzzleKind, copies: Copies, seed: u64, test: &Dataset) -> Copier {
+        let augment = match (copies, kind) {
+            (Copies::Symmetries(_), PuzzleKind::Sudoku(size)) => Some(Augment::new(size).with_held_out(test)),
+            _ => None,
+        };
+        Copier { copies, augment, random: Stream::new(seed, "augment", 0) }
+    }
+
+    /// Returns a puzzle and its copies.
+    fn group(&mut self, pair: &Pair) -> Vec<Pair> {
+        match (self.copies, &self.augment) {
+            (Copies::Symmetries(count), Some(augment)) => {
+                let mut group = vec![pair.clone()];
+                group.extend((0..count).map(|_| {
+                    let (question, answer) = augment.draw(&pair.question, &pair.answer, &mut self.random);
+                    Pair { question, answer, rating: pair.rating }
+                }));
+                group
+            }
+            (Copies::Dihedral, _) => (0..DIHEDRAL_IMAGES)
+                .map(|image| Pair {
+                    question: dihedral_image(&pair.question, image),
+                    answer: dihedral_image(&pair.answer, image),
+                    rating: pair.rating,
+                })
+                .collect(),
+            (Copies::None | Copies::Symmetries(_), _) => vec![pair.clone()],
+        }
+    }
+}
+
+/// Returns puzzles as a split in memory, each in a group of its own.
+fn in_memory(kind: PuzzleKind, pairs: &[Pair]) -> Result<Dataset, DataError> {
     let mut builder = DatasetBuilder::new(Metadata::for_kind(kind))?;
     for pair in pairs {
-        for copy in group_of(pair) {
-            builder.add_example(&copy.question, &copy.answer)?;
-            builder.end_puzzle(0)?;
+        builder.add_example(&pair.question, &pair.answer)?;
+        if let Some(rating) = pair.rating {
+            builder.rate_example(rating);
         }
+        builder.end_puzzle(0)?;
         builder.end_group()?;
     }
     builder.finish()
 }
 
-/// Builds a Sudoku dataset from `train.csv` and `test.csv` in a folder.
+/// Reads what a Sudoku dataset is built of from `train.csv` and `test.csv` in a folder.
 ///
 /// # Errors
 ///
 /// If a file is missing, a row is not a puzzle with its answer, or nothing is left of a split.
-pub fn build_sudoku(folder: impl AsRef<Path>, options: &SudokuBuild) -> Result<BuiltDataset, DataError> {
+pub fn build_sudoku(folder: impl AsRef<Path>, options: &SudokuBuild) -> Result<PuzzleBuild, DataError> {
     let read = |split: Split| {
         let (file, reader) = open_csv(folder.as_ref(), split)?;
         sudoku_pairs(&file, reader, options.size, options.min_difficulty)
@@ -194,10 +298,11 @@ pub fn build_sudoku(folder: impl AsRef<Path>, options: &SudokuBuild) -> Result<B
     let train = subsample(read(Split::Train)?, options.subsample, options.seed)?;
     let splits = PuzzleSplits { train, test: read(Split::Test)? };
     let copies = Copies::Symmetries(options.copies);
-    BuiltDataset::from_puzzles(PuzzleKind::Sudoku(options.size), &splits, copies, options.seed)
+    PuzzleBuild::new(PuzzleKind::Sudoku(options.size), splits, copies, options.seed)
 }
 
-/// Reads the Sudoku of a CSV file with a rating of at least `lowest`; errors call it `file`.
+/// Reads the Sudoku of a CSV file with a rating of at least `lowest`; errors call it `file`. A rating that is no whole
+/// number is only an error where `lowest` is given.
 ///
 /// # Errors
 ///
@@ -218,7 +323,8 @@ pub fn sudoku_pairs(
                 return Ok(());
             }
         }
-        pairs.push(parse_sudoku(size, &row[1], &row[2])?);
+        let pair = parse_sudoku(size, &row[1], &row[2])?;
+        pairs.push(Pair { rating: row[3].parse().ok(), ..pair });
         Ok(())
     })?;
     if pairs.is_empty() {
@@ -231,12 +337,12 @@ pub fn sudoku_pairs(
     Ok(pairs)
 }
 
-/// Builds a maze dataset from `train.csv` and `test.csv` in a folder. The first row decides the size.
+/// Reads what a maze dataset is built of from `train.csv` and `test.csv` in a folder. The first row decides the size.
 ///
 /// # Errors
 ///
 /// If a file is missing, a row is not a maze with a path, or a split is empty.
-pub fn build_maze(folder: impl AsRef<Path>, options: &MazeBuild) -> Result<BuiltDataset, DataError> {
+pub fn build_maze(folder: impl AsRef<Path>, options: &MazeBuild) -> Result<PuzzleBuild, DataError> {
     let mut side = None;
     let mut read = |split: Split| {
         let (file, reader) = open_csv(folder.as_ref(), split)?;
@@ -246,7 +352,7 @@ pub fn build_maze(folder: impl AsRef<Path>, options: &MazeBuild) -> Result<Built
     let splits = PuzzleSplits { train, test: read(Split::Test)? };
     let side = side.expect("a split that is not empty has a first row");
     let copies = if options.dihedral { Copies::Dihedral } else { Copies::None };
-    BuiltDataset::from_puzzles(PuzzleKind::Maze { side }, &splits, copies, options.seed)
+    PuzzleBuild::new(PuzzleKind::Maze { side }, splits, copies, options.seed)
 }
 
 /// Reads the mazes of a CSV file, of the side that is given, or else that of the first one; errors call it `file`.
@@ -398,8 +504,8 @@ fn parse_sudoku(size: SudokuSize, question: &str, answer: &str) -> Result<Pair, 
     };
     check_length("question", question, side)?;
     check_length("answer", answer, side)?;
-    let mut pair =
-        Pair { question: Vec::with_capacity(side * side), answer: Vec::with_capacity(side * side) };
+    let row = || Vec::with_capacity(side * side);
+    let mut pair = Pair { question: row(), answer: row(), rating: None };
     for (cell, character) in question.chars().enumerate() {
         pair.question.push(match (character, digit(character)) {
             ('.' | '0', _) => BLANK,
@@ -460,7 +566,8 @@ fn parse_maze(side: usize, question: &str, answer: &str) -> Result<Pair, String>
         };
         text.chars().enumerate().map(token).collect::<Result<Vec<i32>, String>>()
     };
-    let pair = Pair { question: parse("question", question)?, answer: parse("answer", answer)? };
+    let pair =
+        Pair { question: parse("question", question)?, answer: parse("answer", answer)?, rating: None };
     maze::check_question(&pair.question)?;
     maze::check_answer(&pair.question, &pair.answer)?;
     Ok(pair)
@@ -472,6 +579,7 @@ mod tests {
 
     use super::super::maze::generate_maze;
     use super::super::puzzle::is_valid_solution;
+    use super::super::size::SplitSize;
     use super::super::sudoku::generate_sudoku;
     use super::*;
 
@@ -490,7 +598,7 @@ mod tests {
         folder
     }
 
-    fn message(folder: &tempfile::TempDir, result: Result<BuiltDataset, DataError>) -> String {
+    fn message(folder: &tempfile::TempDir, result: Result<PuzzleBuild, DataError>) -> String {
         result.unwrap_err().to_string().replace(&folder.path().display().to_string(), "DIR")
     }
 
@@ -506,7 +614,14 @@ mod tests {
         message.strip_prefix("`DIR/test.csv`, row 2 (line 3): ").unwrap().to_owned()
     }
 
-    fn character_row(pair: &Pair, character: impl Fn(i32) -> char, rating: usize) -> String {
+    /// Puzzles that are rated by their number.
+    fn rated(size: SudokuSize, givens: usize, count: usize) -> Vec<Pair> {
+        let made = generate_sudoku(size, givens, count, 0).unwrap();
+        made.into_iter().zip(0..).map(|(pair, rating)| Pair { rating: Some(rating), ..pair }).collect()
+    }
+
+    fn character_row(pair: &Pair, character: impl Fn(i32) -> char, rating: Option<i32>) -> String {
+        let rating = rating.map_or("easy".to_owned(), |rating| rating.to_string());
         let text = |tokens: &[i32]| tokens.iter().map(|&token| character(token)).collect::<String>();
         format!("made,{},{},{rating}\n", text(&pair.question), text(&pair.answer))
     }
@@ -514,11 +629,16 @@ mod tests {
     fn sudoku_rows(pairs: &[Pair]) -> String {
         let character =
             |token| if token == BLANK { '.' } else { char::from(b'0' + (token - DIGIT_ZERO) as u8) };
-        pairs.iter().enumerate().map(|(rating, pair)| character_row(pair, character, rating)).collect()
+        pairs.iter().map(|pair| character_row(pair, character, pair.rating)).collect()
     }
 
     fn maze_rows(pairs: &[Pair]) -> String {
-        pairs.iter().map(|pair| character_row(pair, maze::character, 0)).collect()
+        pairs.iter().map(|pair| character_row(pair, maze::character, Some(0))).collect()
+    }
+
+    fn write(build: &PuzzleBuild, folder: &Path) -> WrittenDataset {
+        let go_on = &mut || ControlFlow::Continue(());
+        build.write(folder, Existing::Refuse, go_on).unwrap().continue_value().unwrap()
     }
 
     fn pairs(dataset: &Dataset) -> Vec<Pair> {
@@ -526,16 +646,17 @@ mod tests {
             .map(|example| Pair {
                 question: dataset.inputs(example).collect(),
                 answer: dataset.labels(example).collect(),
+                rating: dataset.rating(example),
             })
             .collect()
     }
 
     #[test]
     fn sudoku_rows_keep_their_order_and_make_one_group_each() {
-        let made = generate_sudoku(SudokuSize::Nine, 40, 6, 0).unwrap();
+        let made = rated(SudokuSize::Nine, 40, 6);
         let folder = folder(&sudoku_rows(&made[..4]), &sudoku_rows(&made[4..]));
         let options = SudokuBuild { size: SudokuSize::Nine, copies: 3, ..FOUR };
-        let built = build_sudoku(folder.path(), &options).unwrap();
+        let built = build_sudoku(folder.path(), &options).unwrap().in_memory().unwrap();
         assert_eq!(built.train_tokens, TokenType::I8);
         assert_eq!(pairs(&built.test), made[4..]);
         assert_eq!((built.train.groups(), built.train.puzzles()), (4, 16));
@@ -544,7 +665,8 @@ mod tests {
             let copies = &train[4 * group..4 * group + 4];
             assert_eq!(&copies[0], original);
             for copy in &copies[1..] {
-                assert_ne!(copy, original);
+                assert_ne!(copy.question, original.question);
+                assert_eq!(copy.rating, original.rating, "a copy is as hard");
                 assert!(is_valid_solution(
                     PuzzleKind::Sudoku(SudokuSize::Nine),
                     &copy.question,
@@ -556,19 +678,63 @@ mod tests {
 
     #[test]
     fn sudoku_without_copies_is_the_file_itself() {
-        let made = generate_sudoku(SudokuSize::Six, 20, 6, 0).unwrap();
+        let made = rated(SudokuSize::Six, 20, 6);
         let folder = folder(&sudoku_rows(&made[..4]), &sudoku_rows(&made[4..]));
-        let built = build_sudoku(folder.path(), &SudokuBuild { size: SudokuSize::Six, ..FOUR }).unwrap();
+        let options = SudokuBuild { size: SudokuSize::Six, ..FOUR };
+        let built = build_sudoku(folder.path(), &options).unwrap().in_memory().unwrap();
         assert_eq!(built.train_tokens, TokenType::U1);
         assert_eq!(pairs(&built.train), made[..4]);
     }
 
     #[test]
+    fn what_is_written_copy_by_copy_is_what_memory_holds() {
+        let made = rated(SudokuSize::Four, 8, 6);
+        let folder = folder(&sudoku_rows(&made[..4]), &sudoku_rows(&made[4..]));
+        let build = build_sudoku(folder.path(), &SudokuBuild { copies: 5, ..FOUR }).unwrap();
+        let (streamed, whole) = (folder.path().join("streamed"), folder.path().join("whole"));
+        let written = write(&build, &streamed);
+        let built = build.in_memory().unwrap();
+        built.write(&whole, Existing::Refuse).unwrap();
+        let mut files = 0;
+        for split in [Split::Train, Split::Test] {
+            for entry in fs::read_dir(whole.join(split.name())).unwrap() {
+                let name = entry.unwrap().file_name();
+                let read = |folder: &Path| fs::read(folder.join(split.name()).join(&name)).unwrap();
+                assert!(read(&streamed) == read(&whole), "{split} {}", name.display());
+                files += 1;
+            }
+        }
+        assert_eq!(files, 14, "six arrays, one of them of ratings, and the metadata of each split");
+        assert_eq!(written.train, SplitSize { examples: 24, puzzles: 24, groups: 4, rated: 24 });
+        assert_eq!(pairs(&Dataset::open(&streamed, Split::Train).unwrap()), pairs(&built.train));
+        let metadata = Metadata::read(&streamed, Split::Train).unwrap().unwrap();
+        assert_eq!(SplitSize::read(&streamed, Split::Train, &metadata).unwrap(), written.train);
+    }
+
+    #[test]
+    fn ratings_are_written_if_every_row_has_one() {
+        let mut made = rated(SudokuSize::Four, 8, 6);
+        made[1].rating = None;
+        let folder = folder(&sudoku_rows(&made[..4]), &sudoku_rows(&made[4..]));
+        let build = build_sudoku(folder.path(), &FOUR).unwrap();
+        let out = folder.path().join("out");
+        write(&build, &out);
+        let ratings = |split| {
+            let dataset = Dataset::open(&out, split).unwrap();
+            (0..dataset.examples()).map(|example| dataset.rating(example)).collect::<Vec<_>>()
+        };
+        assert_eq!(ratings(Split::Test), [Some(4), Some(5)]);
+        assert_eq!(ratings(Split::Train), [None; 4]);
+        assert!(!out.join("train/all__ratings.npy").exists());
+    }
+
+    #[test]
     fn difficulty_is_applied_to_both_splits_before_the_subsample() {
-        let made = generate_sudoku(SudokuSize::Four, 8, 10, 0).unwrap();
+        let made = rated(SudokuSize::Four, 8, 10);
         let rows = sudoku_rows(&made);
         let folder = folder(&rows, &rows);
-        let build = |options: &SudokuBuild| build_sudoku(folder.path(), options).unwrap();
+        let build =
+            |options: &SudokuBuild| build_sudoku(folder.path(), options).unwrap().in_memory().unwrap();
         let built = build(&SudokuBuild { subsample: Some(3), min_difficulty: Some(6), ..FOUR });
         assert_eq!(pairs(&built.test), made[6..]);
         let chosen = pairs(&built.train);
@@ -586,21 +752,22 @@ mod tests {
     fn a_maze_comes_in_all_its_images() {
         let made = generate_maze(6, 6, 3, 0).unwrap();
         let folder = folder(&maze_rows(&made[..2]), &maze_rows(&made[2..]));
-        let built = build_maze(folder.path(), &MazeBuild { dihedral: true, ..MAZE }).unwrap();
+        let build = |options| build_maze(folder.path(), &options).unwrap().in_memory().unwrap();
+        let built = build(MazeBuild { dihedral: true, ..MAZE });
         assert_eq!((built.train.groups(), built.train.puzzles()), (2, 16));
         assert_eq!(pairs(&built.test), made[2..]);
         for (example, pair) in pairs(&built.train).iter().enumerate() {
             assert_eq!(pair.question, dihedral_image(&made[example / 8].question, example % 8));
             assert_eq!(pair.answer, dihedral_image(&made[example / 8].answer, example % 8));
         }
-        assert_eq!(pairs(&build_maze(folder.path(), &MAZE).unwrap().train), made[..2]);
+        assert_eq!(pairs(&build(MAZE).train), made[..2]);
     }
 
     #[test]
     fn small_mazes_are_not_taken_for_sudoku() {
         let folder = folder(MAZE_ROW, MAZE_ROW);
-        let built = build_maze(folder.path(), &MAZE).unwrap();
-        built.write(folder.path().join("out"), Existing::Refuse).unwrap();
+        let build = build_maze(folder.path(), &MAZE).unwrap();
+        write(&build, &folder.path().join("out"));
         let read = Dataset::open(folder.path().join("out"), Split::Train).unwrap();
         assert_eq!(read.kind(), PuzzleKind::Maze { side: 4 });
     }

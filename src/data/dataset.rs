@@ -5,15 +5,18 @@
 //! label rows:
 //!
 //! ```text
-//! identifiers.json                        names of the puzzle identifiers (not read)
+//! identifiers.json                        names of the puzzle identifiers
 //! train/dataset.json                      [`Metadata`]
 //! train/<set>__inputs.npy                 [examples, S]
 //! train/<set>__labels.npy                 [examples, S]
 //! train/<set>__puzzle_identifiers.npy     [puzzles]
 //! train/<set>__puzzle_indices.npy         [puzzles + 1]  first example of each puzzle, then the end
 //! train/<set>__group_indices.npy          [groups + 1]   first puzzle of each group, then the end
+//! train/<set>__ratings.npy                [examples]     how hard each example is; may be missing
 //! test/...                                the same
 //! ```
+//!
+//! Ratings are not part of the published format. Nothing trains on them, and they change no fingerprint.
 //!
 //! Arrays may hold integers of any width, sign and byte order. Everything is checked when it is read, so a
 //! [`Dataset`] that exists is consistent: indices stay inside, tokens are below the vocabulary size, every
@@ -234,7 +237,28 @@ impl Metadata {
         )
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks a row of inputs or of labels, `[S]`; errors call its array `array`.
+    pub(super) fn check_row(
+        &self,
+        kind: RowKind,
+        array: &Path,
+        row: usize,
+        tokens: &[i32],
+    ) -> Result<(), DataError> {
+        if tokens.len() != self.seq_len {
+            let reason = format!("has length {}; expected {}", tokens.len(), self.seq_len);
+            return Err(DataError::array_row(array, row, reason));
+        }
+        let ignored = if kind == RowKind::Labels { self.ignore_label_id } else { None };
+        let wrong = tokens
+            .iter()
+            .position(|&token| !inside(i64::from(token), self.vocab_size) && Some(token) != ignored);
+        let Some(column) = wrong else { return Ok(()) };
+        let reason = out_of_vocabulary("token", i64::from(tokens[column]), self.vocab_size);
+        Err(DataError::array_row(array, row, format!("{reason}, in column {column}")))
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.vocab_size == 0 || self.vocab_size > i32::MAX as usize {
             return Err(format!("`vocab_size` is {}; expected a positive 32-bit number", self.vocab_size));
         }
@@ -274,6 +298,15 @@ impl Metadata {
         }
         Ok(())
     }
+}
+
+/// What a row of tokens is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowKind {
+    /// A question.
+    Inputs,
+    /// An answer, which may have ignored labels.
+    Labels,
 }
 
 fn inside(value: i64, count: usize) -> bool {
@@ -399,6 +432,8 @@ pub struct Dataset {
     puzzle_starts: Vec<usize>,
     /// `[groups + 1]`
     group_starts: Vec<usize>,
+    /// `[examples]`, or shorter where the last ones have none.
+    ratings: Vec<Option<i32>>,
     /// `[sets]`
     set_ends: Vec<SetEnd>,
     fingerprint: Fingerprint,
@@ -476,6 +511,7 @@ impl Dataset {
             puzzle_identifiers: Vec::new(),
             puzzle_starts: vec![0],
             group_starts: vec![0],
+            ratings: Vec::new(),
             set_ends: Vec::new(),
             fingerprint: Fingerprint::default(),
             guessed: GuessedKind::default(),
@@ -543,6 +579,31 @@ impl Dataset {
         append_starts(&mut self.group_starts, &group_starts, puzzles, begin.puzzles, "puzzles")
             .map_err(|(row, reason)| DataError::array_row(group_file, row, reason))?;
 
+        let ratings_file = path("ratings");
+        match open(&ratings_file) {
+            Ok((reader, length)) => {
+                let ratings = read_list(IntegerArray::read(&ratings_file, reader, length)?)?;
+                if ratings.len() != input_examples {
+                    let reason = format!(
+                        "has {} ratings, but `{}` has {input_examples} rows",
+                        ratings.len(),
+                        path("inputs").display()
+                    );
+                    return Err(DataError::file(ratings_file, reason));
+                }
+                self.ratings.resize(begin.examples, None);
+                for (row, rating) in ratings.into_iter().enumerate() {
+                    let rating = i32::try_from(rating).map_err(|_| {
+                        let reason = format!("rating {rating} does not fit in 32 bits");
+                        DataError::array_row(&ratings_file, row, reason)
+                    })?;
+                    self.ratings.push(Some(rating));
+                }
+            }
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => {}
+            Err(reason) => return Err(DataError::Read { file: ratings_file, reason }),
+        }
+
         self.set_ends.push(self.end());
         Ok(())
     }
@@ -578,7 +639,7 @@ impl Dataset {
     }
 
     fn mean_puzzle_examples(&self) -> f64 {
-        if self.puzzles() == 0 { 1.0 } else { self.examples() as f64 / self.puzzles() as f64 }
+        mean_puzzle_examples(self.examples(), self.puzzles())
     }
 
     /// Makes a dataset of questions and answers, each a row `[S]` of tokens below `vocab`.
@@ -684,6 +745,17 @@ impl Dataset {
         self.puzzle_identifiers[puzzle]
     }
 
+    /// Returns how hard an example is, where the dataset says so. For Sudoku of the paper, that is how often a
+    /// solver has to guess.
+    pub fn rating(&self, example: usize) -> Option<i32> {
+        self.ratings.get(example).copied().flatten()
+    }
+
+    /// Returns the number of examples that room for ratings is kept for.
+    pub(super) fn rated(&self) -> usize {
+        self.ratings.len()
+    }
+
     /// Returns the input tokens of an example, `[S]`.
     pub fn inputs(&self, example: usize) -> impl Iterator<Item = i32> {
         self.inputs.slice(self.row(example))
@@ -741,6 +813,11 @@ impl Dataset {
         });
         computed.clone()
     }
+}
+
+/// Returns the examples of a puzzle on average, as `dataset.json` has them.
+pub(super) fn mean_puzzle_examples(examples: usize, puzzles: usize) -> f64 {
+    if puzzles == 0 { 1.0 } else { examples as f64 / puzzles as f64 }
 }
 
 fn out_of_vocabulary(what: &str, token: i64, vocab_size: usize) -> String {
@@ -880,23 +957,19 @@ impl DatasetBuilder {
     /// If a row has the wrong length or a token that is not in the vocabulary.
     pub fn add_example(&mut self, inputs: &[i32], labels: &[i32]) -> Result<(), DataError> {
         let row = self.dataset.examples();
-        let Metadata { vocab_size, seq_len, ignore_label_id, .. } = self.dataset.metadata;
-        for (array, tokens) in [("inputs", inputs), ("labels", labels)] {
-            if tokens.len() != seq_len {
-                let reason = format!("has length {}; expected {seq_len}", tokens.len());
-                return Err(DataError::array_row(array, row, reason));
-            }
-            let wrong = tokens.iter().enumerate().find(|&(_, &token)| {
-                !(inside(i64::from(token), vocab_size) || array == "labels" && Some(token) == ignore_label_id)
-            });
-            if let Some((column, &token)) = wrong {
-                let reason = out_of_vocabulary("token", i64::from(token), vocab_size);
-                return Err(DataError::array_row(array, row, format!("{reason}, in column {column}")));
-            }
-        }
+        let metadata = &self.dataset.metadata;
+        metadata.check_row(RowKind::Inputs, Path::new("inputs"), row, inputs)?;
+        metadata.check_row(RowKind::Labels, Path::new("labels"), row, labels)?;
         inputs.iter().for_each(|&token| self.dataset.inputs.push(token));
         labels.iter().for_each(|&token| self.dataset.labels.push(token));
         Ok(())
+    }
+
+    /// Says how hard the example that was added last is.
+    pub fn rate_example(&mut self, rating: i32) {
+        let examples = self.dataset.examples();
+        self.dataset.ratings.resize(examples.saturating_sub(1), None);
+        self.dataset.ratings.push(Some(rating));
     }
 
     /// Ends the puzzle being built.
@@ -954,6 +1027,19 @@ impl DatasetBuilder {
         dataset.metadata.mean_puzzle_examples = dataset.mean_puzzle_examples();
         Ok(dataset)
     }
+}
+
+/// Reads the names of the puzzle identifiers of a dataset folder, by their numbers. The first one is the blank.
+///
+/// # Errors
+///
+/// If `identifiers.json` is missing, or is no list of texts.
+pub fn read_identifiers(folder: &Path) -> Result<Vec<String>, DataError> {
+    let file = folder.join("identifiers.json");
+    let json = reading::text(&file, &reading::IDENTIFIERS)
+        .map_err(|reason| DataError::Read { file: file.clone(), reason })?;
+    reading::json::value(&json)
+        .map_err(|fault| DataError::file(file, format!("is not a list of names: {fault}")))
 }
 
 /// Returns the file of one array of a set, in the folder of a split.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
+use super::dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 use super::error::DataError;
 use super::pair::{Pair, PuzzleSplits, check_room};
 use super::random::Stream;
@@ -217,40 +218,6 @@ fn place(grid: &[i32], cell: usize) -> String {
     format!("row {}, column {}", cell / side + 1, cell % side + 1)
 }
 
-/// Number of dihedral images of a square.
-pub const DIHEDRAL_IMAGES: usize = 8;
-
-/// Returns an image of a square grid, numbered as in the published code: 0 is the grid itself; 1, 2 and 3
-/// turn it counterclockwise once, twice and three times; 4 flips left and right; 5 flips up and down; 6
-/// transposes; 7 turns counterclockwise once, then flips left and right.
-///
-/// # Panics
-///
-/// If `image` is not below [`DIHEDRAL_IMAGES`].
-pub fn dihedral_image(grid: &[i32], image: usize) -> Vec<i32> {
-    let side = grid.len().isqrt();
-    let last = side - 1;
-    let source = |row: usize, column: usize| match image {
-        0 => (row, column),
-        1 => (column, last - row),
-        2 => (last - row, last - column),
-        3 => (last - column, row),
-        4 => (row, last - column),
-        5 => (last - row, column),
-        6 => (column, row),
-        7 => (last - column, last - row),
-        _ => panic!("a square has {DIHEDRAL_IMAGES} images, so there is no number {image}"),
-    };
-    let mut moved = Vec::with_capacity(grid.len());
-    for row in 0..side {
-        for column in 0..side {
-            let (row, column) = source(row, column);
-            moved.push(grid[row * side + column]);
-        }
-    }
-    moved
-}
-
 /// Layouts to try for one maze before its path length counts as out of reach.
 const LAYOUTS_PER_MAZE: usize = 100_000;
 
@@ -343,7 +310,7 @@ fn draw_mazes(
             )));
         };
         let answer = solve_maze(&question).expect("a maze is only kept if its goal can be reached");
-        pairs.push(Pair { question, answer });
+        pairs.push(Pair { question, answer, rating: None });
     }
     Ok(pairs)
 }
@@ -397,19 +364,6 @@ mod tests {
         assert_eq!(solve(&["  S", "   ", "G  "]), tokens(&["  S", "  o", "Goo"]));
         // Left comes before up: the search reaches every cell first through the leftmost column it can.
         assert_eq!(solve(&["G  ", "   ", "  S"]), tokens(&["G  ", "o  ", "ooS"]));
-    }
-
-    #[test]
-    fn the_images_of_a_square_are_numbered_as_published() {
-        let grid = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-        let images: Vec<Vec<i32>> = (0..DIHEDRAL_IMAGES).map(|image| dihedral_image(&grid, image)).collect();
-        assert_eq!(images[1], [3, 6, 9, 2, 5, 8, 1, 4, 7]);
-        assert_eq!(images[2], [9, 8, 7, 6, 5, 4, 3, 2, 1]);
-        assert_eq!(images[3], [7, 4, 1, 8, 5, 2, 9, 6, 3]);
-        assert_eq!(images[4], [3, 2, 1, 6, 5, 4, 9, 8, 7]);
-        assert_eq!(images[5], [7, 8, 9, 4, 5, 6, 1, 2, 3]);
-        assert_eq!(images[6], [1, 4, 7, 2, 5, 8, 3, 6, 9]);
-        assert_eq!(images[7], [9, 6, 3, 8, 5, 2, 7, 4, 1]);
     }
 
     #[test]

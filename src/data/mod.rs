@@ -5,7 +5,8 @@
 //! A [`Dataset`] is one split in memory. Its *examples* are pairs of rows of `S` tokens; a *puzzle* has one
 //! identifier and one or more examples; a *group* is an original puzzle with its augmented copies. It comes
 //! from a folder in the published format ([`Dataset::open`]), from CSV files or from a generator
-//! ([`DatasetBuilder`]), and is written to a folder by [`write_dataset`].
+//! ([`DatasetBuilder`]), and is written to a folder by [`write_dataset`]. Datasets of many copies are written row by
+//! row and are never whole in memory ([`PuzzleBuild`]).
 //!
 //! Two types read the rows of a dataset. [`TestBatches`] goes once through all examples in file order.
 //! [`TrainLoader`] is an endless, seeded stream from which a trainer takes as many rows as it has room for,
@@ -18,6 +19,7 @@ mod augment;
 mod batch;
 mod build;
 mod dataset;
+mod dihedral;
 mod error;
 mod folder;
 mod kind;
@@ -33,21 +35,24 @@ mod rules;
 mod size;
 mod sudoku;
 mod write;
+mod writer;
 
 pub use audit::{Finding, FindingKind, RowPlace, audit};
 pub use augment::Augment;
 pub use batch::{Batch, TestBatches};
 pub use build::{
-    BuiltDataset, Copies, MazeBuild, SudokuBuild, build_maze, build_sudoku, maze_pairs, sudoku_pairs,
+    BuiltDataset, Copies, MazeBuild, PuzzleBuild, SudokuBuild, build_maze, build_sudoku, maze_pairs,
+    sudoku_pairs,
 };
-pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split};
+pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split, read_identifiers};
+pub use dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 pub use error::DataError;
 pub use folder::has_entry;
 pub use kind::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{
-    DIHEDRAL_IMAGES, MAZE_SIDES, MazeRequest, dihedral_image, generate_maze, generate_maze_splits,
-    is_optimal_path, path_moves, shortest_moves, solve_maze,
+    MAZE_SIDES, MazeRequest, generate_maze, generate_maze_splits, is_optimal_path, path_moves, shortest_moves,
+    solve_maze,
 };
 pub use pair::{Pair, PuzzleSplits};
 pub use questions::{QuestionForm, Questions, ReadQuestion};
@@ -56,4 +61,5 @@ pub use sudoku::{
     Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, broken_rules, count_givens, generate_sudoku,
     generate_sudoku_splits, is_solved_sudoku, solve_sudoku,
 };
-pub use write::{Existing, SplitToWrite, TokenType, write_dataset};
+pub use write::{SplitToWrite, write_dataset};
+pub use writer::{Existing, TokenType, WrittenDataset};

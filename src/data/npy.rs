@@ -8,13 +8,17 @@
 #![expect(clippy::disallowed_methods, reason = "arrays of datasets are written")]
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use crate::reading::{MOST_OF_ARRAY_HEADER, shortened};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Bytes that are written at once.
+const AT_ONCE: usize = 1 << 16;
 
 /// An opened array of integers whose values have not been read.
 pub(super) struct IntegerArray<R> {
@@ -312,39 +316,88 @@ impl Integer for i64 {
     }
 }
 
-/// Writes an array with the very bytes that numpy gives it: format 1.0, C order, little endian.
+/// An array that is being written, with the very bytes that numpy gives it: format 1.0, C order, little endian.
 ///
-/// Libraries spell the shape in other ways (`(3, )`), so the header is made here.
-pub(super) fn write<T: Integer>(
-    file: &Path,
-    shape: &[usize],
-    values: impl Iterator<Item = T>,
-) -> Result<(), DataError> {
-    let write_error = |reason| DataError::Write { file: file.to_owned(), reason };
-    let mut writer = BufWriter::with_capacity(1 << 16, File::create(file).map_err(write_error)?);
-    writer.write_all(&header(T::DESCR, shape)).map_err(write_error)?;
-    for value in values {
-        writer.write_all(value.little_endian().as_ref()).map_err(write_error)?;
-    }
-    writer.flush().map_err(write_error)
+/// Numpy leaves room in a header for the first length to grow. So the header has its final length from the beginning,
+/// and the number of rows is filled in at the end.
+pub(super) struct ArrayWriter<T> {
+    file: PathBuf,
+    output: File,
+    /// Values of a row; none in a plain list.
+    columns: Option<usize>,
+    /// Values that were given.
+    values: usize,
+    /// Bytes that are not in the file yet.
+    bytes: Vec<u8>,
+    value: PhantomData<T>,
 }
 
-/// Returns the header of an array: the magic word, the version, the length of the rest, and a Python
-/// dictionary, filled up with spaces.
+impl<T: Integer> ArrayWriter<T> {
+    /// Begins an array of rows of `columns` values, or a plain list.
+    pub(super) fn create(file: PathBuf, columns: Option<usize>) -> Result<ArrayWriter<T>, DataError> {
+        let output = File::create(&file).map_err(|reason| DataError::Write { file: file.clone(), reason })?;
+        let mut bytes = Vec::with_capacity(AT_ONCE);
+        bytes.extend(header(T::DESCR, 0, columns));
+        Ok(ArrayWriter { file, output, columns, values: 0, bytes, value: PhantomData })
+    }
+
+    /// Returns the path of the file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Appends values.
+    pub(super) fn push(&mut self, values: impl IntoIterator<Item = T>) -> Result<(), DataError> {
+        for value in values {
+            self.bytes.extend_from_slice(value.little_endian().as_ref());
+            self.values = self.values.saturating_add(1);
+            if self.bytes.len() >= AT_ONCE {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the array, whose last row is whole.
+    pub(super) fn finish(mut self) -> Result<(), DataError> {
+        self.flush()?;
+        let rows = self.columns.map_or(Some(self.values), |columns| self.values.checked_div(columns));
+        let header = header(T::DESCR, rows.unwrap_or(0), self.columns);
+        let written = self.output.rewind().and_then(|()| self.output.write_all(&header));
+        written.map_err(|reason| DataError::Write { file: self.file, reason })
+    }
+
+    fn flush(&mut self) -> Result<(), DataError> {
+        let written = self.output.write_all(&self.bytes);
+        self.bytes.clear();
+        written.map_err(|reason| DataError::Write { file: self.file.clone(), reason })
+    }
+}
+
+/// Writes a plain list.
+pub(super) fn write<T: Integer>(file: PathBuf, values: impl IntoIterator<Item = T>) -> Result<(), DataError> {
+    let mut array = ArrayWriter::create(file, None)?;
+    array.push(values)?;
+    array.finish()
+}
+
+/// Returns the header of an array: the magic word, the version, the length of the rest, and a Python dictionary, filled
+/// up with spaces. It is equally long for every number of rows.
+///
+/// Libraries spell the shape in other ways (`(3, )`), so it is made here.
 #[expect(clippy::arithmetic_side_effects, reason = "the lengths of a header that is made here are small")]
-fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
+fn header(descr: &str, rows: usize, columns: Option<usize>) -> Vec<u8> {
     const ALIGNMENT: usize = 64;
     /// Numpy leaves room for the first length to grow to this many digits.
     const LENGTH_DIGITS: usize = 21;
 
-    let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
-    let tuple = match lengths.as_slice() {
-        [length] => format!("({length},)"),
-        lengths => format!("({})", lengths.join(", ")),
+    let rows = rows.to_string();
+    let tuple = match columns {
+        None => format!("({rows},)"),
+        Some(columns) => format!("({rows}, {columns})"),
     };
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple}, }}");
-    let room = lengths.first().map_or(0, |length| LENGTH_DIGITS - length.len());
-    text.push_str(&" ".repeat(room));
+    text.push_str(&" ".repeat(LENGTH_DIGITS - rows.len()));
 
     let mut header = b"\x93NUMPY\x01\x00".to_vec();
     let before_text = header.len() + size_of::<u16>();

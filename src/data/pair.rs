@@ -11,6 +11,8 @@ pub struct Pair {
     pub question: Vec<i32>,
     /// The whole answer.
     pub answer: Vec<i32>,
+    /// How hard it is, where that is known.
+    pub rating: Option<i32>,
 }
 
 /// Puzzles for training and for testing.

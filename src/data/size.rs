@@ -1,5 +1,6 @@
 //! The size of a split, known without its rows.
 
+use std::io;
 use std::path::Path;
 
 use super::dataset::{Dataset, Metadata, Split, array_file};
@@ -16,17 +17,24 @@ pub struct SplitSize {
     pub puzzles: usize,
     /// Its groups.
     pub groups: usize,
+    /// Its examples that room for ratings is kept for: all of them, or those up to the last with a rating.
+    pub rated: usize,
 }
 
 impl SplitSize {
     /// Returns the size of a split whose examples are puzzles and groups of their own, as generated ones are.
     pub fn of_examples(examples: usize) -> SplitSize {
-        SplitSize { examples, puzzles: examples, groups: examples }
+        SplitSize { examples, puzzles: examples, groups: examples, rated: 0 }
     }
 
     /// Returns the size of a split in memory.
     pub fn of(dataset: &Dataset) -> SplitSize {
-        SplitSize { examples: dataset.examples(), puzzles: dataset.puzzles(), groups: dataset.groups() }
+        SplitSize {
+            examples: dataset.examples(),
+            puzzles: dataset.puzzles(),
+            groups: dataset.groups(),
+            rated: dataset.rated(),
+        }
     }
 
     /// Reads the size of a split of a dataset folder from the headers of its arrays.
@@ -45,8 +53,14 @@ impl SplitSize {
                 let array = IntegerArray::read(&file, reader, length)?;
                 Ok(array.shape().first().copied().unwrap_or(0))
             };
+            let before = size.examples;
             size.examples = size.examples.saturating_add(rows("inputs")?);
             size.puzzles = size.puzzles.saturating_add(rows("puzzle_identifiers")?);
+            match rows("ratings") {
+                Ok(rated) => size.rated = before.saturating_add(rated),
+                Err(DataError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(size)
     }
@@ -61,7 +75,9 @@ impl SplitSize {
         let row = metadata.seq_len.saturating_mul(token(None) + token(metadata.ignore_label_id));
         let puzzle = size_of::<i32>() + size_of::<usize>();
         let group = size_of::<usize>() + size_of::<u32>();
-        let parts = [(self.examples, row), (self.puzzles, puzzle), (self.groups, group)];
+        let rating = size_of::<Option<i32>>();
+        let parts =
+            [(self.examples, row), (self.puzzles, puzzle), (self.groups, group), (self.rated, rating)];
         parts.into_iter().fold(0, |sum: u64, (count, bytes)| {
             sum.saturating_add((count as u64).saturating_mul(bytes as u64))
         })

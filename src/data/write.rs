@@ -1,36 +1,12 @@
-//! Writing a dataset folder exactly as the published builders do.
+//! Writing datasets that are in memory.
 
-#![expect(clippy::disallowed_methods, reason = "datasets are written")]
-
-use std::fs;
-use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::dataset::{Dataset, Split, array_file};
+use super::dataset::{Dataset, Split};
 use super::error::DataError;
-use super::npy;
-
-/// The entries that a dataset folder has. Nothing else is ever replaced.
-const ENTRIES: [&str; 3] = ["identifiers.json", "test", "train"];
-
-/// Integer type of the token arrays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenType {
-    /// `|u1`, which the published builders use nearly everywhere.
-    U1,
-    /// `<i8`, which they use for augmented Sudoku training data.
-    I8,
-}
-
-/// What to do about a dataset that stands where one is to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// Report an error and leave it alone.
-    Refuse,
-    /// Replace it, provided that the folder holds nothing but a dataset.
-    Replace,
-}
+use super::size::SplitSize;
+use super::writer::{DatasetWriter, Existing, TokenType};
 
 /// One split to be written.
 #[derive(Debug, Clone, Copy)]
@@ -57,173 +33,51 @@ pub fn write_dataset(
     identifiers: &[String],
     existing: Existing,
 ) -> Result<(), DataError> {
-    let whole =
-        write_watched(folder.as_ref(), splits, identifiers, existing, &mut || ControlFlow::Continue(()))?;
-    debug_assert!(whole.is_continue(), "nothing stops it");
-    Ok(())
+    let writer = DatasetWriter::create(folder.as_ref(), existing)?;
+    for split in splits {
+        let written = write_split(&writer, split, &mut || ControlFlow::Continue(()))?;
+        debug_assert!(written.is_continue(), "nothing stops it");
+    }
+    writer.finish(identifiers)
 }
 
-/// Does the same and calls `may_go_on` before every large file and before the dataset is moved to its place. It may
-/// stop the work there, which then leaves nothing.
+/// Writes a split, and returns what it holds. `may_go_on` is called before every group, and may stop the work there.
 ///
 /// # Errors
 ///
 /// As [`write_dataset`].
-pub(super) fn write_watched(
-    folder: &Path,
-    splits: &[SplitToWrite<'_>],
-    identifiers: &[String],
-    existing: Existing,
-    may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, DataError> {
-    let write_error = |file: &Path| {
-        let file = file.to_owned();
-        move |reason| DataError::Write { file, reason }
-    };
-    check_destination(folder, existing)?;
-
-    let parent = match folder.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(write_error(parent))?;
-    let scratch =
-        tempfile::Builder::new().prefix(".hrmc-dataset-").tempdir_in(parent).map_err(write_error(parent))?;
-
-    let new = scratch.path().join("new");
-    fs::create_dir(&new).map_err(write_error(&new))?;
-    let identifiers_file = new.join("identifiers.json");
-    fs::write(&identifiers_file, json_list(identifiers)).map_err(write_error(&identifiers_file))?;
-    for split in splits {
-        if write_split(&new.join(split.split.name()), split, may_go_on)?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    if may_go_on().is_break() {
-        return Ok(ControlFlow::Break(()));
-    }
-
-    let old = scratch.path().join("old");
-    let is_replaced = folder.exists();
-    if is_replaced {
-        // An empty folder or, as checked above, a dataset that may be replaced.
-        fs::rename(folder, &old).map_err(write_error(folder))?;
-    }
-    fs::rename(&new, folder).map_err(|reason| {
-        if is_replaced {
-            // The old dataset would go away with the scratch folder. Only the first error is reported.
-            let _ = fs::rename(&old, folder);
-        }
-        write_error(folder)(reason)
-    })?;
-    Ok(ControlFlow::Continue(()))
-}
-
-fn check_destination(folder: &Path, existing: Existing) -> Result<(), DataError> {
-    let read_error = |reason| DataError::Read { file: folder.to_owned(), reason };
-    let in_the_way = |reason: String| Err(DataError::Folder { folder: folder.to_owned(), reason });
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(read_error(error)),
-    };
-    let mut is_empty = true;
-    for entry in entries {
-        is_empty = false;
-        let name = entry.map_err(read_error)?.file_name();
-        if !ENTRIES.iter().any(|&known| name == known) {
-            let name = PathBuf::from(name);
-            return in_the_way(format!(
-                "has `{}`, which is not part of a dataset; choose another folder",
-                name.display()
-            ));
-        }
-    }
-    if !is_empty && existing == Existing::Refuse {
-        return in_the_way(
-            "already holds a dataset; choose another folder, or replace it with `--replace`".to_owned(),
-        );
-    }
-    Ok(())
-}
-
-fn json_list(values: &[String]) -> String {
-    let texts: Vec<String> =
-        values.iter().map(|value| serde_json::to_string(value).expect("text is always valid JSON")).collect();
-    format!("[{}]", texts.join(", "))
-}
-
-fn write_split(
-    folder: &Path,
+pub(super) fn write_split(
+    writer: &DatasetWriter,
     split: &SplitToWrite<'_>,
     may_go_on: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, DataError> {
+) -> Result<ControlFlow<(), SplitSize>, DataError> {
     let dataset = split.dataset;
-    let write_error = |file: PathBuf| move |reason| DataError::Write { file, reason };
-    fs::create_dir(folder).map_err(write_error(folder.to_owned()))?;
-    let metadata_file = folder.join("dataset.json");
-    fs::write(&metadata_file, dataset.metadata().to_json()).map_err(write_error(metadata_file))?;
-
-    for (index, set) in dataset.metadata().sets.iter().enumerate() {
-        if may_go_on().is_break() {
-            return Ok(ControlFlow::Break(()));
+    let metadata = dataset.metadata();
+    let mut rows = writer.begin_split(split.split, metadata.clone(), split.tokens)?;
+    let (mut inputs, mut labels) = (Vec::new(), Vec::new());
+    for set in 0..metadata.sets.len() {
+        if set > 0 {
+            rows.next_set()?;
         }
-        let ranges = dataset.set(index);
-        let shape = [ranges.examples.len(), dataset.metadata().seq_len];
-        let inputs = ranges.examples.clone().flat_map(|example| dataset.inputs(example));
-        let labels = ranges.examples.clone().flat_map(|example| dataset.stored_labels(example));
-        write_tokens(&array_file(folder, set, "inputs"), &shape, inputs, split.tokens)?;
-        if may_go_on().is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        write_tokens(&array_file(folder, set, "labels"), &shape, labels, split.tokens)?;
-
-        let identifiers = ranges.puzzles.clone().map(|puzzle| dataset.identifier(puzzle));
-        npy::write(&array_file(folder, set, "puzzle_identifiers"), &[ranges.puzzles.len()], identifiers)?;
-        let puzzle_ends = ranges.puzzles.clone().map(|puzzle| dataset.examples_of(puzzle).end);
-        write_starts(&array_file(folder, set, "puzzle_indices"), ranges.examples.start, puzzle_ends)?;
-        let group_ends = ranges.groups.clone().map(|group| dataset.puzzles_of(group).end);
-        write_starts(&array_file(folder, set, "group_indices"), ranges.puzzles.start, group_ends)?;
-    }
-    Ok(ControlFlow::Continue(()))
-}
-
-fn write_tokens(
-    file: &Path,
-    shape: &[usize],
-    tokens: impl Iterator<Item = i32>,
-    token_type: TokenType,
-) -> Result<(), DataError> {
-    match token_type {
-        TokenType::I8 => npy::write(file, shape, tokens.map(i64::from)),
-        TokenType::U1 => {
-            let mut too_large = None;
-            let bytes = tokens.map(|token| {
-                u8::try_from(token).unwrap_or_else(|_| {
-                    too_large = Some(token);
-                    0
-                })
-            });
-            npy::write(file, shape, bytes)?;
-            match too_large {
-                None => Ok(()),
-                Some(token) => Err(DataError::file(file, format!("token {token} does not fit in one byte"))),
+        for group in dataset.set(set).groups {
+            if may_go_on().is_break() {
+                return Ok(ControlFlow::Break(()));
             }
+            for puzzle in dataset.puzzles_of(group) {
+                for example in dataset.examples_of(puzzle) {
+                    inputs.clear();
+                    inputs.extend(dataset.inputs(example));
+                    labels.clear();
+                    labels.extend(dataset.stored_labels(example));
+                    rows.add_example(&inputs, &labels)?;
+                    if let Some(rating) = dataset.rating(example) {
+                        rows.rate_example(rating);
+                    }
+                }
+                rows.end_puzzle(dataset.identifier(puzzle))?;
+            }
+            rows.end_group()?;
         }
     }
-}
-
-/// Writes an index array: 0, then where each item ends, counted from `begin`.
-fn write_starts(
-    file: &Path,
-    begin: usize,
-    ends: impl ExactSizeIterator<Item = usize>,
-) -> Result<(), DataError> {
-    let mut starts = vec![0];
-    for end in ends {
-        let start = i32::try_from(end - begin)
-            .map_err(|_| DataError::file(file, format!("index {} does not fit in 32 bits", end - begin)))?;
-        starts.push(start);
-    }
-    npy::write(file, &[starts.len()], starts.into_iter())
+    rows.finish(metadata.num_puzzle_identifiers).map(ControlFlow::Continue)
 }

@@ -69,6 +69,8 @@ pub const PUZZLE: Kind = kind("a puzzle", 256 * KIB, FileForm::Text);
 pub const QUESTIONS: Kind = kind("a file of questions", 8 * GIB, FileForm::Text);
 /// Descriptions of datasets.
 pub const METADATA: Kind = kind("`dataset.json`", MIB, FileForm::Text);
+/// Names of puzzle identifiers.
+pub const IDENTIFIERS: Kind = kind("`identifiers.json`", 64 * MIB, FileForm::Text);
 /// Arrays of datasets.
 pub const ARRAY: Kind = kind("an array", 16 * GIB, FileForm::Array);
 /// Puzzles in CSV files.
@@ -283,6 +285,7 @@ mod tests {
             PUZZLE,
             QUESTIONS,
             METADATA,
+            IDENTIFIERS,
             ARRAY,
             CSV,
             MANIFEST,

@@ -86,3 +86,12 @@ fn impossible_requests_are_refused() {
     assert!(place.fail("data maze --generate --size 2 -o d").contains("2x2"));
     assert!(place.fail("data maze --generate --size 5 --min-path 99 -o d").contains("99"));
 }
+
+#[test]
+fn ratings_of_csv_files_are_kept() {
+    let place = Workplace::new(HRMC);
+    csv(&place, ROW);
+    place.succeed("data sudoku --from csv --size 4 --augment 2 -o d");
+    let train = Dataset::open(place.path("d"), Split::Train).expect("it was written");
+    assert_eq!([0, 1, 2].map(|example| train.rating(example)), [Some(3); 3]);
+}

@@ -95,7 +95,7 @@ const DOORS: &[Door] = &[
             ("spec", "the bases of specs are compared by what the system calls them"),
             ("data::folder", "it is looked into a folder that is no dataset"),
             ("data::npy", "arrays of datasets are written"),
-            ("data::write", "datasets are written"),
+            ("data::writer", "datasets are written"),
             ("train::data", "a folder of data is looked for"),
             ("store::disk", "files of runs are written"),
             ("store::lock", "the file of the lock is made and read"),

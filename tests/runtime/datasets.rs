@@ -7,8 +7,8 @@ use std::path::Path;
 
 use hrmc::internals::data::{
     BuiltDataset, Copies, DataError, Dataset, DatasetBuilder, Existing, IGNORED_LABEL, Metadata, Pair,
-    PuzzleKind, PuzzleSplits, Split, SplitToWrite, SudokuSize, TestBatches, TokenType, generate_sudoku,
-    write_dataset,
+    PuzzleBuild, PuzzleKind, PuzzleSplits, Split, SplitToWrite, SudokuSize, TestBatches, TokenType,
+    generate_sudoku, write_dataset,
 };
 use npyz::WriterBuilder;
 use proptest::prelude::{Strategy, any, prop, proptest};
@@ -16,10 +16,14 @@ use proptest::prelude::{Strategy, any, prop, proptest};
 const KIND: PuzzleKind = PuzzleKind::Sudoku(SudokuSize::Four);
 
 /// Two training groups of three puzzles each, and two test puzzles.
-fn small_dataset() -> BuiltDataset {
+fn small_build() -> PuzzleBuild {
     let mut pairs = generate_sudoku(SudokuSize::Four, 8, 4, 0).unwrap();
     let test: Vec<Pair> = pairs.split_off(2);
-    BuiltDataset::from_puzzles(KIND, &PuzzleSplits { train: pairs, test }, Copies::Symmetries(2), 0).unwrap()
+    PuzzleBuild::new(KIND, PuzzleSplits { train: pairs, test }, Copies::Symmetries(2), 0).unwrap()
+}
+
+fn small_dataset() -> BuiltDataset {
+    small_build().in_memory().unwrap()
 }
 
 fn write_array<T: npyz::Serialize>(
@@ -288,6 +292,27 @@ fn a_file_of_another_kind_is_named_and_a_byte_order_mark_is_left_out() {
 }
 
 #[test]
+fn ratings_may_be_there_and_change_no_fingerprint() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("puzzles");
+    let built = small_dataset();
+    built.write(&folder, Existing::Refuse).unwrap();
+    let file = folder.join("train/all__ratings.npy");
+    write_array(&file, "<i4", npyz::Order::C, &[6], &[7, 0, -3, 7, 7, 9]);
+    let rated = Dataset::open(&folder, Split::Train).unwrap();
+    assert_eq!((rated.rating(0), rated.rating(2), rated.rating(5)), (Some(7), Some(-3), Some(9)));
+    assert_eq!(built.train.rating(0), None);
+    assert_eq!(rated.fingerprint(), built.train.fingerprint());
+    let message = complaint(|train| {
+        write_array(&train.join("all__ratings.npy"), "<i4", npyz::Order::C, &[5], &[1; 5]);
+    });
+    assert_eq!(
+        message,
+        "`DIR/puzzles/train/all__ratings.npy`: has 5 ratings, but `DIR/puzzles/train/all__inputs.npy` has 6 rows"
+    );
+}
+
+#[test]
 fn unknown_metadata_is_ignored_and_the_ignored_label_may_be_null() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("puzzles");
@@ -337,22 +362,22 @@ fn a_build_that_is_stopped_leaves_what_was_there() {
     small_dataset().write(&folder, Existing::Refuse).unwrap();
     let marked = folder.join("identifiers.json");
     fs::write(&marked, "[]").unwrap();
-    let built = small_dataset();
+    let build = small_build();
     let write = |stop_at: usize| {
         let mut asked = 0;
-        let written = built.write_watched(&folder, Existing::Replace, &mut || {
+        let written = build.write(&folder, Existing::Replace, &mut || {
             asked += 1;
             if asked == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (written.unwrap(), asked)
+        (written.unwrap().is_break(), asked)
     };
-    // Two large files in each of two splits, and the move at the end.
+    // Two groups in each of two splits, and the move at the end.
     for stop_at in 1..=5 {
-        assert_eq!(write(stop_at), (ControlFlow::Break(()), stop_at));
+        assert_eq!(write(stop_at), (true, stop_at));
         assert_eq!(fs::read_to_string(&marked).unwrap(), "[]", "the old dataset is there");
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "no scratch folder is left behind");
     }
-    assert_eq!(write(6), (ControlFlow::Continue(()), 5));
+    assert_eq!(write(6), (false, 5));
     assert_ne!(fs::read_to_string(&marked).unwrap(), "[]");
 }
 

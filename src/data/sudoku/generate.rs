@@ -144,7 +144,7 @@ fn draw_puzzles(
         let new = (0..GRIDS_PER_PUZZLE).find_map(|_| {
             let answer = draw_grid(random);
             let question = dig(request.size, &answer, request.givens, random)?;
-            questions.insert(question.clone()).then_some(Pair { question, answer })
+            questions.insert(question.clone()).then_some(Pair { question, answer, rating: None })
         });
         let Some(pair) = new else {
             return Err(DataError::request(format!(
