@@ -9,8 +9,9 @@ use super::data_check;
 use super::failure::{Failure, fail};
 use super::interrupt::{Busy, Interrupt};
 use super::terminal::{self, counted};
+use crate::data::arc::{ArcBuild, WrittenArc, read_tasks};
 use crate::data::{
-    Copies, Existing, MazeBuild, MazeRequest, PuzzleBuild, PuzzleKind, SudokuBuild, SudokuRequest,
+    Copies, DataError, Existing, MazeBuild, MazeRequest, PuzzleBuild, PuzzleKind, SudokuBuild, SudokuRequest,
     SudokuSize, WrittenDataset, build_maze, build_sudoku, generate_maze_splits, generate_sudoku_splits,
 };
 use crate::shell;
@@ -21,6 +22,7 @@ Examples:
   hrmc data sudoku --generate --size 6 -o data/sudoku-6x6
   hrmc data sudoku --from csv/sudoku --subsample 1000 --augment 1000 -o data/sudoku-extreme-1k-aug-1000
   hrmc data maze --from csv/maze -o data/maze-30x30-hard-1k
+  hrmc data arc --from ARC-AGI -o data/arc-aug-1000
   hrmc data check data/sudoku-6x6";
 
 const SUDOKU_EXAMPLES: &str = "\
@@ -35,7 +37,13 @@ Examples:
   hrmc data maze --from csv/maze --dihedral -o data/maze-aug
   hrmc data maze --generate --size 9 --min-path 12 --train 2000 --test 500 -o data/maze-9x9";
 
-/// Build datasets from CSV files or from generated puzzles, and check them.
+const ARC_EXAMPLES: &str = "\
+Examples:
+  hrmc data arc --from ARC-AGI ConceptARC -o data/arc-aug-1000
+  hrmc data arc --from ARC-AGI-2/data --copies 300 -o data/arc-2-aug-300
+  hrmc data arc --from training.json evaluation.json --copies 0 -o data/arc-plain";
+
+/// Build datasets from files or from generated puzzles, and check them.
 ///
 /// A dataset is a folder in the format of the published HRM code, which can read it too.
 #[derive(Debug, Subcommand)]
@@ -53,10 +61,28 @@ pub enum Arguments {
     /// `--generate` makes them; the answer is then the path that a breadth-first search finds.
     #[command(after_help = MAZE_EXAMPLES)]
     Maze(MazeArguments),
+    /// Build a dataset of ARC tasks.
+    ///
+    /// The tasks come from folders as published, such as clones of ARC-AGI and ConceptARC, or from files with all tasks
+    /// by their names. Those of `evaluation/` or `evaluation.json` are for testing: training sees their demonstrations,
+    /// and never their test pairs. Each task has random copies, in other colours, turned and flipped.
+    #[command(after_help = ARC_EXAMPLES)]
+    Arc(ArcArguments),
     Check(data_check::Arguments),
 }
 
-/// Arguments of both kinds of puzzles.
+/// Where a dataset is written to.
+#[derive(Debug, Args)]
+struct OutputArguments {
+    /// Folder to write the dataset to
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Replace the dataset that is already there
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Arguments of puzzles that can be generated.
 #[derive(Debug, Args)]
 struct BuildArguments {
     /// Folder with `train.csv` and `test.csv`
@@ -65,12 +91,8 @@ struct BuildArguments {
     /// Generate puzzles instead of reading them
     #[arg(long)]
     generate: bool,
-    /// Folder to write the dataset to
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
-    /// Replace the dataset that is already there
-    #[arg(long)]
-    replace: bool,
+    #[command(flatten)]
+    output: OutputArguments,
     /// Training puzzles to generate [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "from", value_parser = super::positive)]
     train: Option<usize>,
@@ -120,6 +142,25 @@ pub struct MazeArguments {
     dihedral: bool,
 }
 
+/// Arguments of `hrmc data arc`.
+#[derive(Debug, Args)]
+pub struct ArcArguments {
+    /// Folders of tasks, or files of one or many tasks
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    from: Vec<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
+    /// Different copies of each task, besides the task itself
+    #[arg(long, value_name = "N", default_value_t = ARC_COPIES)]
+    copies: usize,
+    /// Leave all grids in the corner of their canvas
+    #[arg(long)]
+    no_translation: bool,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
 fn sudoku_size(text: &str) -> Result<SudokuSize, String> {
     text.parse().ok().and_then(SudokuSize::from_side).ok_or_else(|| "expected 4, 6, 9 or 16".to_string())
 }
@@ -128,6 +169,8 @@ fn sudoku_size(text: &str) -> Result<SudokuSize, String> {
 const TRAIN_PUZZLES: usize = 1000;
 /// Default number of test puzzles.
 const TEST_PUZZLES: usize = 500;
+/// Default number of copies of a task, that of the paper.
+const ARC_COPIES: usize = 1000;
 /// Default side of a maze, that of Maze-Hard.
 const MAZE_SIDE: usize = 30;
 
@@ -148,12 +191,50 @@ fn default_givens(size: SudokuSize) -> usize {
 /// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written, or is to be checked and
 /// cannot be trained on.
 pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> {
-    let (build, common) = match arguments {
-        Arguments::Sudoku(arguments) => (sudoku(arguments)?, &arguments.common),
-        Arguments::Maze(arguments) => (maze(arguments)?, &arguments.common),
-        Arguments::Check(arguments) => return data_check::run(arguments),
-    };
-    let existing = if common.replace { Existing::Replace } else { Existing::Refuse };
+    match arguments {
+        Arguments::Sudoku(arguments) => {
+            write_puzzles(&sudoku(arguments)?, &arguments.common.output, interrupt)
+        }
+        Arguments::Maze(arguments) => write_puzzles(&maze(arguments)?, &arguments.common.output, interrupt),
+        Arguments::Arc(arguments) => write_arc(arguments, interrupt),
+        Arguments::Check(arguments) => data_check::run(arguments),
+    }
+}
+
+fn write_puzzles(
+    build: &PuzzleBuild,
+    output: &OutputArguments,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let written =
+        written(output, interrupt, |existing, may_go_on| build.write(&output.output, existing, may_go_on))?;
+    terminal::print(summary(&written, &output.output))
+}
+
+fn write_arc(arguments: &ArcArguments, interrupt: &Interrupt) -> Result<(), Failure> {
+    let ArcArguments { from, output, copies, no_translation, seed } = arguments;
+    let tasks = read_tasks(from).map_err(fail)?;
+    let build = ArcBuild { copies: *copies, translate: !no_translation, seed: *seed };
+    let WrittenArc { dataset, short_tasks } = written(output, interrupt, |existing, may_go_on| {
+        build.write(&tasks, &output.output, existing, may_go_on)
+    })?;
+    let mut text = summary(&dataset, &output.output);
+    if short_tasks > 0 {
+        text.push_str(&format!(
+            "{} of few colours or much symmetry got fewer than {copies} different copies\n",
+            counted(short_tasks, "task"),
+        ));
+    }
+    terminal::print(text)
+}
+
+/// Writes a dataset with `write`, which a signal stops.
+fn written<T>(
+    output: &OutputArguments,
+    interrupt: &Interrupt,
+    write: impl FnOnce(Existing, &mut dyn FnMut() -> ControlFlow<()>) -> Result<ControlFlow<(), T>, DataError>,
+) -> Result<T, Failure> {
+    let existing = if output.replace { Existing::Replace } else { Existing::Refuse };
     interrupt.begin(Busy {
         next: "stopping before the next group; nothing of the dataset stays".to_string(),
         cost: String::new(),
@@ -162,10 +243,10 @@ pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> 
         Some(_) => ControlFlow::Break(()),
         None => ControlFlow::Continue(()),
     };
-    match build.write(&common.output, existing, &mut may_go_on).map_err(fail)? {
-        ControlFlow::Continue(written) => terminal::print(summary(&written, &common.output)),
+    match write(existing, &mut may_go_on).map_err(fail)? {
+        ControlFlow::Continue(written) => Ok(written),
         ControlFlow::Break(()) => {
-            let folder = common.output.display();
+            let folder = output.output.display();
             terminal::note(format_args!("stopped before the end; `{folder}` is as it was"));
             Err(Failure::Stopped(interrupt.reason().expect("only a signal stops it")))
         }

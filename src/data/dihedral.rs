@@ -3,6 +3,9 @@
 /// Number of dihedral images of a grid.
 pub const DIHEDRAL_IMAGES: usize = 8;
 
+/// The image that undoes each one.
+pub(super) const INVERSES: [usize; DIHEDRAL_IMAGES] = [0, 3, 2, 1, 4, 5, 6, 7];
+
 /// Returns an image of a square grid: 0 is the grid itself; 1, 2 and 3 turn it counterclockwise once, twice and three
 /// times; 4 flips left and right; 5 flips up and down; 6 transposes; 7 turns counterclockwise once, then flips left and
 /// right.

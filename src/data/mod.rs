@@ -14,6 +14,7 @@
 //!
 //! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
 
+pub mod arc;
 mod audit;
 mod augment;
 mod batch;

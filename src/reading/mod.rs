@@ -71,6 +71,8 @@ pub const QUESTIONS: Kind = kind("a file of questions", 8 * GIB, FileForm::Text)
 pub const METADATA: Kind = kind("`dataset.json`", MIB, FileForm::Text);
 /// Names of puzzle identifiers.
 pub const IDENTIFIERS: Kind = kind("`identifiers.json`", 64 * MIB, FileForm::Text);
+/// Tasks of ARC.
+pub const ARC: Kind = kind("ARC tasks", 64 * MIB, FileForm::Text);
 /// Arrays of datasets.
 pub const ARRAY: Kind = kind("an array", 16 * GIB, FileForm::Array);
 /// Puzzles in CSV files.
@@ -286,6 +288,7 @@ mod tests {
             QUESTIONS,
             METADATA,
             IDENTIFIERS,
+            ARC,
             ARRAY,
             CSV,
             MANIFEST,

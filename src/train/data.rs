@@ -581,19 +581,23 @@ fn without_rows(folder: &Path, split: Split, other: &Metadata) -> Result<Dataset
 /// Puzzles of the paper, for those who have no files yet.
 const SUDOKU_EXTREME: &str = "https://huggingface.co/datasets/sapientinc/sudoku-extreme";
 const MAZE_HARD: &str = "https://huggingface.co/datasets/sapientinc/maze-30x30-hard-1k";
+const ARC_AGI: &str = "https://github.com/fchollet/ARC-AGI";
+const ARC_AGI_2: &str = "https://github.com/arcprize/ARC-AGI-2";
 /// Side of the mazes of the paper.
 const MAZE_HARD_SIDE: usize = 30;
 
 /// Returns how to get the dataset that `model` names, in words: the command that builds it, with the copies that the
 /// name of the folder asks for, and where its source is to be had.
 fn how_to_build(model: &Model, folder: &Path) -> String {
+    let (named, out) = (NamedDataset::of(folder), shell::path(folder));
     let Some(kind) = PuzzleKind::of_sizes(model.tokens.positions, model.tokens.vocab) else {
-        return "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`); those of ARC are built \
-                by `dataset/build_arc_dataset.py` of https://github.com/sapientinc/HRM"
-            .to_string();
+        let copies = named.copies.map_or(String::new(), |copies| format!(" --copies {copies}"));
+        return format!(
+            "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`); one of ARC is built with \
+             `hrmc data arc --from ARC-AGI{copies} -o {out}` from the tasks of {ARC_AGI} or {ARC_AGI_2}"
+        );
     };
-    let named = NamedDataset::of(folder);
-    let (side, family, out) = (kind.shape().0, kind.family(), shell::path(folder));
+    let (side, family) = (kind.shape().0, kind.family());
     let (source, from, generate) = match kind {
         PuzzleKind::Sudoku(size) => {
             let copies = named.copies.map_or(String::new(), |copies| format!(" --augment {copies}"));
@@ -720,6 +724,8 @@ mod tests {
             "build it with `hrmc data sudoku --from CSVDIR --size 6 -o six`, or make one with `hrmc data sudoku \
              --generate --size 6 -o six`"
         );
-        assert!(hint("specs/arc-1.hrm", "data/arc-aug-1000").contains("build_arc_dataset.py"));
+        assert!(hint("specs/arc-1.hrm", "data/arc-aug-300").contains(
+            "`hrmc data arc --from ARC-AGI --copies 300 -o data/arc-aug-300` from the tasks of https://github.com/"
+        ));
     }
 }

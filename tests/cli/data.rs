@@ -1,8 +1,8 @@
-//! `hrmc data`: datasets from CSV files and from generators.
+//! `hrmc data`: datasets from CSV files, from tasks of ARC and from generators.
 
 use std::fs;
 
-use hrmc::internals::data::{Dataset, Split};
+use hrmc::internals::data::{Dataset, Split, read_identifiers};
 use hrmc_testing::workplace::Workplace;
 
 use crate::HRMC;
@@ -85,6 +85,61 @@ fn impossible_requests_are_refused() {
     assert!(place.fail("data sudoku --generate --size 4 --givens 99 -o d").contains("99"));
     assert!(place.fail("data maze --generate --size 2 -o d").contains("2x2"));
     assert!(place.fail("data maze --generate --size 5 --min-path 99 -o d").contains("99"));
+}
+
+const TASK: &str =
+    r#"{"train": [{"input": [[1, 2]], "output": [[2], [3]]}], "test": [{"input": [[4]], "output": [[5]]}]}"#;
+
+#[test]
+fn tasks_of_arc_become_a_dataset_with_copies() {
+    let place = Workplace::new(HRMC);
+    for file in ["training/a", "training/b", "evaluation/c"] {
+        fs::create_dir_all(place.path("ARC-AGI/data").join(file).parent().expect("it is in a folder"))
+            .expect("the folder can be made");
+        place.write(&format!("ARC-AGI/data/{file}.json"), TASK);
+    }
+    let said = place.succeed("data arc --from ARC-AGI --copies 3 -o d");
+    assert!(
+        said.contains(
+            "wrote `d`: 20 examples in 3 groups for training, 4 examples for evaluation, rows of 900 tokens, \
+             vocabulary of 12"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("--data d"), "{said}");
+    let names = read_identifiers(&place.path("d")).expect("it was written");
+    assert_eq!((names.len(), names[1].as_str(), names[5].as_str()), (13, "c", "a"));
+    // The same tasks in a file, in another order.
+    place.write("evaluation.json", &format!("{{\"c\": {TASK}}}"));
+    place.write("training.json", &format!("{{\"b\": {TASK}, \"a\": {TASK}}}"));
+    place.succeed("data arc --from evaluation.json training.json --copies 3 -o same");
+    place.succeed("data arc --from ARC-AGI --copies 3 --no-translation --seed 1 -o other");
+    let fingerprint =
+        |folder| Dataset::open(place.path(folder), Split::Train).expect("it was written").fingerprint();
+    assert_eq!(fingerprint("same"), fingerprint("d"));
+    assert_ne!(fingerprint("other"), fingerprint("d"));
+    let plain = place.succeed("data arc --from ARC-AGI --copies 0 -o d --replace");
+    assert!(plain.contains("5 examples in 3 groups for training, 1 example for evaluation"), "{plain}");
+    place.write("training.json", &format!("{{\"b\": {TASK}}}").replace("[[5]]", "[[5, 77]]"));
+    assert!(place.fail("data arc --from ARC-AGI -o d").contains("already holds a dataset"));
+    let message = place.fail("data arc --from training.json -o wrong");
+    assert!(
+        message.contains("`training.json`: task `b`") && message.contains("77 at row 1, column 2"),
+        "{message}"
+    );
+    assert!(!place.path("wrong").exists(), "nothing is left of a failure");
+}
+
+#[test]
+fn a_task_with_few_copies_is_told() {
+    let place = Workplace::new(HRMC);
+    place.write("training.json", r#"{"a": {"train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]], "output": [[1]]}]}}"#);
+    let said = place.succeed("data arc --from training.json --copies 20 -o d");
+    assert!(
+        said.contains("1 task of few colours or much symmetry got fewer than 20 different copies"),
+        "{said}"
+    );
+    assert!(said.contains("18 examples in 1 group for training, 0 examples for evaluation"), "{said}");
 }
 
 #[test]

@@ -29,6 +29,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
          'https://huggingface.co/datasets/sapientinc/maze-30x30-hard-1k/resolve/main/{train,test}.csv'",
         "a download: `csv_files` writes small files of that form",
     ),
+    ("git clone https://github.com/fchollet/ARC-AGI", "a download: `tasks` writes a task of that form"),
+    (
+        "git clone https://github.com/victorvikram/ConceptARC",
+        "a download: `tasks` writes a task of that form",
+    ),
     ("hrmc run specs/quickstart.hrm --train --device cuda", "it needs a GPU"),
 ];
 
@@ -44,6 +49,7 @@ const SMALLER: &[(&str, &str)] = &[
     ("--steps 200", "--steps 1"),
     ("--steps 100", "--steps 1"),
     ("--train 1000 --test 500", "--train 8 --test 4"),
+    ("--copies 1000", "--copies 3"),
 ];
 
 /// Options that commands get, by what they begin with. A resumed run has the small spec in its folder.
@@ -196,6 +202,18 @@ impl Account {
             .expect("a shell runs")
     }
 
+    /// Writes the folders that a reader clones, with one task in each folder of tasks.
+    fn tasks(&self) {
+        let pair = "{\"input\": [[1, 2]], \"output\": [[3]]}";
+        for file in ["ARC-AGI/data/training/a", "ARC-AGI/data/evaluation/b", "ConceptARC/corpus/Order/Order1"]
+        {
+            let path = self.path("hrmc").join(file).with_extension("json");
+            fs::create_dir_all(path.parent().expect("it is in a folder")).expect("the folder can be made");
+            fs::write(path, format!("{{\"train\": [{pair}], \"test\": [{pair}]}}"))
+                .expect("the file can be written");
+        }
+    }
+
     /// Writes the files that a reader downloads, with one puzzle each.
     fn csv_files(&self) {
         let cell = |row: usize, column: usize| (row * 3 + row / 3 + column) % 9 + 1;
@@ -231,6 +249,7 @@ fn check(typed: &Typed, run: &str, output: &Output) {
 fn commands_work_in_order_on_a_fresh_account() {
     let account = Account::new();
     account.csv_files();
+    account.tasks();
     let mut left_out: Vec<String> = Vec::new();
     for block in blocks() {
         let typed = match block.language.as_str() {

@@ -93,6 +93,7 @@ const DOORS: &[Door] = &[
         owners: &[
             ("reading", "files are read"),
             ("spec", "the bases of specs are compared by what the system calls them"),
+            ("data::arc::tasks", "folders of tasks are listed"),
             ("data::folder", "it is looked into a folder that is no dataset"),
             ("data::npy", "arrays of datasets are written"),
             ("data::writer", "datasets are written"),

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use hrmc::Spec;
 use hrmc::internals::cli::project;
+use hrmc::internals::data::arc::{ArcGrid, CanvasPlace, crop, encode, parse_tasks};
 use hrmc::internals::data::puzzle::{expected_answer, parse_puzzle};
-use hrmc::internals::data::{Dataset, PuzzleKind, SudokuSize, TrainLoader, maze_pairs, sudoku_pairs};
+use hrmc::internals::data::{Dataset, PuzzleKind, Split, SudokuSize, TrainLoader, maze_pairs, sudoku_pairs};
 use hrmc::internals::device::cpu::Cpu;
 use hrmc::internals::device::{EngineOptions, Places, devices};
 use hrmc::internals::lower::Sizes;
@@ -156,6 +157,44 @@ pub const READERS: &[Reader] = &[
         ],
         mend: leave,
         read: |parts| csv(&parts[0]),
+        memory: Memory { bytes: 1 << 20, for_each_byte: 64 },
+        few: 3_000,
+    },
+    Reader {
+        name: "arc",
+        parts: 1,
+        words: &[
+            "\"train\": ",
+            "\"test\": ",
+            "\"input\": ",
+            "\"output\": ",
+            "\"name\": \"a\", ",
+            "\"a\": {",
+            "\"a_t4_0614732958\": {",
+            "{\"input\": [[1]], \"output\": [[2]]}",
+            "[[0, 1], [2, 3]]",
+            "[",
+            "]",
+            "[[",
+            "]]",
+            "{",
+            "}",
+            "[], ",
+            "0, ",
+            "9",
+            "10",
+            "null",
+            ",",
+            ":",
+            "\"",
+            "\\u0000",
+            "\\ud800",
+            "\u{feff}",
+            "\0",
+            "\n",
+        ],
+        mend: leave,
+        read: |parts| arc(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 64 },
         few: 3_000,
     },
@@ -461,24 +500,24 @@ const TOKENS: &[u8] =
     \x01\x02\x03\x04\x05\x01\x02\x03";
 
 fn array(bytes: &[u8]) {
-    let all: [&[u8]; 5] = [bytes; 5];
-    read_dataset(METADATA, all);
-    read_dataset(METADATA, [TOKENS, TOKENS, bytes, bytes, bytes]);
+    read_dataset(METADATA, &[bytes; 6]);
+    read_dataset(METADATA, &[TOKENS, TOKENS, bytes, bytes, bytes, bytes]);
 }
 
 fn dataset(metadata: &[u8], arrays: &[Vec<u8>]) {
     let [inputs, labels, identifiers, puzzles, groups] = arrays else { return };
     if let Some(metadata) = text(metadata) {
-        read_dataset(&metadata, [inputs, labels, identifiers, puzzles, groups]);
+        read_dataset(&metadata, &[inputs, labels, identifiers, puzzles, groups]);
     }
 }
 
-fn read_dataset(metadata: &str, arrays: [&[u8]; 5]) {
-    let names = ["inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices"];
+/// Reads a dataset of these arrays, of which the last one may be missing.
+fn read_dataset(metadata: &str, arrays: &[&[u8]]) {
+    let names = ["inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices", "ratings"];
     let open = |file: &Path| -> io::Result<(Box<dyn io::Read>, u64)> {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("");
         let place = names.iter().position(|known| name.ends_with(&format!("__{known}.npy")));
-        let bytes = place.map(|place| arrays[place].to_vec()).ok_or(io::ErrorKind::NotFound)?;
+        let bytes = place.and_then(|place| arrays.get(place)).ok_or(io::ErrorKind::NotFound)?.to_vec();
         let length = bytes.len() as u64;
         Ok((Box::new(io::Cursor::new(bytes)), length))
     };
@@ -506,6 +545,22 @@ fn csv(bytes: &[u8]) {
     }
     if let Err(error) = maze_pairs(file, bytes, &mut None) {
         said(&error);
+    }
+}
+
+fn arc(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    for (file, split) in [("tasks.json", Split::Train), ("evaluation.json", Split::Test)] {
+        match parse_tasks(Path::new(file), &text, split) {
+            Ok(tasks) => {
+                let pairs = tasks.iter().flat_map(|task| task.train.iter().chain(&task.test));
+                let grids = pairs.flat_map(|pair| std::iter::once(&pair.input).chain(&pair.output));
+                grids.for_each(|grid: &ArcGrid| {
+                    assert_eq!(crop(&encode(Some(grid), CanvasPlace::default())).as_ref(), Some(grid));
+                });
+            }
+            Err(error) => said(&error),
+        }
     }
 }
 
