@@ -1,17 +1,22 @@
-//! Tasks of ARC: reading them, and building a dataset of them and their copies.
+//! Tasks of ARC: reading them, building a dataset of them and their copies, and voting over the answers.
 //!
 //! A task shows a few pairs of grids, and asks for the output grid of one or more test inputs. As in the published code,
 //! every task has an identifier of its own, and so has each of its copies, which differ in a symmetry and in the
-//! colours.
+//! colours. Copies of the tasks for evaluation are trained on their demonstrations; each is then asked, the answers are
+//! mapped back, and the most frequent ones are given ([`Vote`]).
 
 mod build;
 mod canvas;
 mod copies;
 mod grid;
 mod tasks;
+mod vote;
 
 pub use build::{ArcBuild, WrittenArc};
 pub use canvas::{CanvasPlace, SIDE, crop, encode};
 pub use copies::{ArcCopy, parse_name};
 pub use grid::{ArcGrid, ArcPair, ArcTask};
 pub use tasks::{parse_task, parse_tasks, read_tasks};
+pub use vote::{
+    AnsweredCopy, ArcQuestions, ArcScore, RankedAnswer, TaskVotes, TestVotes, Vote, VoteOutcome, questions,
+};
