@@ -10,14 +10,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::eval_report::{self, Outcome};
-use super::failure::{Failure, Stop, fail_with_batch};
+use super::failure::{Failure, Stop, fail, fail_with_batch};
 use super::interrupt::{Busy, Interrupt};
 use super::predict::SplitName;
 use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::terminal::counted;
 use super::{data_check, run_arguments, terminal};
-use crate::data::Split;
+use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
+use crate::data::{PuzzleKind, Split, read_identifiers};
 use crate::ir::Model;
 use crate::lower::{Program, Sizes};
 use crate::measures::{JudgedRow, Measures, RightBy, judge_row};
@@ -32,7 +33,8 @@ Examples:
   hrmc eval runs/sudoku-001 --data data/sudoku-hard --limit 1000
   hrmc eval runs/sudoku-001 --segments 1,2,4,8,16,32 --chart segments.svg
   hrmc eval runs/sudoku-001 --rollouts 1,4,16 --noise 0.5 --json
-  hrmc eval runs/sudoku-001 --set model.infer.settle=0.01";
+  hrmc eval runs/sudoku-001 --set model.infer.settle=0.01
+  hrmc eval runs/arc-001 --copies 300 --submission submission.json";
 
 /// Evaluate a trained run on held-out puzzles.
 ///
@@ -40,6 +42,8 @@ Examples:
 /// the rules of the puzzle, what the model's own estimates are worth, and what an answer costs. `infer` in the spec says
 /// how answers are computed. By default every puzzle runs for the largest number of segments; with `halt residual` it
 /// stops when its state has settled. A puzzle that stops makes room for the next one.
+///
+/// Of ARC, the answers to all copies of a task are mapped back and voted on.
 ///
 /// `--segments` and `--rollouts` take lists, and give a table and a chart of accuracy against computing.
 ///
@@ -59,6 +63,15 @@ pub struct Arguments {
     /// Evaluate only the first examples
     #[arg(long, value_name = "N", value_parser = super::positive)]
     limit: Option<usize>,
+    /// Copies of each task of ARC that vote, besides the task itself [default: all that the dataset has]
+    #[arg(long, value_name = "N")]
+    copies: Option<usize>,
+    /// File for two attempts at each task of ARC, in the form that the competition takes
+    #[arg(long, value_name = "FILE")]
+    submission: Option<PathBuf>,
+    /// Print a line for each task of ARC: votes of the best answers, and the place of the right one
+    #[arg(long)]
+    tasks: bool,
     /// Most segments of a puzzle; several give a row of the table each
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::positive)]
     segments: Vec<usize>,
@@ -110,6 +123,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         None => run.splits(project.root(), splits)?,
     };
     data.check_fit(run.spec())?;
+    arguments.check_arc(&data, split)?;
     let is_changed = run.changed(&data).contains(&split);
     say_what_misleads(&run, &data, split, is_changed && arguments.data.is_none())?;
     let settings = arguments.settings(run.spec().model());
@@ -141,6 +155,14 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
             }
         }
     }
+    if let (Some(file), Some(vote)) = (&arguments.submission, &outcomes[0].vote) {
+        terminal::write_file(file, &format!("{}\n", vote.submission()))?;
+        terminal::note(format_args!(
+            "wrote attempts at {} to `{}`",
+            counted(vote.tasks.len(), "task"),
+            file.display()
+        ));
+    }
     if let Some(file) = &arguments.chart {
         terminal::write_file(file, &eval_report::chart(&outcomes).to_svg(720, 440))?;
         terminal::note(format_args!("wrote the chart to `{}`", file.display()));
@@ -152,13 +174,17 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
             result["metrics"] = json!(outcome.means);
             result["report"] = json!(outcome.report);
             result["cost"] = outcome.cost_json();
+            result["arc"] = json!(outcome.vote.as_ref().map(eval_report::vote_json));
         } else {
             result["settings"] = outcomes.iter().map(Outcome::to_json).collect();
         }
         return terminal::print_json(&result);
     }
     match &outcomes[..] {
-        [outcome] => terminal::print(eval_report::text(outcome)),
+        [outcome] => {
+            let table = outcome.vote.as_ref().filter(|_| arguments.tasks).map(VoteOutcome::table);
+            terminal::print(format!("{}{}", eval_report::text(outcome), table.unwrap_or_default()))
+        }
         outcomes => terminal::print(eval_report::table(outcomes)),
     }
 }
@@ -200,6 +226,75 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// Refuses what only tasks of ARC have, and more copies than there are.
+    fn check_arc(&self, data: &Data, split: Split) -> Result<(), Failure> {
+        let dataset = data.of_split(split);
+        let wanted = [
+            ("--copies", self.copies.is_some()),
+            ("--submission", self.submission.is_some()),
+            ("--tasks", self.tasks),
+        ];
+        let asked = wanted.iter().find(|(_, is_given)| *is_given);
+        if let (Some((option, _)), true) = (asked, dataset.kind() != PuzzleKind::Arc) {
+            return Err(Failure::message(format!(
+                "`{option}` is for tasks of ARC, and the rows of {} are of the kind `{}`",
+                data.name(),
+                dataset.kind().family()
+            )));
+        }
+        let most = (0..dataset.groups()).map(|group| dataset.puzzles_of(group).len() - 1).max().unwrap_or(0);
+        match self.copies {
+            Some(copies) if copies > most => Err(Failure::message(format!(
+                "{} has at most {} of each task; ask for no more with `--copies`, or build it with more \
+                 (`hrmc data arc --copies {copies}`)",
+                data.name(),
+                if most == 1 { "1 copy".to_string() } else { format!("{most} copies") },
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A vote over the answers to the copies of tasks.
+struct ArcVote {
+    vote: Vote,
+    /// Names of the puzzle identifiers.
+    names: Vec<String>,
+    /// The first answer that cannot be counted.
+    failed: Option<Failure>,
+}
+
+impl ArcVote {
+    /// Begins a vote on tasks of ARC whose names are known.
+    fn of(data: &Data, split: Split) -> Result<Option<ArcVote>, Failure> {
+        let dataset = data.of_split(split);
+        let Some(folder) = data.read_from().filter(|_| dataset.kind() == PuzzleKind::Arc) else {
+            return Ok(None);
+        };
+        let names = read_identifiers(folder).map_err(fail)?;
+        let questions = questions(dataset, &names).map_err(fail)?;
+        Ok(Some(ArcVote { vote: Vote::new(questions).map_err(fail)?, names, failed: None }))
+    }
+
+    fn add(&mut self, asked: &AskedRow, answer: &RowAnswer) {
+        let name = usize::try_from(asked.puzzle).ok().and_then(|puzzle| self.names.get(puzzle));
+        let name = name.map_or("", String::as_str);
+        let q_halt = answer.q_halt.map(f64::from);
+        let answered = AnsweredCopy { name, question: &asked.tokens, answer: &answer.tokens, q_halt };
+        if let Err(error) = self.vote.add(answered) {
+            self.failed.get_or_insert_with(|| fail(error));
+        }
+    }
+
+    fn finish(self) -> Result<VoteOutcome, Failure> {
+        match self.failed {
+            Some(failure) => Err(failure),
+            None => Ok(self.vote.finish()),
+        }
+    }
+}
+
 /// How an evaluation ended.
 enum Evaluated {
     Whole(Box<Outcome>),
@@ -218,7 +313,12 @@ fn evaluate(
     let model = run.spec().model();
     let train = model.train.as_ref().expect("a run has a spec with a `train` block");
     let dataset = data.of_split(split);
-    let examples = arguments.limit.unwrap_or(usize::MAX).min(dataset.examples());
+    let request = EvaluationRequest {
+        limit: arguments.limit,
+        copies: arguments.copies,
+        ..EvaluationRequest::default()
+    };
+    let examples = request.rows(dataset).len();
     let batch = arguments.batch.unwrap_or(train.batch).min(examples.max(1));
     let options = SolveOptions {
         device: project.device(arguments.device.as_deref()),
@@ -229,7 +329,6 @@ fn evaluate(
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     solver.notes().iter().for_each(|note| terminal::warning(note));
     let begun = Instant::now();
-    let request = EvaluationRequest { limit: arguments.limit, ..EvaluationRequest::default() };
     let mut progress = Progress::new("evaluating", 0, examples as u64);
     let mut done = 0;
     let mut watch = |at: EvaluationProgress| {
@@ -243,8 +342,12 @@ fn evaluate(
     let right_by = if rule.is_some() { RightBy::Rules } else { RightBy::Label };
     let mut measures = Measures::new(right_by, examples);
     let mut passes = 0;
+    let mut vote = ArcVote::of(data, split)?;
     let mut take = |asked: &AskedRow, answer: &RowAnswer| {
         passes += u64::from(answer.passes);
+        if let Some(vote) = &mut vote {
+            vote.add(asked, answer);
+        }
         let judged = judge_row(rule, &asked.tokens, &answer.tokens, &asked.labels);
         measures.add(&JudgedRow {
             segments: answer.segments,
@@ -271,6 +374,7 @@ fn evaluate(
         passes,
         flops_of_pass: of_batch as f64 / batch as f64,
         seconds: begun.elapsed().as_secs_f64(),
+        vote: vote.map(ArcVote::finish).transpose()?,
     })))
 }
 
@@ -294,7 +398,8 @@ fn describe(
 
 /// Warns about data that misleads, and about puzzles that are not those of the run though nobody asked for others.
 fn say_what_misleads(run: &Run, data: &Data, split: Split, is_changed: bool) -> Result<(), Failure> {
-    if !data.of_split(split).has_labels() {
+    let dataset = data.of_split(split);
+    if !dataset.has_labels() && dataset.kind() != PuzzleKind::Arc {
         let why = data.findings().first().map_or("it has no labels", |finding| &finding.message);
         return Err(Failure::message(format!("there is nothing to evaluate in {}: {why}", data.name())));
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::terminal::{self, duration, flops, grouped, percent};
 use super::train::summarize;
 use crate::chart::{AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, Glyphs, Series};
+use crate::data::arc::{TestVotes, VoteOutcome};
 use crate::ir::Infer;
 use crate::measures::{AnswerReport, RightBy, RowGroup, ScoreReport, Share};
 use crate::store::MetricMeans;
@@ -25,6 +26,8 @@ pub struct Outcome {
     pub flops_of_pass: f64,
     /// Time of the evaluation.
     pub seconds: f64,
+    /// The vote over the copies of tasks of ARC.
+    pub vote: Option<VoteOutcome>,
 }
 
 impl Outcome {
@@ -67,6 +70,7 @@ impl Outcome {
             "metrics": self.means,
             "report": self.report,
             "cost": self.cost_json(),
+            "arc": self.vote.as_ref().map(vote_json),
         })
     }
 
@@ -128,10 +132,51 @@ pub fn text(outcome: &Outcome) -> String {
     if let Some(surest) = report.confidence.as_ref().and_then(half) {
         line("surest half", format!("{} right, by confidence", surest.percent()));
     }
+    for k in ATTEMPTS {
+        if let Some(score) = outcome.vote.as_ref().and_then(|vote| vote.pass_at(k)) {
+            let said = format!(
+                "{} of {} tasks with all their test inputs; {} of the test inputs",
+                percent(score.whole_tasks),
+                grouped(score.tasks as u64),
+                percent(score.test_inputs),
+            );
+            line(&format!("pass@{k}"), said);
+        }
+    }
     line("costs", outcome.costs());
     text.push_str(&losses(means));
     text.push_str(&format!("in {}\n", duration(outcome.seconds)));
     text
+}
+
+/// Numbers of answers of which one has to be right, as the published code has them. The second is that of the competition.
+const ATTEMPTS: [usize; 5] = [1, 2, 10, 100, 1000];
+
+/// Returns the scores of a vote and its tasks.
+pub fn vote_json(vote: &VoteOutcome) -> serde_json::Value {
+    let scores = ATTEMPTS.into_iter().filter_map(|k| {
+        let score = vote.pass_at(k)?;
+        Some(json!({
+            "k": k,
+            "tasks": score.tasks,
+            "by_whole_tasks": score.whole_tasks,
+            "by_test_inputs": score.test_inputs,
+        }))
+    });
+    let test = |test: &TestVotes| {
+        json!({
+            "copies": test.copies,
+            "without_grid": test.without_grid,
+            "answers": test.answers.len(),
+            "votes_of_best": test.answers.first().map(|answer| answer.votes),
+            "place_of_right": test.rank(),
+        })
+    };
+    let tasks = vote
+        .tasks
+        .iter()
+        .map(|task| json!({ "task": task.task, "tests": task.tests.iter().map(test).collect::<Vec<_>>() }));
+    json!({ "pass": scores.collect::<Vec<_>>(), "tasks": tasks.collect::<Vec<_>>() })
 }
 
 /// Returns how many are right of the half with the highest score.

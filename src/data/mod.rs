@@ -52,8 +52,8 @@ pub use folder::has_entry;
 pub use kind::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{
-    MAZE_SIDES, MazeRequest, generate_maze, generate_maze_splits, is_optimal_path, path_moves, shortest_moves,
-    solve_maze,
+    MAZE_SIDES, MazeRequest, generate_maze, generate_maze_splits, is_optimal_path, path_moves,
+    shortest_moves, solve_maze,
 };
 pub use pair::{Pair, PuzzleSplits};
 pub use questions::{QuestionForm, Questions, ReadQuestion};

@@ -252,7 +252,7 @@ impl Data {
     }
 
     /// Returns the folder that the data was read from, if it was.
-    pub(super) fn read_from(&self) -> Option<&Path> {
+    pub fn read_from(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 

@@ -35,21 +35,32 @@ pub struct EvaluationRequest {
     pub limit: Option<usize>,
     /// Seed of the sample that a limit takes; `None` for the first examples.
     pub sample: Option<u64>,
+    /// Copies of each puzzle to evaluate, besides the puzzle itself; `None` for all. A group has the puzzle first.
+    pub copies: Option<usize>,
     /// Examples, from the first, whose answers are kept; those of a large dataset take more memory than many a model.
     pub keep_answers: usize,
 }
 
 impl EvaluationRequest {
     /// Returns the examples to evaluate, in the order of the dataset.
-    fn rows(&self, dataset: &Dataset) -> Vec<usize> {
-        let examples = dataset.examples();
+    pub(crate) fn rows(&self, dataset: &Dataset) -> Vec<usize> {
+        let mut rows: Vec<usize> = match self.copies {
+            None => (0..dataset.examples()).collect(),
+            Some(copies) => (0..dataset.groups())
+                .flat_map(|group| dataset.puzzles_of(group).take(copies.saturating_add(1)))
+                .flat_map(|puzzle| dataset.examples_of(puzzle))
+                .collect(),
+        };
         match (self.limit, self.sample) {
-            (Some(limit), Some(seed)) if limit < examples => {
-                let mut rows = Stream::new(seed, SAMPLE, 0).sample(examples, limit);
-                rows.sort_unstable();
+            (Some(limit), Some(seed)) if limit < rows.len() => {
+                let mut places = Stream::new(seed, SAMPLE, 0).sample(rows.len(), limit);
+                places.sort_unstable();
+                places.into_iter().map(|place| rows[place]).collect()
+            }
+            (limit, _) => {
+                rows.truncate(limit.unwrap_or(usize::MAX));
                 rows
             }
-            (limit, _) => (0..examples.min(limit.unwrap_or(usize::MAX))).collect(),
         }
     }
 }
@@ -333,7 +344,8 @@ mod tests {
     fn a_sample_is_drawn_by_its_seed_and_keeps_the_order() {
         let mut evaluator = testing::evaluator();
         let mut rows = |seed: u64| -> Vec<usize> {
-            let request = EvaluationRequest { limit: Some(5), sample: Some(seed), keep_answers: 9 };
+            let request =
+                EvaluationRequest { limit: Some(5), sample: Some(seed), copies: None, keep_answers: 9 };
             run(&mut evaluator, request).answers.iter().map(|answer| answer.row).collect()
         };
         let [one, again, other] = [1, 1, 2].map(&mut rows);

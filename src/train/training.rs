@@ -501,7 +501,7 @@ impl Training {
         let limit = self.options.eval_limit;
         // Some answers of the last evaluation are worth showing.
         let shown = if self.trainer.steps_done() == self.stop { SHOWN_ANSWERS } else { 0 };
-        let request = EvaluationRequest { limit, sample: None, keep_answers: shown };
+        let request = EvaluationRequest { limit, keep_answers: shown, ..EvaluationRequest::default() };
         let test = Arc::clone(self.data.test());
         self.trainer.evaluate(&test, request, &mut |done| {
             watch.tell(&Event::Evaluating { examples: done.examples, total: done.total });

@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
 
+mod arc;
 mod compile;
 mod data;
 mod devices;

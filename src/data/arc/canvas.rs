@@ -4,10 +4,11 @@
 //! Tokens of the end stand below the grid, in its columns, and right of it, in its rows, wherever the canvas goes on
 //! there. The corner where both would meet stays padding.
 
-use super::grid::{ArcGrid, COLOURS, MOST_CELLS};
+use super::grid::{ArcGrid, COLOURS};
+use crate::data::kind::ARC_SIDE;
 
 /// Cells on one side of the canvas.
-pub const SIDE: usize = MOST_CELLS;
+pub const SIDE: usize = ARC_SIDE;
 /// Number of different tokens.
 pub(super) const VOCABULARY: usize = COLOURS + COLOUR_ZERO as usize;
 

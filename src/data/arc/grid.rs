@@ -1,9 +1,10 @@
 //! Grids of colours, and tasks made of them.
 
 use crate::data::dataset::Split;
+use crate::data::kind::ARC_SIDE;
 
 /// Most cells on one side of a grid.
-pub(super) const MOST_CELLS: usize = 30;
+pub(super) const MOST_CELLS: usize = ARC_SIDE;
 /// Number of colours.
 pub(super) const COLOURS: usize = 10;
 
