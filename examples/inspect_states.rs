@@ -34,9 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let answer = &solver.solve(std::slice::from_ref(&question))?[0];
-    if let Some(kind) = data.test().kind() {
-        print!("{}", kind.draw(&question.tokens, Some(answer.tokens())));
-    }
+    print!("{}", data.test().kind().draw(&question.tokens, Some(answer.tokens())));
     println!("the model gives itself {:.1}%", 100.0 * answer.confidence().unwrap_or(f64::NAN));
     Ok(())
 }
