@@ -17,7 +17,7 @@ use crate::reading::{MOST_OF_ARRAY_HEADER, shortened};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Bytes that are written at once.
+/// Bytes that are written at once, or a few more.
 const AT_ONCE: usize = 1 << 16;
 
 /// An opened array of integers whose values have not been read.
@@ -346,16 +346,12 @@ impl<T: Integer> ArrayWriter<T> {
         &self.file
     }
 
-    /// Appends values.
-    pub(super) fn push(&mut self, values: impl IntoIterator<Item = T>) -> Result<(), DataError> {
-        for value in values {
-            self.bytes.extend_from_slice(value.little_endian().as_ref());
-            self.values = self.values.saturating_add(1);
-            if self.bytes.len() >= AT_ONCE {
-                self.flush()?;
-            }
-        }
-        Ok(())
+    /// Appends values, a row or a list of them.
+    pub(super) fn push(&mut self, values: impl ExactSizeIterator<Item = T>) -> Result<(), DataError> {
+        self.values = self.values.saturating_add(values.len());
+        self.bytes.reserve(values.len().saturating_mul(size_of::<T>()));
+        values.for_each(|value| self.bytes.extend_from_slice(value.little_endian().as_ref()));
+        if self.bytes.len() >= AT_ONCE { self.flush() } else { Ok(()) }
     }
 
     /// Ends the array, whose last row is whole.
@@ -375,9 +371,9 @@ impl<T: Integer> ArrayWriter<T> {
 }
 
 /// Writes a plain list.
-pub(super) fn write<T: Integer>(file: PathBuf, values: impl IntoIterator<Item = T>) -> Result<(), DataError> {
+pub(super) fn write<T: Integer>(file: PathBuf, values: Vec<T>) -> Result<(), DataError> {
     let mut array = ArrayWriter::create(file, None)?;
-    array.push(values)?;
+    array.push(values.into_iter())?;
     array.finish()
 }
 

@@ -304,11 +304,11 @@ impl TokenWriter {
         match self {
             TokenWriter::I8(array) => array.push(tokens.iter().map(|&token| i64::from(token))),
             TokenWriter::U1(array) => {
-                if let Some(token) = tokens.iter().find(|&&token| u8::try_from(token).is_err()) {
-                    return Err(DataError::file(
-                        array.file(),
-                        format!("token {token} does not fit in one byte"),
-                    ));
+                // A negative token is a large number without its sign.
+                let largest = tokens.iter().map(|&token| token as u32).max().unwrap_or(0);
+                if largest > u32::from(u8::MAX) {
+                    let reason = format!("token {} does not fit in one byte", largest as i32);
+                    return Err(DataError::file(array.file(), reason));
                 }
                 array.push(tokens.iter().map(|&token| token as u8))
             }

@@ -133,7 +133,8 @@ fn tasks_of_arc_become_a_dataset_with_copies() {
 #[test]
 fn a_task_with_few_copies_is_told() {
     let place = Workplace::new(HRMC);
-    place.write("training.json", r#"{"a": {"train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]], "output": [[1]]}]}}"#);
+    let pair = r#"{"input": [[0]], "output": [[1]]}"#;
+    place.write("training.json", &format!(r#"{{"a": {{"train": [{pair}], "test": [{pair}]}}}}"#));
     let said = place.succeed("data arc --from training.json --copies 20 -o d");
     assert!(
         said.contains("1 task of few colours or much symmetry got fewer than 20 different copies"),

@@ -118,7 +118,7 @@ fn rows_without_rules_can_be_asked_and_judged_by_their_labels() {
     place.write("tiny.hrm", TINY);
     place.succeed("data sudoku --generate --size 4 --givens 8 --train 30 --test 6 -o four");
     for split in ["train", "test"] {
-        let file = place.path(&format!("four/{split}/dataset.json"));
+        let file = place.path(format!("four/{split}/dataset.json"));
         let text = fs::read_to_string(&file).expect("it is there").replace("\"sudoku\"", "\"tokens\"");
         fs::write(&file, text).expect("it can be written");
     }

@@ -1,7 +1,7 @@
 //! Grids as rows of tokens, and back.
 //!
-//! A row of tokens is a canvas of 30 times 30 cells, mostly padding. A grid lies on it at some place, each colour plus 2.
-//! Tokens of the end stand below the grid, in its columns, and right of it, in its rows, wherever the canvas goes on
+//! A row of tokens is a canvas of 30 times 30 cells, mostly padding. A grid lies on it at some place, each colour plus
+//! 2. Tokens of the end stand below the grid, in its columns, and right of it, in its rows, wherever the canvas goes on
 //! there. The corner where both would meet stays padding.
 
 use super::grid::{ArcGrid, COLOURS};
