@@ -354,6 +354,7 @@ fn evaluate(
             q_halt: answer.q_halt.map(f64::from),
             confidence: Some(answer.confidence),
             drift: Some(f64::from(answer.drift)),
+            rating: dataset.rating(asked.row),
             ..judged
         });
     };

@@ -36,7 +36,8 @@ fn json(text: &str) -> serde_json::Value {
 /// A place with a run on three tasks with two copies each.
 fn trained() -> Workplace {
     let place = Workplace::new(HRMC);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/official-format/arc/source/ARC-AGI");
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/official-format/arc/source/ARC-AGI");
     place.succeed(&format!("data arc --from {} --copies 2 -o tasks", source.display()));
     place.write("small.hrm", SPEC);
     let trained = place.run("run small.hrm --train --eval-limit 0");
@@ -50,7 +51,8 @@ fn answers_to_the_copies_of_tasks_are_voted_on() {
     let found = json(&place.succeed("eval runs/small-001 --submission all.json --json"));
     let tasks = found["arc"]["tasks"].as_array().expect("there are tasks");
     // One of the three tasks has two test inputs.
-    let tests: Vec<&serde_json::Value> = tasks.iter().flat_map(|task| task["tests"].as_array().unwrap()).collect();
+    let tests: Vec<&serde_json::Value> =
+        tasks.iter().flat_map(|task| task["tests"].as_array().unwrap()).collect();
     assert_eq!((tasks.len(), tests.len()), (3, 4));
     assert!(tests.iter().all(|test| test["copies"] == 3), "a task and its two copies: {tests:?}");
     assert_eq!(found["arc"]["pass"][1]["k"], 2);
@@ -58,7 +60,9 @@ fn answers_to_the_copies_of_tasks_are_voted_on() {
     let submission = json(&fs::read_to_string(place.path("all.json")).expect("it was written"));
     let attempts = submission.as_object().expect("it has the tasks by their names");
     assert_eq!(attempts.len(), 3);
-    assert!(attempts.values().all(|tests| tests[0]["attempt_1"].is_array() && tests[0]["attempt_2"].is_array()));
+    assert!(
+        attempts.values().all(|tests| tests[0]["attempt_1"].is_array() && tests[0]["attempt_2"].is_array())
+    );
     let few = json(&place.succeed("eval runs/small-001 --copies 1 --json"));
     assert_eq!(few["arc"]["tasks"][0]["tests"][0]["copies"], 2);
     let said = place.succeed("eval runs/small-001 --tasks");

@@ -4,7 +4,7 @@
 //! counted together. The grid of most answers comes first; of equally many, that with the higher mean of
 //! `sigmoid(q_halt)`; of equals there, that which was seen first. A task counts as solved by its first `k` answers if
 //! those of *all* its test inputs have the right one, which is the score of the published code. The competition counts
-//! the share of its test inputs.
+//! the share of all test inputs.
 //!
 //! One thing differs from the published code: an answer that is no grid, because its first token is no colour, has no
 //! vote. There it is one more answer, never right, that takes a place.
@@ -278,14 +278,12 @@ pub struct TaskVotes {
 }
 
 impl TaskVotes {
-    /// Returns the share of test inputs that have the right answer among their first `k`; none if some right answer is
-    /// not known.
-    pub fn share_at(&self, k: usize) -> Option<f64> {
+    /// Returns how many test inputs have the right answer among their first `k`; none if some right answer is not known.
+    fn solved_at(&self, k: usize) -> Option<usize> {
         if self.tests.is_empty() || self.tests.iter().any(|test| test.expected.is_none()) {
             return None;
         }
-        let right = self.tests.iter().filter(|test| test.rank().is_some_and(|rank| rank <= k)).count();
-        Some(right as f64 / self.tests.len() as f64)
+        Some(self.tests.iter().filter(|test| test.rank().is_some_and(|rank| rank <= k)).count())
     }
 }
 
@@ -296,7 +294,7 @@ pub struct ArcScore {
     pub tasks: usize,
     /// Share of them that are solved in all their test inputs, as the published code counts.
     pub whole_tasks: f64,
-    /// Mean share of their test inputs that are solved, as the competition counts.
+    /// Share of all their test inputs that are solved, as the competition counts.
     pub test_inputs: f64,
 }
 
@@ -311,12 +309,15 @@ impl VoteOutcome {
     /// Returns the score of the first `k` answers (pass@k) over the tasks whose right answers are known; none if there
     /// is no such task.
     pub fn pass_at(&self, k: usize) -> Option<ArcScore> {
-        let shares: Vec<f64> = self.tasks.iter().filter_map(|task| task.share_at(k)).collect();
-        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / shares.len() as f64;
-        (!shares.is_empty()).then(|| ArcScore {
-            tasks: shares.len(),
-            whole_tasks: mean(&mut shares.iter().map(|&share| f64::from(share == 1.0))),
-            test_inputs: mean(&mut shares.iter().copied()),
+        let solved: Vec<(usize, usize)> =
+            self.tasks.iter().filter_map(|task| Some((task.solved_at(k)?, task.tests.len()))).collect();
+        let whole = solved.iter().filter(|(solved, of)| solved == of).count();
+        let (right, inputs) =
+            solved.iter().fold((0, 0), |(right, inputs), (solved, of)| (right + solved, inputs + of));
+        (!solved.is_empty()).then(|| ArcScore {
+            tasks: solved.len(),
+            whole_tasks: whole as f64 / solved.len() as f64,
+            test_inputs: right as f64 / inputs as f64,
         })
     }
 
@@ -478,8 +479,8 @@ mod tests {
         assert_eq!((task.tests[0].copies, task.tests[0].without_grid, task.tests[0].rank()), (2, 1, Some(1)));
         assert_eq!((task.tests[1].copies, task.tests[1].without_grid, task.tests[1].rank()), (2, 0, Some(2)));
         assert_eq!((silent.tests[0].answers.len(), silent.tests[0].without_grid), (0, 1));
-        assert_eq!(outcome.pass_at(1), Some(ArcScore { tasks: 2, whole_tasks: 0.0, test_inputs: 0.25 }));
-        assert_eq!(outcome.pass_at(2), Some(ArcScore { tasks: 2, whole_tasks: 0.5, test_inputs: 0.5 }));
+        assert_eq!(outcome.pass_at(1), Some(ArcScore { tasks: 2, whole_tasks: 0.0, test_inputs: 1.0 / 3.0 }));
+        assert_eq!(outcome.pass_at(2), Some(ArcScore { tasks: 2, whole_tasks: 0.5, test_inputs: 2.0 / 3.0 }));
         assert_eq!(
             outcome.submission(),
             "{\"a_b\": [{\"attempt_1\": [[7]], \"attempt_2\": [[7]]}, {\"attempt_1\": [[8, 8]], \"attempt_2\": \
