@@ -499,9 +499,7 @@ fn place(side: usize, cell: usize) -> String {
 
 fn parse_sudoku(size: SudokuSize, question: &str, answer: &str) -> Result<Pair, String> {
     let side = size.side();
-    let digit = |character: char| {
-        character.to_digit(10).filter(|&digit| (1..=side as u32).contains(&digit)).map(|digit| digit as i32)
-    };
+    let digit = |character: char| sudoku::digit(size, character);
     check_length("question", question, side)?;
     check_length("answer", answer, side)?;
     let row = || Vec::with_capacity(side * side);
@@ -761,6 +759,24 @@ mod tests {
             assert_eq!(pair.answer, dihedral_image(&made[example / 8].answer, example % 8));
         }
         assert_eq!(pairs(&build(MAZE).train), made[..2]);
+    }
+
+    #[test]
+    fn a_sudoku_of_16x16_is_read_with_letters_and_copied() {
+        let cell = |cell: usize| (cell / 16 % 4 * 4 + cell / 64 + cell % 16) % 16;
+        let answer: String = (0..256).map(|at| "123456789ABCDEFG".as_bytes()[cell(at)] as char).collect();
+        let question: String = answer.chars().map(|digit| if digit == 'C' { '.' } else { digit }).collect();
+        let row = format!("x,{question},{answer},0\n");
+        let folder = folder(&row, &row);
+        let options = SudokuBuild { size: SudokuSize::Sixteen, copies: 2, ..FOUR };
+        let built = build_sudoku(folder.path(), &options).unwrap().in_memory().unwrap();
+        let kind = PuzzleKind::Sudoku(SudokuSize::Sixteen);
+        assert_eq!((built.train.kind(), built.train.examples()), (kind, 3));
+        for example in 0..3 {
+            let question: Vec<i32> = built.train.inputs(example).collect();
+            let labels: Vec<i32> = built.train.labels(example).collect();
+            assert!(kind.accepts(&question, &labels));
+        }
     }
 
     #[test]

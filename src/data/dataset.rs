@@ -673,7 +673,7 @@ impl Dataset {
     }
 
     /// Returns what the rows are: the kind that the metadata names, else the one whose rules all labels obey; with very
-    /// many rows, those of [`MOST_GUESSED`] spread over them.
+    /// many rows, of 10,000 of them.
     pub fn kind(&self) -> PuzzleKind {
         self.metadata.declared_kind().unwrap_or_else(|| *self.guessed.0.get_or_init(|| self.guess()))
     }
