@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::eval_report::{self, Outcome};
+use super::eval_report::{self, SettingOutcome};
 use super::failure::{Failure, Stop, fail, fail_with_batch};
 use super::interrupt::{Busy, Interrupt};
 use super::predict::SplitName;
@@ -176,7 +176,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
             result["cost"] = outcome.cost_json();
             result["arc"] = json!(outcome.vote.as_ref().map(eval_report::vote_json));
         } else {
-            result["settings"] = outcomes.iter().map(Outcome::to_json).collect();
+            result["settings"] = outcomes.iter().map(SettingOutcome::to_json).collect();
         }
         return terminal::print_json(&result);
     }
@@ -297,7 +297,7 @@ impl ArcVote {
 
 /// How an evaluation ended.
 enum Evaluated {
-    Whole(Box<Outcome>),
+    Whole(Box<SettingOutcome>),
     Stopped { examples: usize, stop: Stop },
 }
 
@@ -367,7 +367,7 @@ fn evaluate(
     let sizes = Sizes { batch, puzzle_rows: data.puzzle_rows(model) };
     let averaged = train.ema.is_some();
     let of_batch = Compiled::of(model, Program::Evaluate { averaged }, sizes).flops();
-    Ok(Evaluated::Whole(Box::new(Outcome {
+    Ok(Evaluated::Whole(Box::new(SettingOutcome {
         inference: model.inference(),
         examples: evaluation.examples,
         means: evaluation.means(),

@@ -11,7 +11,7 @@ use crate::measures::{AnswerReport, RightBy, RowGroup, ScoreReport, Share};
 use crate::store::MetricMeans;
 
 /// What was found with one setting.
-pub struct Outcome {
+pub struct SettingOutcome {
     /// How answers were computed.
     pub inference: Infer,
     /// Examples that were evaluated.
@@ -30,7 +30,7 @@ pub struct Outcome {
     pub vote: Option<VoteOutcome>,
 }
 
-impl Outcome {
+impl SettingOutcome {
     /// Returns the share of the answers that are right: by the rules where there are any, else by the label.
     fn right(&self) -> Share {
         match (self.report.right_by, self.report.valid) {
@@ -90,8 +90,8 @@ fn milliseconds(seconds: f64) -> String {
 }
 
 /// Returns the report about one setting.
-pub fn text(outcome: &Outcome) -> String {
-    let Outcome { report, means, .. } = outcome;
+pub fn text(outcome: &SettingOutcome) -> String {
+    let SettingOutcome { report, means, .. } = outcome;
     let mut text = format!("{}\n", summarize(means, outcome.examples));
     let mut line = |what: &str, said: String| text.push_str(&format!("  {what:<12}{said}\n"));
     line("exact", report.exact.to_string());
@@ -203,7 +203,7 @@ fn losses(means: &MetricMeans) -> String {
 }
 
 /// Returns a table of several settings, and their chart.
-pub fn table(outcomes: &[Outcome]) -> String {
+pub fn table(outcomes: &[SettingOutcome]) -> String {
     let head = ["segments", "rollouts", "right", "low", "high", "exact", "passes", "FLOP", "time"];
     let mut lines = vec![(head.map(str::to_string).to_vec(), String::new())];
     for outcome in outcomes {
@@ -235,7 +235,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
 }
 
 /// Returns a chart of accuracy against computing, with a line for each number of rollouts.
-pub fn chart(outcomes: &[Outcome]) -> Chart {
+pub fn chart(outcomes: &[SettingOutcome]) -> Chart {
     let mut series: Vec<Series> = Vec::new();
     for outcome in outcomes {
         let rollouts = outcome.inference.rollouts.map_or(1, |rollouts| rollouts.count);

@@ -1,9 +1,6 @@
 //! `hrmc predict`.
 
-#![expect(clippy::disallowed_methods, reason = "answers are written, and a folder of data is looked for")]
-
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -109,7 +106,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let project = Project::find(devices)?;
     let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
     let model = run.spec().model();
-    let mut source = Source::open(arguments, &run, &project)?;
+    let mut source = QuestionSource::open(arguments, &run, &project)?;
     let kind = source.kind();
     let batch = model.train.as_ref().map_or(1, |train| train.batch);
     let most = source.rows().unwrap_or(usize::MAX).min(arguments.limit.unwrap_or(usize::MAX));
@@ -121,7 +118,8 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
     let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
     solver.notes().iter().for_each(|note| terminal::warning(note));
-    let writer = RefCell::new(Writer::create(arguments.output.as_deref(), kind, settles_below(&solver))?);
+    let writer =
+        RefCell::new(AnswerWriter::create(arguments.output.as_deref(), kind, settles_below(&solver))?);
     let failed: RefCell<Option<Failure>> = RefCell::new(None);
     let fail_later = |failure: Failure| {
         failed.borrow_mut().get_or_insert(failure);
@@ -203,15 +201,15 @@ fn settles_below(solver: &Solver) -> f32 {
 }
 
 /// Where questions come from.
-enum Source {
+enum QuestionSource {
     /// A split of a dataset.
     Data(Data, Split),
     /// A file, or standard input.
     Questions(Questions, PuzzleKind),
 }
 
-impl Source {
-    fn open(arguments: &Arguments, run: &Run, project: &Project<'_>) -> Result<Source, Failure> {
+impl QuestionSource {
+    fn open(arguments: &Arguments, run: &Run, project: &Project<'_>) -> Result<QuestionSource, Failure> {
         let split = Split::from(arguments.split);
         let splits = Splits::Only(split);
         let folder = arguments
@@ -228,46 +226,46 @@ impl Source {
                 ),
                 false => Questions::open(file, kind),
             };
-            return Ok(Source::Questions(questions.map_err(fail)?, kind));
+            return Ok(QuestionSource::Questions(questions.map_err(fail)?, kind));
         }
         let data = match arguments.data.as_ref().or(folder) {
             Some(folder) => Data::open_splits(run.spec(), folder, splits)?,
             None => run.splits(project.root(), splits)?,
         };
         data.check_fit(run.spec())?;
-        Ok(Source::Data(data, split))
+        Ok(QuestionSource::Data(data, split))
     }
 
     fn kind(&self) -> PuzzleKind {
         match self {
-            Source::Data(data, split) => data.of_split(*split).kind(),
-            Source::Questions(_, kind) => *kind,
+            QuestionSource::Data(data, split) => data.of_split(*split).kind(),
+            QuestionSource::Questions(_, kind) => *kind,
         }
     }
 
     /// Returns the number of questions, if it is known.
     fn rows(&self) -> Option<usize> {
         match self {
-            Source::Data(data, split) => Some(data.of_split(*split).examples()),
-            Source::Questions(..) => None,
+            QuestionSource::Data(data, split) => Some(data.of_split(*split).examples()),
+            QuestionSource::Questions(..) => None,
         }
     }
 
     fn name(&self) -> String {
         match self {
-            Source::Data(data, _) => data.name().to_string(),
-            Source::Questions(questions, _) => format!("`{}`", questions.file().display()),
+            QuestionSource::Data(data, _) => data.name().to_string(),
+            QuestionSource::Questions(questions, _) => format!("`{}`", questions.file().display()),
         }
     }
 
     /// Returns the next question, which is number `row`; the inner error is about it alone.
     fn next(&mut self, row: usize) -> Result<Option<Result<AskedRow, String>>, Failure> {
         match self {
-            Source::Data(data, split) => {
+            QuestionSource::Data(data, split) => {
                 let dataset = data.of_split(*split);
                 Ok((row < dataset.examples()).then(|| Ok(AskedRow::of(dataset, row))))
             }
-            Source::Questions(questions, _) => {
+            QuestionSource::Questions(questions, _) => {
                 let question = questions.next_question().map_err(fail)?;
                 Ok(question.map(|question| {
                     question.map(|found| AskedRow {
@@ -284,7 +282,7 @@ impl Source {
 
 /// The forms of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum AnswerForm {
     JsonLines,
     Csv,
 }
@@ -305,10 +303,10 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// Writes answers in the order of the rows.
-struct Writer {
+struct AnswerWriter {
     /// `None` for standard output.
-    file: Option<(PathBuf, io::BufWriter<File>)>,
-    form: Form,
+    file: Option<(PathBuf, Box<dyn Write>)>,
+    form: AnswerForm,
     kind: PuzzleKind,
     settles_below: f32,
     /// Errors of questions behind one that is not answered yet.
@@ -317,11 +315,11 @@ struct Writer {
     marked: usize,
 }
 
-impl Writer {
-    fn create(path: Option<&Path>, kind: PuzzleKind, settles_below: f32) -> Result<Writer, Failure> {
+impl AnswerWriter {
+    fn create(path: Option<&Path>, kind: PuzzleKind, settles_below: f32) -> Result<AnswerWriter, Failure> {
         let form = match path.map(|path| path.extension().and_then(|extension| extension.to_str())) {
-            None | Some(Some("jsonl")) => Form::JsonLines,
-            Some(Some("csv")) => Form::Csv,
+            None | Some(Some("jsonl")) => AnswerForm::JsonLines,
+            Some(Some("csv")) => AnswerForm::Csv,
             Some(_) => {
                 return Err(Failure::message(format!(
                     "cannot tell the form of `{}` from its name; expected one that ends in `.jsonl` or `.csv`",
@@ -329,15 +327,11 @@ impl Writer {
                 )));
             }
         };
-        let create = |path: &Path| match File::create(path) {
-            Ok(file) => Ok((path.to_path_buf(), io::BufWriter::new(file))),
-            Err(error) => Err(Failure::cannot_write(path, &error)),
-        };
-        let file = path.map(create);
+        let file = path.map(|path| Ok::<_, Failure>((path.to_path_buf(), terminal::create_file(path)?)));
         let file = file.transpose()?;
         let (pending, answers, marked) = (Vec::new(), 0, 0);
-        let mut writer = Writer { file, form, kind, settles_below, pending, answers, marked };
-        if form == Form::Csv {
+        let mut writer = AnswerWriter { file, form, kind, settles_below, pending, answers, marked };
+        if form == AnswerForm::Csv {
             writer.write(&format!("{},error\n", COLUMNS.join(",")))?;
         }
         Ok(writer)
@@ -363,8 +357,8 @@ impl Writer {
         for (row, reason) in self.pending.drain(..later).collect::<Vec<_>>() {
             self.marked += 1;
             let line = match self.form {
-                Form::JsonLines => format!("{}\n", json!({ "row": row, "error": reason })),
-                Form::Csv => {
+                AnswerForm::JsonLines => format!("{}\n", json!({ "row": row, "error": reason })),
+                AnswerForm::Csv => {
                     let empty = ",".repeat(COLUMNS.len());
                     format!("{row}{empty}{}\n", csv_field(&reason))
                 }
@@ -403,11 +397,11 @@ impl Writer {
             json!(answer.is_right()),
         ];
         let line = match self.form {
-            Form::JsonLines => {
+            AnswerForm::JsonLines => {
                 let pairs = COLUMNS.iter().zip(&values).map(|(key, value)| format!("\"{key}\": {value}"));
                 format!("{{{}}}\n", pairs.collect::<Vec<_>>().join(", "))
             }
-            Form::Csv => {
+            AnswerForm::Csv => {
                 let field = |value: &Value| match value {
                     Value::Null => String::new(),
                     Value::String(text) => csv_field(text),

@@ -75,7 +75,7 @@ pub fn run(
         let asked: Vec<Question> =
             part.iter().map(|tokens| Question { tokens: tokens.clone(), puzzle: BLANK_PUZZLE }).collect();
         for (place, (question, answer)) in part.iter().zip(solver.solve(&asked)?).enumerate() {
-            let report = Report::new(kind, question, answer, &solver);
+            let report = SolveReport::new(kind, question, answer, &solver);
             if common.json {
                 reports.push(report.to_json());
                 continue;
@@ -104,7 +104,7 @@ fn described(kind: PuzzleKind) -> String {
 }
 
 /// What is said about the answer to one puzzle.
-struct Report<'a> {
+struct SolveReport<'a> {
     kind: PuzzleKind,
     question: &'a [i32],
     answer: Vec<i32>,
@@ -115,8 +115,8 @@ struct Report<'a> {
     has_q_head: bool,
 }
 
-impl<'a> Report<'a> {
-    fn new(kind: PuzzleKind, question: &'a [i32], found: Answer, solver: &Solver) -> Report<'a> {
+impl<'a> SolveReport<'a> {
+    fn new(kind: PuzzleKind, question: &'a [i32], found: Answer, solver: &Solver) -> SolveReport<'a> {
         let mut lines: Vec<SegmentLine> = Vec::new();
         let rollout = found.rollout + 1;
         let mut answer = question.to_vec();
@@ -131,7 +131,7 @@ impl<'a> Report<'a> {
         }
         let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
         let has_q_head = solver.model().q_head.is_some();
-        Report { kind, question, answer, lines, rollout, rollouts, has_q_head }
+        SolveReport { kind, question, answer, lines, rollout, rollouts, has_q_head }
     }
 
     /// Returns the segment since which the answer stands, from 1.

@@ -63,6 +63,18 @@ pub fn print_to(file: Option<&Path>, text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Begins a file that is written bit by bit, so that what was written stays whatever comes after.
+///
+/// # Errors
+///
+/// Returns a failure if it cannot be made.
+pub fn create_file(path: &Path) -> Result<Box<dyn Write>, Failure> {
+    match fs::File::create(path) {
+        Ok(file) => Ok(Box::new(io::BufWriter::new(file))),
+        Err(error) => Err(Failure::cannot_write(path, &error)),
+    }
+}
+
 /// Writes a file as a whole. However this process ends, the file has its old content or the new one.
 ///
 /// # Errors

@@ -18,8 +18,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::dataset::{Dataset, IGNORED_LABEL, Split};
+use super::dataset::{Dataset, Split};
 use super::kind::PuzzleKind;
+use super::rules::IGNORED_LABEL;
 use super::rules::{fault_of_maze, fault_of_sudoku, is_right_sudoku};
 use super::sudoku::BLANK;
 

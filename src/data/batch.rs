@@ -1,6 +1,7 @@
 //! Batches for evaluation.
 
-use super::dataset::{Dataset, IGNORED_LABEL};
+use super::dataset::Dataset;
+use super::rules::IGNORED_LABEL;
 
 /// Rows for one step, all of one set. `B` is the batch size, padding rows included.
 #[derive(Debug, Clone, PartialEq, Eq)]

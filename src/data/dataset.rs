@@ -39,14 +39,11 @@ use super::error::DataError;
 use super::folder::{is_dataset, no_dataset};
 use super::kind::PuzzleKind;
 use super::npy::IntegerArray;
-use super::rules;
+use super::rules::{self, IGNORED_LABEL};
 use crate::reading;
 
 /// Rows that are looked at where the metadata does not say what they are.
 const MOST_GUESSED: usize = 10_000;
-
-/// Label of a position that is neither trained nor scored.
-pub const IGNORED_LABEL: i32 = -100;
 
 /// A part of a dataset: training or test.
 ///

@@ -45,7 +45,7 @@ pub use build::{
     BuiltDataset, Copies, MazeBuild, PuzzleBuild, SudokuBuild, build_maze, build_sudoku, maze_pairs,
     sudoku_pairs,
 };
-pub use dataset::{Dataset, DatasetBuilder, IGNORED_LABEL, Metadata, SetRanges, Split, read_identifiers};
+pub use dataset::{Dataset, DatasetBuilder, Metadata, SetRanges, Split, read_identifiers};
 pub use dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 pub use error::DataError;
 pub use folder::has_entry;
@@ -57,6 +57,7 @@ pub use maze::{
 };
 pub use pair::{Pair, PuzzleSplits};
 pub use questions::{QuestionForm, Questions, ReadQuestion};
+pub use rules::IGNORED_LABEL;
 pub use size::SplitSize;
 pub use sudoku::{
     Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, broken_rules, count_givens, generate_sudoku,

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 use serde::Deserialize;
 
-use super::dataset::IGNORED_LABEL;
 use super::error::DataError;
 use super::kind::PuzzleKind;
 use super::npy::IntegerArray;
 use super::puzzle::{is_frame, line_cells, parse_answer, parse_puzzle};
-use crate::reading::{self, Lines, shortened};
+use super::rules::IGNORED_LABEL;
+use crate::reading::{self, TextLines, shortened};
 
 /// A question that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +52,13 @@ impl QuestionForm {
 pub struct Questions {
     file: PathBuf,
     kind: PuzzleKind,
-    source: Source,
+    source: QuestionInput,
     /// Questions that were read, well or not.
     read: usize,
 }
 
-enum Source {
-    Lines { lines: Lines<Box<dyn BufRead>>, form: QuestionForm, rows: Option<usize> },
+enum QuestionInput {
+    Lines { lines: TextLines<Box<dyn BufRead>>, form: QuestionForm, rows: Option<usize> },
     Csv { reader: csv::Reader<Box<dyn Read>>, question: usize, answer: Option<usize> },
     Array { array: IntegerArray<Box<dyn Read>>, length: usize },
 }
@@ -89,9 +89,9 @@ impl Questions {
                     format!("has the columns `{found}`; expected one named `question`"),
                 ));
             };
-            Source::Csv { reader, question, answer: place(&["answer", "output"]) }
+            QuestionInput::Csv { reader, question, answer: place(&["answer", "output"]) }
         } else {
-            Source::Lines { lines: Lines::new(input), form, rows: None }
+            QuestionInput::Lines { lines: TextLines::new(input), form, rows: None }
         };
         Ok(Questions { file: file.to_owned(), kind, source, read: 0 })
     }
@@ -119,7 +119,7 @@ impl Questions {
             let reason = format!("has shape {:?}; expected [rows, {length}]", array.shape());
             return Err(DataError::file(file, reason));
         }
-        Ok(Questions { file: file.to_owned(), kind, source: Source::Array { array, length }, read: 0 })
+        Ok(Questions { file: file.to_owned(), kind, source: QuestionInput::Array { array, length }, read: 0 })
     }
 
     /// Returns the path of the file.
@@ -136,7 +136,7 @@ impl Questions {
         let read_error = |reason| DataError::Read { file: self.file.clone(), reason };
         let kind = self.kind;
         let found = match &mut self.source {
-            Source::Lines { lines, form, rows } => {
+            QuestionInput::Lines { lines, form, rows } => {
                 next_lines(lines, *form, kind, rows).map_err(read_error)?.map(|(line, text)| {
                     let question = match form {
                         QuestionForm::JsonLines => of_json(kind, &text),
@@ -145,7 +145,7 @@ impl Questions {
                     question.map_err(|reason| format!("line {line}: {reason}"))
                 })
             }
-            Source::Csv { reader, question, answer } => {
+            QuestionInput::Csv { reader, question, answer } => {
                 let mut record = StringRecord::new();
                 let line = reader.position().line();
                 match reader.read_record(&mut record) {
@@ -162,7 +162,7 @@ impl Questions {
                     }
                 }
             }
-            Source::Array { array, length } => array.next_values(*length)?.map(|values| {
+            QuestionInput::Array { array, length } => array.next_values(*length)?.map(|values| {
                 let vocab = kind.vocab_size();
                 let known = |&value: &i64| usize::try_from(value).is_ok_and(|value| value < vocab);
                 match values.iter().find(|value| !known(value)) {
@@ -185,7 +185,7 @@ fn without_answer(tokens: Vec<i32>) -> ReadQuestion {
 /// Returns the text of the next question and its line: a line, or as many as the grid has rows where the first line is
 /// one row. What lies between grids is left out.
 fn next_lines(
-    lines: &mut Lines<Box<dyn BufRead>>,
+    lines: &mut TextLines<Box<dyn BufRead>>,
     form: QuestionForm,
     kind: PuzzleKind,
     rows: &mut Option<usize>,

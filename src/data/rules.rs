@@ -2,10 +2,12 @@
 //!
 //! Ignored labels are as good as what the question has in their place.
 
-use super::IGNORED_LABEL;
 use super::kind::{ARC_SIDE, PuzzleKind};
 use super::maze;
 use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
+
+/// Label of a position that is neither trained nor scored.
+pub const IGNORED_LABEL: i32 = -100;
 
 /// The end of a grid of ARC; colours begin behind it.
 const END_OF_GRID: i32 = 1;

@@ -149,15 +149,15 @@ pub fn open(path: &Path, kind: &Kind) -> io::Result<(BufReader<File>, u64)> {
 }
 
 /// The lines of a text that is not read as a whole and may have no end.
-pub struct Lines<R> {
+pub struct TextLines<R> {
     input: R,
     number: usize,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> TextLines<R> {
     /// Begins with the first line.
-    pub fn new(input: R) -> Lines<R> {
-        Lines { input, number: 0 }
+    pub fn new(input: R) -> TextLines<R> {
+        TextLines { input, number: 0 }
     }
 
     /// Returns the number of the line that was read last, from 1.

@@ -79,7 +79,8 @@ fn the_metadata_of_a_written_dataset_is_one_line_in_the_published_order() {
     assert_eq!(
         fs::read_to_string(folder.join("train/dataset.json")).unwrap(),
         "{\"pad_id\": 0, \"ignore_label_id\": 0, \"blank_identifier_id\": 0, \"vocab_size\": 6, \"seq_len\": 16, \
-         \"num_puzzle_identifiers\": 1, \"total_groups\": 2, \"mean_puzzle_examples\": 1.0, \"sets\": [\"all\"]}"
+         \"num_puzzle_identifiers\": 1, \"total_groups\": 2, \"mean_puzzle_examples\": 1.0, \"sets\": [\"all\"], \
+         \"kind\": \"sudoku\"}"
     );
     assert_eq!(fs::read_to_string(folder.join("identifiers.json")).unwrap(), "[\"<blank>\"]");
 }
@@ -258,10 +259,21 @@ fn metadata_that_contradicts_itself_or_the_arrays_is_refused() {
     );
     assert_eq!(
         reason("\"seq_len\"", "\"length\""),
-        "is not dataset metadata: line 1, column 186: `seq_len` is missing"
+        "is not dataset metadata: line 1, column 204: `seq_len` is missing"
     );
     assert_eq!(
-        complaint_about_metadata("\"vocab_size\": 6", "\"vocab_size\": 5"),
+        reason("\"vocab_size\": 6", "\"vocab_size\": 5"),
+        "`kind` is `sudoku`, but rows of 16 tokens of 5 kinds are no Sudoku, which has 16, 36, 81 or 256 cells and two \
+         kinds more than a side"
+    );
+    let tokens_outside = complaint(|train| {
+        let file = train.join("dataset.json");
+        let json = fs::read_to_string(&file).unwrap();
+        fs::write(file, json.replace("\"vocab_size\": 6", "\"vocab_size\": 5").replace("sudoku", "tokens"))
+            .unwrap();
+    });
+    assert_eq!(
+        tokens_outside,
         "`DIR/puzzles/train/all__inputs.npy`, row 0 (counted from 0): token 5 is outside the vocabulary of 5, in \
          column 6; 13 more in this file are outside of it"
     );
@@ -319,7 +331,8 @@ fn unknown_metadata_is_ignored_and_the_ignored_label_may_be_null() {
     small_dataset().write(&folder, Existing::Refuse).unwrap();
     let file = folder.join("train/dataset.json");
     let json = fs::read_to_string(&file).unwrap();
-    let json = json.replace("{\"pad_id\"", "{\"total_puzzles\": 6, \"kind\": 3, \"pad_id\"");
+    let json = json.replace("{\"pad_id\"", "{\"total_puzzles\": 6, \"pad_id\"");
+    let json = json.replace("\"kind\": \"sudoku\"", "\"kind\": 3");
     fs::write(&file, json.replace("\"ignore_label_id\": 0", "\"ignore_label_id\": null")).unwrap();
     let metadata = Dataset::open(&folder, Split::Train).unwrap().metadata().clone();
     assert_eq!((metadata.ignore_label_id, metadata.kind), (None, None));

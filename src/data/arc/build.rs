@@ -222,10 +222,10 @@ mod tests {
     }
 
     /// A pair of rows of tokens.
-    type Rows = (Vec<i32>, Vec<i32>);
+    type TaskRows = (Vec<i32>, Vec<i32>);
 
     /// The rows of every puzzle of a split, by its name, in groups.
-    fn groups(dataset: &Dataset, names: &[String]) -> Vec<BTreeMap<String, Vec<Rows>>> {
+    fn groups(dataset: &Dataset, names: &[String]) -> Vec<BTreeMap<String, Vec<TaskRows>>> {
         let rows = |example| {
             let labels = dataset.labels(example).map(|label| label.max(0)).collect();
             (dataset.inputs(example).collect(), labels)
@@ -255,7 +255,7 @@ mod tests {
     }
 
     /// Returns the grids of rows, in some order, after checking that each pair lies at one place as it should.
-    fn pairs(rows: &[Rows], split: Split) -> Vec<ArcPair> {
+    fn pairs(rows: &[TaskRows], split: Split) -> Vec<ArcPair> {
         let mut in_place = 0;
         let mut pairs: Vec<ArcPair> = rows
             .iter()

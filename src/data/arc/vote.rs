@@ -94,14 +94,14 @@ struct OpenTask {
 #[derive(Debug, Clone)]
 struct OpenTest {
     pair: ArcPair,
-    answers: BTreeMap<PackedGrid, Tally>,
+    answers: BTreeMap<PackedGrid, VoteTally>,
     copies: usize,
     without_grid: usize,
 }
 
 /// How an answer fared so far.
 #[derive(Debug, Clone)]
-struct Tally {
+struct VoteTally {
     /// Different answers that were seen before it.
     seen_before: usize,
     votes: usize,
@@ -160,7 +160,7 @@ impl Vote {
             return Ok(());
         };
         let seen_before = test.answers.len();
-        let new = Tally { seen_before, votes: 0, halt_sum: 0.0, halt_count: 0 };
+        let new = VoteTally { seen_before, votes: 0, halt_sum: 0.0, halt_count: 0 };
         let tally = test.answers.entry(PackedGrid::of(&answer)).or_insert(new);
         tally.votes += 1;
         if let Some(q_halt) = answered.q_halt.filter(|q_halt| !q_halt.is_nan()) {
