@@ -145,8 +145,8 @@ pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
 pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
-    Answer, Checkpoint, Concern, Data, Error, Evaluation, Event, Outcome, Question, Run, SegmentOutput,
-    SolveOptions, Solver, Splits, StateUpdate, StepReport, TrainOptions, Training,
+    Answer, AskedRow, Checkpoint, Concern, Data, Error, Evaluation, Event, Outcome, Question, RowAnswer, Run,
+    SegmentOutput, SolveOptions, Solver, Splits, StateUpdate, StepReport, StoppedBy, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]

@@ -137,13 +137,20 @@ impl RowAnswer {
 }
 
 /// A row that is to be answered.
+///
+/// # Examples
+///
+/// ```
+/// let row = hrmc::AskedRow::unlabelled(0, vec![2, 1, 1, 2]);
+/// assert_eq!(row.labels.len(), 4);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedRow {
     /// Its number. Rows come with ascending numbers; the number decides the noise of rollouts.
     pub row: usize,
     /// Tokens, `[S]`.
     pub tokens: Vec<i32>,
-    /// Labels, `[S]`, with [`IGNORED_LABEL`] where nothing is known.
+    /// Labels, `[S]`, with -100 where nothing is known.
     pub labels: Vec<i32>,
     /// Puzzle identifier; 0 is the blank one.
     pub puzzle: i32,
