@@ -10,11 +10,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::eval_report::{self, SettingOutcome};
-use super::failure::{Failure, Stop, fail, fail_with_batch};
+use super::failure::{Failure, Stop, fail};
 use super::interrupt::{Busy, Interrupt};
 use super::predict::SplitName;
 use super::progress::Progress;
 use super::project::{Devices, Project};
+use super::run_arguments::AnswerArguments;
 use super::terminal::counted;
 use super::{data_check, run_arguments, terminal};
 use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
@@ -23,9 +24,7 @@ use crate::ir::Model;
 use crate::lower::{Program, Sizes};
 use crate::measures::{JudgedRow, Measures, RightBy, judge_row};
 use crate::pipeline::Compiled;
-use crate::train::{
-    AskedRow, Data, EvaluationProgress, EvaluationRequest, RowAnswer, Run, SolveOptions, Splits, rule,
-};
+use crate::train::{AskedRow, Data, EvaluationProgress, EvaluationRequest, RowAnswer, Run, Splits, rule};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,21 +83,8 @@ pub struct Arguments {
     /// File for a chart of accuracy against computing, in SVG
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
-    /// Checkpoint to evaluate [default: best, or last if there was no evaluation yet]
-    #[arg(long)]
-    checkpoint: Option<run_arguments::CheckpointName>,
-    /// Replace a value of `infer` in the spec, as in `--set model.infer.segments=16`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    overrides: Vec<String>,
-    /// Rows in a batch [default: that of the spec]
-    #[arg(long, value_name = "ROWS", value_parser = super::rows)]
-    batch: Option<usize>,
-    /// Number of threads; it does not change any result [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::positive)]
-    threads: Option<usize>,
-    /// Device that runs the programs [default: that of hrmc.toml, else cpu]
-    #[arg(long)]
-    device: Option<String>,
+    #[command(flatten)]
+    answering: AnswerArguments,
     /// Write the result as JSON to standard output
     #[arg(long)]
     json: bool,
@@ -115,7 +101,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         cost: String::new(),
     });
     let project = Project::find(devices)?;
-    let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
+    let run = run_arguments::open(&arguments.run, &arguments.answering.overrides)?;
     let split = Split::from(arguments.split);
     let splits = Splits::Only(split);
     let data = match &arguments.data {
@@ -130,10 +116,10 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let is_single = settings.len() == 1;
     let mut outcomes = Vec::new();
     for setting in settings {
-        let other = match setting.overrides.is_empty() {
+        let other = match setting.is_empty() {
             true => None,
             false => {
-                let overrides = [arguments.overrides.clone(), setting.overrides].concat();
+                let overrides = [arguments.answering.overrides.clone(), setting].concat();
                 Some(run_arguments::open(&arguments.run, &overrides)?)
             }
         };
@@ -189,15 +175,9 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     }
 }
 
-/// How answers are to be computed.
-struct Setting {
-    /// What is replaced in the spec, besides what `--set` replaces.
-    overrides: Vec<String>,
-}
-
 impl Arguments {
-    /// Returns the settings of all rows of the table; one that changes nothing if none are asked for.
-    fn settings(&self, model: &Model) -> Vec<Setting> {
+    /// Returns what each row of the table replaces in the spec; one row that replaces nothing if none are asked for.
+    fn settings(&self, model: &Model) -> Vec<Vec<String>> {
         let segments = self.segments.iter().map(|count| vec![format!("model.infer.segments={count}")]);
         let segments: Vec<Vec<String>> =
             if self.segments.is_empty() { vec![vec![]] } else { segments.collect() };
@@ -216,17 +196,14 @@ impl Arguments {
         if rollouts.is_empty() {
             rollouts.push(noise.into_iter().collect());
         }
-        let both = |rollouts: &Vec<String>, segments: &Vec<String>| Setting {
-            overrides: [segments.clone(), rollouts.clone()].concat(),
-        };
+        let both =
+            |rollouts: &Vec<String>, segments: &Vec<String>| [segments.clone(), rollouts.clone()].concat();
         rollouts
             .iter()
             .flat_map(|rollouts| segments.iter().map(move |segments| both(rollouts, segments)))
             .collect()
     }
-}
 
-impl Arguments {
     /// Refuses what only tasks of ARC have, and more copies than there are.
     fn check_arc(&self, data: &Data, split: Split) -> Result<(), Failure> {
         let dataset = data.of_split(split);
@@ -319,15 +296,8 @@ fn evaluate(
         ..EvaluationRequest::default()
     };
     let examples = request.rows(dataset).len();
-    let batch = arguments.batch.unwrap_or(train.batch).min(examples.max(1));
-    let options = SolveOptions {
-        device: project.device(arguments.device.as_deref()),
-        threads: project.threads(arguments.threads)?,
-        batch,
-    };
-    let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
-    let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
-    solver.notes().iter().for_each(|note| terminal::warning(note));
+    let batch = arguments.answering.batch(run, examples);
+    let mut solver = arguments.answering.solver(run, project, examples)?;
     let begun = Instant::now();
     let mut progress = Progress::new("evaluating", 0, examples as u64);
     let mut done = 0;

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::failure::{Failure, fail, fail_with_batch};
+use super::failure::{Failure, fail};
 use super::interrupt::{Busy, Interrupt};
 use super::progress::Progress;
 use super::project::{Devices, Project};
-use super::run_arguments;
+use super::run_arguments::{self, AnswerArguments};
 use super::terminal::{self, counted};
 use crate::data::puzzle::written;
 use crate::data::{PuzzleKind, Questions, Split, has_entry};
-use crate::train::{AskedRow, Data, Error, RowAnswer, Run, SolveOptions, Solver, Splits};
+use crate::train::{AskedRow, Data, Error, RowAnswer, Run, Solver, Splits};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,21 +58,8 @@ pub struct Arguments {
     /// Go on behind a question that cannot be read, and write the error in place of its answer
     #[arg(long)]
     mark_errors: bool,
-    /// Checkpoint to answer with [default: best, or last if there was no evaluation yet]
-    #[arg(long)]
-    checkpoint: Option<run_arguments::CheckpointName>,
-    /// Replace a value of `infer` in the spec, as in `--set model.infer.segments=16`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    overrides: Vec<String>,
-    /// Rows in a batch [default: that of the spec]
-    #[arg(long, value_name = "ROWS", value_parser = super::rows)]
-    batch: Option<usize>,
-    /// Number of threads; it does not change any result [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::positive)]
-    threads: Option<usize>,
-    /// Device that runs the programs [default: that of hrmc.toml, else cpu]
-    #[arg(long)]
-    device: Option<String>,
+    #[command(flatten)]
+    answering: AnswerArguments,
 }
 
 /// A split of a dataset.
@@ -104,20 +91,11 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         cost: String::new(),
     });
     let project = Project::find(devices)?;
-    let run = run_arguments::open(&arguments.run, &arguments.overrides)?;
-    let model = run.spec().model();
+    let run = run_arguments::open(&arguments.run, &arguments.answering.overrides)?;
     let mut source = QuestionSource::open(arguments, &run, &project)?;
     let kind = source.kind();
-    let batch = model.train.as_ref().map_or(1, |train| train.batch);
     let most = source.rows().unwrap_or(usize::MAX).min(arguments.limit.unwrap_or(usize::MAX));
-    let options = SolveOptions {
-        device: project.device(arguments.device.as_deref()),
-        threads: project.threads(arguments.threads)?,
-        batch: arguments.batch.unwrap_or(batch).min(most.max(1)),
-    };
-    let checkpoint = run_arguments::checkpoint(arguments.checkpoint);
-    let mut solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
-    solver.notes().iter().for_each(|note| terminal::warning(note));
+    let mut solver = arguments.answering.solver(&run, &project, most)?;
     let writer =
         RefCell::new(AnswerWriter::create(arguments.output.as_deref(), kind, settles_below(&solver))?);
     let failed: RefCell<Option<Failure>> = RefCell::new(None);

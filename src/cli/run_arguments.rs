@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::failure::Failure;
+use super::failure::{Failure, fail_with_batch};
 use super::interrupt::TimeLimit;
-use super::spec;
-use crate::train::{Checkpoint, Run};
+use super::project::Project;
+use super::{spec, terminal};
+use crate::train::{Checkpoint, Run, SolveOptions, Solver};
 
 /// Arguments of training.
 #[derive(Debug, Args)]
@@ -71,6 +72,51 @@ pub struct Common {
     /// Write the result as JSON to standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of commands that answer many questions with a trained model.
+#[derive(Debug, Args)]
+pub struct AnswerArguments {
+    /// Checkpoint to answer with [default: best, or last if there was no evaluation yet]
+    #[arg(long)]
+    checkpoint: Option<CheckpointName>,
+    /// Replace a value of `infer` in the spec, as in `--set model.infer.segments=16`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub overrides: Vec<String>,
+    /// Rows in a batch [default: that of the spec]
+    #[arg(long, value_name = "ROWS", value_parser = super::rows)]
+    batch: Option<usize>,
+    /// Number of threads; it does not change any result [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    threads: Option<usize>,
+    /// Device that runs the programs [default: that of hrmc.toml, else cpu]
+    #[arg(long)]
+    device: Option<String>,
+}
+
+impl AnswerArguments {
+    /// Returns the rows in a batch for so many questions.
+    pub fn batch(&self, run: &Run, questions: usize) -> usize {
+        let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
+        self.batch.unwrap_or(train.batch).min(questions.max(1))
+    }
+
+    /// Loads the model that answers so many questions, and says what is to be known about its checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if there is a problem with the checkpoint or the memory.
+    pub fn solver(&self, run: &Run, project: &Project<'_>, questions: usize) -> Result<Solver, Failure> {
+        let options = SolveOptions {
+            device: project.device(self.device.as_deref()),
+            threads: project.threads(self.threads)?,
+            batch: self.batch(run, questions),
+        };
+        let solver = run.solver(checkpoint(self.checkpoint), options);
+        let solver = solver.map_err(|error| fail_with_batch(error, "--batch "))?;
+        solver.notes().iter().for_each(|note| terminal::warning(note));
+        Ok(solver)
+    }
 }
 
 /// One of the checkpoints of a run.

@@ -20,8 +20,7 @@ use serde::Serialize;
 
 use super::dataset::{Dataset, Split};
 use super::kind::PuzzleKind;
-use super::rules::IGNORED_LABEL;
-use super::rules::{fault_of_maze, fault_of_sudoku, is_right_sudoku};
+use super::rules::{IGNORED_LABEL, fault_of_maze, fault_of_sudoku, is_right_sudoku};
 use super::sudoku::BLANK;
 
 /// Smallest share of rows that has to occur twice before that is a finding.

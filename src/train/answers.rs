@@ -86,7 +86,7 @@ impl RowAnswer {
     /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting; `None`
     /// for a model without a Q head.
     pub fn q(&self) -> Option<f64> {
-        self.q_halt.map(|q| 1.0 / (1.0 + (-f64::from(q)).exp()))
+        self.q_halt.map(slots::sigmoid)
     }
 
     /// Returns whether every number that the model computed for the row is finite. Otherwise there is no answer.

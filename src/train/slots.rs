@@ -139,6 +139,11 @@ fn stablemax(logit: f32) -> f64 {
     if x >= 0.0 { x + 1.0 } else { 1.0 / (1.0 - x) }
 }
 
+/// Returns the probability that a Q value stands for.
+pub(super) fn sigmoid(q: f32) -> f64 {
+    1.0 / (1.0 + (-f64::from(q)).exp())
+}
+
 /// Returns the predicted tokens of a row: the first of the largest logits.
 pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Result<Vec<i32>, DeviceError> {
     let logits = logits_of(session, scope, row)?;

@@ -126,7 +126,7 @@ impl SegmentOutput {
     /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting;
     /// `None` for a model without a Q head.
     pub fn confidence(&self) -> Option<f64> {
-        self.q_halt.map(|q| 1.0 / (1.0 + (-f64::from(q)).exp()))
+        self.q_halt.map(slots::sigmoid)
     }
 }
 
