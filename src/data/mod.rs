@@ -60,8 +60,8 @@ pub use questions::{QuestionForm, Questions, ReadQuestion};
 pub use rules::IGNORED_LABEL;
 pub use size::SplitSize;
 pub use sudoku::{
-    Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, broken_rules, count_givens, generate_sudoku,
-    generate_sudoku_splits, is_solved_sudoku, solve_sudoku,
+    Solutions, SudokuRequest, SudokuSize, SudokuSymmetry, broken_rules, canonical_sudoku, count_givens,
+    generate_sudoku, generate_sudoku_splits, is_solved_sudoku, solve_sudoku, sudoku_summary,
 };
 pub use write::{SplitToWrite, write_dataset};
 pub use writer::{Existing, TokenType, WrittenDataset};

@@ -1,11 +1,13 @@
-//! Sudoku of four sizes: its rules, its symmetries, a solver and a generator.
+//! Sudoku of four sizes: its rules, its symmetries and canonical forms, a solver and a generator.
 //!
 //! Grids are rows of tokens, `[side * side]`: 1 is a blank cell, 2 and up are the digits 1 and up.
 
+mod canonical;
 mod generate;
 mod solve;
 mod symmetry;
 
+pub use canonical::{canonical_sudoku, sudoku_summary};
 pub use generate::{SudokuRequest, generate_sudoku, generate_sudoku_splits};
 pub use solve::{Solutions, solve_sudoku};
 pub use symmetry::SudokuSymmetry;

@@ -102,7 +102,7 @@ fn pair_cycles(side: usize, token: impl Fn(usize, usize) -> i32) -> Vec<u64> {
 }
 
 /// Returns the cycle lengths of a permutation as one number: how many cycles of each length, in base 16.
-fn cycle_lengths(image: &[usize]) -> u64 {
+pub(super) fn cycle_lengths(image: &[usize]) -> u64 {
     let mut seen = 0_u32;
     let mut counts = 0;
     for start in 0..image.len() {
