@@ -145,6 +145,30 @@ pub fn audit(train: Option<&Dataset>, test: Option<&Dataset>) -> Vec<Finding> {
     findings
 }
 
+/// Rows of a split that are equal to a row before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RepeatedRows {
+    /// Those that are in the group of the first such row. Copies of a puzzle may be equal.
+    pub in_group: usize,
+    /// Those that are in another group.
+    pub across_groups: usize,
+}
+
+/// Returns how many rows of a split occur before. Where hrmc does not know the kind of puzzle, rows with different
+/// identifiers differ.
+pub fn repeated_rows(dataset: &Dataset) -> RepeatedRows {
+    let comparison = Comparison { train: Some(dataset), test: None };
+    let keys = comparison.keys(true);
+    let mut repeated = [FoundRows::default(), FoundRows::default()];
+    let mut all = 0;
+    for equal in keys.chunk_by(RowKey::is_equal) {
+        all += equal.len() - 1;
+        comparison.equal_rows(equal, &mut FoundRows::default(), &mut repeated);
+    }
+    let across_groups = repeated[0].count;
+    RepeatedRows { in_group: all - across_groups, across_groups }
+}
+
 /// Returns `3 of 40 rows of `train``, and the first of them.
 fn some(count: usize, of: usize, first: RowPlace) -> String {
     let RowPlace { split, row } = first;
@@ -293,6 +317,12 @@ struct RowKey {
     row: usize,
 }
 
+impl RowKey {
+    fn is_equal(&self, other: &RowKey) -> bool {
+        self.question == other.question && self.answer == other.answer
+    }
+}
+
 /// Both splits, whose rows are compared with each other.
 struct Comparison<'a> {
     train: Option<&'a Dataset>,
@@ -354,9 +384,7 @@ impl Comparison<'_> {
         }
         if shared.first.is_none() && self.has_identifiers() && self.train.is_some() && self.test.is_some() {
             let keys = self.keys(false);
-            let equal =
-                |one: &RowKey, next: &RowKey| one.question == next.question && one.answer == next.answer;
-            keys.chunk_by(equal)
+            keys.chunk_by(RowKey::is_equal)
                 .for_each(|equal| self.equal_rows(equal, &mut shared, &mut Default::default()));
             if (shared.count as f64) < FOREIGN_SHARE * test_rows as f64 {
                 shared = FoundRows::default();
@@ -651,6 +679,8 @@ mod tests {
         let (kinds, messages) = found(&plain(&[row, ([3, 2, 1], [1; 3]), row, row]), &sound());
         assert_eq!(kinds, [(FindingKind::RepeatedRows, 2, Some(2))]);
         assert!(messages[0].contains("occur before, the first as row 0"));
+        let data = plain(&[row, ([3, 2, 1], [1; 3]), row, row]);
+        assert_eq!(repeated_rows(&data), RepeatedRows { in_group: 0, across_groups: 2 });
 
         let mut group = DatasetBuilder::new(Metadata::new(9, 3)).unwrap();
         for _ in 0..3 {
@@ -658,7 +688,9 @@ mod tests {
             group.end_puzzle(0).unwrap();
         }
         group.end_group().unwrap();
-        assert_eq!(found(&group.finish().unwrap(), &sound()).0, []);
+        let group = group.finish().unwrap();
+        assert_eq!(found(&group, &sound()).0, []);
+        assert_eq!(repeated_rows(&group), RepeatedRows { in_group: 2, across_groups: 0 });
 
         let many = |rows: i32| -> Vec<_> {
             let different = (0..rows).map(|row| (0, vec![row / 100, row % 100 + 1, 5], vec![1, 2, 3]));

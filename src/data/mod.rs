@@ -12,18 +12,24 @@
 //! [`TrainLoader`] is an endless, seeded stream from which a trainer takes as many rows as it has room for,
 //! optionally under random symmetries ([`Augment`]).
 //!
+//! [`audit`] says what keeps data from teaching, [`describe`] what it holds, and [`find_leaks`] which test rows the
+//! training data contains.
+//!
 //! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
 
 pub mod arc;
+mod arc_pair;
 mod audit;
 mod augment;
 mod batch;
 mod build;
 mod dataset;
+mod describe;
 mod dihedral;
 mod error;
 mod folder;
 mod kind;
+mod leaks;
 mod loader;
 mod maze;
 pub mod mistakes;
@@ -38,7 +44,7 @@ mod sudoku;
 mod write;
 mod writer;
 
-pub use audit::{Finding, FindingKind, RowPlace, audit};
+pub use audit::{Finding, FindingKind, RepeatedRows, RowPlace, audit, repeated_rows};
 pub use augment::Augment;
 pub use batch::{Batch, TestBatches};
 pub use build::{
@@ -46,10 +52,12 @@ pub use build::{
     sudoku_pairs,
 };
 pub use dataset::{Dataset, DatasetBuilder, Metadata, SetRanges, Split, read_identifiers};
+pub use describe::{Description, Lengths, SetSize, describe, token_name};
 pub use dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 pub use error::DataError;
 pub use folder::has_entry;
 pub use kind::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
+pub use leaks::{EqualSolutions, Leak, Leaks, find_equal_solutions, find_leaks};
 pub use loader::{LoaderState, Row, TrainLoader};
 pub use maze::{
     MAZE_SIDES, MazeRequest, generate_maze, generate_maze_splits, is_optimal_path, path_moves,
