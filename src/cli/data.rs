@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::data_check;
 use super::failure::{Failure, fail};
 use super::interrupt::{Busy, Interrupt};
 use super::terminal::{self, counted};
+use super::{data_check, data_show};
 use crate::data::arc::{ArcBuild, WrittenArc, read_tasks};
 use crate::data::{
     Copies, DataError, Existing, MazeBuild, MazeRequest, PuzzleBuild, PuzzleKind, SudokuBuild, SudokuRequest,
@@ -23,7 +23,8 @@ Examples:
   hrmc data sudoku --from csv/sudoku --subsample 1000 --augment 1000 -o data/sudoku-extreme-1k-aug-1000
   hrmc data maze --from csv/maze -o data/maze-30x30-hard-1k
   hrmc data arc --from ARC-AGI -o data/arc-aug-1000
-  hrmc data check data/sudoku-6x6";
+  hrmc data check data/sudoku-6x6
+  hrmc data show data/sudoku-6x6";
 
 const SUDOKU_EXAMPLES: &str = "\
 Examples:
@@ -69,6 +70,7 @@ pub enum Arguments {
     #[command(after_help = ARC_EXAMPLES)]
     Arc(ArcArguments),
     Check(data_check::Arguments),
+    Show(data_show::Arguments),
 }
 
 /// Where a dataset is written to.
@@ -189,7 +191,7 @@ fn default_givens(size: SudokuSize) -> usize {
 /// # Errors
 ///
 /// Returns a failure if the puzzles cannot be read or made, or the dataset cannot be written, or is to be checked and
-/// cannot be trained on.
+/// cannot be trained on, or is to be shown and is spoiled.
 pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> {
     match arguments {
         Arguments::Sudoku(arguments) => {
@@ -198,6 +200,7 @@ pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(), Failure> 
         Arguments::Maze(arguments) => write_puzzles(&maze(arguments)?, &arguments.common.output, interrupt),
         Arguments::Arc(arguments) => write_arc(arguments, interrupt),
         Arguments::Check(arguments) => data_check::run(arguments),
+        Arguments::Show(arguments) => data_show::run(arguments),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `hrmc data check`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
@@ -41,18 +41,7 @@ pub struct Arguments {
 /// Returns a failure if the dataset cannot be read, or there is nothing to train on.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
-    let open = |split: Split| {
-        // What is there and is no split is broken, and opening it says so.
-        match has_entry(folder, &split.to_string()) {
-            true => Dataset::open(folder, split).map(Some).map_err(fail),
-            false => Ok(None),
-        }
-    };
-    let (mut train, test) = (open(Split::Train)?, open(Split::Test)?);
-    if train.is_none() && test.is_none() {
-        // There is no dataset, and opening it says so.
-        train = Some(Dataset::open(folder, Split::Train).map_err(fail)?);
-    }
+    let OpenSplits { train, test } = open(folder)?;
     let findings = audit(train.as_ref(), test.as_ref());
     if arguments.json {
         let rows = |dataset: &Option<Dataset>| dataset.as_ref().map(Dataset::examples);
@@ -80,15 +69,44 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if findings.iter().any(|finding| finding.kind.is_error()) { Err(Failure::Reported) } else { Ok(()) }
 }
 
+/// The splits that a dataset has: one of them, or both.
+pub struct OpenSplits {
+    /// Training examples.
+    pub train: Option<Dataset>,
+    /// Held-out examples.
+    pub test: Option<Dataset>,
+}
+
+/// Reads the splits that a dataset has.
+///
+/// # Errors
+///
+/// Returns a failure if there is none, or one of them is broken.
+pub fn open(folder: &Path) -> Result<OpenSplits, Failure> {
+    let open = |split: Split| {
+        // What is there and is no split is broken, and opening it says so.
+        match has_entry(folder, &split.to_string()) {
+            true => Dataset::open(folder, split).map(Some).map_err(fail),
+            false => Ok(None),
+        }
+    };
+    let (mut train, test) = (open(Split::Train)?, open(Split::Test)?);
+    if train.is_none() && test.is_none() {
+        // There is no dataset, and opening it says so.
+        train = Some(Dataset::open(folder, Split::Train).map_err(fail)?);
+    }
+    Ok(OpenSplits { train, test })
+}
+
 /// Returns a finding with whether it is an error.
-fn to_json(finding: &Finding) -> serde_json::Value {
+pub fn to_json(finding: &Finding) -> serde_json::Value {
     let mut value = json!(finding);
     value["severity"] = json!(if finding.kind.is_error() { "error" } else { "warning" });
     value
 }
 
 /// Writes findings to standard error, one line each.
-fn report(findings: &[Finding]) {
+pub fn report<'a>(findings: impl IntoIterator<Item = &'a Finding>) {
     for finding in findings {
         match finding.kind.is_error() {
             true => terminal::error(&finding.message),

@@ -11,6 +11,7 @@ mod compile;
 mod completions;
 mod data;
 mod data_check;
+mod data_show;
 mod devices;
 mod diff;
 mod eval;

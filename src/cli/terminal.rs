@@ -133,7 +133,7 @@ pub fn note(line: impl Display) {
 const KEPT_SPACE: char = '\u{e000}';
 
 /// Returns text with lines of at most `width` columns, where words allow it.
-fn wrapped(text: &str, width: usize) -> String {
+pub fn wrapped(text: &str, width: usize) -> String {
     let mut quoted = false;
     let kept: String = text
         .chars()
@@ -156,6 +156,14 @@ pub struct TerminalSize {
     pub columns: usize,
     /// Lines.
     pub rows: usize,
+}
+
+/// Returns the width of the terminal behind standard output in characters; a usual one where there is none.
+pub fn output_columns() -> usize {
+    match terminal_size_of(io::stdout()) {
+        Some((Width(columns), _)) if columns > 0 => columns.into(),
+        _ => 80,
+    }
 }
 
 /// Returns the size of the terminal behind standard error; a usual one where it does not tell.

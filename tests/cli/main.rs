@@ -11,6 +11,7 @@ mod devices;
 mod divergence;
 mod family;
 mod language;
+mod leaks;
 #[cfg(feature = "lsp")]
 mod lsp;
 mod predict;
