@@ -169,11 +169,11 @@ fn comparable<'a>(
 fn split_json(dataset: &Dataset) -> Value {
     let metadata = dataset.metadata();
     let mut value = json!(describe(dataset));
-    value["kind"] = json!(dataset.kind().map(PuzzleKind::family));
+    value["kind"] = json!(dataset.kind().family());
     value["seq_len"] = json!(metadata.seq_len);
     value["vocab_size"] = json!(metadata.vocab_size);
     value["puzzle_identifiers"] = json!(metadata.num_puzzle_identifiers);
-    let names = (0..metadata.vocab_size).map(|token| token_name(metadata, token as i32));
+    let names = (0..metadata.vocab_size).map(|token| token_name(dataset.kind(), token as i32));
     value["token_names"] = names.collect();
     let rows = (0..dataset.examples().min(ROWS)).map(|row| {
         let labels = dataset.labels(row).map(|label| (label != IGNORED_LABEL).then_some(label));
@@ -206,7 +206,7 @@ fn page(folder: &Path, splits: &OpenSplits, comparisons: &[LeakReport], width: u
     page.text
 }
 
-/// PageText of a page.
+/// The text of a page.
 struct PageText {
     width: usize,
     text: String,
@@ -241,9 +241,11 @@ fn split_page(page: &mut PageText, dataset: &Dataset) {
     let description = describe(dataset);
     let Description { examples, puzzles, groups, repeated, .. } = &description;
     let kind = match dataset.kind() {
-        Some(PuzzleKind::Sudoku(size)) => format!("Sudoku {size}, "),
-        Some(PuzzleKind::Maze { side }) => format!("mazes {side}x{side}, "),
-        None => String::new(),
+        PuzzleKind::Sudoku(size) => format!("Sudoku {size}, "),
+        PuzzleKind::Maze { side } => format!("mazes {side}x{side}, "),
+        PuzzleKind::Arc => "grids of ARC, ".to_string(),
+        PuzzleKind::Grid { rows, columns, .. } => format!("grids {rows}x{columns}, "),
+        PuzzleKind::Tokens { .. } => String::new(),
     };
     page.say(&format!(
         "{kind}{}, {}, {}, rows of {}, vocabulary of {}",
@@ -294,7 +296,7 @@ fn vocabulary(page: &mut PageText, dataset: &Dataset, description: &Description)
     tokens.sort_unstable();
     let names: Vec<String> = tokens
         .iter()
-        .map(|&token| format!("{token:>3} {}", token_name(dataset.metadata(), token as i32)))
+        .map(|&token| format!("{token:>3} {}", token_name(dataset.kind(), token as i32)))
         .collect();
     let name_width = names.iter().map(String::len).max().unwrap_or(0).max("token".len());
     const SHARE: usize = "100.00%".len();
@@ -323,7 +325,10 @@ fn vocabulary(page: &mut PageText, dataset: &Dataset, description: &Description)
 /// Returns a row as a picture, or as its tokens.
 fn drawn_row(dataset: &Dataset, row: usize, width: usize) -> String {
     let inputs: Vec<i32> = dataset.inputs(row).collect();
-    let Some(kind) = dataset.kind() else { return tokens_of_row(dataset, row, width) };
+    let kind = dataset.kind();
+    if matches!(kind, PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. }) {
+        return tokens_of_row(dataset, row, width);
+    }
     // Where a label is ignored, the answer is drawn with what the question has.
     let cells = inputs.iter().zip(dataset.labels(row));
     let answer: Vec<i32> =
@@ -338,11 +343,15 @@ fn drawn_row(dataset: &Dataset, row: usize, width: usize) -> String {
     format!("{}\n{}", drawn(None), drawn(Some(&answer)))
 }
 
-/// Returns the tokens of a row: a line for each line of a square where that fits, without the padding at its right and
-/// below. Padding and ignored labels are dots. Tokens of small vocabularies are one character: 0 to 9, then a to z.
+/// Returns the tokens of a row: a line for each line of a grid or a square where that fits, without the padding at its
+/// right and below. Padding and ignored labels are dots. Tokens of small vocabularies are one character: 0 to 9, then a
+/// to z.
 fn tokens_of_row(dataset: &Dataset, row: usize, width: usize) -> String {
     let metadata = dataset.metadata();
-    let side = metadata.seq_len.isqrt();
+    let side = match dataset.kind() {
+        PuzzleKind::Grid { columns, .. } => Some(columns),
+        _ => Some(metadata.seq_len.isqrt()).filter(|side| side * side == metadata.seq_len),
+    };
     let inputs: Vec<Option<i32>> =
         dataset.inputs(row).map(|token| (token != metadata.pad_id).then_some(token)).collect();
     let labels: Vec<Option<i32>> =
@@ -350,13 +359,14 @@ fn tokens_of_row(dataset: &Dataset, row: usize, width: usize) -> String {
     let base = if metadata.vocab_size <= 36 { 36 } else { 10 };
     let digits = if base == 36 { 1 } else { (metadata.vocab_size - 1).to_string().len() };
     let used = |tokens: &[Option<i32>]| {
+        let side = side?;
         (0..tokens.len()).filter(|&place| tokens[place].is_some()).map(|place| place % side + 1).max()
     };
     let columns = used(&inputs).max(used(&labels)).unwrap_or(0);
-    let is_square = side * side == metadata.seq_len && columns * digits <= width;
-    let gap = usize::from(!is_square || columns * (digits + 1) <= width);
+    let side = side.filter(|_| columns * digits <= width);
+    let gap = usize::from(side.is_none() || columns * (digits + 1) <= width);
     let in_line = (width / (digits + 1)).max(1);
-    let (line, shown) = if is_square { (side, columns) } else { (in_line, in_line) };
+    let (line, shown) = side.map_or((in_line, in_line), |side| (side, columns));
     let lines = |tokens: &[Option<i32>]| {
         let end = tokens.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         let text = |token: &Option<i32>| {

@@ -176,14 +176,6 @@ pub fn error_size() -> TerminalSize {
     }
 }
 
-/// Returns the columns of the terminal behind standard output; a usual number where it does not tell.
-pub fn output_columns() -> usize {
-    match terminal_size_of(io::stdout()) {
-        Some((Width(columns), _)) if columns > 0 => columns.into(),
-        _ => 80,
-    }
-}
-
 /// Whether the cursor stands at the beginning of a bar.
 static BAR_IS_DRAWN: AtomicBool = AtomicBool::new(false);
 

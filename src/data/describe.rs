@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::arc_pair::{BORDER, COLOUR_ZERO, is_arc};
 use super::audit::{RepeatedRows, repeated_rows};
-use super::dataset::{Dataset, IGNORED_LABEL, Metadata};
+use super::dataset::Dataset;
 use super::kind::PuzzleKind;
 use super::maze::{GOAL, OPEN, PATH, START, WALL};
+use super::rules::IGNORED_LABEL;
 use super::sudoku::{BLANK, DIGIT_ZERO};
 
 /// What a split holds.
@@ -75,29 +75,23 @@ impl Lengths {
     }
 }
 
-/// Returns what a token stands for: a word or a digit, or nothing where hrmc does not know it.
-pub fn token_name(metadata: &Metadata, token: i32) -> String {
-    if token == metadata.pad_id {
-        return "padding".to_owned();
-    }
-    match PuzzleKind::of(metadata) {
-        Some(PuzzleKind::Sudoku(_)) if token == BLANK => "blank".to_owned(),
-        Some(PuzzleKind::Sudoku(_)) => (token - DIGIT_ZERO).to_string(),
-        Some(PuzzleKind::Maze { .. }) => match token {
-            WALL => "wall",
-            OPEN => "open",
-            START => "start",
-            GOAL => "goal",
-            PATH => "path",
-            _ => "",
-        }
-        .to_owned(),
-        None if is_arc(metadata) => match token {
-            BORDER => "border".to_owned(),
-            _ => format!("colour {}", token - COLOUR_ZERO),
-        },
-        None => String::new(),
-    }
+/// Returns what a token of a kind stands for: a word or a digit, or nothing where hrmc does not know it.
+pub fn token_name(kind: PuzzleKind, token: i32) -> String {
+    let word = match (kind, token) {
+        (PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. }, _) => "",
+        (_, 0) => "padding",
+        (PuzzleKind::Sudoku(_), BLANK) => "blank",
+        (PuzzleKind::Sudoku(_), _) => return (token - DIGIT_ZERO).to_string(),
+        (PuzzleKind::Maze { .. }, WALL) => "wall",
+        (PuzzleKind::Maze { .. }, OPEN) => "open",
+        (PuzzleKind::Maze { .. }, START) => "start",
+        (PuzzleKind::Maze { .. }, GOAL) => "goal",
+        (PuzzleKind::Maze { .. }, PATH) => "path",
+        (PuzzleKind::Maze { .. }, _) => "",
+        (PuzzleKind::Arc, 1) => "end of grid",
+        (PuzzleKind::Arc, _) => return format!("colour {}", token - 2),
+    };
+    word.to_owned()
 }
 
 /// Returns what a split holds.
@@ -152,7 +146,7 @@ pub fn describe(dataset: &Dataset) -> Description {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dataset::DatasetBuilder;
+    use super::super::dataset::{DatasetBuilder, Metadata};
     use super::super::sudoku::SudokuSize;
     use super::*;
 
@@ -182,15 +176,17 @@ mod tests {
 
     #[test]
     fn tokens_are_named_where_the_kind_is_known() {
-        let names = |metadata: Metadata| -> Vec<String> {
-            (0..metadata.vocab_size).map(|token| token_name(&metadata, token as i32)).collect()
+        let names = |kind: PuzzleKind| -> Vec<String> {
+            (0..kind.vocab_size()).map(|token| token_name(kind, token as i32)).collect()
         };
-        let sudoku = Metadata::for_kind(PuzzleKind::Sudoku(SudokuSize::Four));
+        let sudoku = PuzzleKind::Sudoku(SudokuSize::Four);
         assert_eq!(names(sudoku), ["padding", "blank", "1", "2", "3", "4"]);
-        let maze = Metadata::for_kind(PuzzleKind::Maze { side: 5 });
-        assert_eq!(names(maze), ["padding", "wall", "open", "start", "goal", "path"]);
-        assert_eq!(names(Metadata::new(12, 900))[..4], ["padding", "border", "colour 0", "colour 1"]);
-        assert_eq!(names(Metadata::new(3, 4)), ["padding", "", ""]);
+        assert_eq!(
+            names(PuzzleKind::Maze { side: 5 }),
+            ["padding", "wall", "open", "start", "goal", "path"]
+        );
+        assert_eq!(names(PuzzleKind::Arc)[..4], ["padding", "end of grid", "colour 0", "colour 1"]);
+        assert_eq!(names(PuzzleKind::Tokens { length: 4, vocab: 3 }), ["", "", ""]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | Sudoku | the question | those of Sudoku, see [`canonical_sudoku`] |
 //! | mazes | the question | the eight ways to turn and flip a square |
-//! | ARC (12 tokens, rows of 900) | both grids, wherever they lie | turns, flips, other names of the colours 1 to 9 |
+//! | ARC | both grids, wherever they lie | turns, flips, other names of the colours 1 to 9 |
 //! | anything else | the question and the labels | none |
 //!
 //! The answer of a Sudoku or a maze follows from its question, and that of a maze is not moved along: which of its
@@ -26,10 +26,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::arc_pair::{canonical_pair, is_arc, pair_summary};
-use super::dataset::{Dataset, IGNORED_LABEL};
+use super::arc::{canonical_pair, pair_summary};
+use super::dataset::Dataset;
+use super::dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 use super::kind::PuzzleKind;
-use super::maze::{DIHEDRAL_IMAGES, dihedral_image};
+use super::rules::IGNORED_LABEL;
 use super::sudoku::{SudokuSize, canonical_sudoku, is_solved_sudoku, sudoku_summary};
 
 /// Most rows that are named.
@@ -145,10 +146,10 @@ enum RowForm {
 impl Compared {
     fn of(train: &Dataset, test: &Dataset) -> Compared {
         let of = |dataset: &Dataset| match dataset.kind() {
-            Some(PuzzleKind::Sudoku(size)) => Compared::Question(size),
-            Some(PuzzleKind::Maze { .. }) => Compared::Maze,
-            None if is_arc(dataset.metadata()) => Compared::ArcPair,
-            None => Compared::Tokens,
+            PuzzleKind::Sudoku(size) => Compared::Question(size),
+            PuzzleKind::Maze { .. } => Compared::Maze,
+            PuzzleKind::Arc => Compared::ArcPair,
+            PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => Compared::Tokens,
         };
         let same = train.metadata().seq_len == test.metadata().seq_len && of(train) == of(test);
         if same { of(train) } else { Compared::Tokens }
@@ -283,7 +284,7 @@ fn compare(train: &Dataset, test: &Dataset, compared: Compared) -> ComparedRows 
 
 #[cfg(test)]
 mod tests {
-    use super::super::arc_pair::testing::canvas;
+    use super::super::arc::testing::canvas;
     use super::super::build::{BuiltDataset, Copies};
     use super::super::dataset::{DatasetBuilder, Metadata};
     use super::super::maze::{MazeRequest, generate_maze_splits, solve_maze};
@@ -387,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_arc_row_is_found_in_another_task_wherever_it_lies_and_whatever_its_colours_are() {
-        let metadata = Metadata { num_puzzle_identifiers: 9, ..Metadata::new(12, 900) };
+        let metadata = Metadata { num_puzzle_identifiers: 9, ..Metadata::for_kind(PuzzleKind::Arc) };
         let one = pair(&["123", "400"], &["12"], 0);
         let two = pair(&["11", "22"], &["2"], 0);
         let train = dataset(
@@ -409,7 +410,7 @@ mod tests {
         assert_eq!((leaks.groups, leaks.whole_groups, leaks.of_groups), (1, 0, 3));
         let moved = pair(&["879", "500"], &["87"], 4);
         let mirrored = pair(&["978", "005"], &["78"], 4);
-        let other = Metadata { num_puzzle_identifiers: 9, ..Metadata::new(12, 900) };
+        let other = Metadata { num_puzzle_identifiers: 9, ..Metadata::for_kind(PuzzleKind::Arc) };
         let test = dataset(other, &[vec![(3, vec![moved])], vec![(4, vec![mirrored])]]);
         let leaks = find_leaks(&train, &test);
         assert_eq!(short(&leaks), [(0, 0), (1, 0)]);

@@ -18,7 +18,6 @@
 //! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
 
 pub mod arc;
-mod arc_pair;
 mod audit;
 mod augment;
 mod batch;

@@ -58,7 +58,6 @@ pub fn encode(grid: Option<&ArcGrid>, place: CanvasPlace) -> Vec<i32> {
 /// If the canvas does not have 30 times 30 tokens.
 pub fn crop(tokens: &[i32]) -> Option<ArcGrid> {
     assert_eq!(tokens.len(), SIDE * SIDE, "it is a canvas");
-    let is_colour = |token: &i32| (COLOUR_ZERO..VOCABULARY as i32).contains(token);
     // Columns in which all rows so far have colours.
     let mut columns = SIDE;
     let (mut most_rows, mut most_columns) = (0, 0);
@@ -74,6 +73,28 @@ pub fn crop(tokens: &[i32]) -> Option<ArcGrid> {
     let rows = tokens.chunks(SIDE).take(most_rows);
     let cells = rows.flat_map(|row| &row[..most_columns]).map(|token| (token - COLOUR_ZERO) as u8).collect();
     Some(ArcGrid::of_cells(most_columns, cells))
+}
+
+/// Returns the grid on a canvas, `[S]`, wherever it lies: the smallest rectangle with all colours. `None` if there is
+/// none, or it has other tokens.
+///
+/// # Panics
+///
+/// If the canvas does not have 30 times 30 tokens.
+pub fn find(tokens: &[i32]) -> Option<ArcGrid> {
+    assert_eq!(tokens.len(), SIDE * SIDE, "it is a canvas");
+    let coloured = || (0..tokens.len()).filter(|&cell| is_colour(&tokens[cell]));
+    let (top, bottom) = (coloured().next()? / SIDE, coloured().next_back()? / SIDE);
+    let left = coloured().map(|cell| cell % SIDE).min()?;
+    let right = coloured().map(|cell| cell % SIDE).max()?;
+    let cells: Vec<i32> =
+        (top..=bottom).flat_map(|row| &tokens[row * SIDE + left..=row * SIDE + right]).copied().collect();
+    let colours = || cells.iter().map(|token| (token - COLOUR_ZERO) as u8).collect();
+    cells.iter().all(is_colour).then(|| ArcGrid::of_cells(right - left + 1, colours()))
+}
+
+fn is_colour(token: &i32) -> bool {
+    (COLOUR_ZERO..VOCABULARY as i32).contains(token)
 }
 
 #[cfg(test)]
@@ -115,6 +136,9 @@ mod tests {
             let (rows, columns) = (1 + random.below(30), 1 + random.below(30));
             let cells = (0..rows * columns).map(|_| random.below(10) as u8).collect();
             let grid = ArcGrid::of_cells(columns, cells);
+            let place =
+                CanvasPlace { row: random.below(SIDE - rows + 1), column: random.below(SIDE - columns + 1) };
+            assert_eq!(find(&encode(Some(&grid), place)).as_ref(), Some(&grid));
             assert_eq!(crop(&encode(Some(&grid), CanvasPlace::default())), Some(grid));
         }
     }

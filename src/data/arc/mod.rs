@@ -6,14 +6,19 @@
 //! mapped back, and the most frequent ones are given ([`Vote`]).
 
 mod build;
+mod canonical;
 mod canvas;
 mod copies;
 mod grid;
 mod tasks;
 mod vote;
 
+#[cfg(test)]
+pub(super) use canonical::testing;
+
 pub use build::{ArcBuild, WrittenArc};
-pub use canvas::{CanvasPlace, SIDE, crop, encode};
+pub use canonical::{canonical_pair, pair_summary};
+pub use canvas::{CanvasPlace, SIDE, crop, encode, find};
 pub use copies::{ArcCopy, parse_name};
 pub use grid::{ArcGrid, ArcPair, ArcTask};
 pub use tasks::{parse_task, parse_tasks, read_tasks};

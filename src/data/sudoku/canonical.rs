@@ -23,7 +23,7 @@ use super::{BLANK, DIGIT_ZERO, SudokuSize, is_digit, is_solved_sudoku};
 const MOST_BRANCHES: usize = 1 << 14;
 
 /// Most cells on a side.
-const SIDE: usize = 9;
+const SIDE: usize = 16;
 
 /// Begins the colours of rows.
 const ROW: u64 = 0x9e37_79b9_7f4a_7c15;
