@@ -35,7 +35,7 @@ impl<'a> Context<'a> {
             "softmax" => ir::Loss::Softmax,
             _ => ir::Loss::Stablemax,
         });
-        let optimizer = self.optimizer(&fields);
+        let optimizer = self.optimizer(&fields, outline);
         let puzzle_optimizer = self.puzzle_optimizer(&fields, outline);
         let ema = match fields.get("ema") {
             Some(_) => self.real(&fields, "ema", Reals::OpenFraction).map(Some),
@@ -159,9 +159,11 @@ impl<'a> Context<'a> {
         self.diagnostics.extend(dataset::compare(&dataset, model, tokens, fields.span("data")));
     }
 
-    fn optimizer(&mut self, fields: &Fields<'a>) -> Option<ir::Optimizer> {
+    fn optimizer(&mut self, fields: &Fields<'a>, outline: &Outline<'a>) -> Option<ir::Optimizer> {
         let (word, settings) = self.required_choice(fields, "optimizer")?;
-        let lr = self.real(&settings, "lr", Reals::Positive);
+        // Where the weights stay as they are, the vectors of puzzles can still be learned.
+        let rates = if outline.puzzles.is_some() { Reals::NotNegative } else { Reals::Positive };
+        let lr = self.real(&settings, "lr", rates);
         let betas = match settings.get("betas") {
             Some(value) => self.betas(value),
             None => Some([0.9, 0.95]),

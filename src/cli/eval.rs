@@ -16,10 +16,10 @@ use super::predict::SplitName;
 use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::run_arguments::AnswerArguments;
-use super::terminal::counted;
+use super::terminal::{counted, grouped};
 use super::{data_check, run_arguments, terminal};
 use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
-use crate::data::{PuzzleKind, Split, read_identifiers};
+use crate::data::{Leaks, PuzzleKind, Split, find_leaks, read_identifiers};
 use crate::ir::Model;
 use crate::lower::{Program, Sizes};
 use crate::measures::{JudgedRow, Measures, RightBy, judge_row};
@@ -112,6 +112,8 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     arguments.check_arc(&data, split)?;
     let is_changed = run.changed(&data).contains(&split);
     say_what_misleads(&run, &data, split, is_changed && arguments.data.is_none())?;
+    let trained_on = TrainedOn::find(&run, &data, split, &project);
+    trained_on.say(&run);
     let settings = arguments.settings(run.spec().model());
     let is_single = settings.len() == 1;
     let mut outcomes = Vec::new();
@@ -129,6 +131,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
             Evaluated::Stopped { examples, stop } => {
                 if arguments.json {
                     let mut result = describe(arguments, run, &data, is_changed, examples);
+                    result["trained_on"] = trained_on.to_json();
                     result["metrics"] = json!(null);
                     result["stopped_by"] = json!(stop.name());
                     terminal::print_json(&result)?;
@@ -155,6 +158,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     }
     if arguments.json {
         let mut result = describe(arguments, &run, &data, is_changed, outcomes[0].examples);
+        result["trained_on"] = trained_on.to_json();
         if is_single {
             let outcome = outcomes.remove(0);
             result["metrics"] = json!(outcome.means);
@@ -271,6 +275,54 @@ impl ArcVote {
         }
     }
 }
+
+/// Which of the evaluated rows a run was trained on.
+enum TrainedOn {
+    Known(Leaks),
+    /// Why it is not known.
+    Unknown(String),
+}
+
+impl TrainedOn {
+    fn find(run: &Run, data: &Data, split: Split, project: &Project<'_>) -> TrainedOn {
+        match run.training_rows(project.root(), MOST_TRAINING_BYTES) {
+            Ok(train) => TrainedOn::Known(find_leaks(&train, data.of_split(split))),
+            Err(reason) => TrainedOn::Unknown(reason),
+        }
+    }
+
+    fn say(&self, run: &Run) {
+        match self {
+            TrainedOn::Known(leaks) if leaks.count > 0 => terminal::warning(&format!(
+                "`{}` was trained on {} of these {}, {}: their accuracy shows memory, too",
+                run.path().display(),
+                grouped(leaks.count as u64),
+                counted(leaks.of, "row"),
+                match leaks.count - leaks.equal {
+                    0 => "which are equal".to_string(),
+                    moved => format!("{} of them moved by a symmetry", grouped(moved as u64)),
+                },
+            )),
+            TrainedOn::Known(_) => {}
+            TrainedOn::Unknown(reason) => terminal::note(format_args!(
+                "note: it is not known whether `{}` was trained on any of these rows: {reason}",
+                run.path().display()
+            )),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            TrainedOn::Known(Leaks { count, of, equal, groups, of_groups, .. }) => json!({
+                "rows": count, "of": of, "equal": equal, "groups": groups, "of_groups": of_groups,
+            }),
+            TrainedOn::Unknown(reason) => json!({ "unknown": reason }),
+        }
+    }
+}
+
+/// Training data that is looked through beside an evaluation has at most so many bytes.
+const MOST_TRAINING_BYTES: u64 = 1 << 30;
 
 /// How an evaluation ended.
 enum Evaluated {

@@ -4,6 +4,7 @@
 //! command line that cannot be parsed, and those of [`Stop`](failure::Stop) for a command that ended before its end.
 //! Results go to standard output, everything else to standard error.
 
+mod adapt;
 mod bench;
 mod census;
 mod check;
@@ -34,6 +35,7 @@ mod run_arguments;
 mod runs;
 mod show;
 mod solve;
+mod solve_arc;
 mod spec;
 mod sweep;
 mod terminal;
@@ -98,6 +100,7 @@ enum Command {
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
+    Adapt(adapt::Arguments),
     Runs(runs::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
@@ -158,6 +161,7 @@ fn dispatch(command: Command, devices: &Devices) -> Result<(), Failure> {
         Command::Sweep(arguments) => sweep::run(&arguments, devices, &interrupt),
         Command::Eval(arguments) => eval::run(&arguments, devices, &interrupt),
         Command::Predict(arguments) => predict::run(&arguments, devices, &interrupt),
+        Command::Adapt(arguments) => adapt::run(&arguments, devices, &interrupt),
         Command::Runs(arguments) => runs::run(&arguments, devices, &interrupt),
         Command::Data(arguments) => data::run(&arguments, &interrupt),
         Command::Verify(arguments) => verify::run(&arguments, devices),

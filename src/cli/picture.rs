@@ -63,9 +63,58 @@ fn legend(kind: PuzzleKind, mistakes: &[Option<Mistake>], expected: Option<Expec
     }
 }
 
+/// Draws titled pictures beside each other, as many in a row as fit in `columns`.
+pub fn row_of(pictures: &[(String, Drawing)], columns: usize) -> String {
+    let widths: Vec<usize> =
+        pictures.iter().map(|(title, drawing)| title.chars().count().max(width(drawing))).collect();
+    let mut text = String::new();
+    let mut first = 0;
+    while first < pictures.len() {
+        let mut used = widths[first];
+        let mut end = first + 1;
+        while end < pictures.len() && used + GAP.len() + widths[end] <= columns {
+            used += GAP.len() + widths[end];
+            end += 1;
+        }
+        if first > 0 {
+            text.push('\n');
+        }
+        let row = &pictures[first..end];
+        let blocks: Vec<Vec<(String, usize)>> = row
+            .iter()
+            .map(|(title, drawing)| {
+                let titled = std::iter::once((title.clone(), title.chars().count()));
+                let coloured = terminal::coloured(drawing);
+                let lines = coloured.lines().zip(&drawing.lines);
+                titled.chain(lines.map(|(shown, line)| (shown.to_string(), line_width(line)))).collect()
+            })
+            .collect();
+        let height = blocks.iter().map(Vec::len).max().unwrap_or(0);
+        for line in 0..height {
+            let mut shown = String::new();
+            let mut missing = 0;
+            for (block, width) in blocks.iter().zip(&widths[first..end]) {
+                let (part, used) = block.get(line).cloned().unwrap_or_default();
+                if !part.is_empty() {
+                    shown.push_str(&format!("{:missing$}{part}", ""));
+                    missing = 0;
+                }
+                missing += width - used + GAP.len();
+            }
+            text.push_str(shown.trim_end_matches(' '));
+            text.push('\n');
+        }
+        first = end;
+    }
+    text
+}
+
+fn line_width(line: &[puzzle::Cell]) -> usize {
+    line.iter().map(|cell| cell.text.chars().count()).sum()
+}
+
 fn width(drawing: &Drawing) -> usize {
-    let line_width = |line: &Vec<puzzle::Cell>| line.iter().map(|cell| cell.text.chars().count()).sum();
-    drawing.lines.iter().map(line_width).max().unwrap_or(0)
+    drawing.lines.iter().map(|line| line_width(line)).max().unwrap_or(0)
 }
 
 /// Returns whether an answer solves its puzzle, and whether it is the expected one if there is a label.

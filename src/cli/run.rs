@@ -24,6 +24,8 @@ Examples:
                                                           the same line again and again, until it is done
   hrmc run runs/quickstart-001 --puzzle my.txt            solve a puzzle
   hrmc run --puzzle - < my.txt                            the same with the newest run
+  hrmc run runs/arc_1-001 --puzzle 007bbfb7.json --copies 100
+                                                          answer a task of ARC
 
 Exit codes of `--train`:
   0    trained to the last step, or to that of `--steps`
@@ -43,7 +45,8 @@ Exit codes of `--train`:
 /// train once more, leave `--resume auto` out.
 ///
 /// With `--puzzle` it solves a puzzle with the best checkpoint of a run and draws it. Sudoku is written row by
-/// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`.
+/// row with `.` for a blank cell, a maze with `#`, `.`, `S` and `G`. A task of ARC is a file of JSON as published: its
+/// copies are answered, the answers voted on, and the two best drawn.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("what").required(true).args(["train", "puzzle"]))]

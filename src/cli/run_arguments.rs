@@ -55,6 +55,10 @@ pub struct SolveArguments {
     /// Checkpoint to solve with [default: best, or last if there was no evaluation yet]
     #[arg(long, conflicts_with = "train")]
     pub checkpoint: Option<CheckpointName>,
+    /// Copies of a task of ARC that vote, besides the task itself [default: all that the run was trained on; 8 of a task
+    /// that it has never seen]
+    #[arg(long, value_name = "N", conflicts_with = "train")]
+    pub copies: Option<usize>,
 }
 
 /// Arguments of both.

@@ -9,15 +9,13 @@ use super::failure::{Failure, fail_with_batch};
 use super::picture::Expected;
 use super::project::Project;
 use super::run_arguments::{self, Common, SolveArguments};
+use super::solve_arc::{AskedTask, MOST_AT_ONCE};
 use super::terminal::{counted, percent};
-use super::{picture, spec, terminal};
+use super::{picture, solve_arc, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzles};
 use crate::data::{PuzzleKind, Solutions, solve_sudoku};
 use crate::reading;
 use crate::train::{Answer, Question, SolveOptions, Solver};
-
-/// Puzzles that are solved at once.
-const MOST_AT_ONCE: usize = 32;
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
@@ -49,6 +47,32 @@ pub fn run(
 ) -> Result<(), Failure> {
     let run = run_arguments::open(path, overrides)?;
     let kind = run.kind(project.root());
+    let solver = |batch| {
+        let options = SolveOptions {
+            device: project.device(common.device.as_deref()),
+            threads: project.threads(common.threads)?,
+            batch,
+        };
+        let solver = run
+            .solver(run_arguments::checkpoint(arguments.checkpoint), options)
+            .map_err(|error| fail_with_batch(error, "--batch "))?;
+        solver.notes().iter().for_each(|note| terminal::warning(note));
+        Ok::<Solver, Failure>(solver)
+    };
+    if kind == PuzzleKind::Arc {
+        let names = run.identifiers(project.root());
+        let find = |task| AskedTask::find(task, &names, arguments.copies);
+        let tasks: Vec<AskedTask> = solve_arc::read(file)?.into_iter().map(find).collect();
+        let mut solver = solver(solve_arc::count_questions(&tasks).min(MOST_AT_ONCE))?;
+        return solve_arc::answer(&run, &tasks, &mut solver, common.json);
+    }
+    if arguments.copies.is_some() {
+        return Err(Failure::message(format!(
+            "`--copies` is for tasks of ARC, and `{}` solves puzzles of the kind `{}`",
+            path.display(),
+            kind.family()
+        )));
+    }
     let text = spec::read_text(file, &reading::PUZZLE)?;
     let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
     let typed = parse_puzzles(kind, &text);
@@ -61,15 +85,7 @@ pub fn run(
             Failure::message(format!("`{name}`{place} is not {}: {error}", described(kind)))
         })?);
     }
-    let options = SolveOptions {
-        device: project.device(common.device.as_deref()),
-        threads: project.threads(common.threads)?,
-        batch: questions.len().min(MOST_AT_ONCE),
-    };
-    let mut solver = run
-        .solver(run_arguments::checkpoint(arguments.checkpoint), options)
-        .map_err(|error| fail_with_batch(error, "--batch "))?;
-    solver.notes().iter().for_each(|note| terminal::warning(note));
+    let mut solver = solver(questions.len().min(MOST_AT_ONCE))?;
     let mut reports = Vec::new();
     for (index, part) in questions.chunks(MOST_AT_ONCE).enumerate() {
         let asked: Vec<Question> =

@@ -270,8 +270,10 @@ pub fn coloured(drawing: &Drawing) -> String {
     let mut text = String::new();
     for line in &drawing.lines {
         for cell in line {
-            // Space shows no style, and dropping it keeps the text short.
-            let style = if cell.text.trim().is_empty() { Style::new() } else { role_style(cell.role) };
+            let style = role_style(cell.role);
+            // Space shows no style but a background, and dropping it keeps the text short.
+            let is_shown = !cell.text.trim().is_empty() || style.get_bg_color().is_some();
+            let style = if is_shown { style } else { Style::new() };
             text.push_str(&format!("{style}{}{style:#}", cell.text));
         }
         text.push('\n');

@@ -181,10 +181,7 @@ mod tests {
         };
         let sudoku = PuzzleKind::Sudoku(SudokuSize::Four);
         assert_eq!(names(sudoku), ["padding", "blank", "1", "2", "3", "4"]);
-        assert_eq!(
-            names(PuzzleKind::Maze { side: 5 }),
-            ["padding", "wall", "open", "start", "goal", "path"]
-        );
+        assert_eq!(names(PuzzleKind::Maze { side: 5 }), ["padding", "wall", "open", "start", "goal", "path"]);
         assert_eq!(names(PuzzleKind::Arc)[..4], ["padding", "end of grid", "colour 0", "colour 1"]);
         assert_eq!(names(PuzzleKind::Tokens { length: 4, vocab: 3 }), ["", "", ""]);
     }

@@ -481,12 +481,19 @@ impl Optimizer {
             Optimizer::AdamAtan2(adam) | Optimizer::AdamW { adam, .. } => adam,
         }
     }
+
+    /// Returns the same settings to change them.
+    pub fn adam_mut(&mut self) -> &mut Adam {
+        match self {
+            Optimizer::AdamAtan2(adam) | Optimizer::AdamW { adam, .. } => adam,
+        }
+    }
 }
 
 /// Settings shared by the Adam family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adam {
-    /// Learning rate after warm-up.
+    /// Learning rate after warm-up. It may be 0 in a model with puzzle vectors, which are then all that is learned.
     pub lr: f32,
     /// Decay of the first moment.
     pub beta1: f32,

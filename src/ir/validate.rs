@@ -260,7 +260,10 @@ impl Rules {
 
     fn train(&mut self, model: &Model, train: &Train) {
         let adam = train.optimizer.adam();
-        self.positive(adam.lr, "a learning rate");
+        // Where the weights stay as they are, the vectors of puzzles can still be learned.
+        if train.puzzle_optimizer.is_none() || adam.lr != 0.0 {
+            self.positive(adam.lr, "a learning rate");
+        }
         self.not_negative(adam.weight_decay, "a weight decay");
         for beta in [adam.beta1, adam.beta2] {
             self.require((0.0..1.0).contains(&beta), || format!("a beta must be in [0, 1), found {beta}"));

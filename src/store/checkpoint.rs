@@ -29,7 +29,8 @@ use super::disk;
 use super::error::CheckpointError;
 use super::sums::{self, Summed, Sums};
 use super::tensors::{
-    Content, Stored, Table, TensorFile, WeightsFile, read_header, values_of, write_tensors,
+    Content, Stored, Table, TensorFile, WeightsFile, mean_of_puzzles, puzzle_rows, read_header, values_of,
+    write_tensors,
 };
 use crate::data::{IGNORED_LABEL, LoaderState};
 use crate::device::{DeviceError, Session};
@@ -526,5 +527,36 @@ pub fn load_weights(
     file.check(&weights, &[Dtype::F16, Dtype::BF16])?;
     file.write_into(session, &weights)?;
     file.write_into(session, &averages)?;
+    Ok(())
+}
+
+/// Reads weights as [`load_weights`] for other puzzles: the puzzle table of the file may have any number of rows, and
+/// each row of the session becomes their mean.
+///
+/// # Errors
+///
+/// As [`load_weights`].
+pub fn load_weights_for_other_puzzles(
+    session: &mut Session,
+    parameters: &[Parameter],
+    file: &WeightsFile,
+) -> Result<(), CheckpointError> {
+    let rows = puzzle_rows(&file.path)?;
+    let stored = |parameter: &Parameter| {
+        let is_table = parameter.role == Role::PuzzleTable;
+        let mut shape = parameter.shape.clone();
+        if is_table {
+            shape[0] = rows;
+        }
+        let memory = Some(names::parameter(&parameter.name)).filter(|_| !is_table);
+        Stored { name: parameter.name.clone(), memory, ty: TensorType::f32(&shape), rows_of: None }
+    };
+    let weights: Vec<Stored> = parameters.iter().map(stored).collect();
+    let file = TensorFile::read(file)?;
+    file.check(&weights, &[Dtype::F16, Dtype::BF16])?;
+    file.write_into(session, &weights)?;
+    let mean = mean_of_puzzles(&file);
+    let table = session.f32_mut(&names::parameter(PUZZLE_TABLE))?;
+    table.chunks_exact_mut(mean.len()).for_each(|row| row.copy_from_slice(&mean));
     Ok(())
 }

@@ -18,4 +18,4 @@ pub use checkpoint::TrainerState;
 pub use error::{CheckpointError, RunFolderError};
 pub use lock::RunLock;
 pub use log::{MetricMeans, MetricsLine, MetricsLog};
-pub use run_folder::{RunFolder, RunManifest};
+pub use run_folder::{OWN_DATA, RunFolder, RunManifest};

@@ -41,6 +41,8 @@ const PREVIOUS: &str = "previous";
 /// Folder of the checkpoint to which a training goes back.
 const ROLLBACK: &str = "rollback";
 const BEST: &str = "best";
+/// Folder of data that belongs to the run alone.
+pub const OWN_DATA: &str = "data";
 
 /// Version of the format of `run.toml`. It grows whenever an older hrmc could not read the file.
 const FORMAT: u32 = 2;
@@ -186,27 +188,58 @@ impl RunFolder {
     ///
     /// Returns an error if the folder cannot be made or the manifest cannot be written.
     pub fn create(runs: &Path, manifest: &RunManifest) -> Result<Self, RunFolderError> {
+        let folder = RunFolder::reserve(runs, &manifest.name)?;
+        folder.describe(manifest)?;
+        Ok(folder)
+    }
+
+    /// Makes a new folder as [`RunFolder::create`]. It becomes a run when it is [described](RunFolder::describe).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder cannot be made.
+    pub fn reserve(runs: &Path, name: &str) -> Result<Self, RunFolderError> {
         written(runs, disk::create_folders(runs))?;
-        let mut number = highest_number(runs, &manifest.name)? + 1;
-        let path = loop {
-            let path = runs.join(format!("{}-{number:03}", manifest.name));
+        let mut number = highest_number(runs, name)? + 1;
+        loop {
+            let path = runs.join(format!("{name}-{number:03}"));
             match disk::create_folder(&path) {
-                Ok(()) => break path,
+                Ok(()) => return Ok(RunFolder { path }),
                 // Another run took this number just now.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(reason) => return Err(RunFolderError::Write { file: path, reason }),
             }
-        };
+        }
+    }
+
+    /// Moves a folder of data into a folder that was reserved, and returns its path there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be moved.
+    pub fn take_data(&self, data: &Path) -> Result<PathBuf, RunFolderError> {
+        let inside = self.path.join(OWN_DATA);
+        written(&inside, disk::rename(data, &inside))?;
+        Ok(inside)
+    }
+
+    /// Writes the manifest of a folder that was reserved.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be written.
+    pub fn describe(&self, manifest: &RunManifest) -> Result<(), RunFolderError> {
+        let path = &self.path;
         let file = path.join(MANIFEST);
         let text = manifest.to_text();
         let temporary = path.join(format!("{MANIFEST}.new"));
         written(&temporary, disk::write_file(&temporary, |writer| writer.write_all(text.as_bytes())))?;
         written(&file, disk::rename(&temporary, &file))?;
         // A power cut may not take the folder away from a run that goes on.
-        [&path, runs, disk::parent(runs)]
+        let runs = disk::parent(path);
+        [path, runs, disk::parent(runs)]
             .into_iter()
-            .try_for_each(|folder| written(folder, disk::sync_folder(folder)))?;
-        Ok(RunFolder { path })
+            .try_for_each(|folder| written(folder, disk::sync_folder(folder)))
     }
 
     /// Opens the folder of a run.

@@ -237,6 +237,23 @@ impl TensorFile {
     }
 }
 
+/// Returns the mean of the rows of the puzzle table in a file of weights that was checked, `[width]`, without the first,
+/// that of the blank puzzle, if there are others.
+pub(super) fn mean_of_puzzles(file: &TensorFile) -> Vec<f32> {
+    let tensors = file.tensors().expect("the file was checked");
+    let view = tensors.tensor(PUZZLE_TABLE).expect("the file was checked");
+    let width = view.shape()[1];
+    let mut values = vec![0.0; view.shape().iter().product()];
+    fill_f32(&mut values, &view);
+    let rows: Vec<&[f32]> = values.chunks_exact(width).collect();
+    let learned = if rows.len() > 1 { &rows[1..] } else { &rows[..] };
+    let mean = |column: usize| {
+        let sum: f64 = learned.iter().map(|row| f64::from(row[column])).sum();
+        (sum / learned.len() as f64) as f32
+    };
+    (0..width).map(mean).collect()
+}
+
 /// Returns the index of the first element of a tensor that is infinite or not a number.
 fn first_not_finite(view: &TensorView<'_>) -> Option<usize> {
     fn first<const N: usize>(bytes: &[u8], is_finite: impl Fn([u8; N]) -> bool) -> Option<usize> {

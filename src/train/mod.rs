@@ -68,7 +68,7 @@ pub use solver::{SolveOptions, Solver};
 pub use standing::{RunState, Standing};
 pub use trace::StateUpdate;
 pub use trainer::{Record, StepReport, Trainer, TrainerParts};
-pub use training::{Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evaluate_batch};
+pub use training::{ADAPT_STEPS, Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evaluate_batch};
 
 #[cfg(test)]
 mod tests {

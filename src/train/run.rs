@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::slice;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::data::{Data, Splits, absolute_text, distinct_folders, kind_of, path_from_run_in};
+use super::data::{Data, Splits, absolute_text, distinct_folders, found, kind_of, path_from_run_in};
 use super::error::Error;
 use super::evaluate::Evaluator;
 use super::memory::{Wanted, check_memory};
 use super::solver::{SolveOptions, Solver};
-use crate::data::{Metadata, PuzzleKind, Split};
+use crate::data::{Dataset, Metadata, PuzzleKind, Split, SplitSize, read_identifiers};
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
 use crate::ir;
@@ -19,9 +20,10 @@ use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::checkpoint::Saved;
-use crate::store::tensors::{not_finite, puzzle_rows};
-use crate::store::{CheckpointError, MetricsLine, RunFolder, RunManifest};
+use crate::store::tensors::{WeightsFile, not_finite, puzzle_rows};
+use crate::store::{CheckpointError, MetricsLine, OWN_DATA, RunFolder, RunManifest};
 use crate::syntax::parse_override;
+use crate::units::bytes;
 
 /// How often a checkpoint is read while another process trains the run.
 const TRIES_BESIDE_A_TRAINING: u32 = 5;
@@ -93,6 +95,20 @@ impl Run {
         manifest.data_from_run =
             manifest.data_folder.as_deref().and_then(|data| path_from_run_in(runs, Path::new(data)));
         let folder = RunFolder::create(runs, &manifest)?;
+        Ok(Run { folder, manifest, spec })
+    }
+
+    /// Makes a folder in `runs`, and moves the folder `data` into it, which is the data of the run.
+    pub(super) fn move_with_data(
+        runs: &Path,
+        mut manifest: RunManifest,
+        spec: Spec,
+        data: &Path,
+    ) -> Result<Run, Error> {
+        let folder = RunFolder::reserve(runs, &manifest.name)?;
+        manifest.data_folder = absolute_text(&folder.take_data(data)?);
+        manifest.data_from_run = Some(OWN_DATA.to_string());
+        folder.describe(&manifest)?;
         Ok(Run { folder, manifest, spec })
     }
 
@@ -222,6 +238,29 @@ impl Run {
         Data::at(model, there.last().map_or(&places, slice::from_ref), splits)
     }
 
+    /// Returns the rows that it was trained on, or why they cannot be looked at: they are not there any more, or have more
+    /// than `most_bytes`.
+    pub fn training_rows(&self, root: impl AsRef<Path>, most_bytes: u64) -> Result<Arc<Dataset>, String> {
+        let places = distinct_folders(&self.places(root.as_ref()));
+        if let Some(folder) = places.last() {
+            let size = Metadata::read(folder, Split::Train).ok().flatten().and_then(|metadata| {
+                Some(SplitSize::read(folder, Split::Train, &metadata).ok()?.bytes(&metadata))
+            });
+            if let Some(size) = size.filter(|&size| size > most_bytes) {
+                return Err(format!(
+                    "its training data has {}, which takes long to look through; `hrmc data show --against {}` compares",
+                    bytes(size),
+                    shell::path(folder)
+                ));
+            }
+        }
+        let data = self.splits(root, Splits::Only(Split::Train)).map_err(|error| error.to_string())?;
+        match self.changed(&data).contains(&Split::Train) {
+            true => Err(format!("its training puzzles in {} have changed since", data.name())),
+            false => Ok(Arc::clone(data.train())),
+        }
+    }
+
     /// Returns the splits of data that are not those that the run began with.
     ///
     /// # Examples
@@ -303,6 +342,12 @@ impl Run {
         metadata.declared_kind().unwrap_or_else(|| kind_of(model, &self.places(root.as_ref())))
     }
 
+    /// Returns the names of the puzzle identifiers of its data; none if the data has no names, or is not there.
+    pub fn identifiers(&self, root: impl AsRef<Path>) -> Vec<String> {
+        let places = self.places(root.as_ref());
+        found(&places).and_then(|folder| read_identifiers(folder).ok()).unwrap_or_default()
+    }
+
     /// Loads the model with the weights of a checkpoint, averaged if the spec asks for averages.
     ///
     /// # Errors
@@ -322,17 +367,7 @@ impl Run {
 
     fn load(&self, checkpoint: Checkpoint, options: &SolveOptions) -> Result<Solver, Error> {
         let model = self.spec.model();
-        let saved = match checkpoint {
-            Checkpoint::BestOrLast => self.folder.best_or_last(),
-            Checkpoint::Best => Saved::open(&self.folder.best()),
-            Checkpoint::Last => self.folder.newest_checkpoint(),
-            Checkpoint::Previous => Saved::open(&self.folder.previous()),
-        };
-        let opened = saved.and_then(|saved| {
-            let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
-            Ok((saved.warning(), saved.weights_to_use(averaged)?))
-        });
-        let (warning, weights) = opened.map_err(|error| self.with_another(error))?;
+        let (warning, weights) = self.weights(checkpoint)?;
         let rows = puzzle_rows(&weights.path).map_err(|error| self.with_another(error))?;
         let sizes = Sizes { batch: options.batch.max(1), puzzle_rows: rows };
         let engine = EngineOptions { threads: options.threads };
@@ -341,6 +376,21 @@ impl Run {
         let mut evaluator = Evaluator::new(model.clone(), sizes, &*options.device, &engine)?;
         evaluator.load_weights(&weights).map_err(|error| self.with_another(error))?;
         Ok(Solver::new(evaluator, options.clone(), sizes, weights, warning.into_iter().collect()))
+    }
+
+    /// Returns the weights of a checkpoint, averaged if the spec asks for averages, and what is to be known about them.
+    pub(super) fn weights(&self, checkpoint: Checkpoint) -> Result<(Option<String>, WeightsFile), Error> {
+        let saved = match checkpoint {
+            Checkpoint::BestOrLast => self.folder.best_or_last(),
+            Checkpoint::Best => Saved::open(&self.folder.best()),
+            Checkpoint::Last => self.folder.newest_checkpoint(),
+            Checkpoint::Previous => Saved::open(&self.folder.previous()),
+        };
+        let opened = saved.and_then(|saved| {
+            let averaged = self.spec.model().train.as_ref().is_some_and(|train| train.ema.is_some());
+            Ok((saved.warning(), saved.weights_to_use(averaged)?))
+        });
+        opened.map_err(|error| self.with_another(error))
     }
 
     /// Adds to the error of a checkpoint which other one of the run is whole.

@@ -29,6 +29,7 @@ use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
 use crate::store::checkpoint::{self, Before, Saved, StoredCheckpoint, TrainerState};
+use crate::store::tensors::WeightsFile;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine};
 
 /// Name the training program is loaded under.
@@ -357,6 +358,16 @@ impl Trainer {
     /// Returns an error if the file cannot be read, or a tensor is missing, unexpected or of another shape.
     pub fn load_weights(&mut self, file: &Path) -> Result<(), CheckpointError> {
         checkpoint::load_weights(&mut self.session, &self.parameters, &file.into())
+    }
+
+    /// Reads initial weights of a model that was trained on other puzzles: every row of the puzzle table begins as the
+    /// mean of the rows in the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::load_weights`].
+    pub fn load_weights_for_other_puzzles(&mut self, file: &WeightsFile) -> Result<(), CheckpointError> {
+        checkpoint::load_weights_for_other_puzzles(&mut self.session, &self.parameters, file)
     }
 
     /// Saves a checkpoint in `folder`; `before` says what becomes of the one that is there.

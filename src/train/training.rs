@@ -16,20 +16,23 @@ use super::evaluate::{Evaluation, EvaluationRequest};
 use super::health::{Concern, Health};
 use super::keeper::Keeper;
 use super::memory::{Wanted, check_memory};
-use super::run::Run;
+use super::run::{Checkpoint, Run};
 use super::schedule::{rate_factor, steps_in};
 use super::solve::{Answer, Question};
 use super::trainer::{StepReport, Trainer, TrainerParts};
 use crate::data::Dataset;
 use crate::device::{Device, EngineOptions};
-use crate::ir::{Model, OnDivergence, Train};
+use crate::ir::{self, Length, Model, OnDivergence, Schedule, ScheduleShape, Train};
 use crate::lower::Sizes;
 use crate::spec::Spec;
-use crate::store::{MetricsLine, RunManifest};
+use crate::store::{MetricsLine, OWN_DATA, RunManifest};
 use crate::units::counted;
 
 /// Answers that the last evaluation of a training keeps, from the first test example.
 pub const SHOWN_ANSWERS: usize = 3;
+
+/// Optimizer steps in which vectors of new puzzles are learned, unless the options say otherwise.
+pub const ADAPT_STEPS: u64 = 200;
 
 /// How a spec is trained, beyond the keys of the spec itself. On one device, no option changes the result of a step.
 ///
@@ -209,6 +212,18 @@ impl Run {
     pub fn create(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
         Run::create_folder(runs.as_ref(), training.manifest(), training.spec().clone())
     }
+
+    /// Makes a folder for a training as [`Run::create`], and moves the folder of its data into it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Run::create`], or if the data was not read from a folder.
+    pub fn create_with_data(runs: impl AsRef<Path>, training: &Training) -> Result<Run, Error> {
+        let folder = training.data().read_from().ok_or_else(|| {
+            Error::unsuitable(format!("{} is in no folder that could be moved", training.data().name()))
+        })?;
+        Run::move_with_data(runs.as_ref(), training.manifest(), training.spec().clone(), folder)
+    }
 }
 
 impl Training {
@@ -277,6 +292,49 @@ impl Training {
     pub(super) fn begin_again(&mut self, start: &Path) {
         self.trainer.restore(start).expect("it is a checkpoint of this training");
         self.keeper = None;
+    }
+
+    /// Begins to learn vectors for puzzles that a run has never seen, from rows of these.
+    ///
+    /// The weights are those of a checkpoint of the run, averaged if it has averages, and stay as they are. Every row of
+    /// the puzzle table begins as the mean of the learned ones.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the model of the run has no puzzle vectors, there is no such checkpoint, or the data does not
+    /// fit; else as [`Training::new`].
+    pub fn adapt(
+        run: &Run,
+        checkpoint: Checkpoint,
+        data: Data,
+        options: TrainOptions,
+    ) -> Result<Training, Error> {
+        let model = run.spec().model();
+        if model.puzzles.is_none() {
+            return Err(Error::unsuitable(format!(
+                "the model `{}` has no vectors of puzzles (`puzzles` in its spec), so it cannot learn any",
+                model.name
+            )));
+        }
+        data.check_fit_of(model)?;
+        data.refuse_what_teaches_nothing()?;
+        let (_, weights) = run.weights(checkpoint)?;
+        let mut spec = run.spec().clone();
+        let rows = data.train().examples();
+        spec.change_training(|train| {
+            train.data = ir::Data::Folder(OWN_DATA.to_string());
+            train.optimizer.adam_mut().lr = 0.0;
+            train.schedule = Schedule { shape: ScheduleShape::Constant, warmup_steps: 0, min_ratio: 0.0 };
+            train.ema = None;
+            train.batch = train.batch.min(rows);
+            train.length = Length::Steps(options.steps.unwrap_or(ADAPT_STEPS));
+            train.eval_every = None;
+        });
+        let seed = run.manifest().seed;
+        let options = TrainOptions { eval_limit: Some(0), ..options };
+        let mut training = Training::prepare(spec, data, seed, options)?;
+        training.trainer.load_weights_for_other_puzzles(&weights)?;
+        Ok(training)
     }
 
     fn prepare(spec: Spec, data: Data, seed: u64, mut options: TrainOptions) -> Result<Training, Error> {

@@ -82,3 +82,108 @@ fn what_tasks_do_not_have_is_refused() {
         assert!(message.contains("is for tasks of ARC") && message.contains("`sudoku`"), "{message}");
     }
 }
+
+/// The file of a task of the fixture, and the name of the task.
+fn a_task(place: &Workplace, folder: &str) -> (String, String) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/official-format/arc/source");
+    let mut files: Vec<_> = fs::read_dir(source.join(folder))
+        .expect("the fixture is there")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    files.sort();
+    let name = files[0].file_name().and_then(|name| name.to_str()).expect("it has a name").to_string();
+    fs::copy(&files[0], place.path(&name)).expect("the folder can be written");
+    (name.clone(), name.trim_end_matches(".json").to_string())
+}
+
+#[test]
+fn a_task_that_the_run_knows_is_answered_and_drawn_with_two_attempts() {
+    let place = trained();
+    let (file, task) = a_task(&place, "ARC-AGI/data/evaluation");
+    let said = place.run(&format!("run runs/small-001 --puzzle {file}"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(!said.err.contains("never seen"), "{}", said.err);
+    assert!(
+        said.out.starts_with(&format!("task {task}, asked in itself and 2 copies of it\n")),
+        "{}",
+        said.out
+    );
+    for part in ["demonstration 1", "output", "question 1", "attempt 1: ", " of 3 votes"] {
+        assert!(said.out.contains(part), "`{part}` in {}", said.out);
+    }
+    let found = json(&place.succeed(&format!("run runs/small-001 --puzzle {file} --copies 1 --json")));
+    assert_eq!((&found["task"], &found["seen"], &found["copies"]), (&task.into(), &true.into(), &1.into()));
+    assert_eq!(found["tests"][0]["copies"], 2);
+}
+
+#[test]
+fn a_task_that_the_run_has_never_seen_is_said_to_be_and_can_be_learned() {
+    let place = trained();
+    let (file, task) = a_task(&place, "ConceptARC/corpus/Count");
+    let said = place.run(&format!("run runs/small-001 --puzzle {file}"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let heading = format!("task {task}, never seen by the run, asked in itself and ");
+    assert!(said.out.starts_with(&heading), "{}", said.out);
+    assert!(said.err.contains("hrmc adapt runs/small-001 --task FILE"), "{}", said.err);
+    let weights =
+        |run: &str| fs::read(place.path(&format!("{run}/last/weights.safetensors"))).expect("it is there");
+    let before = weights("runs/small-001");
+    let adapted =
+        place.run(&format!("adapt runs/small-001 --task {file} --copies 1 --steps 4 --max-time 1h"));
+    assert_eq!(adapted.code, Some(0), "{}", adapted.err);
+    assert!(adapted.err.contains(&format!("learned `{task}` in 4 steps")), "{}", adapted.err);
+    assert!(
+        adapted.out.starts_with(&format!("task {task}, asked in itself and 1 copy of it\n")),
+        "{}",
+        adapted.out
+    );
+    assert_eq!(weights("runs/small-001"), before, "the old run stays as it is");
+    // All weights are equal but the vectors of the puzzles, of which there are three now: the blank one, the task, a copy.
+    let [before, after] = [before, weights("runs/small-002")].map(|bytes| tensors(&bytes));
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    for (name, values) in &before {
+        match name.as_str() {
+            "inner.puzzle_emb.weights" => assert_eq!(after[name].len(), 3 * 16 * 4),
+            _ => assert_eq!(&after[name], values, "{name}"),
+        }
+    }
+    let vectors: Vec<&[u8]> = after["inner.puzzle_emb.weights"].chunks(16 * 4).collect();
+    assert_ne!(vectors[1], vectors[0], "the vector of the task was learned");
+    // The new run is one like any other, and has its data.
+    let again = json(&place.succeed(&format!("run runs/small-002 --puzzle {file} --json")));
+    assert_eq!((&again["seen"], &again["copies"]), (&true.into(), &1.into()));
+    place.succeed("eval runs/small-002");
+    fs::rename(place.path("runs/small-002"), place.path("moved")).expect("it can be moved");
+    place.succeed("eval moved");
+    let more = place.succeed("run --train --resume moved --steps 6 --eval-limit 0 --json");
+    assert_eq!(json(&more)["step"], 6);
+}
+
+/// The bytes of the tensors in a file of weights, by their names.
+fn tensors(bytes: &[u8]) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let tensors = safetensors::SafeTensors::deserialize(bytes).expect("it is a file of weights");
+    tensors.iter().map(|(name, view)| (name.to_string(), view.data().to_vec())).collect()
+}
+
+#[test]
+fn only_tasks_of_arc_are_learned() {
+    let place = trained();
+    place.write("broken.json", r#"{"train": [], "test": []}"#);
+    let message = place.fail("adapt runs/small-001 --task broken.json");
+    assert!(message.contains("broken.json"), "{message}");
+    place.write("tiny.hrm", hrmc_testing::workplace::TINY);
+    place.succeed("run tiny.hrm --train --steps 1");
+    let (file, _) = a_task(&place, "ConceptARC/corpus/Count");
+    let message = place.fail(&format!("adapt runs/tiny-001 --task {file}"));
+    assert!(message.contains("only a model of ARC learns a vector for each task"), "{message}");
+    place.write("my.txt", "1...\n..2.\n....\n.4..\n");
+    let message = place.fail("run runs/tiny-001 --puzzle my.txt --copies 2");
+    assert!(message.contains("`--copies` is for tasks of ARC"), "{message}");
+    let leftovers: Vec<_> = fs::read_dir(place.path("runs"))
+        .expect("it is there")
+        .filter(|entry| {
+            entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with('.'))
+        })
+        .collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+}

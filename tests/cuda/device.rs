@@ -180,6 +180,34 @@ fn training_goes_as_on_the_processor_and_can_go_on_there() {
 }
 
 #[test]
+fn rows_that_leave_early_have_the_answers_of_the_processor() {
+    let Some(emulated) = Emulated::or_gpu() else { return };
+    emulated.succeed("run tiny.hrm --train --threads 1 --eval-limit 0");
+    let rows = |settings: &str| -> Vec<(String, u64)> {
+        let out = emulated.succeed(&format!("predict runs/tiny-001 --threads 1 --batch 4 {settings}"));
+        let row = |line: &str| {
+            let found: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+            (found["answer"].to_string(), found["segments"].as_u64().expect("it is a number"))
+        };
+        out.lines().map(row).collect()
+    };
+    for settings in [
+        "--set model.infer.segments=8 --set model.infer.settle=0.05",
+        "--set model.infer.segments=3 --set model.infer.rollouts=2 --set model.infer.noise=0.5",
+    ] {
+        let expected = rows(settings);
+        let segments: std::collections::BTreeSet<u64> =
+            expected.iter().map(|(_, segments)| *segments).collect();
+        assert!(
+            segments.len() > 1 || settings.contains("rollouts"),
+            "rows leave at their own time: {segments:?}"
+        );
+        assert_eq!(rows(&format!("{settings} --device cuda")), expected, "{settings}");
+    }
+    eprintln!("{}: rows of a batch of 4 leave as on the processor", emulated.tier());
+}
+
+#[test]
 fn auto_takes_cuda_where_it_is() {
     let Some(emulated) = Emulated::new() else { return };
     let arguments = format!("verify {} --device auto --first-segment", fixture("trm-mixer"));

@@ -121,7 +121,7 @@ impl ArcBuild {
     }
 
     /// Returns the task itself, as nothing, and copies that all differ in their grids.
-    fn copies_of(&self, task: &ArcTask) -> Vec<Option<ArcCopy>> {
+    pub fn copies_of(&self, task: &ArcTask) -> Vec<Option<ArcCopy>> {
         let mut random = Stream::new(self.seed, &stream(task), 0);
         let mut copies = vec![None];
         let mut seen = BTreeSet::from([content(task, None)]);

@@ -39,7 +39,9 @@ pub fn canonical_pair(input: &[i32], output: &[i32]) -> Option<Vec<i32>> {
         let (mut names, mut form) = (ColourNames::new(), Vec::new());
         for grid in &grids {
             let (rows, columns) = (grid.rows(), grid.columns());
-            form.extend(if swaps_sides(image) { [columns, rows] } else { [rows, columns] }.map(|side| side as i32));
+            form.extend(
+                if swaps_sides(image) { [columns, rows] } else { [rows, columns] }.map(|side| side as i32),
+            );
             let cells = rectangle_image(grid.cells(), rows, columns, image);
             form.extend(cells.into_iter().map(|colour| names.of(colour)));
         }
