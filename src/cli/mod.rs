@@ -28,6 +28,7 @@ mod lsp;
 mod over_seeds;
 mod picture;
 mod predict;
+mod predict_output;
 mod progress;
 pub mod project;
 mod run;

@@ -1,22 +1,21 @@
 //! `hrmc predict`.
 
 use std::cell::RefCell;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::failure::{Failure, fail};
 use super::interrupt::{Busy, Interrupt};
+use super::predict_output::AnswerWriter;
 use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::run_arguments::{self, AnswerArguments};
 use super::terminal::{self, counted};
-use crate::data::puzzle::written;
 use crate::data::{PuzzleKind, Questions, Split, has_entry};
-use crate::train::{AskedRow, Data, Error, RowAnswer, Run, Solver, Splits};
+use crate::train::{AskedRow, Data, Error, Run, Splits};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +34,9 @@ Examples:
 /// from 0; `answer`; `confidence`, the probability that the model gives to the whole answer; `q`, its own estimate of
 /// being right; `segments`; `stopped_by`; `drift`, how far the state moved in the last segment; `settled`, whether that
 /// is little; `valid`, whether the answer obeys the rules; and `right`, where that can be known.
+///
+/// An array `.npy` has the tokens of the answers alone, `[rows, S]`. With `--mark-errors`, a row of it that has no answer
+/// is -1 throughout, and standard error says why.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -49,7 +51,7 @@ pub struct Arguments {
     /// Split of the dataset
     #[arg(long, value_name = "SPLIT", value_enum, default_value = "test", conflicts_with = "file")]
     split: SplitName,
-    /// File for the answers, `.jsonl` or `.csv` [default: JSON lines to standard output]
+    /// File for the answers, `.jsonl`, `.csv` or `.npy` [default: JSON lines to standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Answer only the first questions
@@ -96,8 +98,8 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let kind = source.kind();
     let most = source.rows().unwrap_or(usize::MAX).min(arguments.limit.unwrap_or(usize::MAX));
     let mut solver = arguments.answering.solver(&run, &project, most)?;
-    let writer =
-        RefCell::new(AnswerWriter::create(arguments.output.as_deref(), kind, settles_below(&solver))?);
+    let output = arguments.output.as_deref();
+    let writer = RefCell::new(AnswerWriter::create(output, arguments.mark_errors, kind, &solver)?);
     let failed: RefCell<Option<Failure>> = RefCell::new(None);
     let fail_later = |failure: Failure| {
         failed.borrow_mut().get_or_insert(failure);
@@ -133,25 +135,28 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         let stops = interrupt.reason().is_some() || failed.borrow().is_some();
         if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let whole = solver.answer(kind, &mut read_next, &mut may_run, &mut |asked, answer| {
+    let answered = solver.answer(kind, &mut read_next, &mut may_run, &mut |asked, answer| {
         *done.borrow_mut() += 1;
         if let Err(failure) = writer.borrow_mut().answer(asked, &answer) {
             fail_later(failure);
         }
-    })?;
+    });
     progress.clear();
     let mut writer = writer.into_inner();
-    if whole.is_continue() {
+    if answered.as_ref().is_ok_and(ControlFlow::is_continue) {
         writer.mark_rest()?;
     }
-    writer.finish()?;
     let (answers, marked) = (writer.answers, writer.marked);
+    // Whatever ended the work, the answers so far make a whole file.
+    let finished = writer.finish();
+    let whole = answered?;
     if let Some(failure) = failed.into_inner() {
         return Err(failure);
     }
+    finished?;
     let errors =
         if marked > 0 { format!(", and {} marked", counted(marked, "error")) } else { String::new() };
-    if let Some(file) = &arguments.output {
+    if let Some(file) = output {
         terminal::note(format_args!("wrote {}{errors} to `{}`", counted(answers, "answer"), file.display()));
     } else if marked > 0 {
         terminal::note(format_args!("{}{errors}", counted(answers, "answer")));
@@ -163,19 +168,6 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         }
         _ => Ok(()),
     }
-}
-
-/// Distance below which a state counts as settled where the spec names none.
-const SETTLED: f32 = 0.01;
-
-/// Returns the distance below which a state counts as settled.
-fn settles_below(solver: &Solver) -> f32 {
-    let model = solver.model();
-    let of_policy = match model.halt {
-        crate::ir::Halt::Residual { eps, .. } => Some(eps),
-        _ => None,
-    };
-    model.inference().settle.or(of_policy).unwrap_or(SETTLED)
 }
 
 /// Where questions come from.
@@ -256,155 +248,4 @@ impl QuestionSource {
             }
         }
     }
-}
-
-/// The forms of answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AnswerForm {
-    JsonLines,
-    Csv,
-}
-
-/// Columns of answers in CSV, and the keys of their lines in JSON.
-const COLUMNS: [&str; 11] = [
-    "row",
-    "answer",
-    "confidence",
-    "q",
-    "segments",
-    "rollout",
-    "stopped_by",
-    "drift",
-    "settled",
-    "valid",
-    "right",
-];
-
-/// Writes answers in the order of the rows.
-struct AnswerWriter {
-    /// `None` for standard output.
-    file: Option<(PathBuf, Box<dyn Write>)>,
-    form: AnswerForm,
-    kind: PuzzleKind,
-    settles_below: f32,
-    /// Errors of questions behind one that is not answered yet.
-    pending: Vec<(usize, String)>,
-    answers: usize,
-    marked: usize,
-}
-
-impl AnswerWriter {
-    fn create(path: Option<&Path>, kind: PuzzleKind, settles_below: f32) -> Result<AnswerWriter, Failure> {
-        let form = match path.map(|path| path.extension().and_then(|extension| extension.to_str())) {
-            None | Some(Some("jsonl")) => AnswerForm::JsonLines,
-            Some(Some("csv")) => AnswerForm::Csv,
-            Some(_) => {
-                return Err(Failure::message(format!(
-                    "cannot tell the form of `{}` from its name; expected one that ends in `.jsonl` or `.csv`",
-                    path.unwrap_or(Path::new("")).display()
-                )));
-            }
-        };
-        let file = path.map(|path| Ok::<_, Failure>((path.to_path_buf(), terminal::create_file(path)?)));
-        let file = file.transpose()?;
-        let (pending, answers, marked) = (Vec::new(), 0, 0);
-        let mut writer = AnswerWriter { file, form, kind, settles_below, pending, answers, marked };
-        if form == AnswerForm::Csv {
-            writer.write(&format!("{},error\n", COLUMNS.join(",")))?;
-        }
-        Ok(writer)
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), Failure> {
-        match &mut self.file {
-            None => terminal::print(text),
-            Some((path, file)) => {
-                file.write_all(text.as_bytes()).map_err(|error| Failure::cannot_write(path, &error))
-            }
-        }
-    }
-
-    /// Keeps the error of a question for its place.
-    fn mark(&mut self, row: usize, reason: String) {
-        self.pending.push((row, reason));
-    }
-
-    /// Writes the errors of the questions before a row.
-    fn mark_before(&mut self, row: usize) -> Result<(), Failure> {
-        let later = self.pending.iter().position(|(marked, _)| *marked > row).unwrap_or(self.pending.len());
-        for (row, reason) in self.pending.drain(..later).collect::<Vec<_>>() {
-            self.marked += 1;
-            let line = match self.form {
-                AnswerForm::JsonLines => format!("{}\n", json!({ "row": row, "error": reason })),
-                AnswerForm::Csv => {
-                    let empty = ",".repeat(COLUMNS.len());
-                    format!("{row}{empty}{}\n", csv_field(&reason))
-                }
-            };
-            self.write(&line)?;
-        }
-        Ok(())
-    }
-
-    fn mark_rest(&mut self) -> Result<(), Failure> {
-        self.mark_before(usize::MAX)
-    }
-
-    fn answer(&mut self, asked: &AskedRow, answer: &RowAnswer) -> Result<(), Failure> {
-        self.mark_before(asked.row)?;
-        if !answer.is_finite() {
-            return Err(Failure::message(format!(
-                "the model computes numbers that are not finite for row {}, so it has no answer; take another \
-                 checkpoint (`--checkpoint`), or train again with a lower learning rate",
-                asked.row
-            )));
-        }
-        self.answers += 1;
-        let shown = written(self.kind, &answer.tokens);
-        let values: [Value; 11] = [
-            json!(answer.row),
-            shown.map_or_else(|| json!(answer.tokens), |text| json!(text)),
-            json!(answer.confidence),
-            json!(answer.q()),
-            json!(answer.segments),
-            json!(answer.rollout),
-            json!(answer.stopped_by),
-            json!(answer.drift),
-            json!(answer.drift < self.settles_below),
-            json!(answer.valid),
-            json!(answer.is_right()),
-        ];
-        let line = match self.form {
-            AnswerForm::JsonLines => {
-                let pairs = COLUMNS.iter().zip(&values).map(|(key, value)| format!("\"{key}\": {value}"));
-                format!("{{{}}}\n", pairs.collect::<Vec<_>>().join(", "))
-            }
-            AnswerForm::Csv => {
-                let field = |value: &Value| match value {
-                    Value::Null => String::new(),
-                    Value::String(text) => csv_field(text),
-                    Value::Array(tokens) => {
-                        let words: Vec<String> = tokens.iter().map(Value::to_string).collect();
-                        words.join(" ")
-                    }
-                    other => other.to_string(),
-                };
-                format!("{},\n", values.iter().map(field).collect::<Vec<_>>().join(","))
-            }
-        };
-        self.write(&line)
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        match &mut self.file {
-            None => Ok(()),
-            Some((path, file)) => file.flush().map_err(|error| Failure::cannot_write(path, &error)),
-        }
-    }
-}
-
-/// Returns a text as a field of CSV.
-fn csv_field(text: &str) -> String {
-    let is_plain = !text.contains([',', '"', '\n', '\r']) && text.trim() == text;
-    if is_plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }

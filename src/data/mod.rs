@@ -17,6 +17,7 @@
 //!
 //! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
 
+mod answer_array;
 pub mod arc;
 mod audit;
 mod augment;
@@ -43,6 +44,7 @@ mod sudoku;
 mod write;
 mod writer;
 
+pub use answer_array::{AnswerArray, AnswerShape};
 pub use audit::{Finding, FindingKind, RepeatedRows, RowPlace, audit, repeated_rows};
 pub use augment::Augment;
 pub use batch::{Batch, TestBatches};

@@ -5,7 +5,7 @@
 //! size in a file is held against the length of the file before anything is made of it.
 
 #![deny(clippy::arithmetic_side_effects)]
-#![expect(clippy::disallowed_methods, reason = "arrays of datasets are written")]
+#![expect(clippy::disallowed_methods, reason = "arrays of datasets and of answers are written")]
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -344,6 +344,11 @@ impl<T: Integer> ArrayWriter<T> {
     /// Returns the path of the file.
     pub(super) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Returns the values of a row; none in a plain list.
+    pub(super) fn columns(&self) -> Option<usize> {
+        self.columns
     }
 
     /// Appends values, a row or a list of them.

@@ -63,8 +63,59 @@ fn a_question_that_cannot_be_read_ends_the_work_or_is_marked() {
     assert_eq!(lines.iter().map(|line| line["row"].clone()).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(lines[1]["error"].as_str().is_some_and(|error| error.contains("expected 16")));
     assert!(lines[0]["error"].is_null() && lines[2]["error"].is_null());
-    assert!(place.fail("predict runs/tiny-001 typed.txt -o answers.txt").contains("`.jsonl` or `.csv`"));
+    assert!(
+        place.fail("predict runs/tiny-001 typed.txt -o answers.txt").contains("`.jsonl`, `.csv` or `.npy`")
+    );
     assert!(place.fail("predict runs/tiny-001 absent.txt").contains("`absent.txt`"));
+}
+
+/// Returns the rows of an array as another library reads them.
+fn rows<T: npyz::Deserialize>(place: &Workplace, name: &str) -> Vec<Vec<T>> {
+    let bytes = fs::read(place.path(name)).expect("it was written");
+    let array = npyz::NpyFile::new(&bytes[..]).expect("it is an array");
+    let columns = array.shape()[1] as usize;
+    let mut values = array.into_vec::<T>().expect("it has such values").into_iter();
+    std::iter::from_fn(|| Some(values.by_ref().take(columns).collect::<Vec<T>>()))
+        .take_while(|row| !row.is_empty())
+        .collect()
+}
+
+#[test]
+fn answers_are_written_as_an_array_that_can_be_asked_again() {
+    let place = trained();
+    place.write("typed.txt", &format!("{ONE}\n{TWO}\n{ONE}\n"));
+    let answers = place.succeed("predict runs/tiny-001 typed.txt");
+    place.succeed("predict runs/tiny-001 typed.txt -o answers.npy");
+    let digits = |line: &str| -> Vec<u8> {
+        let answer = json(line)["answer"].as_str().expect("it is a text").to_owned();
+        answer.bytes().map(|digit| if digit == b'.' { 1 } else { digit - b'0' + 1 }).collect()
+    };
+    let expected: Vec<Vec<u8>> = answers.lines().map(digits).collect();
+    assert_eq!(rows::<u8>(&place, "answers.npy"), expected);
+    // What was written is an array of questions, too.
+    let again = place.succeed("predict runs/tiny-001 answers.npy");
+    assert_eq!(again.lines().count(), 3);
+    assert_ne!(json(again.lines().next().expect("there are three"))["answer"], serde_json::Value::Null);
+    place.write("none.txt", "");
+    place.succeed("predict runs/tiny-001 none.txt -o none.npy");
+    assert_eq!(rows::<u8>(&place, "none.npy"), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn an_array_marks_errors_with_rows_that_are_no_answers() {
+    let place = trained();
+    place.write("typed.txt", &format!("{ONE}\n12\n{TWO}\n3\n"));
+    let said = place.run("predict runs/tiny-001 typed.txt --mark-errors -o answers.npy");
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let row = "no answer to row 1 (counted from 0), line 2: the line has 2 cells; expected 16";
+    assert!(said.err.contains(row) && said.err.contains("row 3 (counted from 0), line 4"), "{}", said.err);
+    let found = rows::<i32>(&place, "answers.npy");
+    assert_eq!((found.len(), &found[1], &found[3]), (4, &vec![-1; 16], &vec![-1; 16]));
+    assert!(found[0].iter().chain(&found[2]).all(|token| (0..6).contains(token)), "{found:?}");
+    // Without the flag the answers before the error make a whole array.
+    let message = place.fail("predict runs/tiny-001 typed.txt --batch 1 -o cut.npy");
+    assert!(message.contains("--mark-errors"), "{message}");
+    assert_eq!(rows::<u8>(&place, "cut.npy").len(), 1);
 }
 
 #[test]

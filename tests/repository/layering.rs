@@ -95,7 +95,7 @@ const DOORS: &[Door] = &[
             ("spec", "the bases of specs are compared by what the system calls them"),
             ("data::arc::tasks", "folders of tasks are listed"),
             ("data::folder", "it is looked into a folder that is no dataset"),
-            ("data::npy", "arrays of datasets are written"),
+            ("data::npy", "arrays of datasets and of answers are written"),
             ("data::writer", "datasets are written"),
             ("train::data", "a folder of data is looked for"),
             ("store::disk", "files of runs are written"),
