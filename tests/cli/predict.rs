@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use hrmc::internals::data::{Dataset, Split};
+use hrmc_testing::python::python;
 use hrmc_testing::workplace::{TINY, Workplace};
 
 use crate::HRMC;
@@ -128,6 +130,38 @@ fn rows_of_data_are_answered_as_evaluation_does() {
     assert_eq!(answers.lines().count(), 5);
     let train = place.succeed("predict runs/tiny-001 --split train --limit 3");
     assert_eq!(train.lines().count(), 3);
+}
+
+#[test]
+fn an_evaluation_reports_what_plain_python_finds_in_the_answers() {
+    let place = trained();
+    place.succeed("data sudoku --generate --size 4 --givens 11 --train 30 --test 60 -o four");
+    let answers = place.succeed("predict runs/tiny-001 --data four --batch 8");
+    let evaluated = json(&place.succeed("eval runs/tiny-001 --data four --json"));
+    place.write("report.json", &evaluated["report"].to_string());
+    let data = Dataset::open(place.path("four"), Split::Test).expect("it was written");
+    let row = |(row, line): (usize, &str)| {
+        let mut line = json(line);
+        assert_eq!(line["row"], row);
+        let token = |cell: u8| match cell {
+            b'?' => 0,
+            b'.' => 1,
+            digit => digit - b'0' + 1,
+        };
+        let answer = line["answer"].as_str().expect("it is a text").bytes().map(token).collect::<Vec<u8>>();
+        line["answer"] = answer.into();
+        line["kind"] = "sudoku".into();
+        line["question"] = data.inputs(row).collect::<Vec<i32>>().into();
+        line["label"] = data.labels(row).collect::<Vec<i32>>().into();
+        line["rating"] = data.rating(row).into();
+        format!("{line}\n")
+    };
+    let rows: String = answers.lines().enumerate().map(row).collect();
+    let report = place.path("report.json");
+    let arguments = ["rules", report.to_str().expect("the folder has a plain name")];
+    let Some(said) = python("tests/measures.py", &arguments, &rows) else { return };
+    let compared: usize = said.trim().parse().expect("it says how many numbers there are");
+    assert!(compared > 200, "{compared} numbers were compared");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests of hrmc share with each other and with those of `crates/baseline`.
 //!
 //! - [`workplace`] runs a command line in a folder of its own.
+//! - [`python`] runs a script of Python, where there is one.
 //! - [`samples`] draws an instance of every operator, and [`running`] runs it on a device.
 //! - [`emulator`] runs single CUDA kernels and whole plans on the CPU; [`direct`] gives it one kernel at a time.
 //! - [`fake_cuda`] is a whole CUDA driver on the CPU, for programs that load one.
@@ -14,6 +15,7 @@ pub mod direct;
 pub mod emulator;
 #[cfg(unix)]
 pub mod fake_cuda;
+pub mod python;
 pub mod running;
 pub mod samples;
 pub mod workplace;
