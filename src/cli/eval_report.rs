@@ -7,7 +7,7 @@ use super::train::summarize;
 use crate::chart::{AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, Glyphs, Series};
 use crate::data::arc::{TestVotes, VoteOutcome};
 use crate::ir::Infer;
-use crate::measures::{AnswerReport, RightBy, RowGroup, ScoreReport, Share};
+use crate::measures::{AnswerReport, Calibration, RightBy, RowGroup, ScoreReport, Share};
 use crate::store::MetricMeans;
 
 /// What was found with one setting.
@@ -127,7 +127,8 @@ pub fn text(outcome: &SettingOutcome) -> String {
     if let Some(calibration) = &report.calibration
         && let Some(error) = calibration.expected_error
     {
-        line("q is off by", format!("{} on average, over ten bins", percent(error)));
+        let bins = bins(calibration);
+        line("q is off by", format!("{} on average, over ten bins:\n{}", percent(error), bins.trim_end()));
     }
     if let Some(surest) = report.confidence.as_ref().and_then(half) {
         line("surest half", format!("{} right, by confidence", surest.percent()));
@@ -177,6 +178,23 @@ pub fn vote_json(vote: &VoteOutcome) -> serde_json::Value {
         .iter()
         .map(|task| json!({ "task": task.task, "tests": task.tests.iter().map(test).collect::<Vec<_>>() }));
     json!({ "pass": scores.collect::<Vec<_>>(), "tasks": tasks.collect::<Vec<_>>() })
+}
+
+/// Returns a table of the bins that have rows: what the Q value says, and how many answers are right.
+fn bins(calibration: &Calibration) -> String {
+    let head = ["q", "rows", "mean of q", "right", "95% interval"];
+    let mut lines = vec![(head.map(str::to_string).to_vec(), String::new())];
+    for bin in calibration.bins.iter().filter(|bin| bin.right.of > 0) {
+        let cells = [
+            format!("{:.1} to {:.1}", bin.from, bin.to),
+            grouped(bin.right.of),
+            bin.mean_predicted.map_or_else(|| "-".to_string(), percent),
+            bin.right.percent(),
+            bin.right.interval(),
+        ];
+        lines.push((cells.to_vec(), String::new()));
+    }
+    terminal::columns(&lines).lines().map(|line| format!("    {line}\n")).collect()
 }
 
 /// Returns how many are right of the half with the highest score.
@@ -257,5 +275,84 @@ pub fn chart(outcomes: &[SettingOutcome]) -> Chart {
         },
         y: ChartAxis { name: "right".to_string(), scale: AxisScale::Linear, numbers: AxisNumbers::Percent },
         series,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measures::{JudgedRow, Measures};
+
+    /// Q values, none of them for probabilities in the middle.
+    const Q_VALUES: [f64; 12] = [-4.0, -3.0, -2.0, -1.5, -1.2, -1.0, 0.5, 0.8, 1.2, 1.5, 2.0, 3.0];
+
+    /// What an evaluation of 2,400 answers to 4x4 Sudoku gives, of which more are right the higher the Q value is.
+    fn outcome(has_q: bool) -> SettingOutcome {
+        let mut measures = Measures::new(RightBy::Rules, 2400);
+        for row in 0..2400_u32 {
+            let step = row % 12;
+            let is_right = row / 12 % 13 < step;
+            measures.add(&JudgedRow {
+                cells: 16,
+                cells_right: if is_right { 16 } else { 9 },
+                is_valid: Some(is_right),
+                rules_broken: Some(if is_right { 0 } else { 5 }),
+                givens: Some(8),
+                segments: 1 + row % 4,
+                q_halt: has_q.then_some(Q_VALUES[step as usize]),
+                confidence: Some(f64::from(step) / 12.0),
+                drift: Some(1.0 / f64::from(step + 1)),
+                ..JudgedRow::default()
+            });
+        }
+        let report = measures.report();
+        let means = MetricMeans {
+            count: 2400,
+            loss: 0.75,
+            token_loss: 0.5,
+            halt_loss: has_q.then_some(0.5),
+            continue_loss: None,
+            accuracy: report.mean_cells,
+            exact_accuracy: report.exact.share,
+            valid_accuracy: report.valid.and_then(|valid| valid.share),
+            q_halt_accuracy: has_q.then_some(0.8),
+            mean_segments: report.mean_segments,
+        };
+        let inference = Infer { segments: 4, halt: true, settle: None, rollouts: None, check: None };
+        SettingOutcome {
+            inference,
+            examples: 2400,
+            means,
+            report,
+            passes: 6000,
+            flops_of_pass: 1e9,
+            seconds: 12.0,
+            vote: None,
+        }
+    }
+
+    /// Records a text without its styles.
+    fn record(case: &str, text: &str) {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../../snapshots/eval");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(case, anstream::adapter::strip_str(text).to_string()));
+    }
+
+    #[test]
+    fn a_report_has_the_bins_of_q_in_80_columns() {
+        let said = text(&outcome(true));
+        record("calibration_is_a_table", &said);
+        let table = bins(outcome(true).report.calibration.as_ref().expect("there are Q values"));
+        let table = anstream::adapter::strip_str(&table).to_string();
+        assert!(table.lines().all(|line| line.len() <= 80), "{table}");
+        // Seven bins have rows.
+        assert_eq!(table.lines().count(), 8, "{table}");
+    }
+
+    #[test]
+    fn a_model_without_q_has_no_bins() {
+        record("without_q_there_is_no_table", &text(&outcome(false)));
     }
 }
