@@ -127,7 +127,7 @@ fn log_of_largest(logits: &[f32], loss: Loss) -> f64 {
     }
     // The weight of a token, relative to that of the largest logit.
     let weight = |logit: f32| match loss {
-        Loss::Softmax => f64::from(logit - largest).exp(),
+        Loss::Softmax => (f64::from(logit) - f64::from(largest)).exp(),
         Loss::Stablemax => stablemax(logit) / stablemax(largest),
     };
     -logits.iter().map(|&logit| weight(logit)).sum::<f64>().ln()
