@@ -2,9 +2,9 @@
 
     python3 tests/measures.py {label,rules} [REPORT] < ROWS
 
-The first argument chooses what makes an answer right for the scores. With REPORT, a file with a report of hrmc, it prints
-how many numbers of both were compared, or fails and prints what differs; else it prints its own report. ROWS has an
-object of JSON on each line:
+The first argument chooses what makes an answer right for the scores. With REPORT, a file with a report of hrmc, it
+prints how many numbers of both were compared, or fails and prints what differs; else it prints its own report. ROWS has
+an object of JSON on each line:
 
 - `kind`: `sudoku`, `maze` or null, where no rules are known;
 - `question`, `answer`, `label`: tokens, with null for a label that is not known;

@@ -31,12 +31,13 @@ Examples:
 /// tokens. `-` reads standard input. Without FILE, the rows of a dataset are answered.
 ///
 /// Answers come in the order of the questions, each as soon as those before it are there. A line of JSON has: `row`,
-/// from 0; `answer`; `confidence`, the probability that the model gives to the whole answer; `q`, its own estimate of
-/// being right; `segments`; `stopped_by`; `drift`, how far the state moved in the last segment; `settled`, whether that
-/// is little; `valid`, whether the answer obeys the rules; and `right`, where that can be known.
+/// from 0; `answer`; `confidence`, the probability that the model gives to the whole answer (of ARC, to its grid and
+/// the end around it); `q`, its own estimate of being right; `segments`; `stopped_by`; `drift`, how far the state moved
+/// in the last segment; `settled`, whether that is little; `valid`, whether the answer obeys the rules; and `right`,
+/// where that can be known.
 ///
-/// An array `.npy` has the tokens of the answers alone, `[rows, S]`. With `--mark-errors`, a row of it that has no answer
-/// is -1 throughout, and standard error says why.
+/// An array `.npy` has the tokens of the answers alone, `[rows, S]`. With `--mark-errors`, a row of it that has no
+/// answer is -1 throughout, and standard error says why.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

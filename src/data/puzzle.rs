@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::arc::cells_of_grid;
 use super::kind::{ARC_SIDE, PuzzleKind};
 use super::maze::{self, GOAL, OPEN, PATH, START, WALL, is_optimal_path, solve_maze};
 use super::mistakes::{Mistake, mistakes};
@@ -391,6 +392,16 @@ pub fn expected_answer(kind: PuzzleKind, question: &[i32]) -> Option<Vec<i32>> {
         PuzzleKind::Maze { .. } => solve_maze(question),
         PuzzleKind::Arc | PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => None,
     }
+}
+
+/// Returns the cells that say what an answer is, ascending: all, but of ARC those of the grid that it shows and of the
+/// end around it, where it shows one.
+pub fn answer_cells(kind: PuzzleKind, answer: &[i32]) -> Vec<usize> {
+    let of_grid = match kind {
+        PuzzleKind::Arc if answer.len() == kind.seq_len() => cells_of_grid(answer),
+        _ => None,
+    };
+    of_grid.unwrap_or_else(|| (0..answer.len()).collect())
 }
 
 /// Returns whether an answer solves the puzzle, whether or not it is the one in the dataset.

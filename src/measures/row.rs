@@ -25,7 +25,7 @@ pub struct JudgedRow {
     pub segments: u32,
     /// Q value of halting, before the sigmoid.
     pub q_halt: Option<f64>,
-    /// How sure the model is of its tokens; higher is surer.
+    /// How sure the model is of its tokens, those of ARC's grid alone; higher is surer.
     pub confidence: Option<f64>,
     /// How far the states still moved at the end.
     pub drift: Option<f64>,

@@ -11,7 +11,7 @@ use super::halting::StoppedBy;
 use super::infer::{Rows, SlotPass, infer};
 use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
-use crate::data::puzzle::is_valid_solution;
+use crate::data::puzzle::{answer_cells, is_valid_solution};
 use crate::data::{Dataset, IGNORED_LABEL, PuzzleKind};
 use crate::device::{DeviceError, Session};
 use crate::ir::{Check, Loss, Model};
@@ -55,7 +55,8 @@ pub struct RowAnswer {
     /// Q value of halting, before the sigmoid; `None` for a model without a Q head.
     pub q_halt: Option<f32>,
     /// Probability that the model gives to the whole answer: the product of the probabilities of its tokens, by the
-    /// function of the loss (softmax or stablemax).
+    /// function of the loss (softmax or stablemax). Of ARC, the answer is the grid in the upper left corner of the
+    /// canvas with the end around it, and the whole canvas where there is no grid.
     pub confidence: f64,
     /// Distance by which the state that the tokens are predicted from moved in the last segment,
     /// `rms(z - before) / rms(before)`.
@@ -111,21 +112,28 @@ impl RowAnswer {
         Metrics { valid_accuracy: self.valid.map(counts), ..Metrics::of(&rows, 1) }
     }
 
-    /// Reads the answer of a rollout that has ended.
-    pub(super) fn read(session: &Session, model: &Model, pass: &SlotPass) -> Result<RowAnswer, DeviceError> {
+    /// Reads the answer of a rollout that has ended, to a row of this kind.
+    pub(super) fn read(
+        session: &Session,
+        model: &Model,
+        kind: PuzzleKind,
+        pass: &SlotPass,
+    ) -> Result<RowAnswer, DeviceError> {
         let SlotPass { slot, row, rollout, outcome, stopped, .. } = *pass;
         let value = |name: String| Ok::<f32, DeviceError>(session.f32(&name)?[slot]);
         let loss = model.train.as_ref().map_or(Loss::Stablemax, |train| train.loss);
         let halt_loss = SCOPE.halt_loss();
+        let tokens = slots::prediction(session, SCOPE, slot)?;
+        let cells = answer_cells(kind, &tokens);
         Ok(RowAnswer {
             row,
-            tokens: slots::prediction(session, SCOPE, slot)?,
+            tokens,
             rollout,
             segments: outcome.steps,
             passes: pass.passes,
             stopped_by: stopped.expect("the rollout has ended"),
             q_halt: outcome.q_halt,
-            confidence: slots::log_probability(session, SCOPE, slot, loss)?.exp(),
+            confidence: slots::log_probability(session, SCOPE, slot, loss, &cells)?.exp(),
             drift: outcome.residual.expect("evaluation computes it"),
             valid: None,
             labels_right: value(SCOPE.right())? as u32,
@@ -186,26 +194,27 @@ pub fn rule(model: &Model, kind: PuzzleKind) -> Option<PuzzleKind> {
     }
 }
 
-/// Answers the rows that `next` gives, and gives each with its answer to `take`, in the order of the rows. `may_run` is
-/// called before every segment and may end the work there. Rows have to fit the model.
+/// Answers the rows of one kind that `next` gives, and gives each with its answer to `take`, in the order of the rows.
+/// `may_run` is called before every segment and may end the work there. Rows have to fit the model.
 pub(super) fn answer_rows(
     session: &mut Session,
     model: &Model,
-    rule: Option<PuzzleKind>,
+    kind: PuzzleKind,
     next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
     may_run: &mut dyn FnMut() -> ControlFlow<()>,
     take: &mut dyn FnMut(&AskedRow, RowAnswer),
 ) -> Result<ControlFlow<()>, Error> {
     let slots = slots::slots(session, SCOPE);
     let (begun, answered) = (VecDeque::new(), BTreeMap::new());
-    let mut answering =
-        Answering { model, rule, slots: vec![None; slots], begun, answered, next, may_run, take };
+    let (rule, slots) = (rule(model, kind), vec![None; slots]);
+    let mut answering = Answering { model, kind, rule, slots, begun, answered, next, may_run, take };
     infer(session, model, &mut answering)
 }
 
 /// Rows that are being answered.
 struct Answering<'a> {
     model: &'a Model,
+    kind: PuzzleKind,
     /// The kind by whose rules answers are judged, if there are any.
     rule: Option<PuzzleKind>,
     /// The row in each slot with its best answer so far, `[B]`.
@@ -238,7 +247,7 @@ impl Rows for Answering<'_> {
         for pass in passes {
             let place = &mut self.slots[pass.slot];
             if let (Some((asked, best)), true) = (place.as_mut(), pass.is_best) {
-                let answer = RowAnswer::read(session, self.model, pass)?;
+                let answer = RowAnswer::read(session, self.model, self.kind, pass)?;
                 let valid = self.rule.map(|kind| is_valid_solution(kind, &asked.tokens, &answer.tokens));
                 *best = Some(RowAnswer { valid, ..answer });
             }
@@ -253,5 +262,112 @@ impl Rows for Answering<'_> {
             (self.take)(&found.0, found.1);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::ARC_VOCAB;
+    use crate::data::arc::crop;
+    use crate::data::random::Stream;
+    use crate::ir::{Infer, StateId, TokenHead, Tokens};
+    use crate::lower::names;
+    use crate::lower::parameters::{EMBED_TOKENS, TOKEN_HEAD};
+    use crate::train::{Evaluator, testing};
+
+    /// Returns a tiny model with one slot and the loss softmax, whose answer in a cell follows the question there, and
+    /// which is rather sure of it.
+    fn evaluator(tokens: Tokens) -> Evaluator {
+        let mut model = testing::model();
+        model.tokens = tokens;
+        model.train.as_mut().expect("the tiny model is trained").loss = Loss::Softmax;
+        model.infer = Some(Infer { segments: 1, halt: false, settle: None, rollouts: None, check: None });
+        model.token_head = TokenHead { state: StateId(0) };
+        let mut evaluator = testing::evaluator_of(model, 1);
+        for name in [EMBED_TOKENS, TOKEN_HEAD] {
+            weights(&mut evaluator, name).iter_mut().for_each(|weight| *weight *= 20.0);
+        }
+        evaluator
+    }
+
+    fn weights<'a>(evaluator: &'a mut Evaluator, name: &str) -> &'a mut [f32] {
+        evaluator.session_mut().f32_mut(&names::parameter(name)).expect("it is on the host")
+    }
+
+    fn answer(evaluator: &mut Evaluator, kind: PuzzleKind, tokens: &[i32]) -> RowAnswer {
+        let mut asked = Some(AskedRow::unlabelled(0, tokens.to_vec()));
+        let mut found = None;
+        let mut may_run = || ControlFlow::Continue(());
+        let whole = evaluator
+            .answer(kind, &mut || Ok(asked.take()), &mut may_run, &mut |_, answer| found = Some(answer));
+        assert!(whole.expect("the row fits").is_continue());
+        found.expect("there is an answer")
+    }
+
+    /// Asserts that the confidence is the product over these cells of the largest softmax of the logits, which the
+    /// session still has.
+    #[track_caller]
+    fn assert_is_product(answer: &RowAnswer, evaluator: &Evaluator, cells: impl Iterator<Item = usize>) {
+        let vocab = evaluator.model().tokens.vocab;
+        let logits = evaluator.session().f32(&SCOPE.logits()).expect("it is on the host");
+        let largest = |cell: usize| {
+            let weights: Vec<f64> =
+                logits[cell * vocab..][..vocab].iter().map(|&logit| f64::from(logit).exp()).collect();
+            weights.iter().copied().fold(0.0, f64::max) / weights.iter().sum::<f64>()
+        };
+        let expected: f64 = cells.map(largest).product();
+        assert!(expected > 0.0, "the product is too small to compare");
+        // Relative: a product of up to 900 factors against a sum of logarithms.
+        assert!((answer.confidence / expected - 1.0).abs() < 1e-10, "{}, {expected}", answer.confidence);
+    }
+
+    #[test]
+    fn confidence_is_the_probability_of_all_cells_where_all_are_the_answer() {
+        let mut evaluator = evaluator(testing::model().tokens);
+        let data = testing::data().test;
+        let question: Vec<i32> = data.inputs(0).collect();
+        let answer = answer(&mut evaluator, data.kind(), &question);
+        assert_is_product(&answer, &evaluator, 0..16);
+    }
+
+    #[test]
+    fn confidence_in_a_grid_of_arc_is_that_of_its_cells_and_its_end() {
+        let mut evaluator = evaluator(Tokens { vocab: ARC_VOCAB, positions: 900, learned_positions: false });
+        let mut random = Stream::new(1, "questions", 0);
+        let (mut with_grid, mut without) = (0, 0);
+        while with_grid == 0 || without == 0 {
+            assert!(with_grid + without < 20, "{with_grid} answers show a grid, {without} show none");
+            let question: Vec<i32> = (0..900).map(|_| random.below(ARC_VOCAB) as i32).collect();
+            let found = answer(&mut evaluator, PuzzleKind::Arc, &question);
+            let Some(grid) = crop(&found.tokens) else {
+                without += 1;
+                assert_is_product(&found, &evaluator, 0..900);
+                continue;
+            };
+            with_grid += 1;
+            let (rows, columns) = (grid.rows(), grid.columns());
+            let shown = |cell: &usize| {
+                let (row, column) = (cell / 30, cell % 30);
+                row <= rows && column <= columns && (row, column) != (rows, columns)
+            };
+            assert_is_product(&found, &evaluator, (0..900).filter(shown));
+            // As a row of tokens, the same answer has all its cells.
+            let tokens = PuzzleKind::Tokens { length: 900, vocab: ARC_VOCAB };
+            let as_tokens = answer(&mut evaluator, tokens, &question);
+            assert_eq!(as_tokens.tokens, found.tokens);
+            assert_is_product(&as_tokens, &evaluator, 0..900);
+            assert!(as_tokens.confidence < found.confidence);
+        }
+    }
+
+    #[test]
+    fn a_logit_that_is_no_number_leaves_no_confidence_in_any_cell() {
+        let mut evaluator = evaluator(testing::model().tokens);
+        weights(&mut evaluator, TOKEN_HEAD)[0] = f32::NAN;
+        let data = testing::data().test;
+        let question: Vec<i32> = data.inputs(0).collect();
+        let answer = answer(&mut evaluator, data.kind(), &question);
+        assert!(answer.confidence.is_nan() && !answer.is_finite());
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use super::answers::{AskedRow, RowAnswer, answer_rows, rule};
+use super::answers::{AskedRow, RowAnswer, answer_rows};
 use super::error::Error;
 use super::fit::check_fit;
 use super::infer;
@@ -142,7 +142,7 @@ pub(super) fn evaluate(
     let whole = answer_rows(
         session,
         model,
-        rule(model, dataset.kind()),
+        dataset.kind(),
         &mut || Ok(rows.next().map(|row| AskedRow::of(dataset, row))),
         &mut || observe(EvaluationProgress { examples: examples.get(), total }),
         &mut |asked, answer| {
@@ -253,7 +253,7 @@ impl Evaluator {
             }
             None => Ok(None),
         };
-        answer_rows(&mut self.session, model, rule(model, kind), &mut checked, may_run, take)
+        answer_rows(&mut self.session, model, kind, &mut checked, may_run, take)
     }
 
     /// Answers questions.

@@ -1,5 +1,5 @@
-//! What is measured of answers, held against plain Python that knows only the definitions (`tests/measures.py`), against
-//! the metrics of recorded models, and against a dataset of the published code.
+//! What is measured of answers, held against plain Python that knows only the definitions (`tests/measures.py`),
+//! against the metrics of recorded models, and against a dataset of the published code.
 
 use std::fs;
 use std::path::Path;
@@ -200,7 +200,10 @@ fn reports_are_those_of_plain_python() {
 
         // The rows have everything that is counted.
         let maze = found.maze.as_ref().expect("there are mazes");
-        let longer = |row: &JudgedRow| matches!(row.path, Some(PathOutcome::Path { moves, shortest }) if moves > shortest);
+        let longer = |row: &JudgedRow| match row.path {
+            Some(PathOutcome::Path { moves, shortest }) => moves > shortest,
+            _ => false,
+        };
         assert!(judged.iter().any(longer) && maze.path.count < maze.path.of, "{maze:?}");
         assert!(found.sudoku.as_ref().is_some_and(|sudoku| sudoku.by_rating.len() == 7));
         assert!(found.unjudged > 0 && found.exact.of < found.rows);

@@ -57,6 +57,30 @@ pub fn encode(grid: Option<&ArcGrid>, place: CanvasPlace) -> Vec<i32> {
 ///
 /// If the canvas does not have 30 times 30 tokens.
 pub fn crop(tokens: &[i32]) -> Option<ArcGrid> {
+    let (rows, columns) = corner(tokens)?;
+    let rows = tokens.chunks(SIDE).take(rows);
+    let cells = rows.flat_map(|row| &row[..columns]).map(|token| (token - COLOUR_ZERO) as u8).collect();
+    Some(ArcGrid::of_cells(columns, cells))
+}
+
+/// Returns the cells that show the grid that [`crop`] finds, ascending: its own, and those below and right of it that
+/// have to be its end, where the canvas goes on. `None` without a grid.
+///
+/// # Panics
+///
+/// If the canvas does not have 30 times 30 tokens.
+pub fn cells_of_grid(tokens: &[i32]) -> Option<Vec<usize>> {
+    let (rows, columns) = corner(tokens)?;
+    let shows = |cell: &usize| {
+        let (row, column) = (cell / SIDE, cell % SIDE);
+        // The corner where both ends would meet is padding.
+        (row < rows && column <= columns) || (row == rows && column < columns)
+    };
+    Some((0..tokens.len()).filter(shows).collect())
+}
+
+/// Returns the rows and columns of the grid in the upper left corner.
+fn corner(tokens: &[i32]) -> Option<(usize, usize)> {
     assert_eq!(tokens.len(), SIDE * SIDE, "it is a canvas");
     // Columns in which all rows so far have colours.
     let mut columns = SIDE;
@@ -67,12 +91,7 @@ pub fn crop(tokens: &[i32]) -> Option<ArcGrid> {
             (most_rows, most_columns) = (rows, columns);
         }
     }
-    if most_rows == 0 {
-        return None;
-    }
-    let rows = tokens.chunks(SIDE).take(most_rows);
-    let cells = rows.flat_map(|row| &row[..most_columns]).map(|token| (token - COLOUR_ZERO) as u8).collect();
-    Some(ArcGrid::of_cells(most_columns, cells))
+    (most_rows > 0).then_some((most_rows, most_columns))
 }
 
 /// Returns the grid on a canvas, `[S]`, wherever it lies: the smallest rectangle with all colours. `None` if there is
@@ -141,6 +160,20 @@ mod tests {
             assert_eq!(find(&encode(Some(&grid), place)).as_ref(), Some(&grid));
             assert_eq!(crop(&encode(Some(&grid), CanvasPlace::default())), Some(grid));
         }
+    }
+
+    #[test]
+    fn a_grid_is_shown_by_its_cells_and_its_end() {
+        for (rows, columns) in [(1, 1), (2, 3), (30, 4), (5, 30), (30, 30)] {
+            let grid = ArcGrid::of_cells(columns, vec![4; rows * columns]);
+            let tokens = encode(Some(&grid), CanvasPlace::default());
+            let expected: Vec<usize> = (0..900).filter(|&cell| tokens[cell] != PADDING).collect();
+            assert_eq!(cells_of_grid(&tokens), Some(expected), "{rows}x{columns}");
+        }
+        // What stands where the end should be, and anywhere else, changes no place.
+        let tokens = canvas(&[&[2, 3, 0], &[4, 5, 9], &[1, 0], &[], &[7, 7]]);
+        assert_eq!(cells_of_grid(&tokens), Some(vec![0, 1, 2, 30, 31, 32, 60, 61]));
+        assert_eq!(cells_of_grid(&canvas(&[&[1, 2, 3]])), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) use canonical::testing;
 
 pub use build::{ArcBuild, WrittenArc};
 pub use canonical::{canonical_pair, pair_summary};
-pub use canvas::{CanvasPlace, SIDE, crop, encode, find};
+pub use canvas::{CanvasPlace, SIDE, cells_of_grid, crop, encode, find};
 pub use copies::{ArcCopy, parse_name};
 pub use grid::{ArcGrid, ArcPair, ArcTask};
 pub use tasks::{parse_task, parse_tasks, read_tasks};
