@@ -5,13 +5,14 @@
 //! leave nothing to chance: the same rows in the same order, groups and identifiers. They never seed their
 //! random numbers, so subsets and random copies can only be alike in kind. Unlike them, every row is checked.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord};
+use csv::StringRecord;
 
 use super::augment::Augment;
+use super::csv_rows::{CsvRow, CsvRows};
 use super::dataset::{Dataset, DatasetBuilder, Metadata, Split};
 use super::dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 use super::error::DataError;
@@ -23,7 +24,7 @@ use super::random::Stream;
 use super::sudoku::{self, BLANK, DIGIT_ZERO, SudokuSize};
 use super::write::{SplitToWrite, write_dataset, write_split};
 use super::writer::{DatasetWriter, Existing, TokenType, WrittenDataset};
-use crate::reading::{self, MOST_OF_CSV_ROW, shortened};
+use crate::reading::{self, shortened};
 
 /// The header of a CSV file.
 const COLUMNS: [&str; 4] = ["source", "question", "answer", "rating"];
@@ -397,58 +398,26 @@ fn open_csv(folder: &Path, split: Split) -> Result<(PathBuf, impl Read), DataErr
     }
 }
 
-/// The bytes of a CSV file up to where the row that is being read has to end.
-struct CsvRows<R> {
-    input: R,
-    /// Bytes that were read.
-    read: u64,
-    /// Bytes that may be read.
-    most: u64,
-}
-
-impl<R: Read> Read for CsvRows<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.most.saturating_sub(self.read)).unwrap_or(usize::MAX);
-        let part = buffer.len().min(left);
-        if part == 0 && !buffer.is_empty() {
-            return Err(reading::refusal(format!(
-                "is longer than {MOST_OF_CSV_ROW} bytes, the most of a row"
-            )));
-        }
-        let read = self.input.read(&mut buffer[..part])?;
-        self.read += read as u64;
-        Ok(read)
-    }
-}
-
 /// Gives each row after the header to `take`, whose error becomes that of the row.
 fn read_csv(
     file: &Path,
     input: impl Read,
     mut take: impl FnMut(&StringRecord) -> Result<(), String>,
 ) -> Result<(), DataError> {
-    // Fields are not trimmed, since a maze may begin and end with open cells. A row with too few or too many
-    // columns is reported below, with its own message.
-    let rows = CsvRows { input, read: 0, most: 0 };
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(rows);
-    let mut record = StringRecord::new();
+    // A maze may begin and end with open cells, which are part of a field. A row with too few or too many columns is
+    // reported below, with its own message.
+    let mut rows = CsvRows::new(input);
     let mut row = 0;
     let mut has_header = false;
-    loop {
-        let line = reader.position().line();
-        reader.get_mut().most = reader.position().byte().saturating_add(MOST_OF_CSV_ROW);
-        if !reader.read_record(&mut record).map_err(|error| csv_error(file, row, line, error))? {
-            break;
-        }
+    while let Some(CsvRow { record, line }) = rows.next_row().map_err(|fault| fault.error(file, row + 1))? {
         if !has_header {
-            check_header(&record).map_err(|reason| DataError::file(file, reason))?;
+            check_header(record).map_err(|reason| DataError::file(file, reason))?;
             has_header = true;
             continue;
         }
         row += 1;
-        let line = record.position().map_or(line, |position| position.line());
         let result = if record.len() == COLUMNS.len() {
-            take(&record)
+            take(record)
         } else {
             Err(format!("has {} columns; expected {}", record.len(), COLUMNS.join(",")))
         };
@@ -458,21 +427,6 @@ fn read_csv(
         Ok(())
     } else {
         Err(DataError::file(file, format!("is empty; expected the header `{}`", COLUMNS.join(","))))
-    }
-}
-
-fn csv_error(file: &Path, row: usize, line: u64, error: csv::Error) -> DataError {
-    match error.into_kind() {
-        csv::ErrorKind::Io(reason) if reason.kind() == io::ErrorKind::InvalidData => {
-            DataError::CsvRow { file: file.to_owned(), row: row + 1, line, reason: reason.to_string() }
-        }
-        csv::ErrorKind::Io(reason) => DataError::Read { file: file.to_owned(), reason },
-        csv::ErrorKind::Utf8 { .. } => {
-            let reason = "has characters that are not UTF-8 text".to_owned();
-            DataError::CsvRow { file: file.to_owned(), row: row + 1, line, reason }
-        }
-        // Neither rows of different lengths nor the types of fields are left to the reader.
-        _ => DataError::file(file, "is not a CSV file"),
     }
 }
 

@@ -6,9 +6,9 @@
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use csv::StringRecord;
 use serde::Deserialize;
 
+use super::csv_rows::{CsvFault, CsvRow, CsvRows};
 use super::error::DataError;
 use super::kind::PuzzleKind;
 use super::npy::IntegerArray;
@@ -59,7 +59,7 @@ pub struct Questions {
 
 enum QuestionInput {
     Lines { lines: TextLines<Box<dyn BufRead>>, form: QuestionForm, rows: Option<usize> },
-    Csv { reader: csv::Reader<Box<dyn Read>>, question: usize, answer: Option<usize> },
+    Csv { rows: CsvRows<Box<dyn Read>>, question: usize, answer: Option<usize> },
     Array { array: IntegerArray<Box<dyn Read>>, length: usize },
 }
 
@@ -79,17 +79,23 @@ impl Questions {
             input.fill_buf().map_err(read_error)?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
         let form = QuestionForm::of(file, first);
         let source = if form == QuestionForm::Csv {
-            let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input as Box<dyn Read>);
-            let names = reader.headers().map_err(|_| DataError::file(file, "is not a CSV file"))?.clone();
+            let mut rows = CsvRows::new(input as Box<dyn Read>);
+            let header = rows.next_row().map_err(|fault| match fault {
+                CsvFault::Read(reason) => read_error(reason),
+                _ => DataError::file(file, "is not a CSV file"),
+            })?;
+            let names: Vec<String> =
+                header.map_or_else(Vec::new, |header| header.record.iter().map(str::to_owned).collect());
             let place = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.trim()));
             let Some(question) = place(&["question", "input"]) else {
-                let found = shortened(&names.iter().collect::<Vec<_>>().join(","));
+                let found = shortened(&names.join(","));
                 return Err(DataError::file(
                     file,
                     format!("has the columns `{found}`; expected one named `question`"),
                 ));
             };
-            QuestionInput::Csv { reader, question, answer: place(&["answer", "output"]) }
+            let answer = place(&["answer", "output"]);
+            QuestionInput::Csv { rows, question, answer }
         } else {
             QuestionInput::Lines { lines: TextLines::new(input), form, rows: None }
         };
@@ -108,7 +114,21 @@ impl Questions {
             return Questions::of_text(file, kind, Box::new(reader));
         }
         let (reader, bytes) = reading::open(file, &reading::ARRAY).map_err(read_error)?;
-        let array = IntegerArray::read(file, Box::new(reader) as Box<dyn Read>, bytes)?;
+        Questions::of_array(file, kind, Box::new(reader), bytes)
+    }
+
+    /// Begins with an array of `bytes` bytes; errors call it `file`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or its rows are not as long as those of the kind.
+    pub fn of_array(
+        file: &Path,
+        kind: PuzzleKind,
+        input: Box<dyn Read>,
+        bytes: u64,
+    ) -> Result<Questions, DataError> {
+        let array = IntegerArray::read(file, input, bytes)?;
         let length = kind.seq_len();
         let fits = match array.shape() {
             [_, columns] => *columns == length,
@@ -145,23 +165,17 @@ impl Questions {
                     question.map_err(|reason| format!("line {line}: {reason}"))
                 })
             }
-            QuestionInput::Csv { reader, question, answer } => {
-                let mut record = StringRecord::new();
-                let line = reader.position().line();
-                match reader.read_record(&mut record) {
-                    Ok(false) => None,
-                    Err(_) => Some(Err(format!("line {line}: this is not CSV"))),
-                    Ok(true) => {
-                        let line = record.position().map_or(line, |position| position.line());
-                        let field = |column: usize| record.get(column).unwrap_or("");
-                        let answer = answer.map(field).filter(|answer| !answer.is_empty());
-                        Some(
-                            of_texts(kind, field(*question), answer)
-                                .map_err(|reason| format!("line {line}: {reason}")),
-                        )
-                    }
+            QuestionInput::Csv { rows, question, answer } => match rows.next_row() {
+                Ok(None) => None,
+                Ok(Some(CsvRow { record, line })) => {
+                    let field = |column: usize| record.get(column).unwrap_or("");
+                    let answer = answer.map(field).filter(|answer| !answer.is_empty());
+                    let question = of_texts(kind, field(*question), answer);
+                    Some(question.map_err(|reason| format!("line {line}: {reason}")))
                 }
-            }
+                Err(CsvFault::Row { line, reason }) => Some(Err(format!("line {line}: {reason}"))),
+                Err(fault) => return Err(fault.error(&self.file, self.read + 1)),
+            },
             QuestionInput::Array { array, length } => array.next_values(*length)?.map(|values| {
                 let vocab = kind.vocab_size();
                 let known = |&value: &i64| usize::try_from(value).is_ok_and(|value| value < vocab);
@@ -351,6 +365,26 @@ mod tests {
         let maze = PuzzleKind::Maze { side: 3 };
         let found = all("q.csv", maze, "question,answer\nS  ##  G ,Soo##oxG \n");
         assert!(found[0].as_ref().expect_err("x is no cell").contains("the answer: row 3, column 1 has `x`"));
+    }
+
+    #[test]
+    fn a_row_of_a_table_that_is_no_text_is_one_question_and_one_too_long_is_the_end() {
+        let text = [b"question\n".as_slice(), ONE.as_bytes(), b"\n\xff\n", ONE.as_bytes(), b"\n"].concat();
+        let end = [b"question\n1\n\"".as_slice(), &vec![b'1'; 2 << 20]].concat();
+        let open = |bytes: &[u8]| {
+            let input = Box::new(Cursor::new(bytes.to_vec()));
+            Questions::of_text(Path::new("q.csv"), FOUR, input).expect("it has the column")
+        };
+        let mut questions = open(&text);
+        let mut next = || questions.next_question().expect("it can be read");
+        assert!(next().is_some_and(|one| one.is_ok()));
+        let wrong = next().and_then(Result::err).expect("it is no text");
+        assert_eq!(wrong, "row 1 (counted from 0), line 3: has characters that are not UTF-8 text");
+        assert!(next().is_some_and(|one| one.is_ok()) && next().is_none());
+        let mut questions = open(&end);
+        assert!(questions.next_question().is_ok_and(|one| one.is_some_and(|one| one.is_err())));
+        let said = questions.next_question().expect_err("it is too long").to_string();
+        assert_eq!(said, "`q.csv`, row 2 (line 3): is longer than 1048576 bytes, the most of a row");
     }
 
     #[test]
