@@ -11,7 +11,10 @@ use hrmc::Spec;
 use hrmc::internals::cli::project;
 use hrmc::internals::data::arc::{ArcGrid, CanvasPlace, crop, encode, parse_tasks};
 use hrmc::internals::data::puzzle::{expected_answer, parse_puzzle};
-use hrmc::internals::data::{Dataset, PuzzleKind, Split, SudokuSize, TrainLoader, maze_pairs, sudoku_pairs};
+use hrmc::internals::data::{
+    DataError, Dataset, IGNORED_LABEL, PuzzleKind, Questions, Split, SudokuSize, TrainLoader, maze_pairs,
+    sudoku_pairs,
+};
 use hrmc::internals::device::cpu::Cpu;
 use hrmc::internals::device::{EngineOptions, Places, devices};
 use hrmc::internals::lower::Sizes;
@@ -232,6 +235,49 @@ pub const READERS: &[Reader] = &[
         ],
         mend: leave,
         read: |parts| puzzle(&parts[0]),
+        memory: Memory { bytes: 1 << 20, for_each_byte: 256 },
+        few: 1_000,
+    },
+    Reader {
+        name: "questions",
+        parts: 1,
+        words: &[
+            "{\"question\": ",
+            "\"input\": ",
+            "\"answer\": ",
+            "\"output\": ",
+            "\"1.....2......4..\"",
+            "[2, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1, 5, 1, 1]",
+            "[[2, 1], [1, 2]]",
+            "question,answer\n",
+            "1.....2......4..",
+            "1234341221434321",
+            "S..#o#.##oo##ooG",
+            "{",
+            "}",
+            "[",
+            "]",
+            "[[[[[[[[",
+            "null",
+            ", ",
+            ",",
+            ":",
+            "\"",
+            "\"\"",
+            "\n",
+            "\r\n",
+            "\\u0000",
+            "\\ud800",
+            "\u{feff}",
+            "\0",
+            "é",
+            "+--+\n",
+            "|",
+            "'shape': (1, 16)",
+            "'<i8'",
+        ],
+        mend: mend_array,
+        read: |parts| questions(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 256 },
         few: 1_000,
     },
@@ -576,6 +622,56 @@ fn puzzle(bytes: &[u8]) {
             Err(error) => said(&error),
         }
     }
+}
+
+/// Reads questions in every form that a name can tell, and for every kind that is read in another way.
+fn questions(bytes: &[u8]) {
+    let four = PuzzleKind::Sudoku(SudokuSize::Four);
+    let maze = PuzzleKind::Maze { side: 4 };
+    let tokens = PuzzleKind::Tokens { length: 16, vocab: 300 };
+    let grid = PuzzleKind::Grid { rows: 2, columns: 8, vocab: 6 };
+    let text = |name: &str, kind| {
+        let input = Box::new(io::Cursor::new(bytes.to_vec()));
+        ask(Questions::of_text(Path::new(name), kind, input), kind, bytes.len());
+    };
+    for kind in [four, PuzzleKind::Sudoku(SudokuSize::Sixteen), maze, tokens, grid, PuzzleKind::Arc] {
+        text("standard input", kind);
+    }
+    for kind in [four, tokens, PuzzleKind::Arc] {
+        text("questions.jsonl", kind);
+    }
+    for kind in [four, maze, grid] {
+        text("questions.csv", kind);
+    }
+    for kind in [four, grid] {
+        let input = Box::new(io::Cursor::new(bytes.to_vec()));
+        let array = Questions::of_array(Path::new("questions.npy"), kind, input, bytes.len() as u64);
+        ask(array, kind, bytes.len());
+    }
+}
+
+/// Reads all questions, of which there are no more than bytes, and checks that they are questions of a kind.
+fn ask(questions: Result<Questions, DataError>, kind: PuzzleKind, most: usize) {
+    let mut questions = match questions {
+        Ok(questions) => questions,
+        Err(error) => return said(&error),
+    };
+    for _ in 0..=most {
+        match questions.next_question() {
+            Ok(Some(Ok(question))) => {
+                let is_token = |token: &i32| (0..kind.vocab_size() as i32).contains(token);
+                let length = kind.seq_len();
+                assert_eq!((question.tokens.len(), question.labels.len()), (length, length));
+                assert!(question.tokens.iter().all(is_token), "a token that is none: {question:?}");
+                let is_label = |label: &i32| *label == IGNORED_LABEL || is_token(label);
+                assert!(question.labels.iter().all(is_label), "a label that is none: {question:?}");
+            }
+            Ok(Some(Err(reason))) => said(&reason),
+            Ok(None) => return,
+            Err(error) => return said(&error),
+        }
+    }
+    panic!("there are more questions than bytes");
 }
 
 fn project_file(bytes: &[u8]) {
