@@ -58,11 +58,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads a graph on a device.
+    /// Loads a graph on a device, which computes in f32.
     pub fn new(graph: Graph, device: &dyn Device) -> Self {
+        Loaded::in_precision(graph, device, Precision::F32)
+    }
+
+    /// Loads a graph on a device.
+    pub fn in_precision(graph: Graph, device: &dyn Device, precision: Precision) -> Self {
         let results = result_names(&graph);
         let executable = match device.form() {
-            Form::Plan => Executable::Plan(plan_for(&graph, device.demands(Precision::F32))),
+            Form::Plan => Executable::Plan(plan_for(&graph, device.demands(precision))),
             Form::Graph => Executable::Graph(graph),
         };
         let options = EngineOptions { threads: 2 };

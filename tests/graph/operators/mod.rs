@@ -4,6 +4,7 @@
 mod emulated;
 mod gpu;
 mod planted;
+mod rows;
 mod tensor;
 
 use std::collections::BTreeSet;
@@ -32,11 +33,21 @@ fn sizes() -> impl Strategy<Value = Sizes> {
     )
 }
 
-/// Calls `check` with a number of drawn samples; the same ones every time.
+/// Calls `check` with a number of small drawn samples; the same ones every time.
 fn for_samples(cases: u32, sample: fn(&mut Draw) -> Sample, check: impl Fn(&Sample) -> Option<String>) {
+    for_samples_of(sizes(), cases, sample, check);
+}
+
+/// Does the same with samples of these sizes.
+fn for_samples_of(
+    sizes: impl Strategy<Value = Sizes>,
+    cases: u32,
+    sample: fn(&mut Draw) -> Sample,
+    check: impl Fn(&Sample) -> Option<String>,
+) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let result = runner.run(&(sizes(), any::<u64>()), |(sizes, seed)| {
+    let result = runner.run(&(sizes, any::<u64>()), |(sizes, seed)| {
         let sample = sample(&mut Draw::new(sizes, seed));
         match check(&sample) {
             None => Ok(()),
