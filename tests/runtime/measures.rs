@@ -160,9 +160,10 @@ fn rows(seed: u64, count: usize) -> Vec<Answered> {
                 (random.below(8) > 0)
                     .then(|| (random.below(steps) as f32 - advantage * steps as f32 / 3.0) * scale)
             };
+            // A third of the steps is a whole number, so right and wrong answers have equal scores.
             let q_halt = score(60, -0.15);
-            let confidence = score(20, -0.037).map(|score| 1.0 + score / 2.0);
-            let drift = score(1000, 0.001).map(|score| score + 1.0);
+            let confidence = score(21, -0.037).map(|score| 1.0 + score / 2.0);
+            let drift = score(90, 0.01).map(|score| score + 1.0);
             Answered {
                 kind: (random.below(20) > 0).then_some(kind),
                 question,
