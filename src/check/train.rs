@@ -45,6 +45,7 @@ impl<'a> Context<'a> {
         let batch = self.integer(&fields, "batch", 1..=MAX_ROWS);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
+        let patience = self.patience(&fields, length, eval_every.flatten());
         if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
             && schedule.warmup_steps >= steps
         {
@@ -71,6 +72,7 @@ impl<'a> Context<'a> {
             batch: batch?,
             length: length?,
             eval_every: eval_every?,
+            patience: patience?,
             precision: precision?,
             on_divergence: on_divergence?,
             seed: seed?,
@@ -321,6 +323,44 @@ impl<'a> Context<'a> {
         }
         Some(Some(every))
     }
+
+    /// Returns `Some(None)` where training does all its steps and `None` if there is an error.
+    fn patience(
+        &mut self,
+        fields: &Fields<'a>,
+        length: Option<ir::Length>,
+        every: Option<ir::Length>,
+    ) -> Option<Option<usize>> {
+        if fields.get("patience").is_none() {
+            return Some(None);
+        }
+        let patience = self.integer(fields, "patience", 1..=MAX_INTEGER);
+        self.evaluated_on_the_way(fields, "patience", "counts evaluations, and the only one is at the end")?;
+        let patience = patience?;
+        // Counted in one unit, and not longer than the training; the other case has its own warning.
+        let (every, length, key) = match (every?, length?) {
+            (ir::Length::Epochs(every), ir::Length::Epochs(length)) => (every, length, "epochs"),
+            (ir::Length::Steps(every), ir::Length::Steps(length)) => (every as f64, length as f64, "steps"),
+            _ => return Some(Some(patience)),
+        };
+        // The first evaluation is the best of all before it.
+        let ends = (patience as f64 + 1.0) * every;
+        if every <= length && ends >= length {
+            self.report(never_ends_early(fields.span("patience"), patience, fields.span(key)));
+        }
+        Some(Some(patience))
+    }
+
+    /// Reports a key that has no meaning if the model is evaluated at the end alone; `None` if that is so.
+    fn evaluated_on_the_way(&mut self, fields: &Fields<'a>, key: &'static str, why: &str) -> Option<()> {
+        if fields.get("eval_every").is_some() {
+            return Some(());
+        }
+        if fields.may_miss("eval_every") {
+            self.report(needs_evaluations(key, why, fields.span(key)));
+        }
+        None
+    }
 }
 
 fn no_folder(span: Span) -> Diagnostic {
@@ -392,6 +432,19 @@ fn never_evaluated(span: Span, length: Span) -> Diagnostic {
         .label("longer than the training")
         .secondary(length, "the length of the training")
         .help("make it shorter, or leave it out")
+}
+
+fn needs_evaluations(key: &str, why: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, span, format!("`{key}` needs `eval_every`"))
+        .label(why)
+        .help(format!("add `eval_every = 100 steps`, or remove `{key}`"))
+}
+
+fn never_ends_early(span: Span, patience: usize, length: Span) -> Diagnostic {
+    Diagnostic::warning(Code::WithoutEffect, span, "the training is over before `patience` can end it")
+        .label(format!("ends it after {} evaluations at the earliest", patience + 1))
+        .secondary(length, "the length of the training")
+        .help("lower `patience` or `eval_every`, or leave `patience` out")
 }
 
 fn only_warmup(span: Span, warmup_steps: u64, steps_span: Span, steps: u64) -> Diagnostic {

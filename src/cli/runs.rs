@@ -21,8 +21,8 @@ Examples:
 
 /// List the runs in a folder, and remove those that are not wanted any more.
 ///
-/// A run is finished, unfinished, running while a process trains it, or damaged if its description or its newest
-/// checkpoint cannot be read. `--remove` and `--keep` remove runs for good, without a question, and say which; what a
+/// A run is finished if it has done all its steps or `patience` has ended it; else it is unfinished, running while a
+/// process trains it, or damaged if its description or its newest checkpoint cannot be read. `--remove` and `--keep` remove runs for good, without a question, and say which; what a
 /// process trains is never removed, and neither is a folder that is no run.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

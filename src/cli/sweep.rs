@@ -240,6 +240,7 @@ impl Sweep<'_> {
                     "values": values,
                     "parameters": trained.parameters,
                     "was_finished": trained.work.is_none(),
+                    "out_of_patience": trained.out_of_patience.is_some(),
                     "step": trained.step,
                     "best_exact_accuracy": trained.best,
                     "exact_accuracy": means.and_then(|means| means.exact_accuracy),

@@ -28,7 +28,9 @@ use crate::spec::Spec;
 use crate::store::{MetricMeans, RunFolder};
 use crate::syntax::quote;
 use crate::train::schedule::steps_in;
-use crate::train::{Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training};
+use crate::train::{
+    Data, Evaluation, Event, Run, SHOWN_ANSWERS, Splits, TrainOptions, Training, evaluations_in_a_row,
+};
 
 /// Trains, and reports the result.
 ///
@@ -89,6 +91,10 @@ pub struct Trained {
     pub step: u64,
     /// Best exact accuracy of any evaluation.
     pub best: Option<f64>,
+    /// Step of that evaluation.
+    pub best_step: Option<u64>,
+    /// Evaluations in a row that found nothing better and so ended it before its last step.
+    pub out_of_patience: Option<usize>,
     /// The last evaluation.
     pub evaluation: Option<Judged>,
     /// Why it ended before the last step and its evaluation were done; `None` if they were.
@@ -158,13 +164,15 @@ pub fn train(
     let outcome = training.run(&run, |event| watcher.see(event))?;
     watcher.progress.clear();
     let is_evaluated = arguments.eval_limit == Some(0) || watcher.evaluated == Some(outcome.step);
-    let is_done = outcome.step >= training.last_step() && is_evaluated;
+    let is_done = outcome.is_out_of_patience || (outcome.step >= training.last_step() && is_evaluated);
     let stopped = if outcome.interrupted && !is_done { interrupt.reason() } else { None };
     Ok(Trained {
         folder: run.path().to_path_buf(),
         parameters,
         step: outcome.step,
         best: outcome.best,
+        best_step: outcome.best_step,
+        out_of_patience: patience_of(training.spec()).filter(|_| outcome.is_out_of_patience),
         evaluation: outcome
             .evaluation
             .as_ref()
@@ -179,6 +187,11 @@ pub fn train(
             test: Arc::clone(training.data().test()),
         }),
     })
+}
+
+/// Returns after how many evaluations in a row without a better result a spec ends its training.
+fn patience_of(spec: &Spec) -> Option<usize> {
+    spec.model().train.as_ref()?.patience
 }
 
 fn options(
@@ -303,12 +316,15 @@ fn earlier(
         }
         let step = run.steps_done();
         let evaluation = run.evaluation_after(step).map(|(examples, means)| Judged { examples, means });
+        let out_of_patience = train.patience.filter(|_| run.is_out_of_patience());
         // Training makes up an evaluation that was cut off.
-        if step < wanted || (step == wanted && is_judged && evaluation.is_none()) {
+        let is_cut_off = step == wanted && is_judged && evaluation.is_none();
+        if out_of_patience.is_none() && (step < wanted || is_cut_off) {
             return Ok(Earlier::Unfinished(run.path().to_path_buf()));
         }
         let is_judged_alike = evaluation.as_ref().is_none_or(|found| found.examples == examples);
-        if reuse == Reuse::Same && !(step == wanted && is_judged_alike) {
+        let is_as_long = step == wanted || (step < wanted && out_of_patience.is_some());
+        if reuse == Reuse::Same && !(is_as_long && is_judged_alike) {
             continue;
         }
         finished.get_or_insert_with(|| {
@@ -318,6 +334,8 @@ fn earlier(
                 parameters: trained_parameters(model, sizes),
                 step,
                 best: run.best_accuracy(),
+                best_step: run.best_step(),
+                out_of_patience,
                 evaluation,
                 stopped: None,
                 total_steps,
@@ -579,7 +597,8 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn print(&self) -> Result<(), Failure> {
-        let Trained { folder, step, total_steps, best, evaluation, stopped, work, .. } = self.trained;
+        let Trained { folder, step, total_steps, best, best_step, evaluation, stopped, work, .. } =
+            self.trained;
         if self.common.json {
             return terminal::print_json(&json!({
                 "run": terminal::path_text(folder),
@@ -588,11 +607,13 @@ impl Report<'_> {
                 "interrupted": stopped.is_some(),
                 "stopped_by": stopped.map(Stop::name),
                 "was_finished": work.is_none(),
+                "out_of_patience": self.trained.out_of_patience.is_some(),
                 "seconds": work.as_ref().map(|work| work.elapsed_s),
                 "sequences_per_second": work.as_ref().map(|work| work.sequences_per_s),
                 "examples": evaluation.as_ref().map(|found| found.examples),
                 "evaluation": evaluation.as_ref().map(|found| &found.means),
                 "best_exact_accuracy": best,
+                "best_step": best_step,
             }));
         }
         let path = folder.display();
@@ -610,8 +631,15 @@ impl Report<'_> {
             }
             return terminal::print(format!("continue with `{}`\n", self.resuming_command(folder)));
         }
+        let early_end = self.early_end();
+        if let Some(end) = early_end.as_ref().filter(|_| work.is_some()) {
+            terminal::note(end);
+        }
         let mut text = match work {
-            None => format!("`{path}` was finished before: it has done {step} steps\n"),
+            None => {
+                let why = early_end.clone().unwrap_or_else(|| format!("it has done {step} steps"));
+                format!("`{path}` was finished before: {why}\n")
+            }
             Some(work) => {
                 let drawn = work.evaluation.as_ref().map(|evaluation| draw_solved(&work.test, evaluation));
                 format!(
@@ -630,11 +658,24 @@ impl Report<'_> {
             return terminal::print(text);
         }
         text.push_str(&format!("run folder: {path}\n"));
-        if self.trained.step < *total_steps {
+        if early_end.is_none() && self.trained.step < *total_steps {
             text.push_str(&format!("continue with `{}`\n", self.resuming_command(folder)));
         }
         text.push_str(&format!("solve a puzzle with `hrmc run {} --puzzle FILE`\n", shell::path(folder)));
         terminal::print(text)
+    }
+
+    /// Returns why the training ended before its last step, in words, if `patience` ended it.
+    fn early_end(&self) -> Option<String> {
+        let Trained { step, best_step, out_of_patience, .. } = self.trained;
+        let evaluations = evaluations_in_a_row((*out_of_patience)?);
+        // Of equals, `best` is the newest.
+        let before = best_step.filter(|best| best < step);
+        let best = before.map_or(String::new(), |best| format!(" than after step {}", grouped(best)));
+        Some(format!(
+            "stopped after step {}: {evaluations} found nothing better{best} (`patience`)",
+            grouped(*step)
+        ))
     }
 
     /// Returns what ended the training, in words.

@@ -386,6 +386,8 @@ pub struct Train {
     pub length: Length,
     /// How often the model is evaluated; `None` only at the end.
     pub eval_every: Option<Length>,
+    /// Evaluations in a row without a better result after which training ends; `None` for as many as there are.
+    pub patience: Option<usize>,
     /// Arithmetic of activations.
     pub precision: Precision,
     /// What is done about a number that is not finite.

@@ -184,6 +184,10 @@ impl Text<'_> {
             Some(every) => self.line(2, format!("evaluate every {}", length(every))),
             None => self.line(2, "evaluate at the end"),
         }
+        // What is not given has no line, either.
+        if let Some(patience) = train.patience {
+            self.line(2, format!("patience {patience} evaluations"));
+        }
         self.line(
             2,
             match train.precision {

@@ -17,6 +17,7 @@
 //!   least twice, with noise, and only if a Q head can tell the rollouts apart.
 //! * Every real number is finite and in its range: rates and widths above 0, shares from 0 to 1.
 //! * The puzzle table has an optimizer exactly if it exists.
+//! * What counts evaluations on the way counts at least one, and there are such evaluations.
 
 use std::collections::BTreeSet;
 
@@ -293,6 +294,10 @@ impl Rules {
                 Length::Steps(steps) => steps > 0,
             };
             self.require(positive, || format!("a stretch of training is empty: {length:?}"));
+        }
+        if let Some(patience) = train.patience {
+            self.require(patience >= 1, || "patience ends before the first evaluation".to_string());
+            self.require(train.eval_every.is_some(), || "patience counts evaluations of the end".to_string());
         }
         match &train.data {
             Data::Folder(folder) => {

@@ -112,9 +112,11 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
         Some((lr_factor, most)) => ir::OnDivergence::Rollback { lr_factor, most },
         None => ir::OnDivergence::Stop,
     });
+    let on_the_way = option::of((length(), option::of(1usize..1000)));
     let rest = (loss, precision, on_divergence, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
-    (data(), optimizer, puzzle_optimizer, schedule, length(), option::of(length()), rest).prop_map(
-        |(data, optimizer, puzzle_optimizer, schedule, length, eval_every, rest)| {
+    (data(), optimizer, puzzle_optimizer, schedule, length(), on_the_way, rest).prop_map(
+        |(data, optimizer, puzzle_optimizer, schedule, length, on_the_way, rest)| {
+            let (eval_every, patience) = on_the_way.unzip();
             let (loss, precision, on_divergence, seed, batch, ema) = rest;
             ir::Train {
                 data,
@@ -126,6 +128,7 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
                 batch,
                 length,
                 eval_every,
+                patience: patience.flatten(),
                 precision,
                 on_divergence,
                 seed,

@@ -81,6 +81,9 @@ pub struct TrainerState {
     /// How often the training had gone back because a number was not finite.
     #[serde(default, skip_serializing_if = "is_never")]
     pub rollbacks: u32,
+    /// How long the training had waited for a better evaluation; only with `patience`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
     /// SHA-256 of the lines of `metrics.jsonl` up to the one of this step, without those of evaluations that are not
     /// due by the schedule. Checkpoints of format 1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +92,19 @@ pub struct TrainerState {
 
 fn is_never(rollbacks: &u32) -> bool {
     *rollbacks == 0
+}
+
+/// How long a training has waited for a better evaluation. Those of the schedule count, up to the one before the step of
+/// the checkpoint; of the checkpoint with which `patience` ends the training, the one after its step does, too.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waited {
+    /// Exact accuracy of the best of these evaluations.
+    pub exact_accuracy: f64,
+    /// Mean loss of that evaluation.
+    pub loss: f64,
+    /// Evaluations since then.
+    pub evaluations: usize,
 }
 
 /// Most steps, segments, epochs or random words that are counted: a training would take centuries to get there.

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::divergence::Divergence;
 use super::error::Error;
+use super::patience::Patience;
 use super::score::Score;
 use super::trainer::{Record, Trainer};
 use crate::ir::OnDivergence;
 use crate::store::checkpoint::{Before, Saved};
 use crate::store::log::LogProblems;
-use crate::store::{CheckpointError, MetricsLine, MetricsLog, RunFolder, RunFolderError, RunLock};
+use crate::store::{
+    CheckpointError, MetricMeans, MetricsLine, MetricsLog, RunFolder, RunFolderError, RunLock,
+};
 use crate::system;
 use crate::units::{bytes, counted};
 
@@ -29,7 +32,11 @@ pub struct Keeper {
     last_is_sound: bool,
     /// Checksum of the lines of metrics that the checkpoint has.
     metrics_sha256: Option<String>,
-    best: Option<Score>,
+    /// The best evaluation of all, and its step.
+    best: Option<(Score, u64)>,
+    patience: Patience,
+    /// Whether the checkpoint says that `patience` has ended the training.
+    has_ended: bool,
     notes: Vec<String>,
 }
 
@@ -68,6 +75,9 @@ impl Keeper {
                     keeper.saved = Some(step);
                     keeper.last_is_sound = folder == keeper.folder.last();
                     keeper.metrics_sha256 = record.metrics_sha256;
+                    keeper.patience = Patience::of(record.waited);
+                    keeper.has_ended = keeper.is_out_of_patience(trainer);
+                    keeper.count_evaluation_of_log(trainer);
                     keeper.notes.extend(Saved::open(&folder)?.warning());
                     if !keeper.last_is_sound {
                         keeper.notes.push(keeper.cost_of_going_back(refused.as_ref(), &folder, step));
@@ -101,6 +111,8 @@ impl Keeper {
             last_is_sound: false,
             metrics_sha256: None,
             best: None,
+            patience: Patience::default(),
+            has_ended: false,
             notes: Vec::new(),
         }
     }
@@ -131,7 +143,58 @@ impl Keeper {
 
     /// Returns the best exact accuracy of any evaluation so far.
     pub fn best(&self) -> Option<f64> {
-        self.best.map(|best| best.exact_accuracy)
+        self.best.map(|(best, _)| best.exact_accuracy)
+    }
+
+    /// Returns the step of that evaluation.
+    pub fn best_step(&self) -> Option<u64> {
+        self.best.map(|(_, step)| step)
+    }
+
+    /// Returns whether as many evaluations as the spec has patience for found nothing better.
+    pub fn is_out_of_patience(&self, trainer: &Trainer) -> bool {
+        trainer.train().patience.is_some_and(|limit| self.patience.is_over(limit))
+    }
+
+    /// Counts the evaluation after the step of a trainer for `patience`, if the schedule has it on the way.
+    fn count_evaluation(&mut self, trainer: &Trainer, means: &MetricMeans) {
+        let step = trainer.steps_done();
+        let is_on_the_way = step != trainer.total_steps()
+            && self.eval_every.is_some_and(|every| step.is_multiple_of(every))
+            && trainer.train().patience.is_some()
+            && !self.is_out_of_patience(trainer);
+        if let Some(score) = Score::of(means).filter(|_| is_on_the_way) {
+            self.patience.see(step, score);
+        }
+    }
+
+    /// Counts the evaluation after the step from which a training goes on: the checkpoint does not know of it.
+    fn count_evaluation_of_log(&mut self, trainer: &Trainer) {
+        let lines = self.lines();
+        let of_step = |line: &&MetricsLine| line.is_evaluation() && line.step() == trainer.steps_done();
+        if let Some(line) = lines.iter().rfind(of_step) {
+            self.count_evaluation(trainer, line.means());
+        }
+    }
+
+    /// Returns whether the checkpoint from which a training would go on says that `patience` has ended it.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Ends the training because of `patience`: saves the checkpoint `last` once more, which says so.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be written; it says which checkpoint is left.
+    pub fn end(&mut self, trainer: &Trainer) -> Result<(), Error> {
+        if self.has_ended {
+            return Ok(());
+        }
+        self.patience.close();
+        self.write_last(trainer)?;
+        self.has_ended = true;
+        Ok(())
     }
 
     /// Takes the run for this process.
@@ -167,7 +230,7 @@ impl Keeper {
         self.notes.extend(log_note(&self.folder, log.problems()));
         self.log = Some(log);
         self.best = match Saved::open(&self.folder.best()) {
-            Ok(saved) => Score::of_checkpoint(saved.state()),
+            Ok(saved) => Score::of_checkpoint(saved.state()).map(|score| (score, saved.state().step)),
             Err(CheckpointError::Absent { .. }) => None,
             Err(error) => {
                 self.notes.push(format!("{error}; the next evaluation makes another best checkpoint"));
@@ -239,6 +302,10 @@ impl Keeper {
         if self.saved == Some(trainer.steps_done()) && self.last_is_sound {
             return Ok(());
         }
+        self.write_last(trainer)
+    }
+
+    fn write_last(&mut self, trainer: &Trainer) -> Result<(), Error> {
         let (last, previous) = (self.folder.last(), self.folder.previous());
         let before = if self.last_is_sound { Before::Kept(&previous) } else { Before::Removed };
         self.write(trainer, &last, before, None)?;
@@ -252,15 +319,17 @@ impl Keeper {
     ///
     /// Returns an error if a file cannot be written; it says which checkpoint is left.
     pub fn keep_evaluation(&mut self, trainer: &Trainer, line: &MetricsLine) -> Result<bool, Error> {
-        let score = Score::of(line.means()).filter(|score| score.is_best(self.best));
+        let best = self.best.map(|(best, _)| best);
+        let score = Score::of(line.means()).filter(|score| score.is_best(best));
         if score.is_some() {
             // Before the line: a run that is killed between them evaluates again, and saves the same.
             let best = self.folder.best();
             self.write(trainer, &best, Before::Removed, score)?;
-            self.best = score;
+            self.best = score.map(|score| (score, trainer.steps_done()));
         }
         self.append(line)?;
         self.opened().sync().map_err(|error| self.with_what_is_kept(error.into()))?;
+        self.count_evaluation(trainer, line.means());
         Ok(score.is_some())
     }
 
@@ -282,7 +351,9 @@ impl Keeper {
     pub fn go_back(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
         let record = trainer.go_back(&self.folder.rollback())?;
         let expected = record.metrics_sha256.as_deref();
+        self.patience = Patience::of(record.waited);
         self.log = Some(self.folder.metrics_log(trainer.steps_done(), self.eval_every, expected)?);
+        self.count_evaluation_of_log(trainer);
         // Twice, so that the checkpoint before it has gone back, too: if this process dies and one of them is damaged, the
         // training still goes on as it would have.
         for _ in 0..2 {
@@ -330,6 +401,7 @@ impl Keeper {
                 exact_accuracy: score.map(|score| score.exact_accuracy),
                 loss: score.map(|score| score.loss),
                 metrics_sha256: Some(self.opened().sha256()),
+                waited: self.patience.at(trainer.steps_done()),
             };
             trainer.save(folder, before, record).map_err(Error::from)
         });

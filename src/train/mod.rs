@@ -38,6 +38,7 @@ pub mod init;
 mod keeper;
 mod memory;
 pub mod metrics;
+mod patience;
 pub mod refill;
 mod run;
 pub mod schedule;
@@ -62,6 +63,7 @@ pub use halting::StoppedBy;
 pub use health::Concern;
 pub use memory::{TooLarge, Wanted, check_memory};
 pub use metrics::Metrics;
+pub use patience::evaluations_in_a_row;
 pub use run::{Checkpoint, Run};
 pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
@@ -74,6 +76,7 @@ pub use training::{ADAPT_STEPS, Event, Outcome, SHOWN_ANSWERS, TrainOptions, Tra
 mod tests {
     mod checkpoints;
     mod divergence;
+    mod patience;
     mod runs;
     mod survival;
 }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::data::Data;
 use super::error::Error;
+use super::patience::has_ended;
 use super::run::Run;
 use super::schedule::steps_in;
 use crate::data::{Metadata, Split};
 use crate::ir::{self, Length, Model};
 use crate::store::checkpoint::Saved;
-use crate::store::{CheckpointError, MetricMeans, MetricsLine, RunFolder};
+use crate::store::{CheckpointError, MetricMeans, MetricsLine, RunFolder, TrainerState};
 
 /// What the folder of a run says about its training.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,7 @@ pub struct Standing {
 /// What becomes of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunState {
-    /// It has done all steps of its schedule.
+    /// It has done all steps of its schedule, or `patience` has ended it.
     Finished,
     /// It can go on.
     Unfinished,
@@ -61,16 +62,21 @@ impl Standing {
         let mut there = folder.checkpoints().into_iter().map(|checkpoint| Saved::open(&checkpoint));
         let newest = match there.find(|saved| !matches!(saved, Err(CheckpointError::Absent { .. }))) {
             Some(saved) => saved
-                .and_then(|saved| saved.check_headers().map(|()| saved.state().step))
+                .and_then(|saved| saved.check_headers().map(|()| Some(saved.state().clone())))
                 .map_err(|error| error.to_string()),
-            None => Ok(0),
+            None => Ok(None),
         };
-        let step = newest.as_ref().ok().copied();
+        let step_of = |state: &Option<TrainerState>| state.as_ref().map_or(0, |state| state.step);
+        let step = newest.as_ref().ok().map(step_of);
+        let is_done = |run: &Run, state: &Option<TrainerState>| {
+            let ended = state.as_ref().is_some_and(|state| has_ended(run.spec().model(), state));
+            ended || total_steps.is_some_and(|total| step_of(state) >= total)
+        };
         let state = match (folder.holder(), &run, newest) {
             (Some(holder), _, _) => RunState::Running(holder),
             (None, Err(error), _) => RunState::Damaged(error.to_string()),
             (None, Ok(_), Err(why)) => RunState::Damaged(why),
-            (None, Ok(_), Ok(step)) if total_steps.is_some_and(|total| step >= total) => RunState::Finished,
+            (None, Ok(run), Ok(state)) if is_done(run, &state) => RunState::Finished,
             (None, Ok(_), Ok(_)) => RunState::Unfinished,
         };
         Standing {
@@ -150,8 +156,17 @@ impl Run {
 
     /// Returns the optimizer steps of the newest checkpoint that can be read; 0 if there is none.
     pub fn steps_done(&self) -> u64 {
+        self.newest_state().map_or(0, |state| state.step)
+    }
+
+    /// Returns whether its training is finished before its last step, because `patience` of its spec has ended it.
+    pub fn is_out_of_patience(&self) -> bool {
+        self.newest_state().is_some_and(|state| has_ended(self.spec().model(), &state))
+    }
+
+    fn newest_state(&self) -> Option<TrainerState> {
         let checkpoints = self.folder().checkpoints();
-        checkpoints.iter().find_map(|folder| Saved::open(folder).ok()).map_or(0, |saved| saved.state().step)
+        checkpoints.iter().find_map(|folder| Saved::open(folder).ok()).map(|saved| saved.state().clone())
     }
 
     /// Returns what the evaluation after a step found, and of how many examples.
@@ -167,5 +182,10 @@ impl Run {
     /// Returns the best exact accuracy of any evaluation.
     pub fn best_accuracy(&self) -> Option<f64> {
         best_accuracy(self.folder())
+    }
+
+    /// Returns the step of that evaluation.
+    pub fn best_step(&self) -> Option<u64> {
+        Saved::open(&self.folder().best()).ok().map(|saved| saved.state().step)
     }
 }

@@ -28,7 +28,7 @@ use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
 use crate::pipeline::executable;
-use crate::store::checkpoint::{self, Before, Saved, StoredCheckpoint, TrainerState};
+use crate::store::checkpoint::{self, Before, Saved, StoredCheckpoint, TrainerState, Waited};
 use crate::store::tensors::WeightsFile;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine};
 
@@ -132,6 +132,8 @@ pub struct Record {
     pub loss: Option<f64>,
     /// Checksum of the lines of metrics so far.
     pub metrics_sha256: Option<String>,
+    /// How long the training has waited for a better evaluation.
+    pub waited: Option<Waited>,
 }
 
 /// A model in training.
@@ -387,6 +389,7 @@ impl Trainer {
             exact_accuracy: record.exact_accuracy,
             loss: record.loss,
             rollbacks: self.rollbacks,
+            waited: record.waited,
             metrics_sha256: record.metrics_sha256,
         };
         checkpoint::save(folder, before, &self.session, &self.model, &self.parameters, &state)
@@ -445,6 +448,7 @@ impl Trainer {
             exact_accuracy: state.exact_accuracy,
             loss: state.loss,
             metrics_sha256: state.metrics_sha256.clone(),
+            waited: state.waited,
         })
     }
 

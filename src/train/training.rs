@@ -16,6 +16,7 @@ use super::evaluate::{Evaluation, EvaluationRequest};
 use super::health::{Concern, Health};
 use super::keeper::Keeper;
 use super::memory::{Wanted, check_memory};
+use super::patience::evaluations_in_a_row;
 use super::run::{Checkpoint, Run};
 use super::schedule::{rate_factor, steps_in};
 use super::solve::{Answer, Question};
@@ -99,7 +100,7 @@ impl Default for TrainOptions {
 pub enum Event<'a> {
     /// The training begins, or continues.
     Begin,
-    /// Something that the user should know about the files of the run.
+    /// Something that the user should know about the files of the run, or about what is not done.
     Note(&'a str),
     /// A step was done.
     Step(&'a StepReport),
@@ -171,6 +172,10 @@ pub struct Outcome {
     pub evaluation: Option<Evaluation>,
     /// Best exact accuracy of any evaluation of the run.
     pub best: Option<f64>,
+    /// Step of that evaluation.
+    pub best_step: Option<u64>,
+    /// Whether the training is finished before its last step, because `patience` of its spec has ended it.
+    pub is_out_of_patience: bool,
 }
 
 /// A spec in training.
@@ -273,8 +278,23 @@ impl Training {
 
     /// Restores the newest checkpoint of a run, and takes the run for this process.
     pub(super) fn continue_from(&mut self, run: &Run) -> Result<(), Error> {
-        self.keeper = Some(Keeper::resume(run.folder(), self.eval_every(), &mut self.trainer)?);
+        let keeper = Keeper::resume(run.folder(), self.eval_every(), &mut self.trainer)?;
+        let (has_ended, is_at_end) = (keeper.has_ended(), keeper.is_out_of_patience(&self.trainer));
+        self.keeper = Some(keeper);
         let step = self.trainer.steps_done();
+        if has_ended {
+            return Err(Error::unsuitable(format!(
+                "`{}` is finished: its training ended after {}, because {} found nothing better (`patience`); begin \
+                 another run with more patience (`--set train.patience=N`, or `=none` for all steps)",
+                run.path().display(),
+                counted(step as usize, "step"),
+                evaluations_in_a_row(train_of(self.spec.model()).patience.unwrap_or(0)),
+            )));
+        }
+        if is_at_end {
+            // A process that was killed when it was about to say so.
+            return Ok(());
+        }
         let is_evaluated = !self.is_evaluation_due(step) || run.folder().has_evaluation(step);
         if step > self.stop || (step == self.stop && is_evaluated) {
             return Err(Error::unsuitable(format!(
@@ -385,7 +405,8 @@ impl Training {
     /// Trains to the last step, and keeps metrics and checkpoints in the folder of a run.
     ///
     /// `watch` gets every event, and may stop the training after any of them. Everything is saved then, and a further
-    /// call continues. A first checkpoint is saved before the first step, and one before each evaluation.
+    /// call continues. A first checkpoint is saved before the first step, and one before each evaluation. If `patience`
+    /// of the spec ends the training before its last step, it is finished, and a further call does nothing.
     ///
     /// # Errors
     ///
@@ -419,6 +440,9 @@ impl Training {
         for note in keeper.take_notes() {
             watch.tell(&Event::Note(&note));
         }
+        if train_of(self.spec.model()).patience.is_some() && self.options.eval_limit == Some(0) {
+            watch.tell(&Event::Note("`patience` has no effect: this training is not evaluated"));
+        }
         let mut latest = None;
         let mut health = Health::of(&keeper.lines());
         let mut saved = Instant::now();
@@ -428,7 +452,7 @@ impl Training {
         if !is_made_up {
             self.save_for_rollback(keeper)?;
         }
-        while (is_made_up || self.trainer.steps_done() < self.stop) && !watch.stopped {
+        while !watch.stopped && (is_made_up || !self.is_done(keeper)) {
             if !std::mem::take(&mut is_made_up) {
                 match self.trainer.step() {
                     Ok(report) => {
@@ -469,11 +493,25 @@ impl Training {
                 latest = Some(self.keep_evaluation(keeper, evaluation, &mut health, &mut watch)?);
             }
         }
-        if watch.stopped {
+        let is_out_of_patience = keeper.is_out_of_patience(&self.trainer);
+        if is_out_of_patience {
+            keeper.end(&self.trainer)?;
+        } else if watch.stopped {
             self.save(keeper, &mut watch)?;
         }
-        let step = self.trainer.steps_done();
-        Ok(Outcome { step, interrupted: watch.stopped, evaluation: latest, best: keeper.best() })
+        Ok(Outcome {
+            step: self.trainer.steps_done(),
+            interrupted: watch.stopped && !is_out_of_patience,
+            evaluation: latest,
+            best: keeper.best(),
+            best_step: keeper.best_step(),
+            is_out_of_patience,
+        })
+    }
+
+    /// Returns whether the training is over, by its steps or by `patience`.
+    fn is_done(&self, keeper: &Keeper) -> bool {
+        self.trainer.steps_done() >= self.stop || keeper.is_out_of_patience(&self.trainer)
     }
 
     /// Saves the checkpoint to go back to, if the spec asks for one and this is a step for it: the first, or one that the

@@ -460,6 +460,66 @@ fn the_time_is_over_while_puzzles_are_made() {
     assert!(!place.path("runs").exists(), "nothing was begun");
 }
 
+/// A spec that is the worse the longer it trains: its decay multiplies the weights by minus two in each step.
+fn worsening() -> Workplace {
+    let place = Workplace::new(HRMC);
+    let [rate, average, evaluations] = [
+        (
+            "adam_atan2(lr = 1e-3, betas = (0.9, 0.95), weight_decay = 0.1)",
+            "adam_atan2(lr = 1, weight_decay = 3)",
+        ),
+        ("  ema        = 0.9\n", ""),
+        ("eval_every = 8 steps", "eval_every = 2 steps\n  patience   = 2"),
+    ];
+    let schedule = ("cosine(warmup_steps = 3, min_ratio = 0.1)", "constant");
+    let text = [rate, average, evaluations, schedule].iter().fold(TINY.to_string(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    place.write("tiny.hrm", &text);
+    place
+}
+
+#[test]
+fn a_run_that_patience_has_ended_is_finished() {
+    let place = worsening();
+    let said = place.run("run tiny.hrm --train");
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let end =
+        "stopped after step 6: 2 evaluations in a row found nothing better than after step 2 (`patience`)";
+    assert!(said.err.contains(end), "{}", said.err);
+    assert!(
+        said.out.contains("trained to step 6 in ") && !said.out.contains("continue with"),
+        "{}",
+        said.out
+    );
+    let listed = json(&place.succeed("runs --json"));
+    assert_eq!((&listed[0]["state"], &listed[0]["step"]), (&"finished".into(), &6.into()));
+    for steps in ["", " --steps 10"] {
+        let message = place.fail(&format!("run --train --resume runs/tiny-001{steps}"));
+        assert!(
+            message.contains("`runs/tiny-001` is finished: its training ended after 6 steps"),
+            "{message}"
+        );
+    }
+    let said = place.run("run tiny.hrm --train --resume auto");
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.starts_with(&format!("`runs/tiny-001` was finished before: {end}\n")), "{}", said.out);
+    let result = json(&place.succeed("run tiny.hrm --train --resume auto --json"));
+    assert_eq!((&result["was_finished"], &result["out_of_patience"]), (&true.into(), &true.into()));
+    assert_eq!((&result["step"], &result["best_step"]), (&6.into(), &2.into()));
+    // A sweep takes it for what it wanted, if it wanted as many steps or more.
+    let swept = json(&place.succeed("sweep tiny.hrm --set train.seed=5 --json"));
+    assert_eq!((&swept[0]["was_finished"], &swept[0]["out_of_patience"]), (&false.into(), &true.into()));
+    for (steps, was_finished) in [("", true), (" --steps 10", true), (" --steps 4", false)] {
+        let swept = json(&place.succeed(&format!("sweep tiny.hrm --set train.seed=5 --json{steps}")));
+        assert_eq!(swept[0]["was_finished"], was_finished, "{steps}");
+    }
+    assert!(!place.path("runs/tiny-004").exists());
+    let result = json(&place.succeed("run tiny.hrm --train --set train.patience=none --json"));
+    assert_eq!((&result["step"], &result["out_of_patience"]), (&20.into(), &false.into()));
+}
+
 #[test]
 fn of_jobs_that_begin_together_one_trains() {
     let place = tiny();

@@ -167,6 +167,14 @@ const DIVERGES_TWICE: Edits = &[
     ("adam_atan2(lr = 1e-2,", "adam_atan2(lr = 1e38,"),
     ("  seed = 3\n", "  on_divergence = rollback(lr_factor = 1e-20, most = 2)\n  seed = 3\n"),
 ];
+/// Each step multiplies the weights by more than one.
+const WORSENS: Edits = &[
+    (
+        "adam_atan2(lr = 1e-2, betas = (0.9, 0.95), weight_decay = 0.1)",
+        "adam_atan2(lr = 1, weight_decay = 3)",
+    ),
+    ("eval_every = 3 steps\n", "eval_every = 1 steps\n  patience = 1\n"),
+];
 const HALTS_EARLY: Edits = &[("bias = -5", "bias = 5"), ("target = bootstrap", "target = none")];
 
 #[rustfmt::skip]
@@ -262,6 +270,7 @@ const ROWS: &[Row] = &[
     row("train.steps", ("steps = 6\n", "steps = 7\n"), Differs::Length),
     row("train.eval_every", ("eval_every = 3 steps", "eval_every = 2 steps"), Differs::Evaluations),
     row("train.eval_every", ("eval_every = 3 steps", "eval_every = 1 epochs"), Differs::Evaluations),
+    given(WORSENS, "train.patience", ("patience = 1", "patience = 2"), Differs::Length),
     row("train.precision", ("f32", "bf16"), Differs::Arithmetic),
     given(DIVERGES, "train.on_divergence",
         ("on_divergence = rollback(lr_factor = 1e-37)", "on_divergence = stop"), Differs::Refused),

@@ -53,7 +53,7 @@ fn training(spec: &Spec) -> Training {
 }
 
 /// Returns the content of every file of a run but that of its lock, by its path in it.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_path_buf()];
     while let Some(next) = open.pop() {
@@ -70,7 +70,8 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a run.
+pub(super) fn copy(from: &Path, to: &Path) {
     for (inner, bytes) in files(from) {
         let file = to.join(inner);
         fs::create_dir_all(file.parent().expect("it has one")).expect("the disk has room");

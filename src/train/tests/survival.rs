@@ -50,8 +50,16 @@ train {
 }
 ";
 
-/// Steps that are saved and evaluated; the last of them is the last step.
-const STEPS: u64 = 5;
+/// How a training ends.
+struct End {
+    /// Steps it has done then.
+    steps: u64,
+    /// What is said when somebody wants to go on with it.
+    refusal: &'static str,
+}
+
+/// The end of [`TINY`], at its last step.
+const LAST_STEP: End = End { steps: 5, refusal: "has done 5 steps already" };
 
 /// A training that can be begun again.
 struct Bench {
@@ -62,8 +70,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Bench {
-        let source = Source::new("tiny.hrm".to_owned(), TINY.to_owned());
+    fn new(text: &str) -> Bench {
+        let source = Source::new("tiny.hrm".to_owned(), text.to_owned());
         let spec = Spec::read::<&str>(source, &[]).expect("the spec is right");
         let data = Data::of(&spec, Path::new(".")).expect("it is generated");
         let options = TrainOptions { threads: 1, ..TrainOptions::default() };
@@ -82,15 +90,15 @@ impl Bench {
     }
 
     /// Trains a run from what is left of it to the end.
-    fn go_on(&mut self, run: &Path) {
+    fn go_on(&mut self, run: &Path, end: &End) {
         self.training.begin_again(&self.start);
         let run = Run::open(run).expect("the description of the run is whole");
         match self.training.continue_from(&run) {
             Ok(()) => {
                 let outcome = self.training.run(&run, |_| ControlFlow::Continue(()));
-                assert_eq!(outcome.expect("nothing is in the way any more").step, STEPS);
+                assert_eq!(outcome.expect("nothing is in the way any more").step, end.steps);
             }
-            Err(error) => assert!(error.to_string().contains("has done 5 steps already"), "{error}"),
+            Err(error) => assert!(error.to_string().contains(end.refusal), "{error}"),
         }
         self.training.begin_again(&self.start);
     }
@@ -132,15 +140,17 @@ fn check_message(message: &str, run: &Path) {
 const FAULTS: [Fault; 4] =
     [Fault::Refused(NO_SPACE), Fault::Refused(INPUT_OUTPUT), Fault::Short, Fault::Killed];
 
-/// Runs the training with faults at each change that it makes, those that `choose` gives for the number of the change.
-fn survive(choose: impl Fn(usize) -> Vec<Fault>) {
-    let mut bench = Bench::new();
+/// Runs the training of a spec with faults at each change that it makes, those that `choose` gives for the number of the
+/// change and the number of all.
+fn survive(text: &str, end: &End, choose: impl Fn(usize, usize) -> Vec<Fault>) {
+    let mut bench = Bench::new(text);
     let whole = bench.directory.path().join("whole");
     let (result, changes) = faults::count(|| bench.train(&whole));
     result.expect("nothing is in the way");
     let expected = content(&whole.join("tiny-001"));
     assert_eq!(expected.len(), 12, "{:?}", expected.keys());
-    for (at, fault) in (0..changes).flat_map(|at| choose(at).into_iter().map(move |fault| (at, fault))) {
+    let chosen = |at| choose(at, changes).into_iter().map(move |fault| (at, fault));
+    for (at, fault) in (0..changes).flat_map(chosen) {
         let runs = bench.directory.path().join("broken");
         bench.training.begin_again(&bench.start);
         let result = faults::with(at, fault, || bench.train(&runs));
@@ -152,7 +162,7 @@ fn survive(choose: impl Fn(usize) -> Vec<Fault>) {
             if is_of_keeping && fault != Fault::Killed {
                 check_message(&error, &run);
             }
-            bench.go_on(&run);
+            bench.go_on(&run, end);
             assert!(content(&run) == expected, "{at} {fault:?}: the files differ after `{error}`");
         } else {
             // The run was never begun: its description could not be written.
@@ -167,11 +177,27 @@ fn survive(choose: impl Fn(usize) -> Vec<Fault>) {
 
 #[test]
 fn a_fault_at_any_change_of_the_disk_costs_no_checkpoint() {
-    survive(|at| vec![FAULTS[at % FAULTS.len()]]);
+    survive(TINY, &LAST_STEP, |at, _| vec![FAULTS[at % FAULTS.len()]]);
 }
 
 #[test]
 #[ignore = "it takes minutes; docs/testing.md has the command"]
 fn every_fault_at_any_change_of_the_disk_costs_no_checkpoint() {
-    survive(|_| FAULTS.to_vec());
+    survive(TINY, &LAST_STEP, |_, _| FAULTS.to_vec());
+}
+
+#[test]
+fn a_fault_while_the_end_by_patience_is_saved_does_not_change_it() {
+    let text = [
+        // Each step multiplies the weights by minus two.
+        ("lr = 3e-3, betas = (0.9, 0.95), weight_decay = 0.1", "lr = 1, weight_decay = 3"),
+        ("cosine(warmup_steps = 2, min_ratio = 0.05)", "constant"),
+        ("ema = 0.9", "ema = 0.01"),
+        ("eval_every = 2 steps", "eval_every = 2 steps\n  patience = 1"),
+    ]
+    .iter()
+    .fold(TINY.to_owned(), |text, (from, to)| text.replacen(from, to, 1));
+    let end = End { steps: 4, refusal: "is finished: its training ended after 4 steps" };
+    // A checkpoint takes fewer changes than these.
+    survive(&text, &end, |at, all| if at + 40 < all { Vec::new() } else { vec![FAULTS[at % FAULTS.len()]] });
 }
