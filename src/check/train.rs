@@ -45,6 +45,7 @@ impl<'a> Context<'a> {
         let batch = self.integer(&fields, "batch", 1..=MAX_ROWS);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
+        let eval_share = self.eval_share(&fields);
         let patience = self.patience(&fields, length, eval_every.flatten());
         if let (Some(schedule), Some(ir::Length::Steps(steps))) = (&schedule, length)
             && schedule.warmup_steps >= steps
@@ -72,6 +73,7 @@ impl<'a> Context<'a> {
             batch: batch?,
             length: length?,
             eval_every: eval_every?,
+            eval_share: eval_share?,
             patience: patience?,
             precision: precision?,
             on_divergence: on_divergence?,
@@ -322,6 +324,20 @@ impl<'a> Context<'a> {
             self.report(never_evaluated(value.span, fields.span(key)));
         }
         Some(Some(every))
+    }
+
+    /// Returns `Some(None)` where every evaluation takes all rows and `None` if there is an error.
+    fn eval_share(&mut self, fields: &Fields<'a>) -> Option<Option<f32>> {
+        if fields.get("eval_share").is_none() {
+            return Some(None);
+        }
+        let share = self.real(fields, "eval_share", Reals::OpenFraction);
+        self.evaluated_on_the_way(
+            fields,
+            "eval_share",
+            "is a share of the training between two evaluations",
+        )?;
+        share.map(Some)
     }
 
     /// Returns `Some(None)` where training does all its steps and `None` if there is an error.

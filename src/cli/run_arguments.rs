@@ -36,7 +36,7 @@ pub struct TrainArguments {
     /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
     pub data: Option<PathBuf>,
-    /// Evaluate only the first examples of the test data; 0 for no evaluation
+    /// Evaluate only the first examples of the test data, in place of those by `eval_share`; 0 for no evaluation
     #[arg(long, value_name = "N", conflicts_with = "puzzle")]
     pub eval_limit: Option<usize>,
 }

@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Dataset folder to use instead of the data of the spec
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Evaluate only the first examples of the test data; 0 for no evaluation
+    /// Evaluate only the first examples of the test data, in place of those by `eval_share`; 0 for no evaluation
     #[arg(long, value_name = "N")]
     eval_limit: Option<usize>,
     /// Train every combination from the beginning, though the folder has a run of it

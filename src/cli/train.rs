@@ -146,6 +146,7 @@ pub fn train(
         },
     };
     introduce(&training, &run);
+    introduce_sample(&training);
     let (begun, begun_at) = (Instant::now(), training.steps_done());
     let parameters = trained_parameters(training.spec().model(), training.sizes());
     let mut watcher = Watcher {
@@ -322,6 +323,10 @@ fn earlier(
         if out_of_patience.is_none() && (step < wanted || is_cut_off) {
             return Ok(Earlier::Unfinished(run.path().to_path_buf()));
         }
+        // The evaluation after the last step takes no sample.
+        let sample =
+            run.manifest().eval_rows.filter(|_| arguments.eval_limit.is_none() && step != total_steps);
+        let examples = sample.unwrap_or(usize::MAX).min(examples);
         let is_judged_alike = evaluation.as_ref().is_none_or(|found| found.examples == examples);
         let is_as_long = step == wanted || (step < wanted && out_of_patience.is_some());
         if reuse == Reuse::Same && !(is_as_long && is_judged_alike) {
@@ -417,6 +422,19 @@ fn introduce(training: &Training, run: &Run) {
         format!(" of {}", grouped(training.total_steps()))
     };
     terminal::note(format_args!("{steps}{schedule}; run folder `{}`", run.path().display()));
+}
+
+/// Prints how many rows an evaluation on the way takes, if not all.
+fn introduce_sample(training: &Training) {
+    if let (Some(rows), Some(every)) = (training.sample_rows(), training.eval_every()) {
+        let all = grouped(training.data().test().examples() as u64);
+        let every = counted(every as usize, "step");
+        terminal::note(format_args!(
+            "evaluating {} of {all} test examples every {every} (`eval_share`), and all after step {}",
+            grouped(rows as u64),
+            grouped(training.total_steps()),
+        ));
+    }
 }
 
 /// Shows the progress of a training, and ends it when that is asked for.
@@ -658,6 +676,13 @@ impl Report<'_> {
             return terminal::print(text);
         }
         text.push_str(&format!("run folder: {path}\n"));
+        let (wanted, found) = (work.as_ref().map(|work| work.test.examples()), evaluation.as_ref());
+        if self.arguments.eval_limit.is_none() && found.is_some_and(|found| Some(found.examples) < wanted) {
+            text.push_str(&format!(
+                "evaluate all held-out puzzles with `hrmc eval {}`\n",
+                shell::path(folder)
+            ));
+        }
         if early_end.is_none() && self.trained.step < *total_steps {
             text.push_str(&format!("continue with `{}`\n", self.resuming_command(folder)));
         }

@@ -386,6 +386,9 @@ pub struct Train {
     pub length: Length,
     /// How often the model is evaluated; `None` only at the end.
     pub eval_every: Option<Length>,
+    /// Most FLOPs of an evaluation on the way, as a share of those of the training between two evaluations, which decides
+    /// how many test rows it takes; `None` for all rows.
+    pub eval_share: Option<f32>,
     /// Evaluations in a row without a better result after which training ends; `None` for as many as there are.
     pub patience: Option<usize>,
     /// Arithmetic of activations.

@@ -185,6 +185,9 @@ impl Text<'_> {
             None => self.line(2, "evaluate at the end"),
         }
         // What is not given has no line, either.
+        if let Some(share) = train.eval_share {
+            self.line(2, format!("evaluation share {share:?}"));
+        }
         if let Some(patience) = train.patience {
             self.line(2, format!("patience {patience} evaluations"));
         }

@@ -17,7 +17,7 @@
 //!   least twice, with noise, and only if a Q head can tell the rollouts apart.
 //! * Every real number is finite and in its range: rates and widths above 0, shares from 0 to 1.
 //! * The puzzle table has an optimizer exactly if it exists.
-//! * What counts evaluations on the way counts at least one, and there are such evaluations.
+//! * What is said about evaluations on the way is said where there are some; patience is for at least one.
 
 use std::collections::BTreeSet;
 
@@ -295,10 +295,15 @@ impl Rules {
             };
             self.require(positive, || format!("a stretch of training is empty: {length:?}"));
         }
+        if let Some(share) = train.eval_share {
+            self.open_fraction(share, "eval_share");
+        }
         if let Some(patience) = train.patience {
             self.require(patience >= 1, || "patience ends before the first evaluation".to_string());
-            self.require(train.eval_every.is_some(), || "patience counts evaluations of the end".to_string());
         }
+        let is_about_some =
+            train.eval_share.is_none() && train.patience.is_none() || train.eval_every.is_some();
+        self.require(is_about_some, || "there are no evaluations on the way".to_string());
         match &train.data {
             Data::Folder(folder) => {
                 self.require(!folder.is_empty(), || "the data folder has no name".to_string())

@@ -159,7 +159,8 @@ impl Runner<'_> {
     /// Evaluates the first batch from an empty carry until every row has done its segments.
     fn evaluation(&mut self, trainer: &mut Trainer, prefix: &str) -> Result<(), VerifyError> {
         let whole = &mut |_| ControlFlow::Continue(());
-        let evaluation = trainer.evaluate(&self.dataset()?, EvaluationRequest::default(), whole)?;
+        let evaluation =
+            trainer.evaluate(&self.dataset()?, EvaluationRequest::default(), whole, &mut |_, _| {})?;
         let metrics = evaluation.expect("nothing stops it").metrics;
         self.record_outputs(prefix, trainer.session(), Scope::Evaluate)?;
         self.record_metrics(prefix, &metrics);

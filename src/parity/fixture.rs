@@ -480,6 +480,7 @@ fn build(config: &Config) -> Result<Model, String> {
         batch: config.batch,
         length: Length::Steps(t.total_steps),
         eval_every: None,
+        eval_share: None,
         patience: None,
         precision: Precision::F32,
         on_divergence: OnDivergence::Stop,

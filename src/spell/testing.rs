@@ -112,11 +112,12 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
         Some((lr_factor, most)) => ir::OnDivergence::Rollback { lr_factor, most },
         None => ir::OnDivergence::Stop,
     });
-    let on_the_way = option::of((length(), option::of(1usize..1000)));
+    let on_the_way = option::of((length(), (option::of(0.001f32..0.999), option::of(1usize..1000))));
     let rest = (loss, precision, on_divergence, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
     (data(), optimizer, puzzle_optimizer, schedule, length(), on_the_way, rest).prop_map(
         |(data, optimizer, puzzle_optimizer, schedule, length, on_the_way, rest)| {
-            let (eval_every, patience) = on_the_way.unzip();
+            let (eval_every, of_evaluations) = on_the_way.unzip();
+            let (eval_share, patience) = of_evaluations.unwrap_or_default();
             let (loss, precision, on_divergence, seed, batch, ema) = rest;
             ir::Train {
                 data,
@@ -128,7 +129,8 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
                 batch,
                 length,
                 eval_every,
-                patience: patience.flatten(),
+                eval_share,
+                patience,
                 precision,
                 on_divergence,
                 seed,

@@ -227,6 +227,7 @@ fn train_entries(train: &Train) -> Vec<Entry> {
         every.value.unit = Some(name(unit));
         inner.push(every);
     }
+    inner.extend(train.eval_share.map(|share| entry("eval_share", real(share))));
     inner.extend(train.patience.map(|patience| entry("patience", count(patience))));
     let precision = match train.precision {
         Precision::F32 => "f32",

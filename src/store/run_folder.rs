@@ -97,6 +97,15 @@ pub struct RunManifest {
     /// Cells of a row of a grid that is not square.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<usize>,
+    /// Test rows that an evaluation on the way takes, by `eval_share` of the spec; absent without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_rows: Option<usize>,
+    /// FLOPs of the training between two evaluations, from which this number follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_flops: Option<u64>,
+    /// FLOPs of evaluating a batch of rows by as many segments as the spec allows, from which it follows, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_flops: Option<u64>,
     /// Values of the spec that the user replaced, e.g. `model.N=3`. The resolved spec has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
@@ -122,6 +131,9 @@ impl RunManifest {
             data_from_run: None,
             kind: described.kind,
             columns: described.columns,
+            eval_rows: None,
+            train_flops: None,
+            eval_flops: None,
             overrides: Vec::new(),
             spec: spec.to_owned(),
         }

@@ -313,14 +313,20 @@ impl Keeper {
         Ok(())
     }
 
-    /// Adds the line of an evaluation, and keeps the checkpoint if it is the best so far. Returns whether it is.
+    /// Adds the line of an evaluation, and keeps the checkpoint if it is the best so far by the means that `judged` has.
+    /// Returns whether it is.
     ///
     /// # Errors
     ///
     /// Returns an error if a file cannot be written; it says which checkpoint is left.
-    pub fn keep_evaluation(&mut self, trainer: &Trainer, line: &MetricsLine) -> Result<bool, Error> {
+    pub fn keep_evaluation(
+        &mut self,
+        trainer: &Trainer,
+        line: &MetricsLine,
+        judged: &MetricMeans,
+    ) -> Result<bool, Error> {
         let best = self.best.map(|(best, _)| best);
-        let score = Score::of(line.means()).filter(|score| score.is_best(best));
+        let score = Score::of(judged).filter(|score| score.is_best(best));
         if score.is_some() {
             // Before the line: a run that is killed between them evaluates again, and saves the same.
             let best = self.folder.best();
@@ -329,7 +335,7 @@ impl Keeper {
         }
         self.append(line)?;
         self.opened().sync().map_err(|error| self.with_what_is_kept(error.into()))?;
-        self.count_evaluation(trainer, line.means());
+        self.count_evaluation(trainer, judged);
         Ok(score.is_some())
     }
 

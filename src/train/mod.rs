@@ -41,6 +41,7 @@ pub mod metrics;
 mod patience;
 pub mod refill;
 mod run;
+mod sample;
 pub mod schedule;
 mod score;
 mod slots;
@@ -76,6 +77,7 @@ pub use training::{ADAPT_STEPS, Event, Outcome, SHOWN_ANSWERS, TrainOptions, Tra
 mod tests {
     mod checkpoints;
     mod divergence;
+    mod evaluations;
     mod patience;
     mod runs;
     mod survival;

@@ -42,6 +42,7 @@ pub fn train() -> Train {
         batch: BATCH,
         length: Length::Steps(200),
         eval_every: None,
+        eval_share: None,
         patience: None,
         precision: Precision::F32,
         on_divergence: OnDivergence::Stop,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::answers::{AskedRow, RowAnswer};
 use super::divergence::{Divergence, NotFinite, Watched};
 use super::error::Error;
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
@@ -328,7 +329,7 @@ impl Trainer {
     /// Evaluates every row of `dataset` as the spec says under `infer`, else by its defaults.
     ///
     /// Training is not disturbed. `observe` is called before every segment and may stop the evaluation there, which
-    /// then gives `None`; it is called once more at the end.
+    /// then gives `None`; it is called once more at the end. `take` gets every answer, in the order of the dataset.
     ///
     /// # Errors
     ///
@@ -338,9 +339,10 @@ impl Trainer {
         dataset: &Dataset,
         request: EvaluationRequest,
         observe: &mut dyn FnMut(EvaluationProgress) -> ControlFlow<()>,
+        take: &mut dyn FnMut(&AskedRow, &RowAnswer),
     ) -> Result<Option<Evaluation>, Error> {
         let (model, rows) = (&self.model, self.puzzle_rows);
-        evaluate::evaluate(&mut self.session, model, rows, dataset, request, observe, &mut |_, _| {})
+        evaluate::evaluate(&mut self.session, model, rows, dataset, request, observe, take)
     }
 
     /// Answers questions with the evaluation program.
@@ -620,7 +622,7 @@ mod tests {
         let mut watched = testing::trainer(1);
         let test = testing::data().test;
         for _ in 0..6 {
-            watched.evaluate(&test, EvaluationRequest::default(), &mut whole).expect("fits");
+            watched.evaluate(&test, EvaluationRequest::default(), &mut whole, &mut |_, _| {}).expect("fits");
             assert_eq!(testing::step(&mut plain), testing::step(&mut watched));
         }
     }

@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::answers::{AskedRow, RowAnswer};
 use super::data::{Data, DataSize, absolute_text, untrained};
 use super::divergence::Divergence;
 use super::error::Error;
-use super::evaluate::{Evaluation, EvaluationRequest};
+use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest};
 use super::health::{Concern, Health};
 use super::keeper::Keeper;
 use super::memory::{Wanted, check_memory};
+use super::metrics::Metrics;
 use super::patience::evaluations_in_a_row;
 use super::run::{Checkpoint, Run};
+use super::sample::SampleSize;
 use super::schedule::{rate_factor, steps_in};
 use super::solve::{Answer, Question};
 use super::trainer::{StepReport, Trainer, TrainerParts};
@@ -26,7 +29,7 @@ use crate::device::{Device, EngineOptions};
 use crate::ir::{self, Length, Model, OnDivergence, Schedule, ScheduleShape, Train};
 use crate::lower::Sizes;
 use crate::spec::Spec;
-use crate::store::{MetricsLine, OWN_DATA, RunManifest};
+use crate::store::{MetricMeans, MetricsLine, OWN_DATA, RunManifest};
 use crate::units::counted;
 
 /// Answers that the last evaluation of a training keeps, from the first test example.
@@ -54,7 +57,8 @@ pub struct TrainOptions {
     pub threads: usize,
     /// Step to stop at, counted from the beginning of the run; `None` for the last of the schedule.
     pub steps: Option<u64>,
-    /// Test examples of each evaluation, from the first; 0 for no evaluation, `None` for all.
+    /// Test examples of each evaluation, from the first; 0 for no evaluation, `None` for as many as the spec says: by
+    /// `eval_share`, else all.
     pub eval_limit: Option<usize>,
     /// Time between two checkpoints: the most training that a crash can lose.
     pub save_every: Duration,
@@ -202,6 +206,8 @@ pub struct Training {
     trainer: Trainer,
     sizes: Sizes,
     seed: u64,
+    /// Test rows of an evaluation on the way, if the spec does not ask for all.
+    sample: Option<SampleSize>,
     /// Step to stop at.
     stop: u64,
     /// What it keeps in the folder of its run, once there is one.
@@ -245,7 +251,7 @@ impl Training {
         data.refuse_what_teaches_nothing()?;
         let spec = data.kept_in(spec);
         let seed = train_of(spec.model()).seed;
-        Training::prepare(spec, data, seed, options)
+        Training::prepare(spec, data, seed, options, None)
     }
 
     /// Continues a run from its checkpoint `last`: the next step is the one that would have followed it.
@@ -259,7 +265,9 @@ impl Training {
     pub fn resume(run: &Run, data: Data, options: TrainOptions) -> Result<Training, Error> {
         data.check_fit_of(run.spec().model())?;
         run.refuse_other_puzzles(&data, options.eval_limit)?;
-        let mut training = Training::prepare(run.spec().clone(), data, run.manifest().seed, options)?;
+        let manifest = run.manifest();
+        let sample = SampleSize::of_run(manifest);
+        let mut training = Training::prepare(run.spec().clone(), data, manifest.seed, options, sample)?;
         training.continue_from(run)?;
         Ok(training)
     }
@@ -349,15 +357,24 @@ impl Training {
             train.batch = train.batch.min(rows);
             train.length = Length::Steps(options.steps.unwrap_or(ADAPT_STEPS));
             train.eval_every = None;
+            train.eval_share = None;
+            train.patience = None;
         });
         let seed = run.manifest().seed;
         let options = TrainOptions { eval_limit: Some(0), ..options };
-        let mut training = Training::prepare(spec, data, seed, options)?;
+        let mut training = Training::prepare(spec, data, seed, options, None)?;
         training.trainer.load_weights_for_other_puzzles(&weights)?;
         Ok(training)
     }
 
-    fn prepare(spec: Spec, data: Data, seed: u64, mut options: TrainOptions) -> Result<Training, Error> {
+    /// Prepares a training; `sample` is that of its run, if there is one.
+    fn prepare(
+        spec: Spec,
+        data: Data,
+        seed: u64,
+        mut options: TrainOptions,
+        sample: Option<SampleSize>,
+    ) -> Result<Training, Error> {
         if !data.test().has_labels() {
             // An evaluation would measure nothing, and a checkpoint would be the best of equals.
             options.eval_limit = Some(0);
@@ -390,7 +407,16 @@ impl Training {
             total_steps,
         })?;
         let stop = options.steps.unwrap_or(total_steps);
-        Ok(Training { spec, data, options, trainer, sizes, seed, stop, keeper: None })
+        let mut training = Training { spec, data, options, trainer, sizes, seed, sample, stop, keeper: None };
+        training.sample = training.sample.or_else(|| training.sample_size());
+        Ok(training)
+    }
+
+    /// Returns how many test rows the spec lets an evaluation on the way take, if it does not ask for all.
+    fn sample_size(&self) -> Option<SampleSize> {
+        let examples = Some(self.data.test().examples()).filter(|&examples| examples > 0)?;
+        let evaluate_batch = evaluate_batch(self.sizes.batch, examples);
+        SampleSize::of(self.spec.model(), self.sizes, self.eval_every()?, evaluate_batch)
     }
 
     /// Does one step: one segment of every row of the batch, and one update of the weights.
@@ -482,7 +508,7 @@ impl Training {
             if is_evaluated {
                 let evaluation =
                     self.evaluate_on_the_way(&mut watch).map_err(|error| keeper.with_what_is_kept(error))?;
-                let Some(evaluation) = evaluation else { continue };
+                let Some((evaluation, judged)) = evaluation else { continue };
                 if !evaluation.is_finite() {
                     self.go_back(keeper, self.trainer.evaluation_diverged(), &mut watch)?;
                     (health, saved) = (Health::of(&keeper.lines()), Instant::now());
@@ -490,7 +516,7 @@ impl Training {
                 }
                 // Before the line of the evaluation, which says that nothing is left to make up.
                 self.save_for_rollback(keeper)?;
-                latest = Some(self.keep_evaluation(keeper, evaluation, &mut health, &mut watch)?);
+                latest = Some(self.keep_evaluation(keeper, evaluation, &judged, &mut health, &mut watch)?);
             }
         }
         let is_out_of_patience = keeper.is_out_of_patience(&self.trainer);
@@ -569,11 +595,12 @@ impl Training {
         Ok(())
     }
 
-    /// Keeps what an evaluation has found.
+    /// Keeps what an evaluation has found; `judged` decides whether it is the best.
     fn keep_evaluation<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
         &mut self,
         keeper: &mut Keeper,
         evaluation: Evaluation,
+        judged: &MetricMeans,
         health: &mut Health,
         watch: &mut Watch<W>,
     ) -> Result<Evaluation, Error> {
@@ -583,26 +610,57 @@ impl Training {
             examples: evaluation.examples,
             means: evaluation.metrics.means(),
         };
-        let best = keeper.keep_evaluation(&self.trainer, &line)?;
+        let best = keeper.keep_evaluation(&self.trainer, &line, judged)?;
         watch.tell(&Event::Evaluated { step, evaluation: &evaluation, best });
         watch.tell_concern(step, health.see(&line));
         Ok(evaluation)
     }
 
-    /// Evaluates as the options say; `None` if the caller stops it.
+    /// Evaluates as options and spec say; `None` if the caller stops it. The means are those that can be compared with
+    /// other evaluations of the run, of the rows that each of them takes.
     fn evaluate_on_the_way<W: FnMut(&Event<'_>) -> ControlFlow<()>>(
         &mut self,
         watch: &mut Watch<W>,
-    ) -> Result<Option<Evaluation>, Error> {
-        let limit = self.options.eval_limit;
+    ) -> Result<Option<(Evaluation, MetricMeans)>, Error> {
+        let step = self.trainer.steps_done();
         // Some answers of the last evaluation are worth showing.
-        let shown = if self.trainer.steps_done() == self.stop { SHOWN_ANSWERS } else { 0 };
-        let request = EvaluationRequest { limit, keep_answers: shown, ..EvaluationRequest::default() };
+        let keep_answers = if step == self.stop { SHOWN_ANSWERS } else { 0 };
+        let of_sample = EvaluationRequest { keep_answers, ..self.sample_request() };
+        let all = EvaluationRequest { limit: self.options.eval_limit, sample: None, ..of_sample };
+        let request = if step == self.trainer.total_steps() { all } else { of_sample };
         let test = Arc::clone(self.data.test());
-        self.trainer.evaluate(&test, request, &mut |done| {
+        // In order, as the answers are.
+        let mut sample = of_sample.rows(&test).into_iter().peekable();
+        let mut judged = Metrics::default();
+        let observe = &mut |done: EvaluationProgress| {
             watch.tell(&Event::Evaluating { examples: done.examples, total: done.total });
             if watch.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
+        };
+        let take = &mut |_: &AskedRow, answer: &RowAnswer| {
+            if sample.next_if_eq(&answer.row).is_some() {
+                judged.add(&answer.metrics());
+            }
+        };
+        let evaluation = self.trainer.evaluate(&test, request, observe, take)?;
+        Ok(evaluation.map(|evaluation| (evaluation, judged.means())))
+    }
+
+    /// Returns which rows an evaluation on the way takes.
+    fn sample_request(&self) -> EvaluationRequest {
+        let default = EvaluationRequest::default();
+        match (self.options.eval_limit, self.sample) {
+            (None, Some(SampleSize { rows, .. })) => {
+                EvaluationRequest { limit: Some(rows), sample: Some(self.seed), ..default }
+            }
+            (limit, _) => EvaluationRequest { limit, ..default },
+        }
+    }
+
+    /// Returns how many test rows an evaluation on the way takes by `eval_share`; `None` if it takes as many as the one
+    /// after the last step.
+    pub fn sample_rows(&self) -> Option<usize> {
+        let rows = self.sample.filter(|_| self.options.eval_limit.is_none())?.rows;
+        Some(rows).filter(|&rows| rows < self.data.test().examples())
     }
 
     /// Evaluates all rows of a dataset with the weights of this moment, averaged if the spec asks for averages.
@@ -612,7 +670,8 @@ impl Training {
     /// Returns an error if the dataset does not fit the model, or a device fails.
     pub fn evaluate(&mut self, dataset: &Dataset) -> Result<Evaluation, Error> {
         let whole = &mut |_| ControlFlow::Continue(());
-        let evaluation = self.trainer.evaluate(dataset, EvaluationRequest::default(), whole)?;
+        let request = EvaluationRequest::default();
+        let evaluation = self.trainer.evaluate(dataset, request, whole, &mut |_, _| {})?;
         Ok(evaluation.expect("nothing stops it"))
     }
 
@@ -638,6 +697,9 @@ impl Training {
         .with_overrides(self.spec.overrides());
         manifest.test_data_sha256 = self.data.test_hash().unwrap_or_default();
         manifest.data_folder = self.data.read_from().and_then(absolute_text);
+        if let Some(sample) = self.sample {
+            sample.write_to(&mut manifest);
+        }
         manifest
     }
 

@@ -521,6 +521,39 @@ fn a_run_that_patience_has_ended_is_finished() {
 }
 
 #[test]
+fn a_sweep_knows_how_many_rows_its_evaluations_take() {
+    let place = tiny();
+    place.write(
+        "tiny.hrm",
+        &TINY.replace("eval_every = 8 steps", "eval_every = 8 steps\n  eval_share = 1e-6"),
+    );
+    for (steps, examples) in [("", 9), (" --steps 8", 4), (" --steps 8 --eval-limit 2", 2)] {
+        let sweep = format!("sweep tiny.hrm --set train.seed=5 --json{steps}");
+        let said = place.run(&sweep);
+        let line = "evaluating 4 of 9 test examples every 8 steps (`eval_share`), and all after step 20";
+        assert_eq!(said.err.contains(line), examples != 2, "{}", said.err);
+        let swept = json(&said.out);
+        assert_eq!(swept[0]["was_finished"], false, "{said}", said = said.err);
+        let run = swept[0]["run"].as_str().expect("it is text");
+        let metrics = fs::read_to_string(place.path(format!("{run}/metrics.jsonl"))).expect("it is there");
+        let last = metrics.lines().rfind(|line| line.contains("evaluation")).expect("there was one");
+        assert_eq!(json(last)["examples"], examples);
+        let again = json(&place.succeed(&sweep));
+        assert_eq!((&again[0]["was_finished"], &again[0]["run"]), (&true.into(), &run.into()));
+    }
+}
+
+#[test]
+fn a_training_that_evaluated_a_sample_says_how_to_evaluate_all() {
+    let place = tiny();
+    let train = "run tiny.hrm --train --set train.eval_share=1e-6";
+    for (steps, says) in [(" --steps 8", true), (" --steps 8 --eval-limit 4", false), ("", false)] {
+        let said = place.succeed(&format!("{train}{steps}"));
+        assert_eq!(said.contains("evaluate all held-out puzzles with `hrmc eval runs/tiny-"), says, "{said}");
+    }
+}
+
+#[test]
 fn of_jobs_that_begin_together_one_trains() {
     let place = tiny();
     let job = endless(&["run", "tiny.hrm", "--train", "--resume", "auto"]);

@@ -270,6 +270,7 @@ const ROWS: &[Row] = &[
     row("train.steps", ("steps = 6\n", "steps = 7\n"), Differs::Length),
     row("train.eval_every", ("eval_every = 3 steps", "eval_every = 2 steps"), Differs::Evaluations),
     row("train.eval_every", ("eval_every = 3 steps", "eval_every = 1 epochs"), Differs::Evaluations),
+    row("train.eval_share", ("eval_every = 3 steps\n", "eval_every = 3 steps\n  eval_share = 0.001\n"), Differs::Answers),
     given(WORSENS, "train.patience", ("patience = 1", "patience = 2"), Differs::Length),
     row("train.precision", ("f32", "bf16"), Differs::Arithmetic),
     given(DIVERGES, "train.on_divergence",

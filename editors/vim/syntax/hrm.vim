@@ -5,8 +5,8 @@ endif
 
 syntax keyword hrmKeyword model train let tokens puzzles block network state segment repeat gradient predict
 syntax keyword hrmKeyword from halt infer base without
-syntax keyword hrmKey augment batch betas bias data ema epochs eps eval_every expansion explore givens heads
-syntax keyword hrmKey hidden loss lr lr_factor max_segments min_path min_ratio mixing mlp most multiple_of
+syntax keyword hrmKey augment batch betas bias data ema epochs eps eval_every eval_share expansion explore givens
+syntax keyword hrmKey heads hidden loss lr lr_factor max_segments min_path min_ratio mixing mlp most multiple_of
 syntax keyword hrmKey norm on_divergence optimizer outputs patience positions precision schedule seed segments size
 syntax keyword hrmKey std steps target test theta
 syntax keyword hrmKey noise rollouts settle check truncate vocab warmup_steps weight_decay width
