@@ -161,6 +161,7 @@ pub static TRAIN: Group = group(
     "`train`",
     &[
         choice("data", &[with("sudoku", &SUDOKU), with("maze", &MAZE)]),
+        choice_or("augment", "none", &[word("none"), word("symmetries")]),
         choice("loss", &[word("stablemax"), word("softmax")]),
         choice("optimizer", &[with("adam_atan2", &ADAM_ATAN2), with("adamw", &ADAMW)]),
         choice("puzzles", &[with("sign_sgd", &SIGN_SGD)]),

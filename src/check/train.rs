@@ -5,7 +5,7 @@ use super::dataset::{self, DatasetShape};
 use super::names::listed;
 use super::outline::Outline;
 use super::reader::{Fields, MAX_INTEGER, MAX_ROWS, Reals, to_usize};
-use crate::data::MAZE_SIDES;
+use crate::data::{MAZE_SIDES, PuzzleKind};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -31,6 +31,7 @@ impl<'a> Context<'a> {
         if let (Some(data), Some(model)) = (&data, model) {
             self.data_fits(&fields, data, outline, model);
         }
+        let augment = self.augment(&fields, data.as_ref(), outline, model);
         let loss = self.choice(&fields, "loss", "stablemax").map(|(word, _)| match word {
             "softmax" => ir::Loss::Softmax,
             _ => ir::Loss::Stablemax,
@@ -65,6 +66,7 @@ impl<'a> Context<'a> {
         let seed = self.seed(&fields);
         Some(ir::Train {
             data: data?,
+            augment: augment?,
             loss: loss?,
             optimizer: optimizer?,
             puzzle_optimizer: puzzle_optimizer?,
@@ -161,6 +163,40 @@ impl<'a> Context<'a> {
         let dataset = DatasetShape { what: format!("{what} of side {size}"), vocab, positions: size * size };
         let tokens = outline.tokens.map(|section| &section.entries);
         self.diagnostics.extend(dataset::compare(&dataset, model, tokens, fields.span("data")));
+    }
+
+    /// Reads what is done to training rows, and compares it with data and model, as far as these are known.
+    fn augment(
+        &mut self,
+        fields: &Fields<'a>,
+        data: Option<&ir::Data>,
+        outline: &Outline<'a>,
+        model: Option<&ir::Model>,
+    ) -> Option<ir::Augmentation> {
+        let (word, _) = self.choice(fields, "augment", "none")?;
+        let augment = match word {
+            "symmetries" => ir::Augmentation::Symmetries,
+            _ => ir::Augmentation::None,
+        };
+        let (span, data_span) = (fields.span("augment"), fields.span("data"));
+        match (augment, data) {
+            (ir::Augmentation::None, _) | (_, None) => {}
+            (ir::Augmentation::Symmetries, Some(ir::Data::Sudoku(sudoku))) => {
+                if !sudoku.augment {
+                    self.report(sudoku_as_it_is(span, data_span));
+                }
+            }
+            (ir::Augmentation::Symmetries, Some(ir::Data::Maze(_))) => {}
+            (ir::Augmentation::Symmetries, Some(ir::Data::Folder(_))) => {
+                let tokens = model.map(|model| &model.tokens);
+                let known = |tokens: &ir::Tokens| PuzzleKind::of_sizes(tokens.positions, tokens.vocab);
+                if let Some(tokens) = tokens.filter(|tokens| known(tokens).is_none()) {
+                    let section = outline.tokens.map(|section| section.name.span);
+                    self.report(no_symmetries(span, tokens, section));
+                }
+            }
+        }
+        Some(augment)
     }
 
     fn optimizer(&mut self, fields: &Fields<'a>, outline: &Outline<'a>) -> Option<ir::Optimizer> {
@@ -395,6 +431,26 @@ fn no_data(expr: &Expr) -> Diagnostic {
 fn sudoku_size(span: Span, found: usize) -> Diagnostic {
     Diagnostic::error(Code::OutOfRange, span, format!("Sudoku grids have side 4, 6 or 9, found {found}"))
         .label("expected 4, 6 or 9")
+}
+
+fn sudoku_as_it_is(span: Span, data: Span) -> Diagnostic {
+    let message = "`augment = symmetries` contradicts `augment = false` of the generated puzzles";
+    Diagnostic::error(Code::ConflictingKeys, span, message)
+        .label("shows every puzzle under a random symmetry")
+        .secondary(data, "shows every puzzle as it is")
+        .help("keep one of the two; `augment` of `sudoku(…)` is enough, and is `true` if it is not given")
+}
+
+fn no_symmetries(span: Span, tokens: &ir::Tokens, section: Option<Span>) -> Diagnostic {
+    let ir::Tokens { vocab, positions, .. } = tokens;
+    let message = format!("hrmc knows no symmetries of rows of {positions} tokens of {vocab} kinds");
+    let diagnostic =
+        Diagnostic::error(Code::DataMismatch, span, message).label("for Sudoku and mazes");
+    let diagnostic = match section {
+        Some(section) => diagnostic.secondary(section, "the sizes of the rows"),
+        None => diagnostic,
+    };
+    diagnostic.help("remove it")
 }
 
 fn no_pair(span: Span, found: &str) -> Diagnostic {

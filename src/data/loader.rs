@@ -188,7 +188,9 @@ mod tests {
 
     use super::super::build::{BuiltDataset, Copies};
     use super::super::dataset::{DatasetBuilder, Metadata};
+    use super::super::dihedral::{DIHEDRAL_IMAGES, dihedral_image};
     use super::super::kind::PuzzleKind;
+    use super::super::maze::{MazeRequest, generate_maze_splits, is_optimal_path, solve_maze};
     use super::super::sudoku::{BLANK, SudokuRequest, SudokuSize, generate_sudoku_splits, is_solved_sudoku};
     use super::*;
 
@@ -329,6 +331,93 @@ mod tests {
         assert_eq!(seen(Augment::new(size).with_held_out(&built.test)), 0);
     }
 
+    fn mazes(train: usize, test: usize) -> BuiltDataset {
+        let request = MazeRequest { side: 7, min_path: 9, train, test, seed: 1 };
+        let splits = generate_maze_splits(&request).unwrap();
+        BuiltDataset::from_puzzles(PuzzleKind::Maze { side: 7 }, &splits, Copies::None, 0).unwrap()
+    }
+
+    fn augmented(data: &Dataset) -> TrainLoader {
+        TrainLoader::new(Arc::new(data.clone()), Augment::of_kind(data.kind()), 0).unwrap()
+    }
+
+    #[test]
+    fn every_image_of_a_maze_is_shown_with_the_path_by_the_rule() {
+        let built = mazes(1, 1);
+        let maze: Vec<i32> = built.train.inputs(0).collect();
+        let path: Vec<i32> = built.train.labels(0).collect();
+        let images: Vec<Vec<i32>> = (0..DIHEDRAL_IMAGES).map(|image| dihedral_image(&maze, image)).collect();
+        let mut counts = [0_u32; DIHEDRAL_IMAGES];
+        let mut moved_along = 0;
+        for row in augmented(&built.train).next_rows(800) {
+            let image = images.iter().position(|image| *image == row.inputs).expect("it is an image");
+            counts[image] += 1;
+            assert_eq!(Some(&row.labels), solve_maze(&row.inputs).as_ref());
+            moved_along += usize::from(row.labels == dihedral_image(&path, image));
+        }
+        // Five standard deviations of a binomial with mean 100 are 47.
+        assert!(counts.iter().all(|&count| count.abs_diff(100) < 47), "{counts:?}");
+        assert!(moved_along < 800, "the rule has other paths for some images");
+    }
+
+    #[test]
+    fn a_path_that_is_not_by_the_rule_is_moved_along() {
+        // Right and down, where the rule goes down and right.
+        let maze = [3, 2, 2, 2, 2, 2, 2, 2, 4];
+        let path = [3, 5, 5, 2, 2, 5, 2, 2, 4];
+        assert_ne!(solve_maze(&maze).unwrap(), path);
+        assert!(is_optimal_path(&maze, &path));
+        let labels = |labels: &[i32]| {
+            let mut builder = DatasetBuilder::new(Metadata::for_kind(PuzzleKind::Maze { side: 3 })).unwrap();
+            builder.add_example(&maze, labels).unwrap();
+            builder.end_puzzle(0).unwrap();
+            builder.end_group().unwrap();
+            augmented(&builder.finish().unwrap()).next_rows(50)
+        };
+        let images: BTreeSet<Vec<i32>> =
+            (0..DIHEDRAL_IMAGES).map(|image| dihedral_image(&path, image)).collect();
+        let shown: BTreeSet<Vec<i32>> = labels(&path).into_iter().map(|row| row.labels).collect();
+        assert_eq!(shown, images);
+        // So are labels of which most are ignored.
+        let few = [0, 0, 5, 0, 0, 0, 0, 0, 0];
+        assert!(labels(&few).iter().all(|row| row.labels.iter().filter(|&&label| label == 5).count() == 1));
+    }
+
+    #[test]
+    fn training_never_sees_a_held_out_maze() {
+        let built = mazes(2, 1);
+        let maze: Vec<i32> = built.train.inputs(0).collect();
+        let [one, other] = [1, 6].map(|image| dihedral_image(&maze, image));
+        let mut held_out = DatasetBuilder::new(built.test.metadata().clone()).unwrap();
+        for question in [&one, &other] {
+            held_out.add_example(question, &solve_maze(question).unwrap()).unwrap();
+            held_out.end_puzzle(0).unwrap();
+            held_out.end_group().unwrap();
+        }
+        let augment =
+            Augment::of_kind(built.train.kind()).unwrap().with_held_out(&held_out.finish().unwrap());
+        let mut loader = TrainLoader::new(Arc::new(built.train.clone()), Some(augment), 0).unwrap();
+        let rows = loader.next_rows(400);
+        let questions: BTreeSet<&Vec<i32>> = rows.iter().map(|row| &row.inputs).collect();
+        assert_eq!(questions.len(), 2 * DIHEDRAL_IMAGES - 2);
+        assert!(!questions.contains(&one) && !questions.contains(&other));
+    }
+
+    #[test]
+    fn rows_without_symmetries_have_no_augmentation() {
+        for kind in [
+            PuzzleKind::Arc,
+            PuzzleKind::Grid { rows: 2, columns: 2, vocab: 3 },
+            PuzzleKind::Tokens { length: 4, vocab: 3 },
+        ] {
+            assert_eq!(Augment::of_kind(kind), None);
+        }
+        assert_eq!(
+            Augment::of_kind(PuzzleKind::Sudoku(SudokuSize::Sixteen)),
+            Some(Augment::new(SudokuSize::Sixteen))
+        );
+    }
+
     #[test]
     fn augmentation_must_fit_the_training_data() {
         let built = sudoku(SudokuSize::Four, 8, 2, 2);
@@ -343,6 +432,19 @@ mod tests {
             error(Augment::new(SudokuSize::Four).with_held_out(&train)),
             "`train/labels`, row 0 (counted from 0): the solution grid is also that of a held-out puzzle; remove \
              it from one of the two"
+        );
+        let mazes = mazes(2, 2);
+        let augment = Augment::of_kind(PuzzleKind::Maze { side: 7 }).unwrap();
+        assert_eq!(
+            error(augment.clone()),
+            "symmetries of mazes of 7x7 do not fit the training data, which has rows of 16 tokens and a vocabulary \
+             of 6"
+        );
+        let train = Arc::new(mazes.train);
+        let error = TrainLoader::new(Arc::clone(&train), Some(augment.with_held_out(&train)), 0).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`train/inputs`, row 0 (counted from 0): the maze is also a held-out one; remove it from one of the two"
         );
     }
 
@@ -370,14 +472,16 @@ mod tests {
 
         #[test]
         fn a_restored_loader_augments_in_the_same_way(before in 0..20_usize, seed in 0..1000_u64) {
-            let size = SudokuSize::Nine;
-            let built = sudoku(size, 60, 3, 1);
-            let augment = Some(Augment::new(size).with_held_out(&built.test));
-            let train = Arc::new(built.train);
-            let mut loader = TrainLoader::new(Arc::clone(&train), augment.clone(), seed).unwrap();
-            loader.next_rows(before);
-            let mut restored = TrainLoader::restore(train, augment, &loader.state()).unwrap();
-            assert_eq!(restored.next_rows(5), loader.next_rows(5));
+            for built in [sudoku(SudokuSize::Nine, 60, 3, 1), mazes(3, 1)] {
+                let augment = Augment::of_kind(built.train.kind()).unwrap().with_held_out(&built.test);
+                let train = Arc::new(built.train);
+                let begin = || TrainLoader::new(Arc::clone(&train), Some(augment.clone()), seed).unwrap();
+                let (mut loader, mut again) = (begin(), begin());
+                assert_eq!(again.next_rows(before), loader.next_rows(before));
+                let mut restored =
+                    TrainLoader::restore(Arc::clone(&train), Some(augment.clone()), &loader.state()).unwrap();
+                assert_eq!(restored.next_rows(5), loader.next_rows(5));
+            }
         }
 
         #[test]

@@ -370,6 +370,8 @@ pub struct Rollouts {
 pub struct Train {
     /// Where the puzzles come from.
     pub data: Data,
+    /// What is done to a training row when it is drawn, besides what generated Sudoku does by itself.
+    pub augment: Augmentation,
     /// Loss of one token.
     pub loss: Loss,
     /// Optimizer of every weight but the puzzle table and the initial states.
@@ -397,6 +399,15 @@ pub struct Train {
     pub on_divergence: OnDivergence,
     /// Seed of every random stream but that of generated puzzles.
     pub seed: u64,
+}
+
+/// What is done to a training row when it is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Augmentation {
+    /// Nothing.
+    None,
+    /// It passes through a random symmetry of its puzzle: Sudoku, or a maze.
+    Symmetries,
 }
 
 /// What is done about a loss, gradient or weight that is not finite.

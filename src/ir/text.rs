@@ -6,8 +6,9 @@
 use std::fmt::Write;
 
 use super::{
-    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network, OnDivergence, Operand,
-    Optimizer, Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train, Update, unroll,
+    Adam, Augmentation, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network,
+    OnDivergence, Operand, Optimizer, Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train,
+    Update, unroll,
 };
 
 /// Returns the text form of `model`.
@@ -146,6 +147,11 @@ impl Text<'_> {
     fn train(&mut self, train: &Train) {
         self.line(1, "train");
         self.line(2, format!("data {}", data(train)));
+        // Nothing done has no line, so that a model has the text, and the hash, that it had before there was a choice.
+        match train.augment {
+            Augmentation::None => {}
+            Augmentation::Symmetries => self.line(2, "augment symmetries"),
+        }
         self.line(
             2,
             match train.loss {

@@ -18,13 +18,16 @@
 //! * Every real number is finite and in its range: rates and widths above 0, shares from 0 to 1.
 //! * The puzzle table has an optimizer exactly if it exists.
 //! * What is said about evaluations on the way is said where there are some; patience is for at least one.
+//! * Training rows pass through symmetries only if they have the sizes of Sudoku or of mazes, and not if
+//!   generated Sudoku is to be shown as it is.
 
 use std::collections::BTreeSet;
 
 use super::{
-    Data, Gradient, Halt, Length, Mixing, Model, OnDivergence, Operand, Optimizer, QOutputs, QTarget, Repeat,
-    StateId, Step, Train, unroll,
+    Augmentation, Data, Gradient, Halt, Length, Mixing, Model, OnDivergence, Operand, Optimizer, QOutputs,
+    QTarget, Repeat, StateId, Step, Train, unroll,
 };
+use crate::data::PuzzleKind;
 
 /// A broken rule; always a fault of hrmc, never of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -304,6 +307,7 @@ impl Rules {
         let is_about_some =
             train.eval_share.is_none() && train.patience.is_none() || train.eval_every.is_some();
         self.require(is_about_some, || "there are no evaluations on the way".to_string());
+        self.augment(model, train);
         match &train.data {
             Data::Folder(folder) => {
                 self.require(!folder.is_empty(), || "the data folder has no name".to_string())
@@ -313,6 +317,23 @@ impl Rules {
                 self.fits(model, sudoku.size + 2, sudoku.size);
             }
             Data::Maze(maze) => self.fits(model, 6, maze.size),
+        }
+    }
+
+    fn augment(&mut self, model: &Model, train: &Train) {
+        let (vocab, positions) = (model.tokens.vocab, model.tokens.positions);
+        match (train.augment, &train.data) {
+            (Augmentation::None, _) => {}
+            (Augmentation::Symmetries, Data::Sudoku(sudoku)) => {
+                self.require(sudoku.augment, || {
+                    "generated Sudoku is shown as it is and augmented".to_string()
+                });
+            }
+            (Augmentation::Symmetries, _) => {
+                self.require(PuzzleKind::of_sizes(positions, vocab).is_some(), || {
+                    format!("symmetries of rows with V = {vocab}, S = {positions}")
+                });
+            }
         }
     }
 

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::check::MAX_ROWS;
 use crate::data::IGNORED_LABEL;
 use crate::ir::{
-    self, Adam, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId, Normal,
-    OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
+    self, Adam, Augmentation, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
+    Normal, OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
     ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
 };
 use crate::reading;
@@ -483,6 +483,7 @@ fn build(config: &Config) -> Result<Model, String> {
         eval_share: None,
         patience: None,
         precision: Precision::F32,
+        augment: Augmentation::None,
         on_divergence: OnDivergence::Stop,
         seed: 0,
     };

@@ -114,13 +114,23 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
     });
     let on_the_way = option::of((length(), (option::of(0.001f32..0.999), option::of(1usize..1000))));
     let rest = (loss, precision, on_divergence, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
-    (data(), optimizer, puzzle_optimizer, schedule, length(), on_the_way, rest).prop_map(
-        |(data, optimizer, puzzle_optimizer, schedule, length, on_the_way, rest)| {
+    let data = (data(), any::<bool>()).prop_map(|(data, augment)| {
+        let has_symmetries = match &data {
+            ir::Data::Folder(_) => false,
+            ir::Data::Sudoku(sudoku) => sudoku.augment,
+            ir::Data::Maze(_) => true,
+        };
+        let symmetries = has_symmetries && augment;
+        (data, if symmetries { ir::Augmentation::Symmetries } else { ir::Augmentation::None })
+    });
+    (data, optimizer, puzzle_optimizer, schedule, length(), on_the_way, rest).prop_map(
+        |((data, augment), optimizer, puzzle_optimizer, schedule, length, on_the_way, rest)| {
             let (eval_every, of_evaluations) = on_the_way.unzip();
             let (eval_share, patience) = of_evaluations.unwrap_or_default();
             let (loss, precision, on_divergence, seed, batch, ema) = rest;
             ir::Train {
                 data,
+                augment,
                 loss,
                 optimizer,
                 puzzle_optimizer,

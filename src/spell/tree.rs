@@ -7,8 +7,8 @@ use super::node::{call, definition, entries, entry, expr, name, section, stateme
 use super::number::{count, epochs, real};
 use crate::check::keys::RESERVED;
 use crate::ir::{
-    Adam, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, OnDivergence, Operand, Optimizer,
-    Precision, QHead, QOutputs, QTarget, Schedule, ScheduleShape, Step, Train, Update,
+    Adam, Augmentation, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, OnDivergence,
+    Operand, Optimizer, Precision, QHead, QOutputs, QTarget, Schedule, ScheduleShape, Step, Train, Update,
 };
 use crate::span::Span;
 use crate::syntax::ast::{
@@ -204,6 +204,7 @@ fn train_entries(train: &Train) -> Vec<Entry> {
     };
     let mut inner = vec![
         entry("data", data(&train.data)),
+        entry("augment", augment(train.augment)),
         entry("loss", word(loss)),
         entry("optimizer", optimizer(&train.optimizer)),
     ];
@@ -250,6 +251,13 @@ fn optimizer(optimizer: &Optimizer) -> Expr {
             settings.push(entry("eps", real(*eps)));
             call("adamw", settings)
         }
+    }
+}
+
+fn augment(augment: Augmentation) -> Expr {
+    match augment {
+        Augmentation::None => word("none"),
+        Augmentation::Symmetries => word("symmetries"),
     }
 }
 

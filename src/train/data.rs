@@ -14,7 +14,7 @@ use crate::data::{
     Augment, BuiltDataset, Copies, Dataset, DatasetBuilder, Finding, MazeRequest, Metadata, PuzzleKind,
     Split, SplitSize, SudokuRequest, SudokuSize, audit, generate_maze_splits, generate_sudoku_splits,
 };
-use crate::ir::{self, GeneratedMaze, GeneratedSudoku, Model};
+use crate::ir::{self, Augmentation, GeneratedMaze, GeneratedSudoku, Model};
 use crate::shell;
 use crate::spec::{Spec, SpecError};
 
@@ -70,6 +70,7 @@ pub struct Data {
     name: String,
     train: Arc<Dataset>,
     test: Arc<Dataset>,
+    /// What generated Sudoku does to its rows by itself.
     augment: Option<Augment>,
     origin: ChosenBy,
     /// The splits that were asked for; the other one is empty.
@@ -232,9 +233,38 @@ impl Data {
         }
     }
 
-    /// Returns the symmetries that are applied to every training row when it is drawn.
-    pub(crate) fn augment(&self) -> Option<&Augment> {
-        self.augment.as_ref()
+    /// Returns what is done to every training row of a model when it is drawn.
+    ///
+    /// What is held out is looked for in the test split, also if that was not asked for: rows do not depend on whether
+    /// a training evaluates.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the model asks for symmetries of puzzles that have none, or the test split cannot be read.
+    pub(super) fn augment(&self, model: &Model) -> Result<Option<Augment>, Error> {
+        match model.train.as_ref().map(|train| train.augment) {
+            None | Some(Augmentation::None) => Ok(self.augment.clone()),
+            Some(Augmentation::Symmetries) if self.augment.is_some() => Ok(self.augment.clone()),
+            Some(Augmentation::Symmetries) => {
+                let kind = self.train.kind();
+                let augment = Augment::of_kind(kind).ok_or_else(|| self.no_symmetries(kind))?;
+                match (self.split(Split::Test), &self.folder) {
+                    (Some(test), _) => Ok(Some(augment.with_held_out(test))),
+                    (None, Some(folder)) if Metadata::read(folder, Split::Test)?.is_some() => {
+                        Ok(Some(augment.with_held_out(&Dataset::open(folder, Split::Test)?)))
+                    }
+                    (None, _) => Ok(Some(augment)),
+                }
+            }
+        }
+    }
+
+    fn no_symmetries(&self, kind: PuzzleKind) -> Error {
+        Error::unsuitable(format!(
+            "`augment = symmetries` is for Sudoku and mazes, and the rows of {} are of the kind `{}`; remove it",
+            self.name,
+            kind.family()
+        ))
     }
 
     /// Returns a split, if it was asked for.

@@ -9,9 +9,9 @@ use crate::data::{
 use crate::device::EngineOptions;
 use crate::device::cpu::Cpu;
 use crate::ir::{
-    Adam, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
-    Normal, OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
-    ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
+    Adam, Augmentation, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network,
+    NetworkId, Normal, OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget,
+    Repeat, Schedule, ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
 use crate::lower::Sizes;
 
@@ -34,6 +34,7 @@ pub fn train() -> Train {
             augment: true,
             seed: 3,
         }),
+        augment: Augmentation::None,
         loss: Loss::Stablemax,
         optimizer: Optimizer::AdamAtan2(Adam { lr: 1e-2, beta1: 0.9, beta2: 0.95, weight_decay: 0.1 }),
         puzzle_optimizer: Some(SignSgd { lr: 1e-2, weight_decay: 0.1 }),

@@ -395,6 +395,7 @@ impl Training {
         let engine = EngineOptions { threads: options.threads };
         let wanted = Wanted { model, programs: &programs, data_bytes: DataSize::of_data(&data).bytes };
         check_memory(&wanted, &*options.device, &engine)?;
+        let augment = data.augment(model)?;
         let trainer = Trainer::new(TrainerParts {
             model: model.clone(),
             device: &*options.device,
@@ -402,7 +403,7 @@ impl Training {
             sizes,
             evaluate_batch,
             data: Arc::clone(data.train()),
-            augment: data.augment().cloned(),
+            augment,
             seed,
             total_steps,
         })?;

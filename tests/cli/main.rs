@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests write files, start processes and wait")]
 
 mod arc;
+mod augment;
 mod compile;
 mod data;
 mod devices;

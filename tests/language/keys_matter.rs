@@ -156,6 +156,7 @@ const MAZE: Edits = &[(
     "sudoku(size = 4, givens = 8, train = 8, test = 6, augment = true)",
     "maze(size = 4, min_path = 3, train = 8, test = 6)",
 )];
+const MAZE_AS_IT_IS: Edits = &[MAZE[0], ("  seed = 3\n", "  augment = none\n  seed = 3\n")];
 const ONE_EPOCH: Edits = &[("steps = 6\n", "epochs = 2\n")];
 /// The first steps make numbers that are not finite; with the lower rate none does.
 const DIVERGES: Edits = &[
@@ -243,6 +244,7 @@ const ROWS: &[Row] = &[
     given(MAZE, "train.data.maze.train", ("train = 8", "train = 12"), Differs::Weights),
     given(MAZE, "train.data.maze.test", ("test = 6", "test = 5"), Differs::Tested),
     given(MAZE, "train.data.maze.seed", ("min_path = 3", "min_path = 3, seed = 1"), Differs::Weights),
+    given(MAZE_AS_IT_IS, "train.augment", ("augment = none", "augment = symmetries"), Differs::Weights),
     row("train.loss", ("stablemax", "softmax"), Differs::Weights),
     row("train.optimizer", ("adam_atan2(", "adamw("), Differs::Weights),
     row("train.optimizer.adam_atan2.lr", ("adam_atan2(lr = 1e-2", "adam_atan2(lr = 2e-2"), Differs::Weights),

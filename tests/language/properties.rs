@@ -483,6 +483,9 @@ fn train(writer: &mut Writer, puzzles: bool, fits_mazes: bool) -> Vec<Item> {
         Item::Entry("optimizer", Value::Call(optimizer, settings)),
         Item::Entry("batch", plain(writer.pick(&[1, 32]))),
     ];
+    if fits_mazes && writer.maybe() {
+        train.push(Item::Entry("augment", plain(writer.pick(&["none", "symmetries"]))));
+    }
     if puzzles {
         train.push(Item::Entry("puzzles", Value::Call("sign_sgd", vec![Item::Entry("lr", plain("1e-3"))])));
     }

@@ -12,7 +12,7 @@ syntax keyword hrmKey std steps target test theta
 syntax keyword hrmKey noise rollouts settle check truncate vocab warmup_steps weight_decay width
 syntax keyword hrmWord adam_atan2 adamw attention bce bf16 bootstrap constant continue cosine equal f32 fixed full
 syntax keyword hrmWord last learned linear maze none normal one_step post_rms q_learning rope sign_sgd softmax
-syntax keyword hrmWord residual rollback stablemax stop sudoku swiglu
+syntax keyword hrmWord residual rollback stablemax stop sudoku swiglu symmetries
 syntax keyword hrmBoolean true false
 syntax keyword hrmVariable x q
 syntax match hrmLabel "\<\h\w*\ze\s*:"
