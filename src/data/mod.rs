@@ -23,6 +23,7 @@ mod audit;
 mod augment;
 mod batch;
 mod build;
+mod canvas;
 mod csv_rows;
 mod dataset;
 mod describe;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::arc::cells_of_grid;
+use super::canvas::cells_of_grid;
 use super::kind::{ARC_SIDE, PuzzleKind};
 use super::maze::{self, GOAL, OPEN, PATH, START, WALL, is_optimal_path, solve_maze};
 use super::mistakes::{Mistake, mistakes};

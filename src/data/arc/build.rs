@@ -17,9 +17,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::canvas::{CanvasPlace, SIDE, VOCABULARY, encode};
-use super::copies::ArcCopy;
-use super::grid::{ArcGrid, ArcPair, ArcTask};
+use super::tasks::ArcTask;
+use crate::data::canvas::{ArcCopy, ArcGrid, ArcPair, CanvasPlace, SIDE, VOCABULARY, encode};
 use crate::data::dataset::{Metadata, Split};
 use crate::data::error::DataError;
 use crate::data::random::Stream;
@@ -199,10 +198,9 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::super::canvas::crop;
-    use super::super::copies::parse_name;
     use super::super::tasks::{parse_task, read_tasks};
     use super::*;
+    use crate::data::canvas::{crop, parse_name};
     use crate::data::dataset::{Dataset, read_identifiers};
     use crate::data::size::SplitSize;
 

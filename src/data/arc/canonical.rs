@@ -5,8 +5,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::canvas::find;
-use super::grid::{ArcGrid, COLOURS};
+use crate::data::canvas::{ArcGrid, COLOURS, find};
 use crate::data::dihedral::{DIHEDRAL_IMAGES, rectangle_image, swaps_sides};
 
 /// New names of colours, in the order in which they appear. 0 keeps its name.
@@ -77,8 +76,7 @@ fn counts(grid: &ArcGrid) -> [usize; COLOURS] {
 
 #[cfg(test)]
 pub(in crate::data) mod testing {
-    use super::super::canvas::{CanvasPlace, encode};
-    use super::super::grid::ArcGrid;
+    use crate::data::canvas::{ArcGrid, CanvasPlace, encode};
 
     /// Returns the canvas of a grid of digits whose first cell is at a row and a column.
     pub(in crate::data) fn canvas(grid: &[&str], row: usize, column: usize) -> Vec<i32> {

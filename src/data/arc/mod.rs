@@ -7,21 +7,16 @@
 
 mod build;
 mod canonical;
-mod canvas;
-mod copies;
-mod grid;
 mod tasks;
 mod vote;
 
 #[cfg(test)]
 pub(super) use canonical::testing;
 
+pub use super::canvas::{ArcCopy, ArcGrid, ArcPair, CanvasPlace, SIDE, crop, encode, find, parse_name};
 pub use build::{ArcBuild, WrittenArc};
 pub use canonical::{canonical_pair, pair_summary};
-pub use canvas::{CanvasPlace, SIDE, cells_of_grid, crop, encode, find};
-pub use copies::{ArcCopy, parse_name};
-pub use grid::{ArcGrid, ArcPair, ArcTask};
-pub use tasks::{parse_task, parse_tasks, read_tasks};
+pub use tasks::{ArcTask, parse_task, parse_tasks, read_tasks};
 pub use vote::{
     AnsweredCopy, ArcQuestions, ArcScore, RankedAnswer, TaskVotes, TestVotes, Vote, VoteOutcome, questions,
 };

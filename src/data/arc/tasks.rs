@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::copies::parse_name;
-use super::grid::{ArcGrid, ArcPair, ArcTask};
+use crate::data::canvas::{ArcGrid, ArcPair, parse_name};
 use crate::data::dataset::Split;
 use crate::data::error::DataError;
 use crate::reading::json::Fault;
@@ -26,6 +25,20 @@ const EVALUATION: &str = "evaluation";
 
 /// Folders of repositories that have the folders of tasks.
 const INNER_FOLDERS: [&str; 2] = ["data", "corpus"];
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArcTask {
+    /// Its name.
+    pub id: String,
+    /// Its demonstrations, at least one, all with their outputs.
+    pub train: Vec<ArcPair>,
+    /// Its test pairs, at least one.
+    pub test: Vec<ArcPair>,
+    /// The split that its test pairs belong to: that for testing if the task is for evaluation. Its demonstrations are
+    /// trained on in either case.
+    pub split: Split,
+}
 
 /// A task as a file has it.
 #[derive(Deserialize)]

@@ -14,9 +14,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::canvas::crop;
-use super::copies::parse_name;
-use super::grid::{ArcGrid, ArcPair};
+use crate::data::canvas::{ArcGrid, ArcPair, SIDE, crop, parse_name};
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
 use crate::reading::shortened;
@@ -37,7 +35,7 @@ pub struct ArcQuestions {
 ///
 /// If the split does not have the rows of ARC, an identifier has no name, or an input is no grid.
 pub fn questions(test: &Dataset, names: &[String]) -> Result<Vec<ArcQuestions>, DataError> {
-    const SEQ_LEN: usize = super::canvas::SIDE * super::canvas::SIDE;
+    const SEQ_LEN: usize = SIDE * SIDE;
     if test.metadata().seq_len != SEQ_LEN {
         return Err(DataError::request(format!(
             "the test split has rows of {} tokens; those of ARC have {SEQ_LEN}",
@@ -392,9 +390,8 @@ impl VoteOutcome {
 mod tests {
     use std::path::Path;
 
-    use super::super::canvas::{CanvasPlace, encode};
-    use super::super::copies::ArcCopy;
     use super::*;
+    use crate::data::canvas::{ArcCopy, CanvasPlace, encode};
     use crate::data::dataset::{Split, read_identifiers};
     use crate::data::random::Stream;
 

@@ -10,7 +10,7 @@ use crate::data::kind::ARC_SIDE;
 /// Cells on one side of the canvas.
 pub const SIDE: usize = ARC_SIDE;
 /// Number of different tokens.
-pub(super) const VOCABULARY: usize = COLOURS + COLOUR_ZERO as usize;
+pub const VOCABULARY: usize = COLOURS + COLOUR_ZERO as usize;
 
 const PADDING: i32 = 0;
 const END: i32 = 1;

@@ -1,12 +1,11 @@
-//! Grids of colours, and tasks made of them.
+//! Grids of colours, and pairs of them.
 
-use crate::data::dataset::Split;
 use crate::data::kind::ARC_SIDE;
 
 /// Most cells on one side of a grid.
 pub(super) const MOST_CELLS: usize = ARC_SIDE;
 /// Number of colours.
-pub(super) const COLOURS: usize = 10;
+pub const COLOURS: usize = 10;
 
 /// A grid of colours 0 to 9, with 1 to 30 rows and columns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +55,7 @@ impl ArcGrid {
     }
 
     /// Makes a grid of cells that are known to be colours, at least one, in whole rows.
-    pub(super) fn of_cells(columns: usize, cells: Vec<u8>) -> ArcGrid {
+    pub(in crate::data) fn of_cells(columns: usize, cells: Vec<u8>) -> ArcGrid {
         debug_assert!(columns > 0 && !cells.is_empty() && cells.len().is_multiple_of(columns));
         ArcGrid { columns, cells }
     }
@@ -94,20 +93,6 @@ pub struct ArcPair {
     pub input: ArcGrid,
     /// What it becomes.
     pub output: Option<ArcGrid>,
-}
-
-/// A task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArcTask {
-    /// Its name.
-    pub id: String,
-    /// Its demonstrations, at least one, all with their outputs.
-    pub train: Vec<ArcPair>,
-    /// Its test pairs, at least one.
-    pub test: Vec<ArcPair>,
-    /// The split that its test pairs belong to: that for testing if the task is for evaluation. Its demonstrations are
-    /// trained on in either case.
-    pub split: Split,
 }
 
 #[cfg(test)]
