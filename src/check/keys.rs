@@ -161,7 +161,7 @@ pub static TRAIN: Group = group(
     "`train`",
     &[
         choice("data", &[with("sudoku", &SUDOKU), with("maze", &MAZE)]),
-        choice_or("augment", "none", &[word("none"), word("symmetries")]),
+        choice_or("augment", "none", &[word("none"), word("symmetries"), with("copies", &COPIES)]),
         choice("loss", &[word("stablemax"), word("softmax")]),
         choice("optimizer", &[with("adam_atan2", &ADAM_ATAN2), with("adamw", &ADAMW)]),
         choice("puzzles", &[with("sign_sgd", &SIGN_SGD)]),
@@ -183,6 +183,8 @@ pub static TRAIN: Group = group(
     ],
 );
 
+static COPIES: Group =
+    Group { title: "`copies`", keys: &[key("count"), key("seed")], positional: Some("count") };
 static SUDOKU: Group = group(
     "`sudoku`",
     &[
@@ -215,6 +217,7 @@ const USUAL: &[(&str, &str)] = &[
     ("batch", "32"),
     ("betas", "(0.9, 0.95)"),
     ("bias", "-5"),
+    ("count", "1_000"),
     ("ema", "0.999"),
     ("epochs", "100"),
     ("eps", "1e-5"),

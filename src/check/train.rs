@@ -5,7 +5,7 @@ use super::dataset::{self, DatasetShape};
 use super::names::listed;
 use super::outline::Outline;
 use super::reader::{Fields, MAX_INTEGER, MAX_ROWS, Reals, to_usize};
-use crate::data::{MAZE_SIDES, PuzzleKind};
+use crate::data::{ARC_SIDE, ARC_VOCAB, MAZE_SIDES, PuzzleKind};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
@@ -14,6 +14,9 @@ use crate::syntax::nearest;
 
 /// Most steps a length may count; more would not be exact as a real number.
 const MAX_STEPS: i128 = 1_000_000_000_000;
+
+/// Most copies of a task, ten times those of the paper. Each takes a row of the puzzle table.
+const MAX_COPIES: i128 = 10_000;
 
 /// Most times that a training may go back. By then, even a factor close to one has made the rates small.
 const MAX_ROLLBACKS: i128 = 1000;
@@ -173,9 +176,14 @@ impl<'a> Context<'a> {
         outline: &Outline<'a>,
         model: Option<&ir::Model>,
     ) -> Option<ir::Augmentation> {
-        let (word, _) = self.choice(fields, "augment", "none")?;
+        let (word, settings) = self.choice(fields, "augment", "none")?;
         let augment = match word {
             "symmetries" => ir::Augmentation::Symmetries,
+            "copies" => {
+                let count = self.integer(&settings, "count", 1..=MAX_COPIES);
+                let seed = self.seed(&settings);
+                ir::Augmentation::Copies { count: count?, seed: seed? }
+            }
             _ => ir::Augmentation::None,
         };
         let (span, data_span) = (fields.span("augment"), fields.span("data"));
@@ -187,13 +195,14 @@ impl<'a> Context<'a> {
                 }
             }
             (ir::Augmentation::Symmetries, Some(ir::Data::Maze(_))) => {}
-            (ir::Augmentation::Symmetries, Some(ir::Data::Folder(_))) => {
-                let tokens = model.map(|model| &model.tokens);
-                let known = |tokens: &ir::Tokens| PuzzleKind::of_sizes(tokens.positions, tokens.vocab);
-                if let Some(tokens) = tokens.filter(|tokens| known(tokens).is_none()) {
-                    let section = outline.tokens.map(|section| section.name.span);
-                    self.report(no_symmetries(span, tokens, section));
+            (_, Some(ir::Data::Folder(_))) => {
+                let section = outline.tokens.map(|section| section.name.span);
+                if let Some(model) = model {
+                    self.diagnostics.extend(augment_fits(augment, &model.tokens, span, section));
                 }
+            }
+            (ir::Augmentation::Copies { .. }, Some(data)) => {
+                self.report(copies_of_generated(span, data, data_span))
             }
         }
         Some(augment)
@@ -441,16 +450,49 @@ fn sudoku_as_it_is(span: Span, data: Span) -> Diagnostic {
         .help("keep one of the two; `augment` of `sudoku(…)` is enough, and is `true` if it is not given")
 }
 
-fn no_symmetries(span: Span, tokens: &ir::Tokens, section: Option<Span>) -> Diagnostic {
-    let ir::Tokens { vocab, positions, .. } = tokens;
-    let message = format!("hrmc knows no symmetries of rows of {positions} tokens of {vocab} kinds");
-    let diagnostic =
-        Diagnostic::error(Code::DataMismatch, span, message).label("for Sudoku and mazes");
+fn copies_of_generated(span: Span, data: &ir::Data, data_span: Span) -> Diagnostic {
+    let help = match data {
+        ir::Data::Sudoku(_) => "remove it; `augment` of `sudoku(…)` shows puzzles under symmetries",
+        _ => "write `augment = symmetries`",
+    };
+    let message = "`copies` are of tasks of ARC in a dataset folder, and the data is generated";
+    Diagnostic::error(Code::ConflictingKeys, span, message)
+        .label("for tasks of ARC")
+        .secondary(data_span, "generated puzzles")
+        .help(help)
+}
+
+/// Compares what is done to the rows of a folder with the sizes that they have.
+fn augment_fits(
+    augment: ir::Augmentation,
+    tokens: &ir::Tokens,
+    span: Span,
+    section: Option<Span>,
+) -> Option<Diagnostic> {
+    let ir::Tokens { vocab, positions, .. } = *tokens;
+    let is_arc = (positions, vocab) == (ARC_SIDE * ARC_SIDE, ARC_VOCAB);
+    let has_symmetries = PuzzleKind::of_sizes(positions, vocab).is_some();
+    let (label, message) = match augment {
+        ir::Augmentation::Symmetries if !has_symmetries => (
+            "for Sudoku and mazes",
+            format!("hrmc knows no symmetries of rows of {positions} tokens of {vocab} kinds"),
+        ),
+        ir::Augmentation::Copies { .. } if !is_arc => (
+            "for tasks of ARC",
+            format!("copies are of tasks of ARC, not of rows of {positions} tokens of {vocab} kinds"),
+        ),
+        _ => return None,
+    };
+    let diagnostic = Diagnostic::error(Code::DataMismatch, span, message).label(label);
     let diagnostic = match section {
         Some(section) => diagnostic.secondary(section, "the sizes of the rows"),
         None => diagnostic,
     };
-    diagnostic.help("remove it")
+    Some(diagnostic.help(match (is_arc, has_symmetries) {
+        (true, _) => "tasks of ARC have copies instead: `augment = copies(1_000)`",
+        (false, true) => "Sudoku and mazes have symmetries instead: `augment = symmetries`",
+        (false, false) => "remove it",
+    }))
 }
 
 fn no_pair(span: Span, found: &str) -> Diagnostic {

@@ -19,7 +19,7 @@ use super::run_arguments::AnswerArguments;
 use super::terminal::{counted, grouped};
 use super::{data_check, run_arguments, terminal};
 use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
-use crate::data::{Leaks, PuzzleKind, Split, find_leaks, read_identifiers};
+use crate::data::{IdentifierNames, Leaks, PuzzleKind, Split, find_leaks};
 use crate::ir::Model;
 use crate::lower::{Program, Sizes};
 use crate::measures::{JudgedRow, Measures, RightBy, judge_row};
@@ -226,12 +226,17 @@ impl Arguments {
         }
         let most = (0..dataset.groups()).map(|group| dataset.puzzles_of(group).len() - 1).max().unwrap_or(0);
         match self.copies {
-            Some(copies) if copies > most => Err(Failure::message(format!(
-                "{} has at most {} of each task; ask for no more with `--copies`, or build it with more \
-                 (`hrmc data arc --copies {copies}`)",
-                data.name(),
-                if most == 1 { "1 copy".to_string() } else { format!("{most} copies") },
-            ))),
+            Some(copies) if copies > most => {
+                let more = match data.makes_copies() {
+                    true => format!("or train with more (`augment = copies({copies})`)"),
+                    false => format!("or build it with more (`hrmc data arc --copies {copies}`)"),
+                };
+                Err(Failure::message(format!(
+                    "{} has at most {} of each task; ask for no more with `--copies`, {more}",
+                    data.name(),
+                    if most == 1 { "1 copy".to_string() } else { format!("{most} copies") },
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -241,7 +246,7 @@ impl Arguments {
 struct ArcVote {
     vote: Vote,
     /// Names of the puzzle identifiers.
-    names: Vec<String>,
+    names: IdentifierNames,
     /// The first answer that cannot be counted.
     failed: Option<Failure>,
 }
@@ -250,19 +255,18 @@ impl ArcVote {
     /// Begins a vote on tasks of ARC whose names are known.
     fn of(data: &Data, split: Split) -> Result<Option<ArcVote>, Failure> {
         let dataset = data.of_split(split);
-        let Some(folder) = data.read_from().filter(|_| dataset.kind() == PuzzleKind::Arc) else {
+        if dataset.kind() != PuzzleKind::Arc {
             return Ok(None);
-        };
-        let names = read_identifiers(folder).map_err(fail)?;
+        }
+        let Some(names) = data.identifier_names()? else { return Ok(None) };
         let questions = questions(dataset, &names).map_err(fail)?;
         Ok(Some(ArcVote { vote: Vote::new(questions).map_err(fail)?, names, failed: None }))
     }
 
     fn add(&mut self, asked: &AskedRow, answer: &RowAnswer) {
-        let name = usize::try_from(asked.puzzle).ok().and_then(|puzzle| self.names.get(puzzle));
-        let name = name.map_or("", String::as_str);
+        let name = self.names.get(asked.puzzle).unwrap_or_default();
         let q_halt = answer.q_halt.map(f64::from);
-        let answered = AnsweredCopy { name, question: &asked.tokens, answer: &answer.tokens, q_halt };
+        let answered = AnsweredCopy { name: &name, question: &asked.tokens, answer: &answer.tokens, q_halt };
         if let Err(error) = self.vote.add(answered) {
             self.failed.get_or_insert_with(|| fail(error));
         }

@@ -61,7 +61,7 @@ pub fn run(
     };
     if kind == PuzzleKind::Arc {
         let names = run.identifiers(project.root());
-        let find = |task| AskedTask::find(task, &names, arguments.copies);
+        let find = |task| AskedTask::find(task, names.as_ref(), arguments.copies);
         let tasks: Vec<AskedTask> = solve_arc::read(file)?.into_iter().map(find).collect();
         let mut solver = solver(solve_arc::count_questions(&tasks).min(MOST_AT_ONCE))?;
         return solve_arc::answer(&run, &tasks, &mut solver, common.json);

@@ -16,7 +16,7 @@ use crate::data::arc::{
     TaskVotes, TestVotes, Vote, encode, parse_name, parse_tasks,
 };
 use crate::data::puzzle::{Drawing, draw};
-use crate::data::{IGNORED_LABEL, PuzzleKind, Split};
+use crate::data::{IGNORED_LABEL, IdentifierNames, PuzzleKind, Split};
 use crate::reading;
 use crate::shell;
 use crate::train::{AskedRow, Run, Solver};
@@ -54,10 +54,10 @@ pub struct AskedTask {
 impl AskedTask {
     /// Finds the copies of a task among the `names` of the puzzle identifiers of a run, at most `most` besides the task
     /// itself. A task that is not there has copies that are drawn.
-    pub fn find(task: ArcTask, names: &[String], most: Option<usize>) -> AskedTask {
-        let known = names.iter().enumerate().filter_map(|(identifier, name)| {
-            let (of, copy) = parse_name(name);
-            (of == task.id).then(|| Some((copy, i32::try_from(identifier).ok()?)))?
+    pub fn find(task: ArcTask, names: Option<&IdentifierNames>, most: Option<usize>) -> AskedTask {
+        let known = names.into_iter().flat_map(IdentifierNames::iter).filter_map(|(identifier, name)| {
+            let (of, copy) = parse_name(&name);
+            (of == task.id).then_some((copy, identifier))
         });
         let mut copies: Vec<(Option<ArcCopy>, i32)> =
             known.take(most.unwrap_or(usize::MAX).saturating_add(1)).collect();
@@ -263,32 +263,35 @@ mod tests {
         tasks.remove(0)
     }
 
+    fn names(names: &[&str]) -> IdentifierNames {
+        IdentifierNames::Stored(names.iter().map(|name| (*name).to_string()).collect())
+    }
+
     #[test]
     fn copies_that_the_run_knows_have_their_identifiers() {
-        let names: Vec<String> =
-            ["<blank>", "b", "a", "a_t1_0213456789", "a|||t2|||0123456789"].map(str::to_string).to_vec();
-        let asked = AskedTask::find(task("a"), &names, None);
+        let names = names(&["<blank>", "b", "a", "a_t1_0213456789", "a|||t2|||0123456789"]);
+        let asked = AskedTask::find(task("a"), Some(&names), None);
         assert!(asked.is_seen);
         assert_eq!(asked.copies.iter().map(|(_, puzzle)| *puzzle).collect::<Vec<_>>(), [2, 3, 4]);
         let questions = asked.questions();
         assert_eq!(questions[0].1.tokens[..4], [5, 2, 5, 1]);
         // A quarter to the left: the row is a column.
         assert_eq!([0, 30, 60].map(|cell| questions[1].1.tokens[cell]), [5, 2, 5]);
-        assert_eq!(AskedTask::find(task("a"), &names, Some(1)).copies.len(), 2);
+        assert_eq!(AskedTask::find(task("a"), Some(&names), Some(1)).copies.len(), 2);
     }
 
     #[test]
     fn a_task_that_the_run_does_not_know_has_copies_of_the_blank_puzzle() {
-        let asked = AskedTask::find(task("new"), &["<blank>".to_string(), "a".to_string()], None);
+        let asked = AskedTask::find(task("new"), Some(&names(&["<blank>", "a"])), None);
         assert!(!asked.is_seen);
         assert_eq!(asked.copies.len(), COPIES_OF_UNSEEN + 1);
         assert!(asked.copies.iter().all(|(_, puzzle)| *puzzle == 0));
-        assert_eq!(AskedTask::find(task("new"), &[], Some(2)).copies.len(), 3);
+        assert_eq!(AskedTask::find(task("new"), None, Some(2)).copies.len(), 3);
     }
 
     #[test]
     fn a_page_has_the_task_and_two_attempts() {
-        let asked = AskedTask::find(task("a"), &["<blank>".to_string(), "a".to_string()], None);
+        let asked = AskedTask::find(task("a"), Some(&names(&["<blank>", "a"])), None);
         let tests = asked.task.test.clone();
         let mut vote =
             Vote::new(vec![ArcQuestions { task: "a".to_string(), tests }]).expect("it is one task");

@@ -255,7 +255,7 @@ impl Copier {
             (Copies::Symmetries(count), Some(augment)) => {
                 let mut group = vec![pair.clone()];
                 group.extend((0..count).map(|_| {
-                    let (question, answer) = augment.draw(&pair.question, &pair.answer, &mut self.random);
+                    let (question, answer) = augment.draw(&pair.question, &pair.answer, 1, &mut self.random);
                     Pair { question, answer, rating: pair.rating }
                 }));
                 group

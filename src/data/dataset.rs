@@ -21,20 +21,26 @@
 //! Arrays may hold integers of any width, sign and byte order. Everything is checked when it is read, so a
 //! [`Dataset`] that exists is consistent: indices stay inside, tokens are below the vocabulary size, every
 //! puzzle and every group has something in it.
+//!
+//! A dataset of tasks may have copies that are not stored ([`Dataset::with_copies`]). Its puzzles, examples and
+//! identifiers are counted, and its rows given, as if they were.
 
 #![expect(clippy::disallowed_methods, reason = "it is looked for datasets")]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::hash::Hasher;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::canvas::TaskCopies;
+use super::copied::{CopiedPuzzles, ExampleSource, copied};
 use super::error::DataError;
 use super::folder::{is_dataset, no_dataset};
 use super::kind::PuzzleKind;
@@ -358,6 +364,14 @@ impl TokenArray {
         range.map(|index| self.get(index))
     }
 
+    /// Returns the tokens of a row as they are stored, or of a copy of it.
+    fn row(&self, range: Range<usize>, source: ExampleSource) -> RowTokens<'_> {
+        match source.copy {
+            None => RowTokens::Stored { array: self, range },
+            Some(copy) => RowTokens::Made(copied(self.slice(range).collect(), &copy).into_iter()),
+        }
+    }
+
     /// Feeds the tokens of a row to a hash that does not depend on how the tokens are stored.
     fn hash_row(&self, row: Range<usize>, hasher: &mut impl Hasher) {
         match self {
@@ -383,6 +397,32 @@ impl TokenArray {
                 digest.update(b"i4");
                 tokens.iter().for_each(|token| digest.update(token.to_le_bytes()));
             }
+        }
+    }
+}
+
+/// The tokens of a row.
+enum RowTokens<'a> {
+    /// They lie in an array.
+    Stored { array: &'a TokenArray, range: Range<usize> },
+    /// They were made for whoever asked.
+    Made(std::vec::IntoIter<i32>),
+}
+
+impl Iterator for RowTokens<'_> {
+    type Item = i32;
+
+    fn next(&mut self) -> Option<i32> {
+        match self {
+            RowTokens::Stored { array, range } => range.next().map(|index| array.get(index)),
+            RowTokens::Made(tokens) => tokens.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            RowTokens::Stored { range, .. } => range.size_hint(),
+            RowTokens::Made(tokens) => tokens.size_hint(),
         }
     }
 }
@@ -437,6 +477,8 @@ pub struct Dataset {
     ratings: Vec<Option<i32>>,
     /// `[sets]`
     set_ends: Vec<SetEnd>,
+    /// Copies that are not stored. The arrays above do not count them.
+    copies: Option<CopiedPuzzles>,
     fingerprint: Fingerprint,
     guessed: GuessedKind,
 }
@@ -514,6 +556,7 @@ impl Dataset {
             group_starts: vec![0],
             ratings: Vec::new(),
             set_ends: Vec::new(),
+            copies: None,
             fingerprint: Fingerprint::default(),
             guessed: GuessedKind::default(),
         }
@@ -690,13 +733,69 @@ impl Dataset {
         PuzzleKind::candidates(seq_len, vocab_size).find(obeys).unwrap_or(unknown)
     }
 
+    /// Returns the dataset with copies of its puzzles, which are tasks of ARC. Each is made when it is asked for, and lies
+    /// in the corner of its canvas.
+    ///
+    /// # Errors
+    ///
+    /// If a group has several puzzles, or there are other identifiers than those of the copies.
+    pub(crate) fn with_copies(self, tasks: &Arc<TaskCopies>) -> Result<Dataset, DataError> {
+        let metadata = &self.metadata;
+        if self.copies.is_some()
+            || self.puzzles() != self.groups()
+            || metadata.num_puzzle_identifiers > tasks.stored_identifiers()
+        {
+            return Err(DataError::request("copies are made of a dataset that has none, with its own tasks"));
+        }
+        // What is stored tells the kind, and is not looked at again with every copy.
+        let _told = self.kind();
+        let copies = CopiedPuzzles::new(Arc::clone(tasks), &self.puzzle_identifiers, &self.puzzle_starts);
+        let metadata = Metadata {
+            blank_identifier_id: tasks.identifier_of(metadata.blank_identifier_id),
+            num_puzzle_identifiers: tasks.identifiers(),
+            mean_puzzle_examples: mean_puzzle_examples(copies.examples(), copies.puzzles()),
+            ..metadata.clone()
+        };
+        Ok(Dataset { metadata, copies: Some(copies), fingerprint: Fingerprint::default(), ..self })
+    }
+
+    /// Returns the dataset with nothing but what is stored. Its identifiers are those of the folder.
+    pub(crate) fn without_copies(&self) -> Cow<'_, Dataset> {
+        match self.copies {
+            None => Cow::Borrowed(self),
+            Some(_) => {
+                let fingerprint = Fingerprint::default();
+                let stored = Dataset { copies: None, fingerprint, ..self.clone() };
+                let mean = mean_puzzle_examples(stored.examples(), stored.puzzles());
+                let metadata = Metadata { mean_puzzle_examples: mean, ..stored.metadata };
+                Cow::Owned(Dataset { metadata, ..stored })
+            }
+        }
+    }
+
     /// Returns the number of examples.
     pub fn examples(&self) -> usize {
+        match &self.copies {
+            None => self.stored_examples(),
+            Some(copies) => copies.examples(),
+        }
+    }
+
+    /// Returns the number of examples that lie in memory.
+    pub(super) fn stored_examples(&self) -> usize {
         self.inputs.len() / self.metadata.seq_len
     }
 
     /// Returns the number of puzzles.
     pub fn puzzles(&self) -> usize {
+        match &self.copies {
+            None => self.stored_puzzles(),
+            Some(copies) => copies.puzzles(),
+        }
+    }
+
+    /// Returns the number of puzzles that lie in memory.
+    pub(super) fn stored_puzzles(&self) -> usize {
         self.puzzle_identifiers.len()
     }
 
@@ -713,43 +812,68 @@ impl Dataset {
     pub fn set(&self, set: usize) -> SetRanges {
         let begin = if set == 0 { SetEnd::default() } else { self.set_ends[set - 1] };
         let end = self.set_ends[set];
-        SetRanges {
-            examples: begin.examples..end.examples,
-            puzzles: begin.puzzles..end.puzzles,
-            groups: begin.groups..end.groups,
+        let groups = begin.groups..end.groups;
+        match &self.copies {
+            None => SetRanges {
+                examples: begin.examples..end.examples,
+                puzzles: begin.puzzles..end.puzzles,
+                groups,
+            },
+            Some(copies) => SetRanges {
+                examples: copies.examples_before(groups.start)..copies.examples_before(groups.end),
+                puzzles: copies.puzzles_before(groups.start)..copies.puzzles_before(groups.end),
+                groups,
+            },
         }
     }
 
     /// Returns the puzzles of a group.
     pub fn puzzles_of(&self, group: usize) -> Range<usize> {
-        self.group_starts[group]..self.group_starts[group + 1]
+        match &self.copies {
+            None => self.group_starts[group]..self.group_starts[group + 1],
+            Some(copies) => copies.puzzles_before(group)..copies.puzzles_before(group + 1),
+        }
     }
 
     /// Returns the examples of a puzzle.
     pub fn examples_of(&self, puzzle: usize) -> Range<usize> {
-        self.puzzle_starts[puzzle]..self.puzzle_starts[puzzle + 1]
+        match &self.copies {
+            None => self.puzzle_starts[puzzle]..self.puzzle_starts[puzzle + 1],
+            Some(copies) => copies.examples_of(puzzle),
+        }
     }
 
     /// Returns the puzzle that an example belongs to.
     pub fn puzzle_of(&self, example: usize) -> usize {
-        self.puzzle_starts.partition_point(|&start| start <= example) - 1
+        match &self.copies {
+            None => self.puzzle_starts.partition_point(|&start| start <= example) - 1,
+            Some(copies) => copies.puzzle_of(example),
+        }
     }
 
     /// Returns the group that an example belongs to.
     pub(super) fn group_of(&self, example: usize) -> usize {
-        let puzzle = self.puzzle_of(example);
-        self.group_starts.partition_point(|&start| start <= puzzle) - 1
+        match &self.copies {
+            None => {
+                let puzzle = self.puzzle_of(example);
+                self.group_starts.partition_point(|&start| start <= puzzle) - 1
+            }
+            Some(copies) => copies.group_of(example),
+        }
     }
 
     /// Returns the identifier of a puzzle.
     pub fn identifier(&self, puzzle: usize) -> i32 {
-        self.puzzle_identifiers[puzzle]
+        match &self.copies {
+            None => self.puzzle_identifiers[puzzle],
+            Some(copies) => copies.identifier(puzzle),
+        }
     }
 
     /// Returns how hard an example is, where the dataset says so. For Sudoku of the paper, that is how often a
     /// solver has to guess.
     pub fn rating(&self, example: usize) -> Option<i32> {
-        self.ratings.get(example).copied().flatten()
+        self.ratings.get(self.source(example).stored).copied().flatten()
     }
 
     /// Returns the number of examples that room for ratings is kept for.
@@ -759,7 +883,8 @@ impl Dataset {
 
     /// Returns the input tokens of an example, `[S]`.
     pub fn inputs(&self, example: usize) -> impl Iterator<Item = i32> {
-        self.inputs.slice(self.row(example))
+        let source = self.source(example);
+        self.inputs.row(self.row(source.stored), source)
     }
 
     /// Returns the labels of an example, `[S]`, with -100 where nothing is asked for.
@@ -771,26 +896,43 @@ impl Dataset {
 
     /// Returns the labels of an example as they are stored, `[S]`.
     pub(super) fn stored_labels(&self, example: usize) -> impl Iterator<Item = i32> {
-        self.labels.slice(self.row(example))
+        let source = self.source(example);
+        self.labels.row(self.row(source.stored), source)
     }
 
     /// Feeds the input tokens of an example to a hash.
     pub(super) fn hash_inputs(&self, example: usize, hasher: &mut impl Hasher) {
-        self.inputs.hash_row(self.row(example), hasher);
+        match self.source(example) {
+            ExampleSource { stored, copy: None } => self.inputs.hash_row(self.row(stored), hasher),
+            ExampleSource { .. } => hash_made(self.inputs(example), hasher),
+        }
     }
 
     /// Feeds the labels of an example to a hash, as they are stored.
     pub(super) fn hash_labels(&self, example: usize, hasher: &mut impl Hasher) {
-        self.labels.hash_row(self.row(example), hasher);
+        match self.source(example) {
+            ExampleSource { stored, copy: None } => self.labels.hash_row(self.row(stored), hasher),
+            ExampleSource { .. } => hash_made(self.stored_labels(example), hasher),
+        }
     }
 
-    fn row(&self, example: usize) -> Range<usize> {
-        example * self.metadata.seq_len..(example + 1) * self.metadata.seq_len
+    fn source(&self, example: usize) -> ExampleSource {
+        match &self.copies {
+            None => ExampleSource { stored: example, copy: None },
+            Some(copies) => copies.source(example),
+        }
+    }
+
+    /// Returns where the tokens of a stored example lie.
+    fn row(&self, stored: usize) -> Range<usize> {
+        stored * self.metadata.seq_len..(stored + 1) * self.metadata.seq_len
     }
 
     /// Returns whether any label is trained and scored.
     pub fn has_labels(&self) -> bool {
-        (0..self.examples()).any(|example| self.labels(example).any(|label| label != IGNORED_LABEL))
+        let ignored = self.metadata.ignore_label_id;
+        // A copy has labels where its puzzle has.
+        self.labels.slice(0..self.labels.len()).any(|label| Some(label) != ignored)
     }
 
     /// Returns the SHA-256 of everything in the dataset, in hexadecimal.
@@ -807,6 +949,10 @@ impl Dataset {
             for starts in [&self.puzzle_starts, &self.group_starts] {
                 starts.iter().for_each(|&start| digest.update((start as u64).to_le_bytes()));
             }
+            if let Some(copies) = &self.copies {
+                digest.update(b"copies");
+                digest.update(copies.bytes_to_hash().collect::<Vec<u8>>());
+            }
             digest.finalize().iter().fold(String::new(), |mut text, byte| {
                 write!(text, "{byte:02x}").expect("writing to a string succeeds");
                 text
@@ -819,6 +965,12 @@ impl Dataset {
 /// Returns the examples of a puzzle on average, as `dataset.json` has them.
 pub(super) fn mean_puzzle_examples(examples: usize, puzzles: usize) -> f64 {
     if puzzles == 0 { 1.0 } else { examples as f64 / puzzles as f64 }
+}
+
+/// Feeds the tokens of a copy to a hash, as [`TokenArray::hash_row`] feeds stored ones.
+fn hash_made(tokens: impl Iterator<Item = i32>, hasher: &mut impl Hasher) {
+    let bytes: Vec<u8> = tokens.map(|token| token as u8).collect();
+    hasher.write(&bytes);
 }
 
 fn out_of_vocabulary(what: &str, token: i64, vocab_size: usize) -> String {

@@ -161,11 +161,12 @@ impl TrainLoader {
     fn row(&mut self, puzzle: usize, example: usize) -> Row {
         let inputs: Vec<i32> = self.dataset.inputs(example).collect();
         let labels: Vec<i32> = self.dataset.labels(example).collect();
+        let examples = self.dataset.examples_of(puzzle).len();
         let puzzle = self.dataset.identifier(puzzle);
         match &self.augment {
             None => Row { inputs, labels, puzzle },
             Some(augment) => {
-                let (inputs, labels) = augment.draw(&inputs, &labels, &mut self.draws);
+                let (inputs, labels) = augment.draw(&inputs, &labels, examples, &mut self.draws);
                 Row { inputs, labels, puzzle }
             }
         }

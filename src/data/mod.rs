@@ -8,9 +8,11 @@
 //! ([`DatasetBuilder`]), and is written to a folder by [`write_dataset`]. Datasets of many copies are written row by
 //! row and are never whole in memory ([`PuzzleBuild`]).
 //!
+//! Copies of tasks of ARC need not be stored: [`TaskCopies`] are made when they are asked for.
+//!
 //! Two types read the rows of a dataset. [`TestBatches`] goes once through all examples in file order.
 //! [`TrainLoader`] is an endless, seeded stream from which a trainer takes as many rows as it has room for,
-//! optionally under random symmetries ([`Augment`]).
+//! optionally under random symmetries, or at other places of their canvas ([`Augment`]).
 //!
 //! [`audit`] says what keeps data from teaching, [`describe`] what it holds, and [`find_leaks`] which test rows the
 //! training data contains.
@@ -24,12 +26,14 @@ mod augment;
 mod batch;
 mod build;
 mod canvas;
+mod copied;
 mod csv_rows;
 mod dataset;
 mod describe;
 mod dihedral;
 mod error;
 mod folder;
+mod identifiers;
 mod kind;
 mod leaks;
 mod loader;
@@ -54,11 +58,13 @@ pub use build::{
     BuiltDataset, Copies, MazeBuild, PuzzleBuild, SudokuBuild, build_maze, build_sudoku, maze_pairs,
     sudoku_pairs,
 };
+pub use canvas::TaskCopies;
 pub use dataset::{Dataset, DatasetBuilder, Metadata, SetRanges, Split, read_identifiers};
 pub use describe::{Description, Lengths, SetSize, describe, token_name};
 pub use dihedral::{DIHEDRAL_IMAGES, dihedral_image};
 pub use error::DataError;
 pub use folder::has_entry;
+pub use identifiers::IdentifierNames;
 pub use kind::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 pub use leaks::{EqualSolutions, Leak, Leaks, find_equal_solutions, find_leaks};
 pub use loader::{LoaderState, Row, TrainLoader};

@@ -27,11 +27,11 @@ impl SplitSize {
         SplitSize { examples, puzzles: examples, groups: examples, rated: 0 }
     }
 
-    /// Returns the size of a split in memory.
+    /// Returns the size of a split in memory, without copies that are made when they are asked for.
     pub fn of(dataset: &Dataset) -> SplitSize {
         SplitSize {
-            examples: dataset.examples(),
-            puzzles: dataset.puzzles(),
+            examples: dataset.stored_examples(),
+            puzzles: dataset.stored_puzzles(),
             groups: dataset.groups(),
             rated: dataset.rated(),
         }

@@ -408,6 +408,13 @@ pub enum Augmentation {
     None,
     /// It passes through a random symmetry of its puzzle: Sudoku, or a maze.
     Symmetries,
+    /// Its task of ARC has copies that are not stored, of which one is drawn. Its grids lie at another place each time.
+    Copies {
+        /// Copies of each task.
+        count: usize,
+        /// Seed of the copies.
+        seed: u64,
+    },
 }
 
 /// What is done about a loss, gradient or weight that is not finite.

@@ -151,6 +151,9 @@ impl Text<'_> {
         match train.augment {
             Augmentation::None => {}
             Augmentation::Symmetries => self.line(2, "augment symmetries"),
+            Augmentation::Copies { count, seed } => {
+                self.line(2, format!("augment copies(count = {count}, seed = {seed})"));
+            }
         }
         self.line(
             2,

@@ -19,7 +19,7 @@
 //! * The puzzle table has an optimizer exactly if it exists.
 //! * What is said about evaluations on the way is said where there are some; patience is for at least one.
 //! * Training rows pass through symmetries only if they have the sizes of Sudoku or of mazes, and not if
-//!   generated Sudoku is to be shown as it is.
+//!   generated Sudoku is to be shown as it is. Copies are of a folder of the sizes of ARC.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ use super::{
     Augmentation, Data, Gradient, Halt, Length, Mixing, Model, OnDivergence, Operand, Optimizer, QOutputs,
     QTarget, Repeat, StateId, Step, Train, unroll,
 };
-use crate::data::PuzzleKind;
+use crate::data::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 
 /// A broken rule; always a fault of hrmc, never of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -333,6 +333,12 @@ impl Rules {
                 self.require(PuzzleKind::of_sizes(positions, vocab).is_some(), || {
                     format!("symmetries of rows with V = {vocab}, S = {positions}")
                 });
+            }
+            (Augmentation::Copies { count, .. }, data) => {
+                self.require(count >= 1, || "there are no copies".to_string());
+                let has_tasks =
+                    matches!(data, Data::Folder(_)) && (vocab, positions) == (ARC_VOCAB, ARC_SIDE * ARC_SIDE);
+                self.require(has_tasks, || format!("copies of rows with V = {vocab}, S = {positions}"));
             }
         }
     }

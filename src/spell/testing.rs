@@ -114,14 +114,14 @@ fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
     });
     let on_the_way = option::of((length(), (option::of(0.001f32..0.999), option::of(1usize..1000))));
     let rest = (loss, precision, on_divergence, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
-    let data = (data(), any::<bool>()).prop_map(|(data, augment)| {
-        let has_symmetries = match &data {
-            ir::Data::Folder(_) => false,
-            ir::Data::Sudoku(sudoku) => sudoku.augment,
-            ir::Data::Maze(_) => true,
+    let data = (data(), option::of((1usize..1000, any::<u64>()))).prop_map(|(data, augment)| {
+        let augment = match (&data, augment) {
+            (ir::Data::Folder(_), Some((count, seed))) => ir::Augmentation::Copies { count, seed },
+            (ir::Data::Sudoku(sudoku), Some(_)) if sudoku.augment => ir::Augmentation::Symmetries,
+            (ir::Data::Maze(_), Some(_)) => ir::Augmentation::Symmetries,
+            _ => ir::Augmentation::None,
         };
-        let symmetries = has_symmetries && augment;
-        (data, if symmetries { ir::Augmentation::Symmetries } else { ir::Augmentation::None })
+        (data, augment)
     });
     (data, optimizer, puzzle_optimizer, schedule, length(), on_the_way, rest).prop_map(
         |((data, augment), optimizer, puzzle_optimizer, schedule, length, on_the_way, rest)| {
@@ -188,10 +188,12 @@ pub(crate) fn models() -> impl Strategy<Value = ir::Model> {
             let rest = (heads, option::of(train));
             (blocks, puzzles, inits, steps(states, networks), gradient, tokens, rest).prop_map(
                 move |(blocks, puzzles, inits, segment, gradient, tokens, (heads, train))| {
-                    let (vocab, positions) = match train.as_ref().map(|(_, train)| &train.data) {
-                        Some(ir::Data::Sudoku(sudoku)) => (sudoku.size + 2, sudoku.size * sudoku.size),
-                        Some(ir::Data::Maze(maze)) => (6, maze.size * maze.size),
-                        Some(ir::Data::Folder(_)) | None => tokens,
+                    let data = train.as_ref().map(|(_, train)| (&train.data, train.augment));
+                    let (vocab, positions) = match data {
+                        Some((ir::Data::Sudoku(sudoku), _)) => (sudoku.size + 2, sudoku.size * sudoku.size),
+                        Some((ir::Data::Maze(maze), _)) => (6, maze.size * maze.size),
+                        Some((ir::Data::Folder(_), ir::Augmentation::Copies { .. })) => (12, 900),
+                        Some((ir::Data::Folder(_), _)) | None => tokens,
                     };
                     let (token_state, q_state, bias, ((halt, outputs), infer)) = heads;
                     let puzzles = match &train {

@@ -258,6 +258,9 @@ fn augment(augment: Augmentation) -> Expr {
     match augment {
         Augmentation::None => word("none"),
         Augmentation::Symmetries => word("symmetries"),
+        Augmentation::Copies { count: copies, seed } => {
+            call("copies", vec![entry("count", count(copies)), entry("seed", count(seed))])
+        }
     }
 }
 

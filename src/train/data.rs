@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::error::Error;
 use super::fit::{check_fit, shape};
 use crate::check::check_dataset;
+use crate::data::arc::draw_task_copies;
 use crate::data::{
     Augment, BuiltDataset, Copies, Dataset, DatasetBuilder, Finding, MazeRequest, Metadata, PuzzleKind,
-    Split, SplitSize, SudokuRequest, SudokuSize, audit, generate_maze_splits, generate_sudoku_splits,
+    Split, SplitSize, SudokuRequest, SudokuSize, TaskCopies, audit, generate_maze_splits,
+    generate_sudoku_splits, read_identifiers,
 };
 use crate::ir::{self, Augmentation, GeneratedMaze, GeneratedSudoku, Model};
 use crate::shell;
@@ -72,6 +74,8 @@ pub struct Data {
     test: Arc<Dataset>,
     /// What generated Sudoku does to its rows by itself.
     augment: Option<Augment>,
+    /// The copies of its tasks, if they are made when they are asked for.
+    copies: Option<Arc<TaskCopies>>,
     origin: ChosenBy,
     /// The splits that were asked for; the other one is empty.
     splits: Splits,
@@ -178,6 +182,7 @@ impl Data {
             train: Arc::new(train),
             test: Arc::new(test),
             augment: None,
+            copies: None,
             origin: ChosenBy::Given,
             splits: Splits::Both,
             folder: None,
@@ -198,7 +203,11 @@ impl Data {
                 [Split::Train, Split::Test].map(|split| self.split(split).map(|dataset| &**dataset));
             let key = [train, test].map(|dataset| dataset.map(Dataset::fingerprint));
             let mut known = FINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(known.entry(key).or_insert_with(|| audit(train, test).into()))
+            Arc::clone(known.entry(key).or_insert_with(|| {
+                // Copies that are not stored are right where what they are made of is.
+                let [train, test] = [train, test].map(|dataset| dataset.map(Dataset::without_copies));
+                audit(train.as_deref(), test.as_deref()).into()
+            }))
         })
     }
 
@@ -256,12 +265,21 @@ impl Data {
                     (None, _) => Ok(Some(augment)),
                 }
             }
+            Some(Augmentation::Copies { .. }) if self.copies.is_some() => Ok(Some(Augment::places())),
+            Some(Augmentation::Copies { .. }) => Err(Error::unsuitable(format!(
+                "`augment = copies(…)` is for dataset folders, and not for {}; remove it, and give data with copies",
+                self.name
+            ))),
         }
     }
 
     fn no_symmetries(&self, kind: PuzzleKind) -> Error {
+        let instead = match kind {
+            PuzzleKind::Arc => "write `augment = copies(1_000)` for random copies of its tasks",
+            _ => "remove it",
+        };
         Error::unsuitable(format!(
-            "`augment = symmetries` is for Sudoku and mazes, and the rows of {} are of the kind `{}`; remove it",
+            "`augment = symmetries` is for Sudoku and mazes, and the rows of {} are of the kind `{}`; {instead}",
             self.name,
             kind.family()
         ))
@@ -276,7 +294,9 @@ impl Data {
     pub(super) fn test_hash(&self) -> Option<String> {
         match (self.split(Split::Test), &self.folder) {
             (Some(test), _) => Some(test.fingerprint()),
-            (None, Some(folder)) => Some(Dataset::open(folder, Split::Test).ok()?.fingerprint()),
+            (None, Some(folder)) => {
+                Some(open_split(folder, Split::Test, self.copies.as_ref()).ok()?.fingerprint())
+            }
             (None, None) => None,
         }
     }
@@ -284,6 +304,27 @@ impl Data {
     /// Returns the folder that the data was read from, if it was.
     pub fn read_from(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// Returns the names of its puzzle identifiers; `None` if it was not read from a folder.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `identifiers.json` is missing, or is no list of texts.
+    #[cfg(feature = "cli")]
+    pub(crate) fn identifier_names(&self) -> Result<Option<crate::data::IdentifierNames>, Error> {
+        use crate::data::IdentifierNames;
+        match (&self.copies, &self.folder) {
+            (Some(copies), _) => Ok(Some(IdentifierNames::Copied(Arc::clone(copies)))),
+            (None, Some(folder)) => Ok(Some(IdentifierNames::Stored(read_identifiers(folder)?))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns whether copies of its tasks are made when they are asked for.
+    #[cfg(feature = "cli")]
+    pub(crate) fn makes_copies(&self) -> bool {
+        self.copies.is_some()
     }
 
     /// Returns the path of the folder that stands in for the data of the spec, if one does.
@@ -366,15 +407,16 @@ impl DataSize {
     /// Returns the size of data in memory.
     pub fn of_data(data: &Data) -> DataSize {
         let bytes = |dataset: &Dataset| SplitSize::of(dataset).bytes(dataset.metadata());
+        let copies = data.copies.as_ref().map_or(0, |copies| copies.bytes());
         DataSize {
-            bytes: bytes(&data.train).saturating_add(bytes(&data.test)),
+            bytes: bytes(&data.train).saturating_add(bytes(&data.test)).saturating_add(copies),
             test_examples: data.test.examples(),
         }
     }
 
     /// Returns the size of the data that `spec` names; none if it is not there, or the spec names no data.
     ///
-    /// Only metadata and the headers of arrays are read.
+    /// Only metadata and the headers of arrays are read, unless copies of tasks are made of what is there.
     ///
     /// # Errors
     ///
@@ -403,6 +445,10 @@ impl DataSize {
             size.bytes = size.bytes.saturating_add(found.bytes(&metadata));
             size.test_examples = found.examples;
         }
+        if wanted_copies(model).is_some() {
+            let data = open_folder(model, &[folder], ChosenBy::Spec, Splits::Both)?;
+            return Ok(Some(DataSize::of_data(&data)));
+        }
         Ok(Some(size))
     }
 }
@@ -419,11 +465,11 @@ pub struct PuzzleRows {
 impl PuzzleRows {
     /// Returns the number of puzzle identifiers of the dataset that `spec` names, or 1 where it is not there.
     ///
-    /// Only the metadata is read.
+    /// Only the metadata is read, unless copies of tasks are made of what is there.
     ///
     /// # Errors
     ///
-    /// Returns an error if the dataset is there but its metadata cannot be read.
+    /// Returns an error if the dataset is there but cannot be read.
     pub fn of(spec: &Spec, root: &Path) -> Result<PuzzleRows, Error> {
         let model = spec.model();
         if model.puzzles.is_none() {
@@ -438,15 +484,72 @@ impl PuzzleRows {
             Some(ir::Data::Folder(_)) => {
                 let places = places(spec, root);
                 let folder = found(&places).unwrap_or_else(|| root_place(&places));
-                match Metadata::read(folder, Split::Train)? {
+                match training_metadata(model, folder)? {
                     None => assumed(format!("assumed, since there is no dataset `{}`", folder.display())),
                     Some(metadata) => {
-                        let origin = Some(format!("from `{}`", folder.display()));
+                        let copies = wanted_copies(model).map_or(String::new(), |(count, _)| {
+                            format!(", with `augment = copies({count})`")
+                        });
+                        let origin = Some(format!("from `{}`{copies}", folder.display()));
                         Ok(PuzzleRows { count: metadata.num_puzzle_identifiers.max(1), origin })
                     }
                 }
             }
         }
+    }
+}
+
+/// Returns the metadata of the training split in a folder as a training of `model` has it, with copies that it makes;
+/// `None` if there is no dataset.
+///
+/// # Errors
+///
+/// Returns an error if the dataset is there but cannot be read, or has no tasks to copy.
+pub(super) fn training_metadata(model: &Model, folder: &Path) -> Result<Option<Metadata>, Error> {
+    let found = Metadata::read(folder, Split::Train)?;
+    if found.is_none() || wanted_copies(model).is_none() {
+        return Ok(found);
+    }
+    let copies = task_copies(model, folder)?;
+    Ok(Some(open_split(folder, Split::Train, copies.as_ref())?.metadata().clone()))
+}
+
+/// Returns how many copies of each task a model is trained on, and their seed, if they are made when asked for.
+fn wanted_copies(model: &Model) -> Option<(usize, u64)> {
+    match model.train.as_ref()?.augment {
+        Augmentation::Copies { count, seed } => Some((count, seed)),
+        Augmentation::None | Augmentation::Symmetries => None,
+    }
+}
+
+/// Draws the copies that a model wants of the tasks in a folder. They depend on both splits, whichever is needed.
+fn task_copies(model: &Model, folder: &Path) -> Result<Option<Arc<TaskCopies>>, Error> {
+    let Some((count, seed)) = wanted_copies(model) else { return Ok(None) };
+    let mut splits = Vec::new();
+    for split in [Split::Train, Split::Test] {
+        if Metadata::read(folder, split)?.is_some() {
+            splits.push(Dataset::open(folder, split)?);
+        }
+    }
+    if splits.is_empty() {
+        // Whoever opens a split says what is there instead.
+        return Ok(None);
+    }
+    let splits: Vec<&Dataset> = splits.iter().collect();
+    let copies = draw_task_copies(&splits, read_identifiers(folder)?, count, seed).map_err(|error| {
+        Error::unsuitable(format!(
+            "`augment = copies({count})` does not fit the data `{}`: {error}",
+            folder.display()
+        ))
+    })?;
+    Ok(Some(Arc::new(copies)))
+}
+
+fn open_split(folder: &Path, split: Split, copies: Option<&Arc<TaskCopies>>) -> Result<Dataset, Error> {
+    let dataset = Dataset::open(folder, split)?;
+    match copies {
+        None => Ok(dataset),
+        Some(copies) => Ok(dataset.with_copies(copies)?),
     }
 }
 
@@ -549,7 +652,8 @@ fn open_folder(model: &Model, places: &[PathBuf], origin: ChosenBy, splits: Spli
         )));
     };
     refuse_missing_split(folder, splits)?;
-    let open = |split| splits.include(split).then(|| Dataset::open(folder, split)).transpose();
+    let copies = task_copies(model, folder)?;
+    let open = |split| splits.include(split).then(|| open_split(folder, split, copies.as_ref())).transpose();
     let (train, test) = match (open(Split::Train)?, open(Split::Test)?) {
         (Some(train), Some(test)) => (train, test),
         (Some(train), None) => {
@@ -564,6 +668,7 @@ fn open_folder(model: &Model, places: &[PathBuf], origin: ChosenBy, splits: Spli
         train: Arc::new(train),
         test: Arc::new(test),
         augment: None,
+        copies,
         origin,
         splits,
         folder: Some(folder.to_path_buf()),
@@ -621,7 +726,11 @@ const MAZE_HARD_SIDE: usize = 30;
 fn how_to_build(model: &Model, folder: &Path) -> String {
     let (named, out) = (NamedDataset::of(folder), shell::path(folder));
     let Some(kind) = PuzzleKind::of_sizes(model.tokens.positions, model.tokens.vocab) else {
-        let copies = named.copies.map_or(String::new(), |copies| format!(" --copies {copies}"));
+        let copies = match (wanted_copies(model), named.copies) {
+            (Some(_), _) => " --copies 0".to_string(),
+            (None, Some(copies)) => format!(" --copies {copies}"),
+            (None, None) => String::new(),
+        };
         return format!(
             "put a dataset there, or choose another folder (`--data DIR`, or `Data::open`); one of ARC is built with \
              `hrmc data arc --from ARC-AGI{copies} -o {out}` from the tasks of {ARC_AGI} or {ARC_AGI_2}"
@@ -705,18 +814,37 @@ fn generate_mazes(wanted: &GeneratedMaze) -> Result<Data, Error> {
 fn generated(name: String, built: BuiltDataset, augment: Option<Augment>) -> Data {
     let (train, test) = (Arc::new(built.train), Arc::new(built.test));
     let (origin, splits) = (ChosenBy::Spec, Splits::Both);
-    Data { name, train, test, augment, origin, splits, folder: None, findings: OnceLock::new() }
+    let (copies, folder) = (None, None);
+    Data { name, train, test, augment, copies, origin, splits, folder, findings: OnceLock::new() }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{NamedDataset, how_to_build};
+    use super::{Data, NamedDataset, how_to_build};
+    use crate::data::{Augment, SudokuSize};
     use crate::spec::Spec;
+    use crate::train::testing;
 
     fn hint(spec: &str, folder: &str) -> String {
         how_to_build(Spec::open(spec, &[""; 0]).expect("hrmc ships it").model(), Path::new(folder))
+    }
+
+    #[test]
+    fn data_of_a_program_has_symmetries_but_no_copies() {
+        let built = testing::data();
+        let sudoku = Augment::new(SudokuSize::Four).with_held_out(&built.test);
+        let data = Data::given(built.train, built.test);
+        let augment = |overrides: &[&str]| {
+            let spec = [&["train.data=\"made\""], overrides].concat();
+            data.augment(Spec::open("specs/quickstart.hrm", &spec).expect("hrmc ships it").model())
+        };
+        assert!(augment(&[]).expect("nothing is asked for").is_none());
+        assert_eq!(augment(&["train.augment=symmetries"]).expect("it is Sudoku"), Some(sudoku));
+        let copies = ["model.tokens.vocab=12", "model.tokens.positions=900", "train.augment=copies(3)"];
+        let message = augment(&copies).expect_err("there is no folder").to_string();
+        assert!(message.contains("for dataset folders, and not for the program's data"), "{message}");
     }
 
     #[test]
@@ -757,5 +885,10 @@ mod tests {
         assert!(hint("specs/arc-1.hrm", "data/arc-aug-300").contains(
             "`hrmc data arc --from ARC-AGI --copies 300 -o data/arc-aug-300` from the tasks of https://github.com/"
         ));
+        let made = Spec::open("specs/arc-1.hrm", &["train.augment=copies(300)"]).expect("hrmc ships it");
+        assert!(
+            how_to_build(made.model(), Path::new("data/arc-aug-300"))
+                .contains("--copies 0 -o data/arc-aug-300`")
+        );
     }
 }

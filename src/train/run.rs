@@ -343,9 +343,16 @@ impl Run {
     }
 
     /// Returns the names of the puzzle identifiers of its data; none if the data has no names, or is not there.
-    pub fn identifiers(&self, root: impl AsRef<Path>) -> Vec<String> {
+    #[cfg(feature = "cli")]
+    pub(crate) fn identifiers(&self, root: impl AsRef<Path>) -> Option<crate::data::IdentifierNames> {
+        use crate::data::IdentifierNames;
+        let train = self.spec.model().train.as_ref();
+        if train.is_some_and(|train| matches!(train.augment, ir::Augmentation::Copies { .. })) {
+            return self.splits(root, Splits::Only(Split::Train)).ok()?.identifier_names().ok()?;
+        }
+        // Without the rows, of which there may be very many.
         let places = self.places(root.as_ref());
-        found(&places).and_then(|folder| read_identifiers(folder).ok()).unwrap_or_default()
+        Some(IdentifierNames::Stored(read_identifiers(found(&places)?).ok()?))
     }
 
     /// Loads the model with the weights of a checkpoint, averaged if the spec asks for averages.

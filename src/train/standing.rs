@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::data::Data;
+use super::data::{Data, training_metadata};
 use super::error::Error;
 use super::patience::has_ended;
 use super::run::Run;
 use super::schedule::steps_in;
-use crate::data::{Metadata, Split};
+use crate::data::Metadata;
 use crate::ir::{self, Length, Model};
 use crate::store::checkpoint::Saved;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine, RunFolder, TrainerState};
@@ -105,7 +105,7 @@ fn total_steps(model: &Model, root: &Path) -> Option<u64> {
         (Length::Epochs(_), ir::Data::Sudoku(wanted)) => puzzles(wanted.train),
         (Length::Epochs(_), ir::Data::Maze(wanted)) => puzzles(wanted.train),
         (Length::Epochs(_), ir::Data::Folder(folder)) => {
-            Metadata::read(&root.join(folder), Split::Train).ok().flatten()?
+            training_metadata(model, &root.join(folder)).ok().flatten()?
         }
     };
     Some(steps_in(train.length, &metadata, train.batch))

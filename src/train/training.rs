@@ -359,6 +359,7 @@ impl Training {
             train.eval_every = None;
             train.eval_share = None;
             train.patience = None;
+            train.augment = ir::Augmentation::None;
         });
         let seed = run.manifest().seed;
         let options = TrainOptions { eval_limit: Some(0), ..options };

@@ -11,7 +11,7 @@ const SPEC: &str = "\
 model small {
   tokens { vocab = 12, positions = 900 }
   puzzles { width = 16, positions = 1 }
-  block encoder { hidden = 16, heads = 2, mlp = swiglu(expansion = 1, multiple_of = 8) }
+  block encoder { hidden = 16, mixing = mlp(width = 8), positions = none, mlp = swiglu(width = 8) }
   network net = 1 * encoder
   state z
   segment { z <- net(z + x) }
@@ -33,13 +33,20 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("it is JSON")
 }
 
-/// A place with a run on three tasks with two copies each.
-fn trained() -> Workplace {
+/// A place with a dataset of three tasks for evaluation, with so many copies of each.
+fn with_tasks(copies: usize) -> Workplace {
     let place = Workplace::new(HRMC);
     let source =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/official-format/arc/source/ARC-AGI");
-    place.succeed(&format!("data arc --from {} --copies 2 -o tasks", source.display()));
+    place.succeed(&format!("data arc --from {} --copies {copies} -o tasks", source.display()));
     place.write("small.hrm", SPEC);
+    place.write("made.hrm", &SPEC.replace("data = \"tasks\"", "data = \"tasks\"\n  augment = copies(2)"));
+    place
+}
+
+/// A place with a run on three tasks with two copies each.
+fn trained() -> Workplace {
+    let place = with_tasks(2);
     let trained = place.run("run small.hrm --train --eval-limit 0");
     assert_eq!(trained.code, Some(0), "{}", trained.err);
     place
@@ -186,4 +193,68 @@ fn only_tasks_of_arc_are_learned() {
         })
         .collect();
     assert!(leftovers.is_empty(), "{leftovers:?}");
+}
+
+/// Returns the weights of a checkpoint of a run.
+fn weights(place: &Workplace, run: &str) -> Vec<u8> {
+    fs::read(place.path(format!("runs/{run}/last/weights.safetensors"))).expect("a checkpoint was saved")
+}
+
+#[test]
+fn copies_that_are_not_stored_are_trained_on_evaluated_and_voted_on() {
+    let place = with_tasks(0);
+    place.succeed("run made.hrm --train --eval-limit 2");
+    let found = json(&place.succeed("eval runs/small-001 --submission all.json --json"));
+    let tasks = found["arc"]["tasks"].as_array().expect("there are tasks");
+    let tests: Vec<&serde_json::Value> =
+        tasks.iter().flat_map(|task| task["tests"].as_array().unwrap()).collect();
+    assert_eq!((found["examples"].as_u64(), tasks.len(), tests.len()), (Some(12), 3, 4));
+    assert!(tests.iter().all(|test| test["copies"] == 3), "a task and its two copies: {tests:?}");
+    // The run has the same copies when its data is named.
+    assert_eq!(json(&place.succeed("eval runs/small-001 --data tasks --json"))["arc"], found["arc"]);
+    let few = json(&place.succeed("eval runs/small-001 --copies 1 --json"));
+    assert_eq!(few["arc"]["tasks"][0]["tests"][0]["copies"], 2);
+    let message = place.fail("eval runs/small-001 --copies 3");
+    assert!(
+        message.contains("has at most 2 copies of each task") && message.contains("`augment = copies(3)`"),
+        "{message}"
+    );
+    let predicted = place.succeed("predict runs/small-001 --split test");
+    assert_eq!(predicted.lines().count(), 12);
+    assert_eq!(place.succeed("predict runs/small-001 --data tasks --split test"), predicted);
+    // Seven tasks with two copies each, and the blank identifier.
+    let compiled = place.succeed("compile made.hrm");
+    assert!(compiled.contains("22 rows, from `tasks`, with `augment = copies(2)`"), "{compiled}");
+}
+
+#[test]
+fn a_training_goes_on_with_the_same_copies_whichever_splits_it_needs() {
+    let place = with_tasks(0);
+    place.succeed("run made.hrm --train --steps 4 --eval-limit 0");
+    place.succeed("run made.hrm --train --steps 2 --eval-limit 1");
+    place.succeed("run --train --resume runs/small-002 --steps 4 --eval-limit 0");
+    assert!(weights(&place, "small-001") == weights(&place, "small-002"));
+    place.succeed("run made.hrm --train --steps 4 --eval-limit 0 --set train.augment.seed=1");
+    assert!(weights(&place, "small-001") != weights(&place, "small-003"));
+    place.succeed("run made.hrm --train --steps 4 --eval-limit 0 --seed 1");
+    let differs = place.succeed("diff runs/small-001 runs/small-003");
+    assert!(differs.contains("train.augment.seed"), "{differs}");
+    let runs = place.succeed("runs");
+    assert!(runs.contains("small-004"), "{runs}");
+}
+
+#[test]
+fn data_that_has_copies_or_no_tasks_is_refused() {
+    let place = with_tasks(1);
+    let message = place.fail("run made.hrm --train");
+    assert!(
+        message.contains("`augment = copies(2)` does not fit the data `tasks`: it has copies already"),
+        "{message}"
+    );
+    assert!(message.contains("`hrmc data arc --copies 0`"), "{message}");
+    fs::remove_dir_all(place.path("tasks")).expect("it was written");
+    let message = place.fail("run made.hrm --train");
+    assert!(message.contains("hrmc data arc --from ARC-AGI --copies 0 -o tasks"), "{message}");
+    let message = place.fail("run made.hrm --train --set train.augment=symmetries");
+    assert!(message.contains("error[data-mismatch]") && message.contains("copies(1_000)"), "{message}");
 }

@@ -157,6 +157,17 @@ const MAZE: Edits = &[(
     "maze(size = 4, min_path = 3, train = 8, test = 6)",
 )];
 const MAZE_AS_IT_IS: Edits = &[MAZE[0], ("  seed = 3\n", "  augment = none\n  seed = 3\n")];
+/// Tasks of ARC, which [`train`] makes.
+const TASKS: Edits = &[
+    ("sudoku(size = 4, givens = 8, train = 8, test = 6, augment = true)", "\"tasks\""),
+    ("vocab = 6, positions = 16 }", "vocab = 12, positions = 900 }"),
+    ("heads = 2\n", "mixing = mlp(width = 8)\n"),
+    ("rope(theta = 30)", "none"),
+    ("infer { segments = 3, halt = false, rollouts = 2, noise = 0.5 }", "infer { segments = 1 }"),
+    ("steps = 6\n", "steps = 2\n"),
+    ("eval_every = 3 steps\n", "augment = copies(2)\n"),
+    ("batch = 4", "batch = 2"),
+];
 const ONE_EPOCH: Edits = &[("steps = 6\n", "epochs = 2\n")];
 /// The first steps make numbers that are not finite; with the lower rate none does.
 const DIVERGES: Edits = &[
@@ -245,6 +256,9 @@ const ROWS: &[Row] = &[
     given(MAZE, "train.data.maze.test", ("test = 6", "test = 5"), Differs::Tested),
     given(MAZE, "train.data.maze.seed", ("min_path = 3", "min_path = 3, seed = 1"), Differs::Weights),
     given(MAZE_AS_IT_IS, "train.augment", ("augment = none", "augment = symmetries"), Differs::Weights),
+    given(TASKS, "train.augment", ("augment = copies(2)", "augment = none"), Differs::Weights),
+    given(TASKS, "train.augment.copies.count", ("copies(2)", "copies(count = 3)"), Differs::Weights),
+    given(TASKS, "train.augment.copies.seed", ("copies(2)", "copies(2, seed = 1)"), Differs::Weights),
     row("train.loss", ("stablemax", "softmax"), Differs::Weights),
     row("train.optimizer", ("adam_atan2(", "adamw("), Differs::Weights),
     row("train.optimizer.adam_atan2.lr", ("adam_atan2(lr = 1e-2", "adam_atan2(lr = 2e-2"), Differs::Weights),
@@ -308,6 +322,12 @@ fn tensors(place: &Workplace, file: &str) -> BTreeMap<String, Vec<u8>> {
 fn train(text: &str) -> Left {
     let place = Workplace::new(HRMC);
     place.write("tiny.hrm", text);
+    if text.contains("\"tasks\"") {
+        let pair = |input: &str, output: &str| format!(r#"{{"input": {input}, "output": {output}}}"#);
+        let (one, other) = (pair("[[1, 2]]", "[[2], [3]]"), pair("[[4]]", "[[5, 0, 1]]"));
+        place.write("evaluation.json", &format!(r#"{{"a": {{"train": [{one}], "test": [{other}]}}}}"#));
+        place.succeed("data arc --from evaluation.json --copies 0 -o tasks");
+    }
     let said = place.run("run tiny.hrm --train --threads 1");
     let metrics = fs::read_to_string(place.path("runs/tiny-001/metrics.jsonl")).unwrap_or_default();
     let of_kind = |kind: &str| -> Vec<String> {

@@ -5,12 +5,12 @@ endif
 
 syntax keyword hrmKeyword model train let tokens puzzles block network state segment repeat gradient predict
 syntax keyword hrmKeyword from halt infer base without
-syntax keyword hrmKey augment batch betas bias data ema epochs eps eval_every eval_share expansion explore givens
+syntax keyword hrmKey augment batch betas bias count data ema epochs eps eval_every eval_share expansion explore givens
 syntax keyword hrmKey heads hidden loss lr lr_factor max_segments min_path min_ratio mixing mlp most multiple_of
 syntax keyword hrmKey norm on_divergence optimizer outputs patience positions precision schedule seed segments size
 syntax keyword hrmKey std steps target test theta
 syntax keyword hrmKey noise rollouts settle check truncate vocab warmup_steps weight_decay width
-syntax keyword hrmWord adam_atan2 adamw attention bce bf16 bootstrap constant continue cosine equal f32 fixed full
+syntax keyword hrmWord adam_atan2 adamw attention bce bf16 bootstrap constant continue copies cosine equal f32 fixed full
 syntax keyword hrmWord last learned linear maze none normal one_step post_rms q_learning rope sign_sgd softmax
 syntax keyword hrmWord residual rollback stablemax stop sudoku swiglu symmetries
 syntax keyword hrmBoolean true false

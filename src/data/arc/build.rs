@@ -18,14 +18,13 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::tasks::ArcTask;
-use crate::data::canvas::{ArcCopy, ArcGrid, ArcPair, CanvasPlace, SIDE, VOCABULARY, encode};
+use crate::data::canvas::{
+    ArcCopy, ArcGrid, ArcPair, CanvasPlace, SIDE, VOCABULARY, draw_copies, encode, stream_of,
+};
 use crate::data::dataset::{Metadata, Split};
 use crate::data::error::DataError;
 use crate::data::random::Stream;
 use crate::data::writer::{DatasetWriter, Existing, SplitWriter, TokenType, WrittenDataset};
-
-/// Draws for each copy that is asked for. A task of few colours and much symmetry has few different copies.
-const DRAWS_PER_COPY: usize = 5;
 
 /// How to build a dataset of tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +80,7 @@ impl ArcBuild {
             }
             let copies = self.copies_of(task);
             short_tasks += usize::from(copies.len() < self.copies + 1);
-            let mut places = Stream::new(self.seed, &stream(task), 1);
+            let mut places = Stream::new(self.seed, &stream_of(&task.id), 1);
             for copy in &copies {
                 let identifier = i32::try_from(identifiers.len())
                     .map_err(|_| DataError::request("there are too many copies to number; ask for fewer"))?;
@@ -121,19 +120,10 @@ impl ArcBuild {
 
     /// Returns the task itself, as nothing, and copies that all differ in their grids.
     pub fn copies_of(&self, task: &ArcTask) -> Vec<Option<ArcCopy>> {
-        let mut random = Stream::new(self.seed, &stream(task), 0);
-        let mut copies = vec![None];
         let mut seen = BTreeSet::from([content(task, None)]);
-        for _ in 0..self.copies.saturating_mul(DRAWS_PER_COPY) {
-            if copies.len() > self.copies {
-                break;
-            }
-            let copy = Some(ArcCopy::draw(&mut random));
-            if seen.insert(content(task, copy)) {
-                copies.push(copy);
-            }
-        }
-        copies
+        let is_new = |copy: &ArcCopy| seen.insert(content(task, Some(*copy)));
+        let copies = draw_copies(&task.id, self.copies, self.seed, is_new);
+        std::iter::once(None).chain(copies.into_iter().map(Some)).collect()
     }
 
     /// Adds the pairs of a copy to the training split.
@@ -145,24 +135,12 @@ impl ArcBuild {
     ) -> Result<(), DataError> {
         let in_corner = places.below(pairs.len());
         for (number, pair) in pairs.iter().enumerate() {
-            let place = if self.translate && number != in_corner {
-                let longest = |length: fn(&ArcGrid) -> usize| {
-                    length(&pair.input).max(pair.output.as_ref().map_or(0, length))
-                };
-                let row = places.below(SIDE - longest(ArcGrid::rows) + 1);
-                CanvasPlace { row, column: places.below(SIDE - longest(ArcGrid::columns) + 1) }
-            } else {
-                CanvasPlace::default()
-            };
+            let is_moved = self.translate && number != in_corner;
+            let place = if is_moved { CanvasPlace::draw(pair, places) } else { CanvasPlace::default() };
             add(train, pair, place)?;
         }
         Ok(())
     }
-}
-
-/// Returns the name of the random stream of a task: part 0 draws its copies, and part 1 the places of its grids.
-fn stream(task: &ArcTask) -> String {
-    format!("arc {}", task.id)
 }
 
 fn add(rows: &mut SplitWriter, pair: &ArcPair, place: CanvasPlace) -> Result<(), DataError> {

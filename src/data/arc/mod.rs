@@ -7,6 +7,7 @@
 
 mod build;
 mod canonical;
+mod copying;
 mod tasks;
 mod vote;
 
@@ -16,6 +17,7 @@ pub(super) use canonical::testing;
 pub use super::canvas::{ArcCopy, ArcGrid, ArcPair, CanvasPlace, SIDE, crop, encode, find, parse_name};
 pub use build::{ArcBuild, WrittenArc};
 pub use canonical::{canonical_pair, pair_summary};
+pub use copying::draw_task_copies;
 pub use tasks::{ArcTask, parse_task, parse_tasks, read_tasks};
 pub use vote::{
     AnsweredCopy, ArcQuestions, ArcScore, RankedAnswer, TaskVotes, TestVotes, Vote, VoteOutcome, questions,

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use crate::data::canvas::{ArcGrid, ArcPair, SIDE, crop, parse_name};
 use crate::data::dataset::Dataset;
 use crate::data::error::DataError;
+use crate::data::identifiers::IdentifierNames;
 use crate::reading::shortened;
 
 /// What is asked of a task.
@@ -34,7 +35,7 @@ pub struct ArcQuestions {
 /// # Errors
 ///
 /// If the split does not have the rows of ARC, an identifier has no name, or an input is no grid.
-pub fn questions(test: &Dataset, names: &[String]) -> Result<Vec<ArcQuestions>, DataError> {
+pub fn questions(test: &Dataset, names: &IdentifierNames) -> Result<Vec<ArcQuestions>, DataError> {
     const SEQ_LEN: usize = SIDE * SIDE;
     if test.metadata().seq_len != SEQ_LEN {
         return Err(DataError::request(format!(
@@ -45,11 +46,10 @@ pub fn questions(test: &Dataset, names: &[String]) -> Result<Vec<ArcQuestions>, 
     let mut all = Vec::new();
     for puzzle in 0..test.puzzles() {
         let identifier = test.identifier(puzzle);
-        let name = usize::try_from(identifier).ok().and_then(|identifier| names.get(identifier));
-        let name = name.ok_or_else(|| {
+        let name = names.get(identifier).ok_or_else(|| {
             DataError::request(format!("puzzle identifier {identifier} has no name in `identifiers.json`"))
         })?;
-        let (task, None) = parse_name(name) else { continue };
+        let (task, None) = parse_name(&name) else { continue };
         let pair = |example| {
             let input = crop(&test.inputs(example).collect::<Vec<_>>()).ok_or_else(|| {
                 DataError::request(format!("a test input of task `{}` is no grid", shortened(task)))
@@ -552,7 +552,7 @@ mod tests {
     fn the_ranking_is_that_of_a_plain_count() {
         let folder = Path::new("tests/fixtures/official-format/arc");
         let test = Dataset::open(folder, Split::Test).unwrap();
-        let names = read_identifiers(folder).unwrap();
+        let names = IdentifierNames::Stored(read_identifiers(folder).unwrap());
         let questions = questions(&test, &names).unwrap();
         let sizes: Vec<(&str, usize)> =
             questions.iter().map(|asked| (asked.task.as_str(), asked.tests.len())).collect();

@@ -8,6 +8,9 @@ use super::grid::{ArcGrid, COLOURS};
 use crate::data::dihedral::{DIHEDRAL_IMAGES, INVERSES, rectangle_image, swaps_sides};
 use crate::data::random::Stream;
 
+/// Draws for each copy that is asked for.
+const DRAWS_PER_COPY: usize = 5;
+
 /// What stands between the parts of a name; the first is what hrmc writes.
 const SEPARATORS: [&str; 2] = ["_", "|||"];
 
@@ -15,7 +18,7 @@ const SEPARATORS: [&str; 2] = ["_", "|||"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArcCopy {
     /// The dihedral image of every grid.
-    image: usize,
+    image: u8,
     /// What each colour becomes.
     colours: [u8; COLOURS],
 }
@@ -23,7 +26,7 @@ pub struct ArcCopy {
 impl ArcCopy {
     /// Draws a copy: an image, and an order of all colours but 0, which stays.
     pub fn draw(random: &mut Stream) -> ArcCopy {
-        let image = random.below(DIHEDRAL_IMAGES);
+        let image = random.below(DIHEDRAL_IMAGES) as u8;
         let mut colours = std::array::from_fn(|colour| colour as u8);
         random.shuffle(&mut colours[1..]);
         ArcCopy { image, colours }
@@ -31,7 +34,7 @@ impl ArcCopy {
 
     /// Returns the copy of a grid.
     pub fn apply(&self, grid: &ArcGrid) -> ArcGrid {
-        moved(grid, self.image, &self.colours)
+        moved(grid, usize::from(self.image), &self.colours)
     }
 
     /// Returns the grid that a grid is the copy of.
@@ -40,7 +43,7 @@ impl ArcCopy {
         for (before, &after) in (0..).zip(&self.colours) {
             colours[usize::from(after)] = before;
         }
-        moved(grid, INVERSES[self.image], &colours)
+        moved(grid, INVERSES[usize::from(self.image)], &colours)
     }
 
     /// Returns the name of the copy of a task.
@@ -49,6 +52,51 @@ impl ArcCopy {
         let colours: String = self.colours.iter().map(u8::to_string).collect();
         format!("{task}{separator}t{}{separator}{colours}", self.image)
     }
+
+    /// Returns all that there is to it, for a hash.
+    pub(in crate::data) fn bytes(&self) -> impl Iterator<Item = u8> {
+        std::iter::once(self.image).chain(self.colours)
+    }
+
+    /// Returns the task itself as a copy.
+    pub(super) fn identity() -> ArcCopy {
+        ArcCopy { image: 0, colours: std::array::from_fn(|colour| colour as u8) }
+    }
+
+    /// Returns what is left of the copy on grids that have some colours only.
+    pub(super) fn on_colours(&self, is_used: impl Fn(usize) -> bool) -> ArcCopy {
+        let colours = std::array::from_fn(|colour| if is_used(colour) { self.colours[colour] } else { 0 });
+        ArcCopy { colours, ..*self }
+    }
+}
+
+/// Returns the name of the random stream of a task: part 0 draws its copies, and part 1 the places of its grids where
+/// they are stored.
+pub fn stream_of(task: &str) -> String {
+    format!("arc {task}")
+}
+
+/// Draws so many copies of a task that are new, or fewer where these are not found in five times as many draws: a task
+/// of few colours and much symmetry has few different copies.
+pub fn draw_copies(
+    task: &str,
+    count: usize,
+    seed: u64,
+    mut is_new: impl FnMut(&ArcCopy) -> bool,
+) -> Vec<ArcCopy> {
+    let mut random = Stream::new(seed, &stream_of(task), 0);
+    let mut copies = Vec::new();
+    for _ in 0..count.saturating_mul(DRAWS_PER_COPY) {
+        if copies.len() == count {
+            break;
+        }
+        let copy = ArcCopy::draw(&mut random);
+        if is_new(&copy) {
+            copies.push(copy);
+        }
+    }
+    copies.shrink_to_fit();
+    copies
 }
 
 /// Returns the task that a name belongs to, and the copy; no copy for the task itself.
@@ -57,7 +105,7 @@ pub fn parse_name(name: &str) -> (&str, Option<ArcCopy>) {
         let (rest, colours) = name.rsplit_once(separator)?;
         let (task, image) = rest.rsplit_once(separator)?;
         let image = match image.strip_prefix('t')?.as_bytes() {
-            [digit @ b'0'..=b'7'] => usize::from(digit - b'0'),
+            [digit @ b'0'..=b'7'] => digit - b'0',
             _ => return None,
         };
         let colours: [u8; COLOURS] = colours.as_bytes().try_into().ok()?;
@@ -90,7 +138,7 @@ mod tests {
             assert_eq!(copy.undo(&copy.apply(&grid)), grid, "{copy:?}");
             assert_eq!(copy.colours[0], 0);
             assert_eq!(parse_name(&copy.name("a")), ("a", Some(copy)));
-            images[copy.image] += 1;
+            images[usize::from(copy.image)] += 1;
         }
         assert!(images.iter().all(|&count| count > 0), "{images:?}");
     }

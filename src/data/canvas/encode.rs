@@ -4,8 +4,9 @@
 //! 2. Tokens of the end stand below the grid, in its columns, and right of it, in its rows, wherever the canvas goes on
 //! there. The corner where both would meet stays padding.
 
-use super::grid::{ArcGrid, COLOURS};
+use super::grid::{ArcGrid, ArcPair, COLOURS};
 use crate::data::kind::ARC_SIDE;
+use crate::data::random::Stream;
 
 /// Cells on one side of the canvas.
 pub const SIDE: usize = ARC_SIDE;
@@ -23,6 +24,16 @@ pub struct CanvasPlace {
     pub row: usize,
     /// Its column.
     pub column: usize,
+}
+
+impl CanvasPlace {
+    /// Draws a place where both grids of a pair fit, each equally likely.
+    pub fn draw(pair: &ArcPair, random: &mut Stream) -> CanvasPlace {
+        let longest =
+            |length: fn(&ArcGrid) -> usize| length(&pair.input).max(pair.output.as_ref().map_or(0, length));
+        let row = random.below(SIDE - longest(ArcGrid::rows) + 1);
+        CanvasPlace { row, column: random.below(SIDE - longest(ArcGrid::columns) + 1) }
+    }
 }
 
 /// Returns the tokens of a grid at a place, `[S]`; all padding for no grid.
@@ -119,7 +130,6 @@ fn is_colour(token: &i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::random::Stream;
 
     fn canvas(rows: &[&[i32]]) -> Vec<i32> {
         let mut tokens = vec![PADDING; SIDE * SIDE];

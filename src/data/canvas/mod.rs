@@ -3,7 +3,9 @@
 mod copies;
 mod encode;
 mod grid;
+mod task_copies;
 
-pub use copies::{ArcCopy, parse_name};
+pub use copies::{ArcCopy, draw_copies, parse_name, stream_of};
 pub use encode::{CanvasPlace, SIDE, VOCABULARY, cells_of_grid, crop, encode, find};
 pub use grid::{ArcGrid, ArcPair, COLOURS};
+pub use task_copies::{ColourSet, TaskCopies};
