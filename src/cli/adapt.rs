@@ -88,7 +88,8 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let tasks = solve_arc::read(&arguments.task)?;
     let learned = learn(arguments, &run, &tasks, &project, interrupt)?;
     let names = learned.identifiers(project.root());
-    let asked: Vec<AskedTask> = tasks.into_iter().map(|task| AskedTask::find(task, names.as_ref(), None)).collect();
+    let asked: Vec<AskedTask> =
+        tasks.into_iter().map(|task| AskedTask::find(task, names.as_ref(), None)).collect();
     let options = SolveOptions {
         device: project.device(arguments.device.as_deref()),
         threads: project.threads(arguments.threads)?,

@@ -133,7 +133,7 @@ fn a_task_that_the_run_has_never_seen_is_said_to_be_and_can_be_learned() {
     assert!(said.out.starts_with(&heading), "{}", said.out);
     assert!(said.err.contains("hrmc adapt runs/small-001 --task FILE"), "{}", said.err);
     let weights =
-        |run: &str| fs::read(place.path(&format!("{run}/last/weights.safetensors"))).expect("it is there");
+        |run: &str| fs::read(place.path(format!("{run}/last/weights.safetensors"))).expect("it is there");
     let before = weights("runs/small-001");
     let adapted =
         place.run(&format!("adapt runs/small-001 --task {file} --copies 1 --steps 4 --max-time 1h"));
