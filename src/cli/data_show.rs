@@ -422,21 +422,26 @@ fn page_of_first(page: &mut PageText, first: &[Leak], count: usize) {
     ));
 }
 
-/// Says how many test rows training data contains.
-fn in_words(comparison: &LeakReport) -> String {
-    let Leaks { count, of, equal, groups, of_groups, .. } = comparison.leaks;
-    let train = comparison.train();
-    let of = counted(of, "test row");
-    if count == 0 {
-        return format!("none of {of} is in {train}");
-    }
-    let how = match (equal, count - equal) {
+/// Says how rows that were found are in the training data.
+pub fn how_found(leaks: &Leaks) -> String {
+    match (leaks.equal, leaks.count - leaks.equal) {
         (_, 0) => "all equal".to_string(),
         (0, _) => "all by a symmetry".to_string(),
         (equal, moved) => {
             format!("{} equal, {} by a symmetry", grouped(equal as u64), grouped(moved as u64))
         }
-    };
+    }
+}
+
+/// Says how many test rows training data contains.
+fn in_words(comparison: &LeakReport) -> String {
+    let Leaks { count, of, groups, of_groups, .. } = comparison.leaks;
+    let train = comparison.train();
+    let of = counted(of, "test row");
+    if count == 0 {
+        return format!("none of {of} is in {train}");
+    }
+    let how = how_found(&comparison.leaks);
     format!(
         "{} of {of} {} also in {train} ({} of {}), {how}",
         grouped(count as u64),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::data_show::how_found;
 use super::eval_report::{self, SettingOutcome};
 use super::failure::{Failure, Stop, fail};
 use super::interrupt::{Busy, Interrupt};
@@ -224,6 +225,11 @@ impl Arguments {
                 dataset.kind().family()
             )));
         }
+        if let (Some((option, _)), Split::Train) = (asked, split) {
+            return Err(Failure::message(format!(
+                "`{option}` is about the test split: only its questions are voted on; leave out `--split train`"
+            )));
+        }
         let most = (0..dataset.groups()).map(|group| dataset.puzzles_of(group).len() - 1).max().unwrap_or(0);
         match self.copies {
             Some(copies) if copies > most => {
@@ -255,7 +261,8 @@ impl ArcVote {
     /// Begins a vote on tasks of ARC whose names are known.
     fn of(data: &Data, split: Split) -> Result<Option<ArcVote>, Failure> {
         let dataset = data.of_split(split);
-        if dataset.kind() != PuzzleKind::Arc {
+        // Training grids lie anywhere on their canvas, and are no questions of the task.
+        if dataset.kind() != PuzzleKind::Arc || split == Split::Train {
             return Ok(None);
         }
         let Some(names) = data.identifier_names()? else { return Ok(None) };
@@ -298,14 +305,11 @@ impl TrainedOn {
     fn say(&self, run: &Run) {
         match self {
             TrainedOn::Known(leaks) if leaks.count > 0 => terminal::warning(&format!(
-                "`{}` was trained on {} of these {}, {}: their accuracy shows memory, too",
+                "`{}` was trained on {} of these {} ({}), whose accuracy shows memory",
                 run.path().display(),
                 grouped(leaks.count as u64),
                 counted(leaks.of, "row"),
-                match leaks.count - leaks.equal {
-                    0 => "which are equal".to_string(),
-                    moved => format!("{} of them moved by a symmetry", grouped(moved as u64)),
-                },
+                how_found(leaks),
             )),
             TrainedOn::Known(_) => {}
             TrainedOn::Unknown(reason) => terminal::note(format_args!(

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::data::{Data, Splits, absolute_text, distinct_folders, found, kind_of, path_from_run_in};
+use super::data::{Data, Splits, absolute_text, distinct_folders, kind_of, path_from_run_in};
 use super::error::Error;
 use super::evaluate::Evaluator;
 use super::memory::{Wanted, check_memory};
 use super::solver::{SolveOptions, Solver};
-use crate::data::{Dataset, Metadata, PuzzleKind, Split, SplitSize, read_identifiers};
+use crate::data::{Dataset, Metadata, PuzzleKind, Split, SplitSize};
 use crate::device::EngineOptions;
 use crate::diagnostic::Severity;
 use crate::ir;
@@ -345,7 +345,8 @@ impl Run {
     /// Returns the names of the puzzle identifiers of its data; none if the data has no names, or is not there.
     #[cfg(feature = "cli")]
     pub(crate) fn identifiers(&self, root: impl AsRef<Path>) -> Option<crate::data::IdentifierNames> {
-        use crate::data::IdentifierNames;
+        use super::data::found;
+        use crate::data::{IdentifierNames, read_identifiers};
         let train = self.spec.model().train.as_ref();
         if train.is_some_and(|train| matches!(train.augment, ir::Augmentation::Copies { .. })) {
             return self.splits(root, Splits::Only(Split::Train)).ok()?.identifier_names().ok()?;

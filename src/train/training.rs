@@ -352,7 +352,7 @@ impl Training {
         spec.change_training(|train| {
             train.data = ir::Data::Folder(OWN_DATA.to_string());
             train.optimizer.adam_mut().lr = 0.0;
-            train.schedule = Schedule { shape: ScheduleShape::Constant, warmup_steps: 0, min_ratio: 0.0 };
+            train.schedule = Schedule { shape: ScheduleShape::Constant, warmup_steps: 0, min_ratio: 1.0 };
             train.ema = None;
             train.batch = train.batch.min(rows);
             train.length = Length::Steps(options.steps.unwrap_or(ADAPT_STEPS));

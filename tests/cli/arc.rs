@@ -82,6 +82,14 @@ fn what_tasks_do_not_have_is_refused() {
     let place = trained();
     let message = place.fail("eval runs/small-001 --copies 3");
     assert!(message.contains("has at most 2 copies of each task"), "{message}");
+    let said = json(&place.succeed("eval runs/small-001 --split train --limit 2 --json"));
+    assert_eq!(
+        (&said["arc"], &said["trained_on"]["rows"]),
+        (&json("null"), &said["trained_on"]["of"]),
+        "{said}"
+    );
+    let message = place.fail("eval runs/small-001 --split train --tasks");
+    assert!(message.contains("`--tasks` is about the test split"), "{message}");
     place.write("tiny.hrm", hrmc_testing::workplace::TINY);
     place.succeed("run tiny.hrm --train --steps 1");
     for option in ["--copies 1", "--submission s.json", "--tasks"] {
