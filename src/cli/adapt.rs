@@ -19,7 +19,8 @@ use super::run_arguments::{self, CheckpointName};
 use super::solve_arc::{self, AskedTask};
 use super::terminal::{self, counted, duration};
 use crate::data::arc::{ArcBuild, ArcTask};
-use crate::data::{Existing, PuzzleKind};
+use crate::data::{Existing, IdentifierNames, PuzzleKind};
+use crate::ir::Augmentation;
 use crate::store::disk::parent;
 use crate::train::{ADAPT_STEPS, Checkpoint, Data, Event, Run, SolveOptions, Splits, TrainOptions, Training};
 
@@ -36,8 +37,9 @@ Examples:
 /// is a new run beside the old one, with the task in its folder `data`. The test inputs are then answered and voted on as
 /// `hrmc run RUN --puzzle` does.
 ///
-/// It ends after 200 steps or 30 seconds, unless `--steps` or `--max-time` say otherwise. Where the time decides, another
-/// machine learns more or less.
+/// It ends after 200 steps or 30 seconds, unless `--steps` or `--max-time` say otherwise, and exits with 0 in either case.
+/// Where the time decides, another machine learns more or less, and `hrmc run --train --resume` goes on to the last step.
+/// The new run knows only the new tasks, since the others are none of its data.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -47,7 +49,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     task: PathBuf,
     /// Copies of each task to learn and to ask, besides the task itself
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", value_parser = super::copies, default_value_t = 8)]
     copies: usize,
     /// Most optimizer steps
     #[arg(long, value_name = "N", value_parser = super::positive, default_value_t = ADAPT_STEPS as usize)]
@@ -86,7 +88,21 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         )));
     }
     let tasks = solve_arc::read(&arguments.task)?;
+    let known = run.identifiers(project.root());
+    for task in &tasks {
+        if known.iter().flat_map(IdentifierNames::iter).any(|(_, name)| name == task.id) {
+            terminal::note(format_args!(
+                "note: `{}` was trained on the task `{}` already; the new run learns it anew",
+                run.path().display(),
+                task.id
+            ));
+        }
+    }
     let learned = learn(arguments, &run, &tasks, &project, interrupt)?;
+    interrupt.begin(Busy {
+        next: "stopping before the next segment; what was learned stays".to_string(),
+        cost: String::new(),
+    });
     let names = learned.identifiers(project.root());
     let asked: Vec<AskedTask> =
         tasks.into_iter().map(|task| AskedTask::find(task, names.as_ref(), None)).collect();
@@ -96,7 +112,8 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         batch: solve_arc::count_questions(&asked).min(solve_arc::MOST_AT_ONCE),
     };
     let mut solver = learned.solver(Checkpoint::Last, options).map_err(fail)?;
-    solve_arc::answer(&learned, &asked, &mut solver, arguments.json)
+    let stop = || interrupt.reason();
+    solve_arc::answer(&learned, &asked, &arguments.task, &mut solver, arguments.json, &stop)
 }
 
 /// Learns vectors of tasks, and returns the run that has them.
@@ -116,7 +133,10 @@ fn learn(
     let build = ArcBuild { copies: arguments.copies, translate: true, seed: run.manifest().seed };
     let whole = build.write(tasks, &folder, Existing::Refuse, &mut || ControlFlow::Continue(()));
     let _written = whole.map_err(fail)?;
-    let data = Data::open_splits(run.spec(), &folder, Splits::Both)?;
+    // The copies are in the folder, whatever was done to the rows of the run.
+    let mut spec = run.spec().clone();
+    spec.change_training(|train| train.augment = Augmentation::None);
+    let data = Data::open_splits(&spec, &folder, Splits::Both)?;
     let options = TrainOptions {
         device: project.device(arguments.device.as_deref()),
         threads: project.threads(arguments.threads)?,

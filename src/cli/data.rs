@@ -153,7 +153,7 @@ pub struct ArcArguments {
     #[command(flatten)]
     output: OutputArguments,
     /// Different copies of each task, besides the task itself
-    #[arg(long, value_name = "N", default_value_t = ARC_COPIES)]
+    #[arg(long, value_name = "N", value_parser = super::copies, default_value_t = ARC_COPIES)]
     copies: usize,
     /// Leave all grids in the corner of their canvas
     #[arg(long)]

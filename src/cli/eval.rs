@@ -110,11 +110,18 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         None => run.splits(project.root(), splits)?,
     };
     data.check_fit(run.spec())?;
+    arguments.check_lists(run.spec().model())?;
     arguments.check_arc(&data, split)?;
+    if arguments.data.is_some() {
+        run_arguments::check_identifiers(&run, &data, &project)?;
+    }
     let is_changed = run.changed(&data).contains(&split);
     say_what_misleads(&run, &data, split, is_changed && arguments.data.is_none())?;
     let trained_on = TrainedOn::find(&run, &data, split, &project);
-    trained_on.say(&run);
+    // Who asks for the training split knows it.
+    if split == Split::Test || arguments.data.is_some() {
+        trained_on.say(&run);
+    }
     let settings = arguments.settings(run.spec().model());
     let is_single = settings.len() == 1;
     let mut outcomes = Vec::new();
@@ -207,6 +214,35 @@ impl Arguments {
             .iter()
             .flat_map(|rollouts| segments.iter().map(move |segments| both(rollouts, segments)))
             .collect()
+    }
+
+    /// Refuses lists that say one thing twice, options that need another one, and a chart of another kind of file.
+    fn check_lists(&self, model: &Model) -> Result<(), Failure> {
+        for (option, list) in [("--segments", &self.segments), ("--rollouts", &self.rollouts)] {
+            if let Some(twice) = list.iter().enumerate().find(|(at, value)| list[..*at].contains(value)) {
+                return Err(Failure::message(format!("`{option}` has {} twice", twice.1)));
+            }
+        }
+        let has_rollouts = model.inference().rollouts.is_some();
+        let several = self.rollouts.iter().find(|&&count| count > 1);
+        match (several, self.noise) {
+            (Some(count), None) if !has_rollouts => Err(Failure::message(format!(
+                "{count} attempts on a puzzle differ by their noise, and the spec names none; add `--noise STD`, for example \
+                 `--noise 0.5`"
+            ))),
+            (None, Some(_)) if !has_rollouts || !self.rollouts.is_empty() => Err(Failure::message(
+                "`--noise` is for several attempts on a puzzle; add `--rollouts N`, for example `--rollouts 4`",
+            )),
+            _ => match &self.chart {
+                Some(file) if file.extension().is_none_or(|end| !end.eq_ignore_ascii_case("svg")) => {
+                    Err(Failure::message(format!(
+                        "cannot tell the form of `{}` from its name; expected one that ends in `.svg`",
+                        file.display()
+                    )))
+                }
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Refuses what only tasks of ARC have, and more copies than there are.
@@ -400,6 +436,7 @@ fn evaluate(
     Ok(Evaluated::Whole(Box::new(SettingOutcome {
         inference: model.inference(),
         examples: evaluation.examples,
+        split,
         means: evaluation.means(),
         report: measures.report(),
         passes,

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::terminal::{self, duration, flops, grouped, percent};
 use super::train::summarize;
 use crate::chart::{AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, Glyphs, Series};
+use crate::data::Split;
 use crate::data::arc::{TestVotes, VoteOutcome};
 use crate::ir::Infer;
 use crate::measures::{AnswerReport, Calibration, RightBy, RowGroup, ScoreReport, Share};
@@ -16,6 +17,8 @@ pub struct SettingOutcome {
     pub inference: Infer,
     /// Examples that were evaluated.
     pub examples: usize,
+    /// The split that they are of.
+    pub split: Split,
     /// Means of losses and accuracies.
     pub means: MetricMeans,
     /// Everything else about the answers.
@@ -92,7 +95,16 @@ fn milliseconds(seconds: f64) -> String {
 /// Returns the report about one setting.
 pub fn text(outcome: &SettingOutcome) -> String {
     let SettingOutcome { report, means, .. } = outcome;
-    let mut text = format!("{}\n", summarize(means, outcome.examples));
+    let mut text = match means.count {
+        0 => format!(
+            "nothing is measured: no right answers are known of {}\n",
+            terminal::counted(outcome.examples, "row")
+        ),
+        _ => format!("{}\n", summarize(means, outcome.examples, outcome.split)),
+    };
+    if means.count == 0 {
+        return text;
+    }
     let mut line = |what: &str, said: String| text.push_str(&format!("  {what:<12}{said}\n"));
     line("exact", report.exact.to_string());
     if let Some(valid) = &report.valid {
@@ -320,6 +332,7 @@ mod tests {
         };
         let inference = Infer { segments: 4, halt: true, settle: None, rollouts: None, check: None };
         SettingOutcome {
+            split: Split::Test,
             inference,
             examples: 2400,
             means,

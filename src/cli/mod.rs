@@ -183,6 +183,13 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a number of copies of each task of ARC, within the bounds of `augment = copies(N)` in a spec.
+fn copies(text: &str) -> Result<usize, String> {
+    const MOST: usize = 10_000;
+    let number = text.replace('_', "").parse().ok().filter(|&number| number <= MOST);
+    number.ok_or_else(|| format!("expected an integer from 0 to {MOST}"))
+}
+
 /// Reads a number of rows, within the bounds of `batch` in a spec.
 fn rows(text: &str) -> Result<usize, String> {
     let most = MAX_ROWS as usize;

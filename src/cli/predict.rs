@@ -27,8 +27,8 @@ Examples:
 /// Answer many questions with a trained model.
 ///
 /// FILE has typed puzzles, one on each line or row by row; or JSON lines (a text, a list of tokens, or
-/// `{\"question\": …, \"answer\": …}`); or CSV with the column `question`, and perhaps `answer`; or an array `.npy` of
-/// tokens. `-` reads standard input. Without FILE, the rows of a dataset are answered.
+/// `{"question": …, "answer": …}`); or CSV with the column `question`, and perhaps `answer`; or an array `.npy` of
+/// tokens. `-` reads puzzles or JSON lines from standard input. Without FILE, the rows of a dataset are answered.
 ///
 /// Answers come in the order of the questions, each as soon as those before it are there. A line of JSON has: `row`,
 /// from 0; `answer`; `confidence`, the probability that the model gives to the whole answer (of ARC, to its grid and
@@ -204,6 +204,9 @@ impl QuestionSource {
             None => run.splits(project.root(), splits)?,
         };
         data.check_fit(run.spec())?;
+        if arguments.data.is_some() || folder.is_some() {
+            run_arguments::check_identifiers(run, &data, project)?;
+        }
         Ok(QuestionSource::Data(data, split))
     }
 

@@ -10,7 +10,9 @@ use super::failure::{Failure, fail_with_batch};
 use super::interrupt::TimeLimit;
 use super::project::Project;
 use super::{spec, terminal};
-use crate::train::{Checkpoint, Run, SolveOptions, Solver};
+use crate::reading::shortened;
+use crate::shell;
+use crate::train::{Checkpoint, Data, Run, SolveOptions, Solver};
 
 /// Arguments of training.
 #[derive(Debug, Args)]
@@ -57,7 +59,7 @@ pub struct SolveArguments {
     pub checkpoint: Option<CheckpointName>,
     /// Copies of a task of ARC that vote, besides the task itself [default: all that the run was trained on; 8 of a task
     /// that it has never seen]
-    #[arg(long, value_name = "N", conflicts_with = "train")]
+    #[arg(long, value_name = "N", value_parser = super::copies, conflicts_with = "train")]
     pub copies: Option<usize>,
 }
 
@@ -161,4 +163,37 @@ pub fn open(path: &Path, overrides: &[String]) -> Result<Run, Failure> {
         spec::report(run.spec().warnings());
     }
     Ok(run)
+}
+
+/// Refuses data whose puzzle identifiers are not those that a run has vectors for: a task would be answered by the vector
+/// of another one.
+///
+/// # Errors
+///
+/// Returns a failure that names the first of them.
+pub fn check_identifiers(run: &Run, data: &Data, project: &Project<'_>) -> Result<(), Failure> {
+    if run.spec().model().puzzles.is_none() {
+        return Ok(());
+    }
+    let (Some(known), Some(found)) =
+        (run.identifiers(project.root()), data.identifier_names().ok().flatten())
+    else {
+        return Ok(());
+    };
+    let Some((identifier, name)) =
+        found.iter().find(|(identifier, name)| known.get(*identifier).is_none_or(|known| known != *name))
+    else {
+        return Ok(());
+    };
+    let known = match known.get(identifier) {
+        Some(known) => format!("`{}` in that of `{}`", shortened(&known), run.path().display()),
+        None => format!("not there in that of `{}`", run.path().display()),
+    };
+    Err(Failure::message(format!(
+        "puzzle identifier {identifier} is `{}` in {}, and {known}: its puzzles would be answered by the vectors of \
+         others; use data with the same identifiers, or ask tasks of ARC with `hrmc run {} --puzzle FILE`",
+        shortened(&name),
+        data.name(),
+        shell::path(run.path()),
+    )))
 }

@@ -64,7 +64,8 @@ pub fn run(
         let find = |task| AskedTask::find(task, names.as_ref(), arguments.copies);
         let tasks: Vec<AskedTask> = solve_arc::read(file)?.into_iter().map(find).collect();
         let mut solver = solver(solve_arc::count_questions(&tasks).min(MOST_AT_ONCE))?;
-        return solve_arc::answer(&run, &tasks, &mut solver, common.json);
+        // A signal ends the process: there is nothing to lose.
+        return solve_arc::answer(&run, &tasks, file, &mut solver, common.json, &|| None);
     }
     if arguments.copies.is_some() {
         return Err(Failure::message(format!(

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::failure::{Failure, fail};
+use super::failure::{Failure, Stop, fail};
 use super::picture::row_of;
 use super::progress::Progress;
 use super::spec;
@@ -98,15 +98,22 @@ pub fn count_questions(tasks: &[AskedTask]) -> usize {
     tasks.iter().map(|asked| asked.copies.len() * asked.task.test.len()).sum()
 }
 
-/// Answers tasks, and draws each with two attempts.
+/// Answers the tasks of a file, and draws each with two attempts. `stop` is asked before every segment.
 ///
 /// # Errors
 ///
-/// Returns a failure if the model fails, or computes numbers that are not finite.
-pub fn answer(run: &Run, tasks: &[AskedTask], solver: &mut Solver, is_json: bool) -> Result<(), Failure> {
+/// Returns a failure if the model fails, or computes numbers that are not finite, or the work is stopped.
+pub fn answer(
+    run: &Run,
+    tasks: &[AskedTask],
+    file: &Path,
+    solver: &mut Solver,
+    is_json: bool,
+    stop: &dyn Fn() -> Option<Stop>,
+) -> Result<(), Failure> {
     let mut results = Vec::new();
     for (index, asked) in tasks.iter().enumerate() {
-        let votes = vote(asked, solver)?;
+        let votes = vote(asked, solver, stop)?;
         if is_json {
             results.push(to_json(asked, &votes));
             continue;
@@ -114,12 +121,18 @@ pub fn answer(run: &Run, tasks: &[AskedTask], solver: &mut Solver, is_json: bool
         let gap = if index == 0 { "" } else { "\n" };
         terminal::print(format!("{gap}{}", page(asked, &votes, terminal::output_columns())))?;
         if !asked.is_seen {
+            let advice = match solver.model().puzzles {
+                Some(_) => format!(
+                    "; `hrmc adapt {} --task {}` learns from them first",
+                    shell::path(run.path()),
+                    shell::path(file)
+                ),
+                None => String::new(),
+            };
             terminal::note(format_args!(
-                "note: `{}` has never seen the task `{}`, so nothing was learned from its demonstrations; `hrmc adapt {} \
-                 --task FILE` learns from them first",
+                "note: `{}` has never seen the task `{}`, so nothing was learned from its demonstrations{advice}",
                 run.path().display(),
                 asked.task.id,
-                shell::path(run.path()),
             ));
         }
     }
@@ -130,7 +143,11 @@ pub fn answer(run: &Run, tasks: &[AskedTask], solver: &mut Solver, is_json: bool
     }
 }
 
-fn vote(asked: &AskedTask, solver: &mut Solver) -> Result<TaskVotes, Failure> {
+fn vote(
+    asked: &AskedTask,
+    solver: &mut Solver,
+    stop: &dyn Fn() -> Option<Stop>,
+) -> Result<TaskVotes, Failure> {
     let tests = asked.task.test.clone();
     let mut vote = Vote::new(vec![ArcQuestions { task: asked.task.id.clone(), tests }]).map_err(fail)?;
     let questions = asked.questions();
@@ -140,11 +157,10 @@ fn vote(asked: &AskedTask, solver: &mut Solver) -> Result<TaskVotes, Failure> {
     let done = std::cell::Cell::new(0);
     let mut may_run = || {
         progress.show(done.get(), String::new);
-        ControlFlow::Continue(())
+        if stop().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let mut failed = None;
-    // A signal ends the process: there is nothing to lose.
-    let _whole = solver.answer(PuzzleKind::Arc, &mut next, &mut may_run, &mut |asked, answer| {
+    let whole = solver.answer(PuzzleKind::Arc, &mut next, &mut may_run, &mut |asked, answer| {
         done.set(done.get() + 1);
         if !answer.is_finite() {
             failed.get_or_insert_with(|| {
@@ -165,7 +181,10 @@ fn vote(asked: &AskedTask, solver: &mut Solver) -> Result<TaskVotes, Failure> {
     if let Some(failure) = failed {
         return Err(failure);
     }
-    Ok(vote.finish().tasks.remove(0))
+    match stop() {
+        Some(stop) if whole.is_break() => Err(Failure::Stopped(stop)),
+        _ => Ok(vote.finish().tasks.remove(0)),
+    }
 }
 
 /// Returns whether an attempt is right; nothing if nobody knows the right answer.

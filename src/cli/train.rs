@@ -482,7 +482,7 @@ impl Watcher<'_> {
                 self.progress.note(&format!(
                     "step {}: {}{}",
                     grouped(*step),
-                    summarize(&evaluation.metrics.means(), evaluation.examples),
+                    summarize(&evaluation.metrics.means(), evaluation.examples, Split::Test),
                     if *best { ", best so far" } else { "" },
                 ));
                 self.pause();
@@ -591,7 +591,7 @@ impl Longest {
 }
 
 /// Returns one line about an evaluation.
-pub fn summarize(means: &MetricMeans, examples: usize) -> String {
+pub fn summarize(means: &MetricMeans, examples: usize, split: Split) -> String {
     let share = |value: Option<f64>| value.map_or("-".to_string(), percent);
     let segments = means.mean_segments.map_or("-".to_string(), |mean| format!("{mean:.2}"));
     // Of a maze any shortest path is right, and the label is one of them.
@@ -601,7 +601,7 @@ pub fn summarize(means: &MetricMeans, examples: usize) -> String {
         "{} exact{valid}, {} of the tokens, on {}; {segments} segments each, loss {:.4}",
         share(means.exact_accuracy),
         share(means.accuracy),
-        counted(examples, "held-out puzzle"),
+        counted(examples, if split == Split::Test { "held-out puzzle" } else { "training puzzle" }),
         means.loss,
     )
 }
@@ -669,7 +669,7 @@ impl Report<'_> {
             }
         };
         if let Some(Judged { examples, means }) = evaluation {
-            text.push_str(&format!("accuracy: {}\n", summarize(means, *examples)));
+            text.push_str(&format!("accuracy: {}\n", summarize(means, *examples, Split::Test)));
         }
         if work.is_none() {
             text.push_str("train once more with the same command without `--resume auto`\n");

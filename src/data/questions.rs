@@ -39,7 +39,8 @@ pub enum QuestionForm {
 impl QuestionForm {
     /// Returns the form that the name of a file tells, or the first character of its text.
     pub fn of(file: &Path, first: Option<u8>) -> QuestionForm {
-        match file.extension().and_then(|extension| extension.to_str()) {
+        let extension = file.extension().map(|extension| extension.to_ascii_lowercase());
+        match extension.as_ref().and_then(|extension| extension.to_str()) {
             Some("csv") => QuestionForm::Csv,
             Some("jsonl" | "json") => QuestionForm::JsonLines,
             _ if matches!(first, Some(b'{' | b'[' | b'"')) => QuestionForm::JsonLines,
@@ -109,7 +110,7 @@ impl Questions {
     /// If it cannot be read, or its rows are not as long as those of the kind.
     pub fn open(file: &Path, kind: PuzzleKind) -> Result<Questions, DataError> {
         let read_error = |reason| DataError::Read { file: file.to_owned(), reason };
-        if file.extension().is_none_or(|extension| extension != "npy") {
+        if file.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("npy")) {
             let (reader, _) = reading::open(file, &reading::QUESTIONS).map_err(read_error)?;
             return Questions::of_text(file, kind, Box::new(reader));
         }

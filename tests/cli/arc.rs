@@ -90,8 +90,30 @@ fn what_tasks_do_not_have_is_refused() {
     );
     let message = place.fail("eval runs/small-001 --split train --tasks");
     assert!(message.contains("`--tasks` is about the test split"), "{message}");
+    // Rows of other tasks would be answered by the vectors of these.
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/official-format/arc/source");
+    place.succeed(&format!("data arc --from {}/ConceptARC --copies 2 -o other", source.display()));
+    for command in ["eval runs/small-001 --split train", "predict runs/small-001 --split train"] {
+        let message = place.fail(&format!("{command} --data other"));
+        assert!(message.contains("puzzle identifier 1 is `Count1` in `other`, and `"), "{message}");
+    }
+    let limited = json(&place.succeed("eval runs/small-001 --limit 1 --json"));
+    let tasks = limited["arc"]["tasks"].as_array().expect("there are tasks");
+    assert_eq!(tasks.len(), 1, "tasks that were not asked are not counted: {limited}");
+    let said = place.run("data arc --from tasks --copies 10001 -o more");
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("expected an integer from 0 to 10000"), "{}", said.err);
     place.write("tiny.hrm", hrmc_testing::workplace::TINY);
     place.succeed("run tiny.hrm --train --steps 1");
+    for (options, said) in [
+        ("--segments 2,2", "`--segments` has 2 twice"),
+        ("--rollouts 1,2", "add `--noise STD`"),
+        ("--noise 0.5", "add `--rollouts N`"),
+        ("--chart c.png", "expected one that ends in `.svg`"),
+    ] {
+        let message = place.fail(&format!("eval runs/tiny-001 {options}"));
+        assert!(message.contains(said), "{message}");
+    }
     for option in ["--copies 1", "--submission s.json", "--tasks"] {
         let message = place.fail(&format!("eval runs/tiny-001 {option}"));
         assert!(message.contains("is for tasks of ARC") && message.contains("`sudoku`"), "{message}");
@@ -139,7 +161,7 @@ fn a_task_that_the_run_has_never_seen_is_said_to_be_and_can_be_learned() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     let heading = format!("task {task}, never seen by the run, asked in itself and ");
     assert!(said.out.starts_with(&heading), "{}", said.out);
-    assert!(said.err.contains("hrmc adapt runs/small-001 --task FILE"), "{}", said.err);
+    assert!(said.err.contains("hrmc adapt runs/small-001 --task Count1.json"), "{}", said.err);
     let weights =
         |run: &str| fs::read(place.path(format!("{run}/last/weights.safetensors"))).expect("it is there");
     let before = weights("runs/small-001");
@@ -212,6 +234,9 @@ fn weights(place: &Workplace, run: &str) -> Vec<u8> {
 fn copies_that_are_not_stored_are_trained_on_evaluated_and_voted_on() {
     let place = with_tasks(0);
     place.succeed("run made.hrm --train --eval-limit 2");
+    let (file, task) = a_task(&place, "ConceptARC/corpus/Count");
+    let said = place.succeed(&format!("adapt runs/small-001 --task {file} --copies 1 --steps 1"));
+    assert!(said.contains(&task), "{said}");
     let found = json(&place.succeed("eval runs/small-001 --submission all.json --json"));
     let tasks = found["arc"]["tasks"].as_array().expect("there are tasks");
     let tests: Vec<&serde_json::Value> =

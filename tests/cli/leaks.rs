@@ -203,7 +203,7 @@ fn tasks_are_found_in_the_training_split_of_another_dataset() {
     assert!(message.contains("1 of 2 test rows is also in `train` of `b`"), "{message}");
     let said = place.succeed("data show a");
     assert!(said.contains("2 colour 0"), "{said}");
-    assert!(said.contains("\n  0 0    0 \n  1 1    1 \n"), "the colours of both grids: {said}");
+    assert!(said.contains("\n  0 0    0 0 \n  1 1    1 1 \n"), "the colours of both grids: {said}");
 }
 
 #[test]

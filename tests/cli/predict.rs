@@ -194,7 +194,7 @@ fn accuracy_against_computing_is_a_table_and_a_chart() {
     assert_eq!(flops(1), flops(0).map(|flops| 2.0 * flops));
     let one = json(&place.succeed("eval runs/tiny-001 --segments 2 --json"));
     assert_eq!(one["metrics"], settings["settings"][1]["metrics"]);
-    assert!(place.fail("eval runs/tiny-001 --rollouts 4").contains("`rollouts` need `noise`"));
+    assert!(place.fail("eval runs/tiny-001 --rollouts 4").contains("add `--noise STD`"));
 }
 
 #[test]

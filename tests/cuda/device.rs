@@ -187,14 +187,15 @@ fn rows_that_leave_early_have_the_answers_of_the_processor() {
         let out = emulated.succeed(&format!("predict runs/tiny-001 --threads 1 --batch 4 {settings}"));
         out.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect()
     };
-    // Half of the rows have settled after two segments, none of them barely.
+    // Some rows have settled after two segments, and none of them barely.
     let mut drifts: Vec<f64> = rows("--set model.infer.segments=2")
         .iter()
         .map(|row| row["drift"].as_f64().expect("it is a number"))
         .collect();
     drifts.sort_by(f64::total_cmp);
-    let settle = (drifts[3] + drifts[4]) / 2.0;
-    assert!(drifts[4] - drifts[3] > 1e-4 * settle, "{drifts:?}");
+    let gaps = drifts.windows(2).map(|pair| (pair[1] - pair[0], (pair[0] + pair[1]) / 2.0));
+    let (gap, settle) = gaps.max_by(|one, other| one.0.total_cmp(&other.0)).expect("there are rows");
+    assert!(gap > 1e-3 * settle, "{drifts:?}");
     let answers = |settings: &str| -> Vec<(String, u64)> {
         let answer = |row: serde_json::Value| {
             (row["answer"].to_string(), row["segments"].as_u64().expect("it is a number"))

@@ -50,7 +50,7 @@ impl ArcBuild {
     /// Writes a dataset of tasks to a folder, and returns what was written. There is no test split if no task is for
     /// evaluation.
     ///
-    /// `may_go_on` is called before every task and before the dataset is moved to its place. It may stop the work there,
+    /// `may_go_on` is called before every copy of a task and before the dataset is moved to its place. It may stop the work there,
     /// which then leaves nothing.
     ///
     /// # Errors
@@ -82,6 +82,9 @@ impl ArcBuild {
             short_tasks += usize::from(copies.len() < self.copies + 1);
             let mut places = Stream::new(self.seed, &stream_of(&task.id), 1);
             for copy in &copies {
+                if may_go_on().is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
                 let identifier = i32::try_from(identifiers.len())
                     .map_err(|_| DataError::request("there are too many copies to number; ask for fewer"))?;
                 identifiers.push(copy.map_or_else(|| task.id.clone(), |copy| copy.name(&task.id)));

@@ -168,7 +168,7 @@ impl Vote {
         Ok(())
     }
 
-    /// Ends the vote, and ranks the answers.
+    /// Ends the vote, and ranks the answers. A task of which nothing was answered is left out.
     pub fn finish(self) -> VoteOutcome {
         let tests = |test: OpenTest| {
             let mut answers: Vec<(usize, RankedAnswer)> = test
@@ -193,7 +193,8 @@ impl Vote {
             task: task.task,
             tests: task.tests.into_iter().map(tests).collect(),
         };
-        VoteOutcome { tasks: self.tasks.into_iter().map(task).collect() }
+        let is_answered = |task: &TaskVotes| task.tests.iter().any(|test| test.copies > 0);
+        VoteOutcome { tasks: self.tasks.into_iter().map(task).filter(is_answered).collect() }
     }
 }
 
@@ -276,9 +277,11 @@ pub struct TaskVotes {
 }
 
 impl TaskVotes {
-    /// Returns how many test inputs have the right answer among their first `k`; none if some right answer is not known.
+    /// Returns how many test inputs have the right answer among their first `k`; none if some right answer is not known,
+    /// or some input was not answered.
     fn solved_at(&self, k: usize) -> Option<usize> {
-        if self.tests.is_empty() || self.tests.iter().any(|test| test.expected.is_none()) {
+        if self.tests.is_empty() || self.tests.iter().any(|test| test.expected.is_none() || test.copies == 0)
+        {
             return None;
         }
         Some(self.tests.iter().filter(|test| test.rank().is_some_and(|rank| rank <= k)).count())
