@@ -50,7 +50,7 @@ impl ArcBuild {
     /// Writes a dataset of tasks to a folder, and returns what was written. There is no test split if no task is for
     /// evaluation.
     ///
-    /// `may_go_on` is called before every copy of a task and before the dataset is moved to its place. It may stop the work there,
+    /// `may_go_on` is called before every task, before every copy of one, and before the dataset is moved to its place. It may stop the work there,
     /// which then leaves nothing.
     ///
     /// # Errors
@@ -379,8 +379,8 @@ mod tests {
             assert_eq!(fs::read_dir(place.path()).unwrap().count(), usize::from(written.is_continue()));
             (written.is_break(), asked)
         };
-        // Nine tasks, and the move at the end.
-        assert_eq!([1, 9, 10, 11].map(stop), [(true, 1), (true, 9), (true, 10), (false, 10)]);
+        // Nine tasks, five puzzles of each, and the move at the end.
+        assert_eq!([1, 54, 55, 56].map(stop), [(true, 1), (true, 54), (true, 55), (false, 55)]);
         let none = PLAIN.write(&[], &folder, Existing::Replace, &mut || ControlFlow::Continue(()));
         assert_eq!(none.unwrap_err().to_string(), "there are no tasks to build a dataset of");
     }
