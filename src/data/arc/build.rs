@@ -50,8 +50,8 @@ impl ArcBuild {
     /// Writes a dataset of tasks to a folder, and returns what was written. There is no test split if no task is for
     /// evaluation.
     ///
-    /// `may_go_on` is called before every task, before every copy of one, and before the dataset is moved to its place. It may stop the work there,
-    /// which then leaves nothing.
+    /// `may_go_on` is called before every task, before every copy of one, and before the dataset is moved to its place.
+    /// It may stop the work there, which then leaves nothing.
     ///
     /// # Errors
     ///
