@@ -14,8 +14,8 @@
 //! [`TrainLoader`] is an endless, seeded stream from which a trainer takes as many rows as it has room for,
 //! optionally under random symmetries, or at other places of their canvas ([`Augment`]).
 //!
-//! [`audit`] says what keeps data from teaching, [`describe`] what it holds, and [`find_leaks`] which test rows the
-//! training data contains.
+//! [`audit()`] says what keeps data from teaching, [`describe()`] what it holds, and [`find_leaks`] which test rows
+//! the training data contains.
 //!
 //! All randomness comes from named streams ([`random::Stream`]), so the same seed gives the same bytes.
 
