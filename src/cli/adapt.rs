@@ -22,7 +22,7 @@ use crate::data::arc::{ArcBuild, ArcTask};
 use crate::data::{Existing, IdentifierNames, PuzzleKind};
 use crate::ir::Augmentation;
 use crate::store::disk::parent;
-use crate::train::{ADAPT_STEPS, Checkpoint, Data, Event, Run, SolveOptions, Splits, TrainOptions, Training};
+use crate::train::{ADAPT_STEPS, Checkpoint, Data, Event, Run, Splits, TrainOptions, Training};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,12 +106,10 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let names = learned.identifiers(project.root());
     let asked: Vec<AskedTask> =
         tasks.into_iter().map(|task| AskedTask::find(task, names.as_ref(), None)).collect();
-    let options = SolveOptions {
-        device: project.device(arguments.device.as_deref()),
-        threads: project.threads(arguments.threads)?,
-        batch: solve_arc::count_questions(&asked).min(solve_arc::MOST_AT_ONCE),
-    };
-    let mut solver = learned.solver(Checkpoint::Last, options).map_err(fail)?;
+    let batch = solve_arc::count_questions(&asked).min(solve_arc::MOST_AT_ONCE);
+    let device = arguments.device.as_deref();
+    let options = run_arguments::solve_options(&project, device, arguments.threads, batch)?;
+    let mut solver = run_arguments::solver(&learned, Checkpoint::Last, options)?;
     let stop = || interrupt.reason();
     solve_arc::answer(&learned, &asked, &arguments.task, &mut solver, arguments.json, &stop)
 }

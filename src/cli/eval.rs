@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -20,7 +21,7 @@ use super::run_arguments::AnswerArguments;
 use super::terminal::{counted, grouped};
 use super::{data_check, run_arguments, terminal};
 use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
-use crate::data::{IdentifierNames, Leaks, PuzzleKind, Split, find_leaks};
+use crate::data::{Dataset, IdentifierNames, Leaks, PuzzleKind, Split, find_leaks};
 use crate::ir::Model;
 use crate::lower::{Program, Sizes};
 use crate::measures::{JudgedRow, Measures, RightBy, judge_row};
@@ -103,6 +104,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     });
     let project = Project::find(devices)?;
     let run = run_arguments::open(&arguments.run, &arguments.answering.overrides)?;
+    arguments.check_lists(run.spec().model())?;
     let split = Split::from(arguments.split);
     let splits = Splits::Only(split);
     let data = match &arguments.data {
@@ -110,14 +112,16 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         None => run.splits(project.root(), splits)?,
     };
     data.check_fit(run.spec())?;
-    arguments.check_lists(run.spec().model())?;
     arguments.check_arc(&data, split)?;
     if arguments.data.is_some() {
         run_arguments::check_identifiers(&run, &data, &project)?;
     }
     let is_changed = run.changed(&data).contains(&split);
     say_what_misleads(&run, &data, split, is_changed && arguments.data.is_none())?;
-    let trained_on = TrainedOn::find(&run, &data, split, &project);
+    // Data that is generated, and the training split itself, need not be had once more.
+    let own = Some(data.train()).filter(|train| arguments.data.is_none() && train.examples() > 0);
+    let own = own.filter(|_| !run.changed(&data).contains(&Split::Train)).cloned();
+    let trained_on = TrainedOn::find(&run, own, data.of_split(split), &project);
     // Who asks for the training split knows it.
     if split == Split::Test || arguments.data.is_some() {
         trained_on.say(&run);
@@ -331,9 +335,11 @@ enum TrainedOn {
 }
 
 impl TrainedOn {
-    fn find(run: &Run, data: &Data, split: Split, project: &Project<'_>) -> TrainedOn {
-        match run.training_rows(project.root(), MOST_TRAINING_BYTES) {
-            Ok(train) => TrainedOn::Known(find_leaks(&train, data.of_split(split))),
+    /// Looks for rows in the training split of a run, which is read unless it is `own`.
+    fn find(run: &Run, own: Option<Arc<Dataset>>, rows: &Dataset, project: &Project<'_>) -> TrainedOn {
+        let train = own.map_or_else(|| run.training_rows(project.root(), MOST_TRAINING_BYTES), Ok);
+        match train {
+            Ok(train) => TrainedOn::Known(find_leaks(&train, rows)),
             Err(reason) => TrainedOn::Unknown(reason),
         }
     }

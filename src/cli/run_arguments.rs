@@ -113,16 +113,35 @@ impl AnswerArguments {
     ///
     /// Returns a failure if there is a problem with the checkpoint or the memory.
     pub fn solver(&self, run: &Run, project: &Project<'_>, questions: usize) -> Result<Solver, Failure> {
-        let options = SolveOptions {
-            device: project.device(self.device.as_deref()),
-            threads: project.threads(self.threads)?,
-            batch: self.batch(run, questions),
-        };
-        let solver = run.solver(checkpoint(self.checkpoint), options);
-        let solver = solver.map_err(|error| fail_with_batch(error, "--batch "))?;
-        solver.notes().iter().for_each(|note| terminal::warning(note));
-        Ok(solver)
+        let options =
+            solve_options(project, self.device.as_deref(), self.threads, self.batch(run, questions))?;
+        solver(run, checkpoint(self.checkpoint), options)
     }
+}
+
+/// Returns how a model is run: by what the user says, else as the project does.
+///
+/// # Errors
+///
+/// Returns a failure if there cannot be so many threads.
+pub fn solve_options(
+    project: &Project<'_>,
+    device: Option<&str>,
+    threads: Option<usize>,
+    batch: usize,
+) -> Result<SolveOptions, Failure> {
+    Ok(SolveOptions { device: project.device(device), threads: project.threads(threads)?, batch })
+}
+
+/// Loads the model of a run, and says what is to be known about its checkpoint.
+///
+/// # Errors
+///
+/// Returns a failure if there is a problem with the checkpoint or the memory.
+pub fn solver(run: &Run, checkpoint: Checkpoint, options: SolveOptions) -> Result<Solver, Failure> {
+    let solver = run.solver(checkpoint, options).map_err(|error| fail_with_batch(error, "--batch "))?;
+    solver.notes().iter().for_each(|note| terminal::warning(note));
+    Ok(solver)
 }
 
 /// One of the checkpoints of a run.

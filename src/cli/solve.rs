@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
-use super::failure::{Failure, fail_with_batch};
+use super::failure::Failure;
 use super::picture::Expected;
 use super::project::Project;
 use super::run_arguments::{self, Common, SolveArguments};
@@ -15,7 +15,7 @@ use super::{picture, solve_arc, spec, terminal};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzles};
 use crate::data::{PuzzleKind, Solutions, solve_sudoku};
 use crate::reading;
-use crate::train::{Answer, Question, SolveOptions, Solver};
+use crate::train::{Answer, Question, Solver};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
@@ -48,16 +48,8 @@ pub fn run(
     let run = run_arguments::open(path, overrides)?;
     let kind = run.kind(project.root());
     let solver = |batch| {
-        let options = SolveOptions {
-            device: project.device(common.device.as_deref()),
-            threads: project.threads(common.threads)?,
-            batch,
-        };
-        let solver = run
-            .solver(run_arguments::checkpoint(arguments.checkpoint), options)
-            .map_err(|error| fail_with_batch(error, "--batch "))?;
-        solver.notes().iter().for_each(|note| terminal::warning(note));
-        Ok::<Solver, Failure>(solver)
+        let options = run_arguments::solve_options(project, common.device.as_deref(), common.threads, batch)?;
+        run_arguments::solver(&run, run_arguments::checkpoint(arguments.checkpoint), options)
     };
     if kind == PuzzleKind::Arc {
         let names = run.identifiers(project.root());

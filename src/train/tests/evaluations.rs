@@ -6,11 +6,12 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::divergence::{copy, files};
+use super::patience::{begun_of, options};
 use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::MetricsLine;
 use crate::store::checkpoint::Saved;
-use crate::train::{Checkpoint, Data, Event, Run, SolveOptions, TrainOptions, Training};
+use crate::train::{Checkpoint, Event, Run, SolveOptions, TrainOptions, Training};
 
 const SMALL: &str = "\
 model tiny {
@@ -38,16 +39,8 @@ fn spec(overrides: &[&str]) -> Spec {
     Spec::read(Source::new("tiny.hrm", SMALL), overrides).expect("it is right")
 }
 
-fn options() -> TrainOptions {
-    TrainOptions { threads: 1, ..TrainOptions::default() }
-}
-
 fn begun(runs: &Path, overrides: &[&str], options: TrainOptions) -> (Training, Run) {
-    let spec = spec(overrides);
-    let data = Data::of(&spec, Path::new(".")).expect("it is generated");
-    let training = Training::new(&spec, data, options).expect("it fits");
-    let run = Run::create(runs, &training).expect("there is room");
-    (training, run)
+    begun_of(&spec(overrides), runs, options)
 }
 
 /// Trains, and returns the examples of each evaluation.

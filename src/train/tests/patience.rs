@@ -37,17 +37,21 @@ fn spec(overrides: &[&str]) -> Spec {
     Spec::read(Source::new("tiny.hrm", WORSENS), overrides).expect("it is right")
 }
 
-fn options() -> TrainOptions {
+/// Options of a training with one thread.
+pub(super) fn options() -> TrainOptions {
     TrainOptions { threads: 1, ..TrainOptions::default() }
 }
 
-/// Begins a run in a folder.
-fn begun(runs: &Path, overrides: &[&str], options: TrainOptions) -> (Training, Run) {
-    let spec = spec(overrides);
-    let data = Data::of(&spec, Path::new(".")).expect("it is generated");
-    let training = Training::new(&spec, data, options).expect("it fits");
+/// Begins a run of a spec in a folder.
+pub(super) fn begun_of(spec: &Spec, runs: &Path, options: TrainOptions) -> (Training, Run) {
+    let data = Data::of(spec, Path::new(".")).expect("it is generated");
+    let training = Training::new(spec, data, options).expect("it fits");
     let run = Run::create(runs, &training).expect("there is room");
     (training, run)
+}
+
+fn begun(runs: &Path, overrides: &[&str], options: TrainOptions) -> (Training, Run) {
+    begun_of(&spec(overrides), runs, options)
 }
 
 fn resumed(run: &Run, options: TrainOptions) -> Result<Training, String> {
