@@ -7,13 +7,18 @@ use crate::graph::ops::{Add, Attention, Linear, RmsNorm, Rotate, SwiGlu, Transpo
 use crate::ir::{Block, Mixing, Network};
 
 impl Lowering<'_> {
-    /// Runs the stack of blocks of `network` on `x [B, P + S, D]`.
-    pub(super) fn network(&mut self, network: &Network, mut x: Value) -> Value {
+    /// Runs the stack of blocks of `network` on `x [B, P + S, D]`. With `kept`, the place of an update in its segment, the
+    /// queries, keys and values are outputs.
+    pub(super) fn network(&mut self, network: &Network, mut x: Value, kept: Option<usize>) -> Value {
         for layer in 0..network.layers {
             let names = BlockNames::new(&network.stored_as, layer);
             x = match network.block.mixing {
                 Mixing::Attention { heads, rope_theta } => {
-                    self.attention(&names, &network.block, heads, rope_theta, x)
+                    let qkv = self.linear(x, &names.qkv());
+                    if let Some(update) = kept {
+                        self.graph.set_output(&self.scope.qkv(update, layer), qkv);
+                    }
+                    self.attention(&names, &network.block, (heads, rope_theta), x, qkv)
                 }
                 Mixing::Mlp { .. } => self.mixer(&names, &network.block, x),
             };
@@ -22,16 +27,15 @@ impl Lowering<'_> {
         x
     }
 
-    /// `norm(x + o_proj(attention(qkv_proj(x))))`.
+    /// `norm(x + o_proj(attention(qkv)))`, with `qkv = qkv_proj(x)`.
     fn attention(
         &mut self,
         names: &BlockNames,
         block: &Block,
-        heads: usize,
-        rope_theta: Option<f32>,
+        (heads, rope_theta): (usize, Option<f32>),
         x: Value,
+        mut qkv: Value,
     ) -> Value {
-        let mut qkv = self.linear(x, &names.qkv());
         if let Some(theta) = rope_theta {
             qkv = self.graph.add1(Rotate { heads, theta, inverse: false }.into(), &[qkv]);
         }

@@ -25,16 +25,23 @@ impl Lowering<'_> {
         self.linear(z, TOKEN_HEAD)
     }
 
-    /// Q values from one position of a state.
+    /// Q values from one position of a state, `[B, 2]` or `[B, 1]`: of halting, and of going on if the model predicts it.
+    pub(super) fn q_values(&mut self, states: &[Value]) -> Option<Value> {
+        let head = self.model.q_head.as_ref()?;
+        let slice = Slice { axis: 1, start: head.position, end: head.position + 1 };
+        let z = self.graph.add1(slice.into(), &[states[head.state.0]]);
+        let shape = vec![self.sizes.batch, self.model.hidden];
+        let z = self.graph.add1(Reshape { shape }.into(), &[z]);
+        let q = self.linear(z, Q_HEAD);
+        let bias = self.weight(Q_BIAS);
+        Some(self.graph.add1(AddSuffix.into(), &[q, bias]))
+    }
+
+    /// The same, each by itself.
     pub(super) fn q_head(&mut self, states: &[Value]) -> Option<QValues> {
         let head = self.model.q_head.as_ref()?;
         let batch = self.sizes.batch;
-        let slice = Slice { axis: 1, start: head.position, end: head.position + 1 };
-        let z = self.graph.add1(slice.into(), &[states[head.state.0]]);
-        let z = self.graph.add1(Reshape { shape: vec![batch, self.model.hidden] }.into(), &[z]);
-        let q = self.linear(z, Q_HEAD);
-        let bias = self.weight(Q_BIAS);
-        let q = self.graph.add1(AddSuffix.into(), &[q, bias]);
+        let q = self.q_values(states)?;
         let mut column = |index: usize| {
             let value = self.graph.add1(Slice { axis: 1, start: index, end: index + 1 }.into(), &[q]);
             self.graph.add1(Reshape { shape: vec![batch] }.into(), &[value])

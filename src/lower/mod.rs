@@ -53,8 +53,12 @@ pub enum Program {
         /// Whether the moving averages stand in for the weights.
         averaged: bool,
     },
-    /// One evaluation segment whose states are outputs, before the first update and after each.
-    Trace,
+    /// One evaluation segment whose states are outputs, before the first update and after each, with what the heads would
+    /// answer there.
+    Trace {
+        /// Whether the queries, keys and values of the last update of each state are outputs too.
+        attention: bool,
+    },
 }
 
 /// Sizes that do not come from the model.
@@ -106,7 +110,7 @@ struct Lowering<'a> {
 pub fn lower(model: &Model, program: Program, sizes: Sizes) -> Graph {
     let scope = match program {
         Program::Train | Program::Gradients => Scope::Train,
-        Program::Evaluate { .. } | Program::Trace => Scope::Evaluate,
+        Program::Evaluate { .. } | Program::Trace { .. } => Scope::Evaluate,
     };
     let mut lowering = Lowering {
         model,
@@ -129,7 +133,7 @@ impl Lowering<'_> {
         let scope = self.scope;
         let carry = self.carry();
         let before = self.begin(&carry);
-        if self.program == Program::Trace {
+        if matches!(self.program, Program::Trace { .. }) {
             for (state, &value) in self.model.states.iter().zip(&before) {
                 self.graph.set_output(&scope.begun(&state.name), value);
             }
@@ -157,7 +161,7 @@ impl Lowering<'_> {
         let target = if trains { self.target(embedded.x, &detached) } else { None };
         let loss = self.losses(logits, q, target, training.loss);
         match self.program {
-            Program::Evaluate { .. } | Program::Trace => {}
+            Program::Evaluate { .. } | Program::Trace { .. } => {}
             Program::Gradients => {
                 for (name, gradient) in self.gradients(loss, embedded.puzzle_rows) {
                     self.graph.set_output(&scope.gradient(&name), gradient);

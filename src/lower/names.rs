@@ -115,6 +115,23 @@ impl Scope {
         self.of(&format!("updated.{update}"))
     }
 
+    /// Logits of the tokens if the segment ended soon after an update, `f32 [B, S, V]`; only where states are traced.
+    pub fn decoded(self, update: usize) -> String {
+        self.of(&format!("decoded.{update}"))
+    }
+
+    /// Q values if the segment ended soon after an update, before the sigmoid, that of halting first, `f32 [B, 2]` or
+    /// `[B, 1]`; only where states are traced.
+    pub fn decoded_q(self, update: usize) -> String {
+        self.of(&format!("decoded_q.{update}"))
+    }
+
+    /// Queries, keys and values of a layer in an update, not rotated, `f32 [B, P + S, 3 D]`; only where attention is
+    /// traced.
+    pub fn qkv(self, update: usize, layer: usize) -> String {
+        self.of(&format!("qkv.{update}.{layer}"))
+    }
+
     /// Logits of the tokens, `f32 [B, S, V]`.
     pub fn logits(self) -> String {
         self.of("logits")

@@ -23,11 +23,11 @@ use super::slots;
 use super::streams::ROLLOUT;
 use crate::data::random::Stream;
 use crate::device::{DeviceError, Session};
-use crate::ir::{Halt, Model, Rollouts};
+use crate::ir::{Halt, Infer, Model, Rollouts};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::state_init;
 
-/// Name the evaluation program is loaded under.
+/// Name that the evaluation program is loaded under.
 pub(super) const PROGRAM: &str = "evaluate";
 
 const SCOPE: Scope = Scope::Evaluate;
@@ -78,13 +78,23 @@ struct Attempt {
     best: Option<f32>,
 }
 
-/// Answers `rows` until none is left, or until it is not to run any more.
+/// Answers `rows` as the model says until none is left, or until it is not to run any more.
 pub(super) fn infer(
     session: &mut Session,
     model: &Model,
     rows: &mut dyn Rows,
 ) -> Result<ControlFlow<()>, Error> {
-    let inference = model.inference();
+    infer_with(session, PROGRAM, model, model.inference(), rows)
+}
+
+/// Does the same with another program of one evaluation segment, and as `inference` says.
+pub(super) fn infer_with(
+    session: &mut Session,
+    program: &str,
+    model: &Model,
+    inference: Infer,
+    rows: &mut dyn Rows,
+) -> Result<ControlFlow<()>, Error> {
     let count = inference.rollouts.map_or(1, |rollouts| rollouts.count);
     let mut attempts: Vec<Option<Attempt>> = (0..slots::slots(session, SCOPE)).map(|_| None).collect();
     let mut is_over = false;
@@ -115,7 +125,7 @@ pub(super) fn infer(
             .map(|(attempt, begins)| begins && attempt.as_ref().is_some_and(|attempt| attempt.rollout == 0))
             .collect();
         slots::set_reset(session, SCOPE, &mask(reset))?;
-        session.run(PROGRAM)?;
+        session.run(program)?;
 
         // What an empty slot says is not asked for.
         let steps = attempts.iter().map(|attempt| attempt.as_ref().map_or(1, |attempt| attempt.segments + 1));
@@ -199,7 +209,6 @@ fn write_noisy_states(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Halt, Infer};
     use crate::lower::parameters::{Q_BIAS, Q_HEAD};
     use crate::train::solve::{SolvedSegment, by_segment};
     use crate::train::{Evaluation, EvaluationRequest, Evaluator, testing};

@@ -25,6 +25,7 @@
 //! The same seed gives the same bytes, for any number of threads, and whether or not a run was interrupted.
 
 mod answers;
+mod attention;
 mod data;
 mod divergence;
 mod error;

@@ -126,13 +126,16 @@ pub(super) fn log_probability(
 
 /// Returns the logarithm of the probability of the largest of logits that are all finite.
 fn log_of_largest(logits: &[f32], loss: Loss) -> f64 {
+    -logits.iter().map(|&logit| weight(logit, logits, loss)).sum::<f64>().ln()
+}
+
+/// Returns the weight of a token, relative to that of the largest of the logits.
+fn weight(logit: f32, logits: &[f32], loss: Loss) -> f64 {
     let largest = logits[first_largest(logits)];
-    // The weight of a token, relative to that of the largest logit.
-    let weight = |logit: f32| match loss {
+    match loss {
         Loss::Softmax => (f64::from(logit) - f64::from(largest)).exp(),
         Loss::Stablemax => stablemax(logit) / stablemax(largest),
-    };
-    -logits.iter().map(|&logit| weight(logit)).sum::<f64>().ln()
+    }
 }
 
 /// `x + 1` for x of at least 0, else `1 / (1 - x)`: what stablemax takes in place of the exponential.
@@ -150,7 +153,23 @@ pub(super) fn sigmoid(q: f32) -> f64 {
 pub(super) fn prediction(session: &Session, scope: Scope, row: usize) -> Result<Vec<i32>, DeviceError> {
     let logits = logits_of(session, scope, row)?;
     let positions = session.i32(&scope.tokens())?.len() / slots(session, scope);
-    Ok(logits.chunks_exact(logits.len() / positions).map(|logits| first_largest(logits) as i32).collect())
+    Ok(decoded(logits, logits.len() / positions))
+}
+
+/// Returns the tokens that logits `[S, V]` predict: the first of the largest ones.
+pub(super) fn decoded(logits: &[f32], vocab: usize) -> Vec<i32> {
+    logits.chunks_exact(vocab).map(|logits| first_largest(logits) as i32).collect()
+}
+
+/// Returns the probability of each token, `[S, V]`, that logits `[S, V]` stand for by the function of the loss.
+pub(super) fn probabilities(logits: &[f32], vocab: usize, loss: Loss) -> Vec<f32> {
+    let mut shares = Vec::with_capacity(logits.len());
+    for logits in logits.chunks_exact(vocab) {
+        let weights: Vec<f64> = logits.iter().map(|&logit| weight(logit, logits, loss)).collect();
+        let sum: f64 = weights.iter().sum();
+        shares.extend(weights.iter().map(|weight| (weight / sum) as f32));
+    }
+    shares
 }
 
 fn first_largest(values: &[f32]) -> usize {

@@ -163,18 +163,6 @@ pub(super) fn solve(
     }
 }
 
-/// Puts questions into the slots.
-pub(super) fn put(session: &mut Session, model: &Model, questions: &[Question]) -> Result<(), DeviceError> {
-    let labels = vec![IGNORED_LABEL; model.tokens.positions];
-    // Slots without a question get the first token everywhere, and their answers are not read.
-    let filler = Question { tokens: vec![0; model.tokens.positions], puzzle: 0 };
-    for slot in 0..slots::slots(session, SCOPE) {
-        let Question { tokens, puzzle } = questions.get(slot).unwrap_or(&filler);
-        slots::put(session, SCOPE, slot, SlotRow { tokens, labels: &labels, puzzle: *puzzle })?;
-    }
-    Ok(())
-}
-
 /// Questions that are being answered.
 struct Solving<'a> {
     questions: &'a [Question],

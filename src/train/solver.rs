@@ -7,10 +7,10 @@ use super::answers::{AskedRow, RowAnswer};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
 use super::solve::{Answer, Question};
-use super::trace::{StateUpdate, Tracer};
+use super::trace::{RolloutTrace, StateUpdate, Tracer};
 use crate::data::{Dataset, PuzzleKind};
 use crate::device::{Device, EngineOptions};
-use crate::ir::Model;
+use crate::ir::{Infer, Model};
 use crate::lower::Sizes;
 use crate::store::tensors::WeightsFile;
 use crate::units::counted;
@@ -166,16 +166,36 @@ impl Solver {
     ///
     /// Returns an error if the question does not fit the model, memory cannot be had, or a device fails.
     pub fn trace(&mut self, question: &Question, segments: usize) -> Result<Vec<StateUpdate>, Error> {
-        if self.tracer.is_none() {
-            let sizes = Sizes { batch: 1, ..self.sizes };
-            let engine = EngineOptions { threads: self.options.threads };
-            let model = self.evaluator.model().clone();
-            let mut tracer = Tracer::new(model, sizes, &*self.options.device, &engine)?;
-            // Not from the file, which a training may have replaced.
-            tracer.take_weights(self.evaluator.session())?;
-            self.tracer = Some(tracer);
-        }
-        self.tracer.as_mut().expect("it was made").trace(question, segments)
+        let Question { tokens, puzzle } = question.clone();
+        let asked = AskedRow { puzzle, ..AskedRow::unlabelled(0, tokens) };
+        let inference = Infer { segments, halt: false, settle: None, rollouts: None, check: None };
+        let mut rollouts = self.own_tracer()?.trace(&asked, inference)?;
+        Ok(rollouts.remove(0).updates)
+    }
+
+    /// Answers one row as the spec says under `infer`, else by its defaults, and returns every rollout update by update.
+    pub(crate) fn trace_row(&mut self, asked: &AskedRow) -> Result<Vec<RolloutTrace>, Error> {
+        let inference = self.model().inference();
+        self.own_tracer()?.trace(asked, inference)
+    }
+
+    fn own_tracer(&mut self) -> Result<&mut Tracer, Error> {
+        let tracer = match self.tracer.take() {
+            Some(tracer) => tracer,
+            None => self.new_tracer(1, true)?,
+        };
+        Ok(self.tracer.insert(tracer))
+    }
+
+    /// Returns a program that keeps every state of so many rows at once, with the weights of this model.
+    pub(crate) fn new_tracer(&self, batch: usize, attention: bool) -> Result<Tracer, Error> {
+        let sizes = Sizes { batch, ..self.sizes };
+        let engine = EngineOptions { threads: self.options.threads };
+        let model = self.evaluator.model().clone();
+        let mut tracer = Tracer::new(model, sizes, attention, &*self.options.device, &engine)?;
+        // Not from the file, which a training may have replaced.
+        tracer.take_weights(self.evaluator.session())?;
+        Ok(tracer)
     }
 
     /// Returns the model.
