@@ -19,7 +19,8 @@ use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::run_arguments::AnswerArguments;
 use super::terminal::{counted, grouped};
-use super::{data_check, run_arguments, terminal};
+use super::trace::TraceOutput;
+use super::{data_check, run_arguments, terminal, trace};
 use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
 use crate::data::{Dataset, IdentifierNames, Leaks, PuzzleKind, Split, find_leaks};
 use crate::ir::Model;
@@ -82,6 +83,12 @@ pub struct Arguments {
     /// Noise on the initial states of every attempt but the first [default: that of the spec]
     #[arg(long, value_name = "STD")]
     noise: Option<f32>,
+    /// Show what the model does on the first N puzzles, after every update of every state, instead of evaluating
+    #[arg(long, value_name = "N", value_parser = super::positive, conflicts_with_all = ["segments", "rollouts", "noise", "chart", "copies", "submission", "tasks", "limit"])]
+    trace: Option<usize>,
+    /// File for the trace, `.html` for a page or `.json`
+    #[arg(short, long, value_name = "FILE", requires = "trace")]
+    output: Option<PathBuf>,
     /// File for a chart of accuracy against computing, in SVG
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
@@ -98,10 +105,12 @@ pub struct Arguments {
 ///
 /// Returns a failure if there is a problem with the run, its data or the memory.
 pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> Result<(), Failure> {
-    interrupt.begin(Busy {
-        next: "stopping before the next segment; there will be no result".to_string(),
-        cost: String::new(),
-    });
+    if arguments.trace.is_none() {
+        interrupt.begin(Busy {
+            next: "stopping before the next segment; there will be no result".to_string(),
+            cost: String::new(),
+        });
+    }
     let project = Project::find(devices)?;
     let run = run_arguments::open(&arguments.run, &arguments.answering.overrides)?;
     arguments.check_lists(run.spec().model())?;
@@ -125,6 +134,9 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     // Who asks for the training split knows it.
     if split == Split::Test || arguments.data.is_some() {
         trained_on.say(&run);
+    }
+    if let Some(count) = arguments.trace {
+        return trace_rows(arguments, &run, data.of_split(split), count, &project);
     }
     let settings = arguments.settings(run.spec().model());
     let is_single = settings.len() == 1;
@@ -286,6 +298,26 @@ impl Arguments {
             _ => Ok(()),
         }
     }
+}
+
+/// Shows or writes what the model does on the first rows.
+fn trace_rows(
+    arguments: &Arguments,
+    run: &Run,
+    dataset: &Dataset,
+    count: usize,
+    project: &Project<'_>,
+) -> Result<(), Failure> {
+    let output = TraceOutput::of(arguments.output.as_deref(), arguments.json)?;
+    let count = count.min(dataset.examples());
+    trace::check_count(count)?;
+    let mut solver = arguments.answering.solver(run, project, 1)?;
+    let mut document = trace::begin(run, arguments.answering.checkpoint_name(), dataset.kind());
+    for row in 0..count {
+        let asked = AskedRow::of(dataset, row);
+        document.add(&solver.trace_row(&asked)?, dataset.kind(), &asked, Some(row), count);
+    }
+    output.give(&document)
 }
 
 /// A vote over the answers to the copies of tasks.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Failure, Stop};
 use super::terminal;
+use super::trace::screen;
 
 /// A signal that follows another one so soon is the same request: `timeout`, for example, sends its signal to the
 /// command and then to the group that the command is in.
@@ -143,6 +144,7 @@ impl Interrupt {
 
 /// Ends the process at once, with a last word.
 fn end(stop: Stop, line: Option<&str>) -> ! {
+    screen::leave();
     terminal::erase_bar();
     if let Some(line) = line {
         terminal::note(line);

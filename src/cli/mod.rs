@@ -40,6 +40,7 @@ mod solve_arc;
 mod spec;
 mod sweep;
 mod terminal;
+mod trace;
 mod train;
 mod unknown;
 mod verify;

@@ -61,6 +61,13 @@ pub struct SolveArguments {
     /// that it has never seen]
     #[arg(long, value_name = "N", value_parser = super::copies, conflicts_with = "train")]
     pub copies: Option<usize>,
+    /// Show what the model does after every update of every state: on a terminal an animation with keys, else frame after
+    /// frame
+    #[arg(long, requires = "puzzle", conflicts_with_all = ["train", "copies"])]
+    pub trace: bool,
+    /// File for the trace, `.html` for a page or `.json`
+    #[arg(short, long, value_name = "FILE", requires = "trace")]
+    pub output: Option<PathBuf>,
 }
 
 /// Arguments of both.
@@ -101,6 +108,11 @@ pub struct AnswerArguments {
 }
 
 impl AnswerArguments {
+    /// Returns the checkpoint that the user names.
+    pub fn checkpoint_name(&self) -> Option<CheckpointName> {
+        self.checkpoint
+    }
+
     /// Returns the rows in a batch for so many questions.
     pub fn batch(&self, run: &Run, questions: usize) -> usize {
         let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");

@@ -89,6 +89,21 @@ impl AskedTask {
         };
         self.copies.iter().flat_map(ask).collect()
     }
+
+    /// Returns the test inputs of the task itself, with their labels if the right answers are known.
+    pub fn own_questions(&self) -> Vec<AskedRow> {
+        let itself = self.copies.iter().find(|(copy, _)| copy.is_none());
+        let puzzle = itself.map_or(0, |(_, puzzle)| *puzzle);
+        let ask = |pair: &ArcPair| {
+            let tokens = encode(Some(&pair.input), CORNER);
+            let labels = match &pair.output {
+                Some(output) => encode(Some(output), CORNER),
+                None => vec![IGNORED_LABEL; tokens.len()],
+            };
+            AskedRow { row: 0, tokens, labels, puzzle }
+        };
+        self.task.test.iter().map(ask).collect()
+    }
 }
 
 const CORNER: CanvasPlace = CanvasPlace { row: 0, column: 0 };

@@ -158,22 +158,31 @@ pub struct TerminalSize {
     pub rows: usize,
 }
 
+impl TerminalSize {
+    /// A usual size where a terminal does not tell.
+    fn of(found: Option<(Width, Height)>) -> TerminalSize {
+        match found {
+            Some((Width(columns), Height(rows))) if columns > 0 => {
+                TerminalSize { columns: columns.into(), rows: rows.into() }
+            }
+            _ => TerminalSize { columns: 80, rows: 24 },
+        }
+    }
+}
+
 /// Returns the width of the terminal behind standard output in characters; a usual one where there is none.
 pub fn output_columns() -> usize {
-    match terminal_size_of(io::stdout()) {
-        Some((Width(columns), _)) if columns > 0 => columns.into(),
-        _ => 80,
-    }
+    output_size().columns
+}
+
+/// Returns the size of the terminal behind standard output; a usual one where there is none.
+pub fn output_size() -> TerminalSize {
+    TerminalSize::of(terminal_size_of(io::stdout()))
 }
 
 /// Returns the size of the terminal behind standard error; a usual one where it does not tell.
 pub fn error_size() -> TerminalSize {
-    match terminal_size_of(io::stderr()) {
-        Some((Width(columns), Height(rows))) if columns > 0 => {
-            TerminalSize { columns: columns.into(), rows: rows.into() }
-        }
-        _ => TerminalSize { columns: 80, rows: 24 },
-    }
+    TerminalSize::of(terminal_size_of(io::stderr()))
 }
 
 /// Whether the cursor stands at the beginning of a bar.
@@ -289,6 +298,7 @@ fn role_style(role: PieceRole) -> Style {
         PieceRole::Filled | PieceRole::Path => AnsiColor::Green.on_default(),
         PieceRole::Start | PieceRole::Goal => AnsiColor::Cyan.on_default().bold(),
         PieceRole::Wrong => AnsiColor::Red.on_default().bold(),
+        PieceRole::Changed => AnsiColor::Yellow.on_default().bold(),
     }
 }
 

@@ -170,6 +170,22 @@ pub fn written(kind: PuzzleKind, answer: &[i32]) -> Option<String> {
     }
 }
 
+/// Returns how a token is written where there is room for a few characters; nothing for padding.
+pub fn token_name(kind: PuzzleKind, token: i32) -> String {
+    match kind {
+        PuzzleKind::Grid { .. } | PuzzleKind::Tokens { .. } => token.to_string(),
+        _ if token == 0 => String::new(),
+        PuzzleKind::Sudoku(size) => match token {
+            BLANK => ".".to_owned(),
+            digit if sudoku::is_digit(size, digit) => sudoku::character(digit - DIGIT_ZERO).to_string(),
+            other => other.to_string(),
+        },
+        PuzzleKind::Maze { .. } => maze::character(token).to_string(),
+        PuzzleKind::Arc if token == 1 => "end".to_owned(),
+        PuzzleKind::Arc => (token - 2).to_string(),
+    }
+}
+
 /// Returns how many cells a line has.
 pub(super) fn line_cells(kind: PuzzleKind, line: &str) -> usize {
     match kind {
@@ -467,6 +483,8 @@ pub enum PieceRole {
     Path,
     /// A cell of the answer that is wrong.
     Wrong,
+    /// A cell of the answer that has just changed.
+    Changed,
     /// A cell of a grid of ARC with this colour, 0 to 9.
     Colour(u8),
     /// A token whose meaning hrmc does not know.
@@ -480,6 +498,14 @@ pub struct Cell {
     pub text: String,
     /// What it stands for.
     pub role: PieceRole,
+    /// The cell of the puzzle that it shows, if it shows one.
+    pub cell: Option<usize>,
+}
+
+impl Cell {
+    fn of(self, cell: usize) -> Cell {
+        Cell { cell: Some(cell), ..self }
+    }
 }
 
 /// A puzzle as lines of text. It displays as plain text.
@@ -567,7 +593,7 @@ fn draw_arc(canvas: &[i32], is_wrong: &dyn Fn(usize) -> bool) -> Drawing {
         };
         let mark = if is_wrong(cell) { WRONG } else { " " };
         let role = if is_wrong(cell) { PieceRole::Wrong } else { drawn.role };
-        [drawn, piece(mark, role)]
+        [drawn.of(cell), piece(mark, role)]
     };
     let line = |row: usize| columns.clone().flat_map(|column| draw(row * ARC_SIDE + column)).collect();
     Drawing { lines: rows.map(line).collect() }
@@ -579,14 +605,14 @@ fn draw_tokens(columns: usize, vocab: usize, answer: &[i32], is_wrong: &dyn Fn(u
     let draw = |(cell, token): (usize, &i32)| {
         let role = if is_wrong(cell) { PieceRole::Wrong } else { PieceRole::Token };
         let mark = if is_wrong(cell) { WRONG } else { " " };
-        [piece(format!("{token:>width$}"), role), piece(mark, role)]
+        [piece(format!("{token:>width$}"), role).of(cell), piece(mark, role)]
     };
     let cells: Vec<Cell> = answer.iter().enumerate().flat_map(draw).collect();
     Drawing { lines: cells.chunks(2 * columns).map(<[Cell]>::to_vec).collect() }
 }
 
 fn piece(text: impl Into<String>, role: PieceRole) -> Cell {
-    Cell { text: text.into(), role }
+    Cell { text: text.into(), role, cell: None }
 }
 
 fn draw_sudoku(
@@ -608,7 +634,7 @@ fn draw_sudoku(
             let frame = if column % size.box_columns() == 0 { "| " } else { "" };
             line.push(piece(frame, PieceRole::Frame));
             let cell = row * side + column;
-            let drawn = draw_sudoku_cell(size, question[cell], answer[cell]);
+            let drawn = draw_sudoku_cell(size, question[cell], answer[cell]).of(cell);
             if is_wrong(cell) {
                 line.push(Cell { role: PieceRole::Wrong, ..drawn });
                 line.push(piece(WRONG, PieceRole::Wrong));
@@ -639,7 +665,7 @@ fn draw_sudoku_cell(size: SudokuSize, question: i32, answer: i32) -> Cell {
 }
 
 fn draw_maze(side: usize, answer: &[i32], is_wrong: &dyn Fn(usize) -> bool) -> Drawing {
-    let cell = |(cell, &token): (usize, &i32)| match token {
+    let drawn = |cell: usize, token: i32| match token {
         PATH if is_wrong(cell) => piece(WRONG_PATH, PieceRole::Wrong),
         _ if is_wrong(cell) => piece(WRONG, PieceRole::Wrong),
         WALL => piece(maze::character(token), PieceRole::Wall),
@@ -648,7 +674,8 @@ fn draw_maze(side: usize, answer: &[i32], is_wrong: &dyn Fn(usize) -> bool) -> D
         PATH => piece(maze::character(token), PieceRole::Path),
         _ => piece(maze::character(token), PieceRole::Open),
     };
-    let cells: Vec<Cell> = answer.iter().enumerate().map(cell).collect();
+    let cells: Vec<Cell> =
+        answer.iter().enumerate().map(|(cell, &token)| drawn(cell, token).of(cell)).collect();
     Drawing { lines: cells.chunks(side).map(<[Cell]>::to_vec).collect() }
 }
 

@@ -24,9 +24,11 @@ mod score;
 mod share;
 #[cfg(test)]
 mod testing;
+mod trajectory;
 
 pub use calibration::{Calibration, CalibrationBin};
 pub use report::{AnswerReport, MazeReport, Measures, RightBy, RowGroup, SegmentCount, SudokuReport};
 pub use row::{JudgedRow, PathOutcome, judge_row};
 pub use score::{CoveragePoint, ScoreReport};
 pub use share::Share;
+pub use trajectory::{Component, Covariance, mean_over_positions};

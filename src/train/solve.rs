@@ -10,7 +10,7 @@ use super::slots::{self, SlotRow};
 use crate::check::{DatasetShape, fit};
 use crate::data::puzzle::parse_puzzle;
 use crate::data::{IGNORED_LABEL, PuzzleKind};
-use crate::device::{DeviceError, Session};
+use crate::device::Session;
 use crate::ir::Model;
 use crate::lower::names::Scope;
 

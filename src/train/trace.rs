@@ -24,6 +24,11 @@ const PROGRAM: &str = "trace";
 
 const SCOPE: Scope = Scope::Evaluate;
 
+/// Positions up to which the attention of the first segment is kept beside that of the last.
+const FEW_POSITIONS: usize = 256;
+/// Positions beyond which no attention is kept: its size is their square.
+pub(crate) const MOST_ATTENTION_POSITIONS: usize = 1024;
+
 /// A state after one update of the loop nest.
 ///
 /// # Examples
@@ -85,7 +90,8 @@ pub(crate) struct RolloutTrace {
     /// For each segment, the distance by which the state that the tokens are predicted from moved in it,
     /// `rms(z - before) / rms(before)`.
     pub drifts: Vec<f32>,
-    /// Attention in the first and in the last segment, in the last update of each state; none of layers without it.
+    /// Attention in the last segment, and where there are few positions in the first one too, in the last update of each
+    /// state; none of layers without it, and none where there are too many positions.
     pub attention: Vec<AttentionMap>,
 }
 
@@ -192,7 +198,9 @@ struct KeptRollout {
 impl KeptRollout {
     fn add(&mut self, seen: &SeenSegment<'_>) -> Result<(), Error> {
         let SlotPass { outcome, stopped, .. } = seen.pass;
-        if outcome.steps == 1 || stopped.is_some() {
+        let positions = seen.model.total_positions();
+        let is_kept = stopped.is_some() || outcome.steps == 1 && positions <= FEW_POSITIONS;
+        if is_kept && positions <= MOST_ATTENTION_POSITIONS {
             self.attention.extend(seen.attention(self.updates.len())?);
         }
         for update in seen.updates()? {

@@ -70,6 +70,11 @@ const DOORS: &[Door] = &[
             ("syntax::expectation", "what the parser expected is said in words"),
         ],
     },
+    Door {
+        guarded: &["nalgebra"],
+        owners: &[("measures::trajectory", "principal components are eigenvectors")],
+    },
+    Door { guarded: &["crossterm"], owners: &[("cli::trace::screen", "keys are read while a trace plays")] },
     Door { guarded: &["codespan_reporting"], owners: &[("diagnostic::render", "there is one renderer")] },
     Door { guarded: &["cudarc"], owners: &[("device::cuda::driver", "the driver is called from one place")] },
     Door {
