@@ -1,4 +1,4 @@
-//! Line charts, as SVG and as text for the terminal.
+//! Line charts, as SVG and as text for the terminal, and pages of them.
 //!
 //! # What it means
 //!
@@ -10,10 +10,12 @@
 //! The same chart gives the same bytes on any machine.
 
 mod numbers;
+mod page;
 mod ruler;
 mod svg;
 mod text;
 
+pub use page::{PageSection, PageTable, page};
 pub use text::Glyphs;
 
 /// A line chart.

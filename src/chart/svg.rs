@@ -338,7 +338,7 @@ fn text(x: f64, y: f64, anchor: &str, class: &str, content: &str) -> String {
 }
 
 /// Returns a text as XML has it. Characters that XML cannot have are replaced.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         match character {

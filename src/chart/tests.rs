@@ -22,7 +22,7 @@ fn line(name: &str, half: f64, points: &[(f64, f64)]) -> Series {
 }
 
 /// Accuracy against work: bands, a unit, powers of ten.
-fn accuracy() -> Chart {
+pub(super) fn accuracy() -> Chart {
     Chart {
         title: "accuracy of 3 models".to_owned(),
         x: axis("work per puzzle", AxisScale::Log10, AxisNumbers::Scaled { unit: "FLOP".to_owned() }),
@@ -36,7 +36,7 @@ fn accuracy() -> Chart {
 }
 
 /// Two curves over segments, one with a point that is not a number and one at 0 segments.
-fn segments() -> Chart {
+pub(super) fn segments() -> Chart {
     let points = [(0.0, 9.0), (1.0, 4.0), (2.0, 2.0), (4.0, 1.5), (8.0, f64::NAN), (16.0, 1.0), (32.0, 1.2)];
     Chart {
         title: String::new(),
@@ -53,7 +53,7 @@ fn single(x: AxisScale, y: AxisScale, points: &[(f64, f64)]) -> Chart {
 }
 
 /// Charts that are at the edge of what there is to draw.
-fn edge_cases() -> Vec<Chart> {
+pub(super) fn edge_cases() -> Vec<Chart> {
     use AxisScale::{Linear, Log2, Log10};
     let mut charts = vec![accuracy(), segments()];
     for scale in [Linear, Log2, Log10] {
@@ -103,9 +103,9 @@ fn edge_cases() -> Vec<Chart> {
     charts
 }
 
-/// An element of an image.
-struct SvgElement {
-    name: String,
+/// An element of an image or a page.
+pub(super) struct SvgElement {
+    pub(super) name: String,
     attributes: Vec<(String, String)>,
     /// The text that it begins with.
     content: String,
@@ -116,14 +116,14 @@ impl SvgElement {
         self.attribute(name).expect("it has the attribute").parse().expect("it is a number")
     }
 
-    fn attribute(&self, name: &str) -> Option<&str> {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// Returns the elements of an XML document of the simple kind that is written here. Panics if it is not well formed: if
 /// elements do not nest, an attribute is repeated or not quoted, or a character is not allowed.
-fn elements(xml: &str) -> Vec<SvgElement> {
+pub(super) fn elements(xml: &str) -> Vec<SvgElement> {
     let allowed = |character: char| !character.is_control() || character == '\n';
     assert!(xml.chars().all(|character| allowed(character) && !"\u{fffe}\u{ffff}".contains(character)));
     let without_entities =
@@ -361,7 +361,7 @@ proptest! {
 }
 
 /// Records a form of a chart.
-fn record(case: &str, text: &str) {
+pub(super) fn record(case: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../snapshots/chart");
     settings.set_prepend_module_to_snapshot(false);
