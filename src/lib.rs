@@ -109,6 +109,7 @@ mod cli;
 mod data;
 mod device;
 mod diagnostic;
+mod explain;
 mod graph;
 mod hash;
 mod ir;
@@ -187,6 +188,9 @@ pub mod internals {
     }
     pub mod diagnostic {
         pub use crate::diagnostic::*;
+    }
+    pub mod explain {
+        pub use crate::explain::*;
     }
     pub mod graph {
         pub use crate::graph::*;

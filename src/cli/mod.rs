@@ -17,6 +17,8 @@ mod devices;
 mod diff;
 mod eval;
 mod eval_report;
+mod explain;
+mod explain_report;
 mod failure;
 mod fmt;
 mod help;
@@ -101,6 +103,7 @@ enum Command {
     Run(run::Arguments),
     Sweep(sweep::Arguments),
     Eval(eval::Arguments),
+    Explain(explain::Arguments),
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
     Runs(runs::Arguments),
@@ -162,6 +165,7 @@ fn dispatch(command: Command, devices: &Devices) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments, devices, &interrupt),
         Command::Sweep(arguments) => sweep::run(&arguments, devices, &interrupt),
         Command::Eval(arguments) => eval::run(&arguments, devices, &interrupt),
+        Command::Explain(arguments) => explain::run(&arguments, devices, &interrupt),
         Command::Predict(arguments) => predict::run(&arguments, devices, &interrupt),
         Command::Adapt(arguments) => adapt::run(&arguments, devices, &interrupt),
         Command::Runs(arguments) => runs::run(&arguments, devices, &interrupt),

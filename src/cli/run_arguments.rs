@@ -119,15 +119,30 @@ impl AnswerArguments {
         self.batch.unwrap_or(train.batch).min(questions.max(1))
     }
 
+    /// Returns the rows in a batch for so many questions where each takes much memory: at most `most`, unless the user says
+    /// otherwise.
+    pub fn small_batch(&self, run: &Run, questions: usize, most: usize) -> usize {
+        let batch = self.batch(run, questions);
+        if self.batch.is_some() { batch } else { batch.min(most) }
+    }
+
+    /// Loads the model that answers so many questions at once, and says what is to be known about its checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Returns a failure if there is a problem with the checkpoint or the memory.
+    pub fn solver_of_batch(&self, run: &Run, project: &Project<'_>, batch: usize) -> Result<Solver, Failure> {
+        let options = solve_options(project, self.device.as_deref(), self.threads, batch)?;
+        solver(run, checkpoint(self.checkpoint), options)
+    }
+
     /// Loads the model that answers so many questions, and says what is to be known about its checkpoint.
     ///
     /// # Errors
     ///
     /// Returns a failure if there is a problem with the checkpoint or the memory.
     pub fn solver(&self, run: &Run, project: &Project<'_>, questions: usize) -> Result<Solver, Failure> {
-        let options =
-            solve_options(project, self.device.as_deref(), self.threads, self.batch(run, questions))?;
-        solver(run, checkpoint(self.checkpoint), options)
+        self.solver_of_batch(run, project, self.batch(run, questions))
     }
 }
 

@@ -63,6 +63,15 @@ pub fn print_to(file: Option<&Path>, text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Makes a folder and those above it, where they are missing.
+///
+/// # Errors
+///
+/// Returns a failure if it cannot be made.
+pub fn create_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| Failure::cannot_write(path, &error))
+}
+
 /// Begins a file that is written bit by bit, so that what was written stays whatever comes after.
 ///
 /// # Errors

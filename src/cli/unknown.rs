@@ -37,7 +37,6 @@ const ANSWERS: &[(&[&str], &str)] = &[
     (&["print", "cat"], "`hrmc show SPEC` prints a spec with every default"),
     (&["compare"], "`hrmc diff SPEC SPEC` compares two specs"),
     (&["benchmark", "profile", "time"], "`hrmc bench SPEC` times a segment"),
-    (&["explain"], "`hrmc help head-width` explains the error of that code"),
     (&["device", "gpu", "info"], "`hrmc devices` lists the devices of this machine"),
     (&["version"], "`hrmc --version` prints the version"),
 ];

@@ -81,7 +81,7 @@ fn has_settled(slot: SlotOutcome, eps: f32) -> bool {
 }
 
 /// Returns whether the policy stops here, before any limit.
-fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
+pub(super) fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
     match policy {
         Halt::Fixed { .. } => false,
         Halt::Residual { eps, .. } => has_settled(slot, *eps),

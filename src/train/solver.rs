@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::answers::{AskedRow, RowAnswer};
 use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
+use super::memory::{Wanted, check_memory};
 use super::solve::{Answer, Question};
-use super::trace::{RolloutTrace, StateUpdate, Tracer};
+use super::trace::{RolloutTrace, SeenSegment, StateUpdate, Tracer};
 use crate::data::{Dataset, PuzzleKind};
 use crate::device::{Device, EngineOptions};
 use crate::ir::{Infer, Model};
-use crate::lower::Sizes;
+use crate::lower::{Program, Sizes};
 use crate::store::tensors::WeightsFile;
 use crate::units::counted;
 
@@ -157,6 +158,18 @@ impl Solver {
         self.evaluator.answer(kind, next, may_run, take)
     }
 
+    /// Runs segments on the rows that `next` gives, and shows every one to `see`; the segments are as long as evaluation's.
+    /// `may_run` is called before every segment and may end the work there.
+    pub(crate) fn watch(
+        &mut self,
+        inference: Infer,
+        next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
+        may_run: &mut dyn FnMut() -> ControlFlow<()>,
+        see: &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+    ) -> Result<ControlFlow<()>, Error> {
+        self.evaluator.watch(inference, next, may_run, see)
+    }
+
     /// Answers one question segment by segment, as training does, and returns what every update made of its state.
     ///
     /// `segments` is how many segments are run, which may be more than training takes; halting is not asked for. A
@@ -192,6 +205,9 @@ impl Solver {
         let sizes = Sizes { batch, ..self.sizes };
         let engine = EngineOptions { threads: self.options.threads };
         let model = self.evaluator.model().clone();
+        let programs = [(Program::Trace { attention }, sizes)];
+        let wanted = Wanted { model: &model, programs: &programs, data_bytes: 0 };
+        check_memory(&wanted, &*self.options.device, &engine)?;
         let mut tracer = Tracer::new(model, sizes, attention, &*self.options.device, &engine)?;
         // Not from the file, which a training may have replaced.
         tracer.take_weights(self.evaluator.session())?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::answers::AskedRow;
 use super::attention::attention_weights;
 use super::error::Error;
-use super::halting::StoppedBy;
+use super::halting::{StoppedBy, wants_to_halt};
 use super::infer::{Rows, SlotPass, infer_with};
 use super::init::initialize;
 use super::slots::{self, SlotRow};
@@ -212,7 +212,7 @@ impl KeptRollout {
             }
             self.updates.push(seen.state_update(&update));
         }
-        self.drifts.push(outcome.residual.expect("evaluation computes it"));
+        self.drifts.push(seen.drift());
         Ok(())
     }
 }
@@ -298,7 +298,8 @@ pub(crate) struct SeenUpdate<'a> {
 }
 
 impl SeenUpdate<'_> {
-    fn is_finite(&self) -> bool {
+    /// Returns whether the state and the answer are made of numbers.
+    pub(crate) fn is_finite(&self) -> bool {
         let all = |values: &[f32]| values.iter().all(|value| value.is_finite());
         all(self.after) && all(self.logits) && self.q_halt.is_none_or(f32::is_finite)
     }
@@ -318,6 +319,32 @@ impl<'a> SeenSegment<'a> {
     /// Returns the number of the segment, from 1.
     pub(crate) fn segment(&self) -> usize {
         self.pass.outcome.steps as usize
+    }
+
+    /// Returns the slot that the row lies in.
+    pub(crate) fn slot(&self) -> usize {
+        self.pass.slot
+    }
+
+    /// Returns the tokens that the model answers after the segment, `[S]`.
+    pub(crate) fn answer(&self) -> Result<Vec<i32>, DeviceError> {
+        slots::prediction(self.session, SCOPE, self.pass.slot)
+    }
+
+    /// Returns the Q value of halting after the segment, before the sigmoid.
+    pub(crate) fn q_halt(&self) -> Option<f32> {
+        self.pass.outcome.q_halt
+    }
+
+    /// Returns the distance by which the state that the tokens are predicted from moved in the segment,
+    /// `rms(z - before) / rms(before)`.
+    pub(crate) fn drift(&self) -> f32 {
+        self.pass.outcome.residual.expect("evaluation computes it")
+    }
+
+    /// Returns whether the halting policy would stop here, before any limit.
+    pub(crate) fn wants_to_halt(&self) -> bool {
+        wants_to_halt(&self.model.halt, self.pass.outcome)
     }
 
     /// Returns the part of one row in memory that has a part for each.

@@ -40,6 +40,7 @@ const ORDER: &[(&str, u32)] = &[
     // Whole programs besides training, which the command line starts: parity, timing, an editor's server.
     ("parity", 7),
     ("bench", 7),
+    ("explain", 7),
     ("lsp", 7),
     ("cli", 8),
 ];
