@@ -4,6 +4,7 @@
 
 mod datasets;
 mod devices;
+mod explain;
 mod measures;
 mod official_format;
 mod parity;
