@@ -24,6 +24,8 @@ mod stopping;
 mod survival;
 mod teaching;
 mod tools;
+#[cfg(target_os = "linux")]
+mod trace;
 #[cfg(unix)]
 mod words;
 
