@@ -78,6 +78,9 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
         next: "stopping before the next segment; there will be no result".to_string(),
         cost: String::new(),
     });
+    if let Some(output) = &arguments.output {
+        check_output(output)?;
+    }
     let project = Project::find(devices)?;
     let mut explained = Vec::new();
     for path in &arguments.runs {
@@ -179,19 +182,24 @@ fn is_page(file: &Path) -> bool {
     file.extension().is_some_and(|end| end.eq_ignore_ascii_case("html") || end.eq_ignore_ascii_case("htm"))
 }
 
+/// Refuses a file of another kind, before any work is done.
+fn check_output(output: &Path) -> Result<(), Failure> {
+    match output.extension() {
+        Some(_) if !is_page(output) => Err(Failure::message(format!(
+            "cannot tell the form of `{}` from its name; expected a file that ends in `.html`, or a folder without a dot in \
+             its name",
+            output.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the page, every figure, every table and everything in JSON.
 fn write_folder(
     folder: &Path,
     explained: &[ExplainedRun],
     everything: &serde_json::Value,
 ) -> Result<(), Failure> {
-    if let Some(end) = folder.extension() {
-        return Err(Failure::message(format!(
-            "cannot tell the form of `{}` from `.{}`; expected a file that ends in `.html`, or a folder",
-            folder.display(),
-            end.display()
-        )));
-    }
     terminal::create_folder(folder)?;
     terminal::write_file(&folder.join("index.html"), &page_text(explained))?;
     terminal::write_file(&folder.join("explained.json"), &format!("{everything:#}\n"))?;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::terminal::{self, percent};
+use super::terminal::{self, counted, percent};
 use crate::chart::{
     AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, PageSection, PageTable, Series, page,
 };
@@ -27,7 +27,7 @@ pub struct ExplainedRun {
 }
 
 /// A part of the report.
-struct Part {
+struct ExplainedPart {
     /// Name of its files.
     file: &'static str,
     section: PageSection,
@@ -74,7 +74,7 @@ fn share(share: &Share) -> String {
     share.share.map_or("-".to_string(), percent)
 }
 
-fn parts(runs: &[ExplainedRun]) -> Vec<Part> {
+fn parts(runs: &[ExplainedRun]) -> Vec<ExplainedPart> {
     let mut parts =
         vec![residuals(runs), components(runs), participation(runs), by_update(runs), by_segments(runs)];
     parts.extend(adaptive(runs));
@@ -84,7 +84,7 @@ fn parts(runs: &[ExplainedRun]) -> Vec<Part> {
     parts
 }
 
-fn residuals(runs: &[ExplainedRun]) -> Part {
+fn residuals(runs: &[ExplainedRun]) -> ExplainedPart {
     let lines = runs.iter().flat_map(|run| {
         run.explanation.states.iter().map(move |state| {
             let points = state.residuals.iter().map(|found| (found.update as f64 + 1.0, found.residual));
@@ -104,7 +104,7 @@ fn residuals(runs: &[ExplainedRun]) -> Part {
             })
         })
     });
-    Part {
+    ExplainedPart {
         file: "residuals",
         section: PageSection {
             heading: "How far the states move".to_string(),
@@ -128,7 +128,7 @@ fn residuals(runs: &[ExplainedRun]) -> Part {
     }
 }
 
-fn components(runs: &[ExplainedRun]) -> Part {
+fn components(runs: &[ExplainedRun]) -> ExplainedPart {
     let mut charts = Vec::new();
     let mut rows = Vec::new();
     for run in runs {
@@ -152,9 +152,12 @@ fn components(runs: &[ExplainedRun]) -> Part {
             rows.push([run.name.clone(), state.state.clone()].into_iter().chain(cells).collect());
         }
     }
-    let most = rows.iter().map(Vec::len).max().unwrap_or(2) - 2;
+    // A state with few points has few components.
+    let widest = rows.iter().map(Vec::len).max().unwrap_or(2);
+    rows.iter_mut().for_each(|row: &mut Vec<String>| row.resize(widest, "-".to_string()));
+    let most = widest - 2;
     let head = ["model".to_string(), "state".to_string()].into_iter();
-    Part {
+    ExplainedPart {
         file: "components",
         section: PageSection {
             heading: "Where the states go".to_string(),
@@ -173,7 +176,7 @@ fn components(runs: &[ExplainedRun]) -> Part {
     }
 }
 
-fn participation(runs: &[ExplainedRun]) -> Part {
+fn participation(runs: &[ExplainedRun]) -> ExplainedPart {
     let lines = runs.iter().flat_map(|run| {
         run.explanation.states.iter().flat_map(move |state| {
             let trained = state.participation.iter();
@@ -199,7 +202,7 @@ fn participation(runs: &[ExplainedRun]) -> Part {
             })
         })
     });
-    Part {
+    ExplainedPart {
         file: "participation",
         section: PageSection {
             heading: "How many dimensions they fill".to_string(),
@@ -224,7 +227,7 @@ fn participation(runs: &[ExplainedRun]) -> Part {
     }
 }
 
-fn by_update(runs: &[ExplainedRun]) -> Part {
+fn by_update(runs: &[ExplainedRun]) -> ExplainedPart {
     let lines = runs.iter().flat_map(|run| {
         let found = &run.explanation.by_update;
         let right = found.iter().map(|found| (found.update as f64 + 1.0, found.right));
@@ -245,7 +248,7 @@ fn by_update(runs: &[ExplainedRun]) -> Part {
             ]
         })
     });
-    Part {
+    ExplainedPart {
         file: "updates",
         section: PageSection {
             heading: "What they would answer on the way".to_string(),
@@ -271,7 +274,7 @@ fn by_update(runs: &[ExplainedRun]) -> Part {
     }
 }
 
-fn by_segments(runs: &[ExplainedRun]) -> Part {
+fn by_segments(runs: &[ExplainedRun]) -> ExplainedPart {
     let lines = runs.iter().map(|run| Series {
         name: line_name(runs, run, ""),
         points: run
@@ -297,7 +300,7 @@ fn by_segments(runs: &[ExplainedRun]) -> Part {
             ]
         })
     });
-    Part {
+    ExplainedPart {
         file: "segments",
         section: PageSection {
             heading: "More segments at inference".to_string(),
@@ -320,7 +323,7 @@ fn by_segments(runs: &[ExplainedRun]) -> Part {
     }
 }
 
-fn adaptive(runs: &[ExplainedRun]) -> Option<Part> {
+fn adaptive(runs: &[ExplainedRun]) -> Option<ExplainedPart> {
     let halting: Vec<&ExplainedRun> =
         runs.iter().filter(|run| !run.explanation.adaptive.is_empty()).collect();
     if halting.is_empty() {
@@ -351,7 +354,7 @@ fn adaptive(runs: &[ExplainedRun]) -> Option<Part> {
         y,
         series,
     };
-    Some(Part {
+    Some(ExplainedPart {
         file: "adaptive",
         section: PageSection {
             heading: "Adaptive halting".to_string(),
@@ -382,7 +385,7 @@ fn main_report(run: &ExplainedRun) -> &AnswerReport {
     &own.or(reports.last()).expect("something is evaluated").report
 }
 
-fn settled(runs: &[ExplainedRun]) -> Part {
+fn settled(runs: &[ExplainedRun]) -> ExplainedPart {
     let coverage = runs.iter().flat_map(|run| {
         let report = main_report(run);
         let line = |part: &str, found: &Option<crate::measures::ScoreReport>| {
@@ -398,7 +401,7 @@ fn settled(runs: &[ExplainedRun]) -> Part {
             |found: &Option<crate::measures::ScoreReport>| number(found.as_ref().and_then(|found| found.auc));
         vec![run.name.clone(), share(&right(report)), auc(&report.drift), auc(&report.q_halt)]
     });
-    Part {
+    ExplainedPart {
         file: "settled",
         section: PageSection {
             heading: "Settled, and right".to_string(),
@@ -423,7 +426,7 @@ fn settled(runs: &[ExplainedRun]) -> Part {
     }
 }
 
-fn calibration(runs: &[ExplainedRun]) -> Option<Part> {
+fn calibration(runs: &[ExplainedRun]) -> Option<ExplainedPart> {
     let calibrated = runs.iter().filter_map(|run| Some((run, main_report(run).calibration.as_ref()?)));
     let calibrated: Vec<_> = calibrated.collect();
     if calibrated.is_empty() {
@@ -444,7 +447,7 @@ fn calibration(runs: &[ExplainedRun]) -> Option<Part> {
             ]
         })
     });
-    Some(Part {
+    Some(ExplainedPart {
         file: "calibration",
         section: PageSection {
             heading: "What the model's own estimate is worth".to_string(),
@@ -466,7 +469,7 @@ fn calibration(runs: &[ExplainedRun]) -> Option<Part> {
     })
 }
 
-fn givens(runs: &[ExplainedRun]) -> Option<Part> {
+fn givens(runs: &[ExplainedRun]) -> Option<ExplainedPart> {
     let mut tables = Vec::new();
     let mut lines = Vec::new();
     for run in runs {
@@ -490,7 +493,7 @@ fn givens(runs: &[ExplainedRun]) -> Option<Part> {
             }
         }
     }
-    (!lines.is_empty()).then(|| Part {
+    (!lines.is_empty()).then(|| ExplainedPart {
         file: "givens",
         section: PageSection {
             heading: "Unknown cells and rating".to_string(),
@@ -528,11 +531,12 @@ fn lead(runs: &[ExplainedRun]) -> Vec<String> {
     let about = |run: &ExplainedRun| {
         let Explanation { segments, schedule, .. } = &run.explanation;
         format!(
-            "{} ({}): {}, {segments} segments of {} updates for each trajectory.",
+            "{} ({}): {}, {} of {} for each trajectory.",
             run.name,
             run.run,
             run.puzzles_of,
-            schedule.len()
+            counted(*segments, "segment"),
+            counted(schedule.len(), "update")
         )
     };
     runs.iter().map(about).collect()
@@ -541,7 +545,7 @@ fn lead(runs: &[ExplainedRun]) -> Vec<String> {
 /// Returns the figures and tables as files: their names and contents.
 pub fn tables(runs: &[ExplainedRun]) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for Part { file, section } in parts(runs) {
+    for ExplainedPart { file, section } in parts(runs) {
         let several = section.charts.len() > 1;
         for (at, chart) in section.charts.iter().enumerate() {
             let name = if several { format!("{file}-{}.svg", at + 1) } else { format!("{file}.svg") };

@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::failure::{Failure, Stop};
-use super::terminal;
-use super::trace::screen;
+use super::{screen, terminal};
 
 /// A signal that follows another one so soon is the same request: `timeout`, for example, sends its signal to the
 /// command and then to the group that the command is in.

@@ -36,6 +36,7 @@ pub mod project;
 mod run;
 mod run_arguments;
 mod runs;
+mod screen;
 mod show;
 mod solve;
 mod solve_arc;

@@ -28,7 +28,7 @@ use serde::Serialize;
 use crate::data::{Dataset, PuzzleKind};
 use crate::ir::{Infer, Model, unroll};
 use crate::measures::{AnswerReport, Component, Measures, RightBy, judge_row, mean_over_positions};
-use crate::train::{AskedRow, Error, SeenSegment, Solver, Tracer, rule};
+use crate::train::{AskedRow, Error, SeenSegment, Solver, Tracer, Watching, rule};
 
 use sums::{AdaptiveSums, StateSums, UpdateSums};
 
@@ -215,12 +215,12 @@ pub fn explain(
     let puzzles = request.limit.min(dataset.examples());
     assert!(puzzles > 0, "there is something to explain");
     let rule = rule(&model, dataset.kind());
-    let mut work = Work { dataset, puzzles, rule, done: 0, all: puzzles * request.passes(), watch };
-    let Some(answers) = work.evaluate(solver, &model, request)? else { return Ok(None) };
+    let mut watched = ExplainWork { dataset, puzzles, rule, done: 0, all: puzzles * request.passes(), watch };
+    let Some(answers) = watched.evaluate(solver, &model, request)? else { return Ok(None) };
     let mut tracer = solver.new_tracer(request.batch.min(puzzles), false)?;
-    let Some(trained) = work.trace(&mut tracer, &model, request)? else { return Ok(None) };
+    let Some(trained) = watched.trace(&mut tracer, &model, request)? else { return Ok(None) };
     tracer.draw_weights(model.train.as_ref().map_or(0, |train| train.seed))?;
-    let Some(untrained) = work.trace(&mut tracer, &model, request)? else { return Ok(None) };
+    let Some(untrained) = watched.trace(&mut tracer, &model, request)? else { return Ok(None) };
 
     let states = model.states.iter().zip(trained.states.into_iter().zip(untrained.states));
     Ok(Some(Explanation {
@@ -251,7 +251,7 @@ struct Traced {
 }
 
 /// The puzzles, and how much of the work is done.
-struct Work<'a> {
+struct ExplainWork<'a> {
     dataset: &'a Dataset,
     puzzles: usize,
     /// The kind by whose rules answers are right, if there are any.
@@ -268,28 +268,24 @@ fn fixed(segments: usize) -> Infer {
     Infer { segments, halt: false, settle: None, rollouts: None, check: None }
 }
 
-impl Work<'_> {
+impl ExplainWork<'_> {
     /// Shows every segment of every puzzle to `see`, by way of `run`; returns whether it was stopped.
     fn watch(
         &mut self,
-        run: &mut dyn FnMut(
-            &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-            &mut dyn FnMut() -> ControlFlow<()>,
-            &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
-        ) -> Result<ControlFlow<()>, Error>,
+        run: impl FnOnce(Watching<'_>) -> Result<ControlFlow<()>, Error>,
         see: &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
     ) -> Result<ControlFlow<()>, Error> {
         let mut rows = 0..self.puzzles;
         let done = std::cell::Cell::new(self.done);
         let dataset = self.dataset;
-        let whole = run(
-            &mut || Ok(rows.next().map(|row| AskedRow::of(dataset, row))),
-            &mut || (self.watch)(done.get(), self.all),
-            &mut |seen| {
+        let whole = run(Watching {
+            next: &mut || Ok(rows.next().map(|row| AskedRow::of(dataset, row))),
+            may_run: &mut || (self.watch)(done.get(), self.all),
+            see: &mut |seen| {
                 done.set(done.get() + 1);
                 see(seen)
             },
-        );
+        });
         self.done = done.get();
         whole
     }
@@ -306,9 +302,8 @@ impl Work<'_> {
         let mut by_segments: Vec<Measures> = request.segments.iter().map(measures).collect();
         let mut adaptive = AdaptiveSums::new(model, request.batch);
         let (rule, dataset) = (self.rule, self.dataset);
-        let whole = self.watch(
-            &mut |next, may_run, see| solver.watch(fixed(request.most_segments()), next, may_run, see),
-            &mut |seen| {
+        let whole =
+            self.watch(|watching| solver.watch(fixed(request.most_segments()), watching), &mut |seen| {
                 let segment = seen.segment();
                 let asked = request.segments.iter().position(|&count| count == segment);
                 if asked.is_none() && !adaptive.wants(segment) {
@@ -327,8 +322,7 @@ impl Work<'_> {
                     by_segments[index].add(&row);
                 }
                 Ok(())
-            },
-        )?;
+            })?;
         if whole.is_break() {
             return Ok(None);
         }
@@ -356,7 +350,7 @@ impl Work<'_> {
         let mut updates = UpdateSums::new(schedule.len(), request);
         let (rule, vocab) = (self.rule, model.tokens.vocab);
         let whole = self.watch(
-            &mut |next, may_run, see| tracer.watch(fixed(request.traced), next, may_run, see),
+            |watching| tracer.watch(fixed(request.traced), watching),
             &mut |seen| {
                 for update in seen.updates()? {
                     if !update.is_finite() {

@@ -14,7 +14,7 @@ use super::metrics::Metrics;
 use super::slots;
 use super::solve::{self, Answer, Question};
 use super::streams::SAMPLE;
-use super::trace::{SeenSegment, watch_rows};
+use super::trace::{Watching, watch_rows};
 use crate::data::random::Stream;
 use crate::data::{Dataset, PuzzleKind};
 use crate::device::{Device, EngineOptions, Session};
@@ -257,17 +257,14 @@ impl Evaluator {
         answer_rows(&mut self.session, model, kind, &mut checked, may_run, take)
     }
 
-    /// Runs segments on the rows that `next` gives, and shows every one to `see`. `may_run` is called before every segment
-    /// and may end the work there.
+    /// Runs segments on rows, and shows every one.
     pub(super) fn watch(
         &mut self,
         inference: Infer,
-        next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-        may_run: &mut dyn FnMut() -> ControlFlow<()>,
-        see: &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+        watching: Watching<'_>,
     ) -> Result<ControlFlow<()>, Error> {
         let Evaluator { model, session, puzzle_rows, .. } = self;
-        watch_rows(session, infer::PROGRAM, (model, *puzzle_rows), inference, next, may_run, see)
+        watch_rows(session, infer::PROGRAM, (model, *puzzle_rows), inference, watching)
     }
 
     /// Answers questions.

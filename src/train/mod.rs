@@ -72,7 +72,7 @@ pub use solver::{SolveOptions, Solver};
 pub use standing::{RunState, Standing};
 pub use trace::StateUpdate;
 pub(crate) use trace::{
-    AttentionMap, MOST_ATTENTION_POSITIONS, RolloutTrace, SeenSegment, SeenUpdate, Tracer,
+    AttentionMap, MOST_ATTENTION_POSITIONS, RolloutTrace, SeenSegment, SeenUpdate, Tracer, Watching,
 };
 pub use trainer::{Record, StepReport, Trainer, TrainerParts};
 pub use training::{ADAPT_STEPS, Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evaluate_batch};

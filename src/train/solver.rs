@@ -8,7 +8,7 @@ use super::error::Error;
 use super::evaluate::{Evaluation, EvaluationProgress, EvaluationRequest, Evaluator};
 use super::memory::{Wanted, check_memory};
 use super::solve::{Answer, Question};
-use super::trace::{RolloutTrace, SeenSegment, StateUpdate, Tracer};
+use super::trace::{RolloutTrace, StateUpdate, Tracer, Watching};
 use crate::data::{Dataset, PuzzleKind};
 use crate::device::{Device, EngineOptions};
 use crate::ir::{Infer, Model};
@@ -158,16 +158,13 @@ impl Solver {
         self.evaluator.answer(kind, next, may_run, take)
     }
 
-    /// Runs segments on the rows that `next` gives, and shows every one to `see`; the segments are as long as evaluation's.
-    /// `may_run` is called before every segment and may end the work there.
+    /// Runs segments of an evaluation on rows, and shows every one, without the updates in it.
     pub(crate) fn watch(
         &mut self,
         inference: Infer,
-        next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-        may_run: &mut dyn FnMut() -> ControlFlow<()>,
-        see: &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+        watching: Watching<'_>,
     ) -> Result<ControlFlow<()>, Error> {
-        self.evaluator.watch(inference, next, may_run, see)
+        self.evaluator.watch(inference, watching)
     }
 
     /// Answers one question segment by segment, as training does, and returns what every update made of its state.

@@ -145,18 +145,14 @@ impl Tracer {
         Ok(initialize(&mut self.session, &parameters(&self.model, self.puzzle_rows), seed)?)
     }
 
-    /// Runs segments on the rows that `next` gives, as many at once as there are slots, and shows every one to `see`.
-    ///
-    /// `may_run` is called before every segment and may end the work there.
+    /// Runs segments on rows, as many at once as there are slots, and shows every one.
     pub(crate) fn watch(
         &mut self,
         inference: Infer,
-        next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-        may_run: &mut dyn FnMut() -> ControlFlow<()>,
-        see: &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+        watching: Watching<'_>,
     ) -> Result<ControlFlow<()>, Error> {
         let Tracer { model, session, puzzle_rows } = self;
-        watch_rows(session, PROGRAM, (model, *puzzle_rows), inference, next, may_run, see)
+        watch_rows(session, PROGRAM, (model, *puzzle_rows), inference, watching)
     }
 
     /// Returns every rollout of one row.
@@ -166,20 +162,22 @@ impl Tracer {
         let mut kept = KeptRollout::default();
         let whole = self.watch(
             inference,
-            &mut || Ok(asked.take()),
-            &mut || ControlFlow::Continue(()),
-            &mut |seen| {
-                kept.add(seen)?;
-                if let Some(stopped_by) = seen.pass.stopped {
-                    let is_best = seen.pass.is_best;
-                    if is_best {
-                        found.iter_mut().for_each(|earlier: &mut RolloutTrace| earlier.is_best = false);
+            Watching {
+                next: &mut || Ok(asked.take()),
+                may_run: &mut || ControlFlow::Continue(()),
+                see: &mut |seen| {
+                    kept.add(seen)?;
+                    if let Some(stopped_by) = seen.pass.stopped {
+                        let is_best = seen.pass.is_best;
+                        if is_best {
+                            found.iter_mut().for_each(|earlier: &mut RolloutTrace| earlier.is_best = false);
+                        }
+                        let KeptRollout { updates, drifts, attention } = std::mem::take(&mut kept);
+                        let rollout = seen.pass.rollout;
+                        found.push(RolloutTrace { rollout, stopped_by, is_best, updates, drifts, attention });
                     }
-                    let KeptRollout { updates, drifts, attention } = std::mem::take(&mut kept);
-                    let rollout = seen.pass.rollout;
-                    found.push(RolloutTrace { rollout, stopped_by, is_best, updates, drifts, attention });
-                }
-                Ok(())
+                    Ok(())
+                },
             },
         )?;
         debug_assert!(whole.is_continue(), "nothing stops it");
@@ -217,36 +215,42 @@ impl KeptRollout {
     }
 }
 
+/// Rows that are answered while somebody watches.
+pub(crate) struct Watching<'a> {
+    /// Gives the next row, if there is one left.
+    pub next: &'a mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
+    /// Is called before every segment, and may end the work there.
+    pub may_run: &'a mut dyn FnMut() -> ControlFlow<()>,
+    /// Sees every segment of every row.
+    pub see: &'a mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+}
+
 /// Runs segments of a program on rows, and shows every one.
 pub(super) fn watch_rows(
     session: &mut Session,
     program: &str,
     (model, puzzle_rows): (&Model, usize),
     inference: Infer,
-    next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-    may_run: &mut dyn FnMut() -> ControlFlow<()>,
-    see: &mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+    watching: Watching<'_>,
 ) -> Result<ControlFlow<()>, Error> {
     let slots = vec![None; slots::slots(session, SCOPE)];
-    let mut watched = WatchedRows { model, puzzle_rows, updates: unroll(model), slots, next, may_run, see };
+    let mut watched = WatchedRows { model, puzzle_rows, updates: unroll(model), slots, watching };
     infer_with(session, program, model, inference, &mut watched)
 }
 
 /// Rows that are watched while they are answered.
-struct WatchedRows<'a> {
+struct WatchedRows<'a, 'w> {
     model: &'a Model,
     puzzle_rows: usize,
     updates: Vec<UnrolledUpdate<'a>>,
     /// The row in each slot, `[B]`.
     slots: Vec<Option<AskedRow>>,
-    next: &'a mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-    may_run: &'a mut dyn FnMut() -> ControlFlow<()>,
-    see: &'a mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
+    watching: Watching<'w>,
 }
 
-impl Rows for WatchedRows<'_> {
+impl Rows for WatchedRows<'_, '_> {
     fn next(&mut self, session: &mut Session, slot: usize) -> Result<Option<usize>, Error> {
-        let Some(asked) = (self.next)()? else { return Ok(None) };
+        let Some(asked) = (self.watching.next)()? else { return Ok(None) };
         check_row(self.model, self.puzzle_rows, &asked.tokens, asked.puzzle)?;
         let AskedRow { row, tokens, labels, puzzle } = &asked;
         slots::put(session, SCOPE, slot, SlotRow { tokens, labels, puzzle: *puzzle })?;
@@ -256,14 +260,14 @@ impl Rows for WatchedRows<'_> {
     }
 
     fn may_run(&mut self) -> ControlFlow<()> {
-        (self.may_run)()
+        (self.watching.may_run)()
     }
 
     fn take(&mut self, session: &Session, passes: &[SlotPass]) -> Result<(), Error> {
         for &pass in passes {
             let asked = self.slots[pass.slot].as_ref().expect("a row that is answered lies in its slot");
             let (model, schedule) = (self.model, &self.updates);
-            (self.see)(&SeenSegment { session, model, schedule, asked, pass })?;
+            (self.watching.see)(&SeenSegment { session, model, schedule, asked, pass })?;
         }
         Ok(())
     }

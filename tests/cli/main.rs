@@ -10,6 +10,7 @@ mod compile;
 mod data;
 mod devices;
 mod divergence;
+mod explain;
 mod family;
 mod language;
 mod leaks;

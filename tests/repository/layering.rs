@@ -75,7 +75,13 @@ const DOORS: &[Door] = &[
         guarded: &["nalgebra"],
         owners: &[("measures::trajectory", "principal components are eigenvectors")],
     },
-    Door { guarded: &["crossterm"], owners: &[("cli::trace::screen", "keys are read while a trace plays")] },
+    Door {
+        guarded: &["crossterm"],
+        owners: &[
+            ("cli::screen", "the whole screen is taken, and given back"),
+            ("cli::trace::player", "keys are read while a trace plays"),
+        ],
+    },
     Door { guarded: &["codespan_reporting"], owners: &[("diagnostic::render", "there is one renderer")] },
     Door { guarded: &["cudarc"], owners: &[("device::cuda::driver", "the driver is called from one place")] },
     Door {

@@ -2,7 +2,7 @@
 
 pub mod document;
 mod frames;
-pub mod screen;
+mod player;
 
 use std::path::{Path, PathBuf};
 
@@ -53,8 +53,8 @@ impl TraceOutput {
     /// Returns a failure if it cannot be written, or the animation is ended by Ctrl-C.
     pub fn give(&self, document: &TraceDocument) -> Result<(), Failure> {
         match self {
-            TraceOutput::Terminal if screen::is_possible() => {
-                screen::play(document)?;
+            TraceOutput::Terminal if player::is_possible() => {
+                player::play(document)?;
                 terminal::print(answers(document))
             }
             TraceOutput::Terminal => {

@@ -1,27 +1,17 @@
 //! The animation of a trace in the terminal.
-//!
-//! The screen is taken for as long as it plays: the alternate screen, raw mode and no cursor. [`leave`] gives it back,
-//! whatever ends the animation: a key, an error, a panic, or a signal, which ends the process elsewhere.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use super::document::TraceDocument;
 use super::frames::frame_text;
 use crate::cli::failure::{Failure, Stop};
+use crate::cli::screen::Screen;
 use crate::cli::terminal;
 use crate::system::reason;
 
-/// Whether the screen is taken.
-static IS_TAKEN: AtomicBool = AtomicBool::new(false);
-
-/// The alternate screen, without a cursor, and no wrapped lines.
-const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
-const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 /// Moves to the top left corner.
 const HOME: &str = "\u{1b}[H";
 /// Clears what is right of the cursor, and what is below it.
@@ -42,40 +32,9 @@ pub fn is_possible() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// Gives the screen back, if it is taken.
-pub fn leave() {
-    if IS_TAKEN.swap(false, Ordering::SeqCst) {
-        let mut out = io::stdout().lock();
-        let _ = out.write_all(LEAVE.as_bytes()).and_then(|()| out.flush());
-        let _ = disable_raw_mode();
-    }
-}
-
-/// Has the screen until it is dropped.
-struct Screen;
-
-impl Screen {
-    fn take() -> Result<Screen, Failure> {
-        let failed =
-            |error: io::Error| Failure::message(format!("cannot use the terminal: {}", reason(&error)));
-        enable_raw_mode().map_err(failed)?;
-        IS_TAKEN.store(true, Ordering::SeqCst);
-        let screen = Screen;
-        let mut out = io::stdout().lock();
-        out.write_all(ENTER.as_bytes()).and_then(|()| out.flush()).map_err(failed)?;
-        Ok(screen)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        leave();
-    }
-}
-
 /// Where the animation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct PlayerPlace {
     puzzle: usize,
     frame: usize,
     plays: bool,
@@ -100,7 +59,7 @@ enum Wish {
 /// Returns a failure if the terminal fails, or Ctrl-C is pressed.
 pub fn play(document: &TraceDocument) -> Result<(), Failure> {
     let screen = Screen::take()?;
-    let mut place = Place { puzzle: 0, frame: 0, plays: true };
+    let mut place = PlayerPlace { puzzle: 0, frame: 0, plays: true };
     let outcome = loop {
         if let Err(failure) = show(document, place) {
             break Err(failure);
@@ -132,11 +91,11 @@ pub fn play(document: &TraceDocument) -> Result<(), Failure> {
 }
 
 /// Returns the place one frame later. The last frame stays.
-fn next_frame(document: &TraceDocument, place: Place) -> Place {
+fn next_frame(document: &TraceDocument, place: PlayerPlace) -> PlayerPlace {
     let frames = document.puzzles[place.puzzle].frames();
     match place.frame + 1 < frames {
-        true => Place { frame: place.frame + 1, ..place },
-        false => Place { plays: false, ..place },
+        true => PlayerPlace { frame: place.frame + 1, ..place },
+        false => PlayerPlace { plays: false, ..place },
     }
 }
 
@@ -157,14 +116,14 @@ fn wish(key: KeyCode) -> Option<Wish> {
 }
 
 /// Returns the place that a wish leads to. Going somewhere stops the animation.
-fn followed(document: &TraceDocument, place: Place, wish: Wish) -> Place {
+fn followed(document: &TraceDocument, place: PlayerPlace, wish: Wish) -> PlayerPlace {
     let last = document.puzzles[place.puzzle].frames() - 1;
-    let to = |frame: usize| Place { frame: frame.min(last), plays: false, ..place };
+    let to = |frame: usize| PlayerPlace { frame: frame.min(last), plays: false, ..place };
     let updates = document.updates.len();
     match wish {
         // At the end it plays once more.
-        Wish::PlayOrStop if place.frame == last => Place { frame: 0, plays: true, ..place },
-        Wish::PlayOrStop => Place { plays: !place.plays, ..place },
+        Wish::PlayOrStop if place.frame == last => PlayerPlace { frame: 0, plays: true, ..place },
+        Wish::PlayOrStop => PlayerPlace { plays: !place.plays, ..place },
         Wish::Updates(by) => to(place.frame.saturating_add_signed(by)),
         Wish::Segments(by) => {
             // By segments, it stands at the last update of each, where the answer of the segment is.
@@ -180,13 +139,13 @@ fn followed(document: &TraceDocument, place: Place, wish: Wish) -> Place {
         Wish::Last => to(last),
         Wish::Puzzles(by) => {
             let puzzle = place.puzzle.saturating_add_signed(by).min(document.puzzles.len() - 1);
-            Place { puzzle, frame: if puzzle == place.puzzle { place.frame } else { 0 }, ..place }
+            PlayerPlace { puzzle, frame: if puzzle == place.puzzle { place.frame } else { 0 }, ..place }
         }
         Wish::End => place,
     }
 }
 
-fn show(document: &TraceDocument, place: Place) -> Result<(), Failure> {
+fn show(document: &TraceDocument, place: PlayerPlace) -> Result<(), Failure> {
     let size = terminal::output_size();
     let mut lines = Vec::new();
     if document.puzzles.len() > 1 {
@@ -224,8 +183,8 @@ mod tests {
     use super::*;
     use crate::cli::trace::testing::document;
 
-    fn at(frame: usize) -> Place {
-        Place { puzzle: 0, frame, plays: false }
+    fn at(frame: usize) -> PlayerPlace {
+        PlayerPlace { puzzle: 0, frame, plays: false }
     }
 
     fn after(frame: usize, wish: Wish) -> usize {
@@ -246,13 +205,13 @@ mod tests {
     #[test]
     fn it_plays_to_the_end_and_then_once_more() {
         let document = document();
-        let mut place = Place { plays: true, ..at(0) };
+        let mut place = PlayerPlace { plays: true, ..at(0) };
         for _ in 0..6 {
             place = next_frame(&document, place);
         }
         assert_eq!(place, at(5));
-        assert_eq!(followed(&document, place, Wish::PlayOrStop), Place { plays: true, ..at(0) });
-        let stopped = followed(&document, Place { plays: true, ..at(2) }, Wish::PlayOrStop);
+        assert_eq!(followed(&document, place, Wish::PlayOrStop), PlayerPlace { plays: true, ..at(0) });
+        let stopped = followed(&document, PlayerPlace { plays: true, ..at(2) }, Wish::PlayOrStop);
         assert_eq!(stopped, at(2));
     }
 
@@ -263,7 +222,7 @@ mod tests {
         let next = followed(&two, at(3), Wish::Puzzles(1));
         assert_eq!((next.puzzle, next.frame), (1, 0));
         assert_eq!(
-            followed(&two, Place { frame: 2, ..next }, Wish::Puzzles(1)).frame,
+            followed(&two, PlayerPlace { frame: 2, ..next }, Wish::Puzzles(1)).frame,
             2,
             "it is the last one"
         );
