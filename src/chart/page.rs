@@ -14,6 +14,9 @@ use super::svg::escaped;
 const NARROW: (u32, u32) = (328, 300);
 const WIDE: (u32, u32) = (720, 420);
 
+/// Rows of a table that is not folded.
+const MOST_OPEN_ROWS: usize = 20;
+
 /// Fewest sections that are listed at the beginning.
 const FEWEST_LISTED: usize = 4;
 
@@ -109,7 +112,7 @@ fn add_paragraphs(html: &mut String, paragraphs: &[String]) {
 
 impl PageTable {
     /// Adds the table; `number` tells it from the others of the page. What does not fit beside each other is reached by
-    /// scrolling, also with the keyboard.
+    /// scrolling, also with the keyboard. A long table is folded until the reader opens it.
     fn add_to(&self, html: &mut String, number: usize) {
         let columns = self.rows.iter().map(Vec::len).chain([self.head.len()]).max().unwrap_or(0);
         let cells = |row: &[String]| -> Vec<String> {
@@ -123,6 +126,10 @@ impl PageTable {
                 if is_number { " class=\"number\"" } else { "" }
             })
             .collect();
+        let is_long = self.rows.len() > MOST_OPEN_ROWS;
+        if is_long {
+            let _ = writeln!(html, "<details>\n<summary>{}</summary>", escaped(&self.caption));
+        }
         let _ = writeln!(
             html,
             "<div class=\"scroll\" role=\"region\" aria-labelledby=\"table-{number}\" tabindex=\"0\">\n<table>\n\
@@ -142,6 +149,9 @@ impl PageTable {
             html.push_str("</tr>\n");
         }
         html.push_str("</tbody>\n</table>\n</div>\n");
+        if is_long {
+            html.push_str("</details>\n");
+        }
     }
 }
 
@@ -252,6 +262,16 @@ mod tests {
         let numbers = ["1", "-1.5e-3", "1,000", "87%", "+2 rows"];
         assert!(numbers.iter().all(|cell| is_number(cell)));
         assert!(!["", "-", "nan", "x1", "12x"].iter().any(|cell| is_number(cell)));
+    }
+
+    #[test]
+    fn long_tables_are_folded() {
+        let folded = |rows: usize| {
+            let table = PageTable { rows: vec![vec!["1".to_string()]; rows], ..table() };
+            let section = PageSection { tables: vec![table], ..PageSection::default() };
+            page("title", &[], &[section]).matches("<details>").count()
+        };
+        assert_eq!((folded(MOST_OPEN_ROWS), folded(MOST_OPEN_ROWS + 1)), (0, 1));
     }
 
     #[test]
