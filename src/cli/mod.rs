@@ -44,6 +44,7 @@ mod spec;
 mod sweep;
 mod terminal;
 mod trace;
+mod trace_page;
 mod train;
 mod unknown;
 mod verify;

@@ -8,7 +8,7 @@ use crate::cli::picture;
 use crate::data::mistakes::{Mistake, mistakes};
 use crate::data::puzzle::{expected_answer, token_name};
 use crate::data::{IGNORED_LABEL, PuzzleKind};
-use crate::ir::{Model, Step, unroll};
+use crate::ir::{Mixing, Model, Step, unroll};
 use crate::measures::{Covariance, mean_over_positions};
 use crate::train::{AskedRow, AttentionMap, MOST_ATTENTION_POSITIONS, RolloutTrace, StateUpdate, StoppedBy};
 
@@ -41,6 +41,8 @@ pub struct TraceDocument {
     pub answer_state: usize,
     /// Positions of the puzzle vector before the tokens, `P`.
     pub prefix: usize,
+    /// Whether a network of the model has attention.
+    pub has_attention: bool,
     /// The updates of one segment, in order.
     pub updates: Vec<UpdateLine>,
     /// How each token is written, `[V]`.
@@ -201,6 +203,10 @@ impl TraceDocument {
             states: model.states.iter().map(|state| state.name.clone()).collect(),
             answer_state: model.token_head.state.0,
             prefix: model.prefix_positions(),
+            has_attention: model
+                .networks
+                .iter()
+                .any(|network| matches!(network.block.mixing, Mixing::Attention { .. })),
             updates: updates.iter().map(line).collect(),
             tokens: (0..model.tokens.vocab).map(|token| token_name(kind, token as i32)).collect(),
             puzzles: Vec::new(),

@@ -10,6 +10,7 @@ pub use document::TraceDocument;
 
 use super::failure::Failure;
 use super::run_arguments::CheckpointName;
+use super::trace_page::trace_page;
 use super::{picture, terminal};
 use crate::train::Run;
 
@@ -23,6 +24,8 @@ pub enum TraceOutput {
     Terminal,
     /// JSON, to a file or to standard output.
     Json(Option<PathBuf>),
+    /// A page, to a file.
+    Page(PathBuf),
 }
 
 impl TraceOutput {
@@ -38,6 +41,8 @@ impl TraceOutput {
         let ends_in = |end: &str| file.extension().is_some_and(|found| found.eq_ignore_ascii_case(end));
         if ends_in("json") {
             Ok(TraceOutput::Json(Some(file.to_path_buf())))
+        } else if ends_in("html") || ends_in("htm") {
+            Ok(TraceOutput::Page(file.to_path_buf()))
         } else {
             Err(Failure::message(format!(
                 "cannot tell the form of `{}` from its name; expected one that ends in `.html` or `.json`",
@@ -72,22 +77,26 @@ impl TraceOutput {
                 }
                 terminal::print(answers(document))
             }
-            TraceOutput::Json(file) => {
-                terminal::print_to(file.as_deref(), &format!("{}\n", document.to_json()))?;
-                say_what_was_written(document, file.as_deref());
-                Ok(())
-            }
+            TraceOutput::Json(None) => terminal::print(format!("{}\n", document.to_json())),
+            TraceOutput::Json(Some(file)) => write(file, &format!("{}\n", document.to_json()), document),
+            TraceOutput::Page(file) => write(file, &trace_page(&document.to_json()), document),
         }
     }
 }
 
-fn say_what_was_written(document: &TraceDocument, file: Option<&Path>) {
-    let Some(file) = file else { return };
+/// Writes a trace to a file, and says what it has and what it has not.
+fn write(file: &Path, text: &str, document: &TraceDocument) -> Result<(), Failure> {
+    terminal::write_file(file, text)?;
     let left_out = match document.left_out.is_empty() {
         true => String::new(),
         false => format!("; left out: {}", document.left_out.join("; ")),
     };
-    terminal::note(format_args!("wrote the trace to `{}`{left_out}", file.display()));
+    terminal::note(format_args!(
+        "wrote the trace to `{}` ({}){left_out}",
+        file.display(),
+        terminal::bytes(text.len() as u64)
+    ));
+    Ok(())
 }
 
 /// Draws every puzzle with its answer.
