@@ -13,12 +13,14 @@ use crate::graph::{Backward, Graph, NodeId, Op, Value};
 
 /// Adds the gradients of `loss` with respect to each of `wanted`, given the gradient `seed` of the loss.
 ///
-/// The result has one entry for each wanted value, `None` where the loss does not depend on it.
+/// The result has one entry for each wanted value, `None` where the loss does not depend on it. What is added belongs
+/// to the stretch of the node that it differentiates.
 pub fn differentiate(graph: &mut Graph, loss: Value, seed: Value, wanted: &[Value]) -> Vec<Option<Value>> {
     let order = graph.order();
     let active = active_values(graph, &order, wanted);
     let mut gradients: BTreeMap<Value, Value> = BTreeMap::new();
     gradients.insert(loss, seed);
+    let stretch_before = graph.set_stretch(0);
     for &node in order.iter().rev() {
         if matches!(graph.op(node), Op::Input(_)) {
             continue;
@@ -31,6 +33,7 @@ pub fn differentiate(graph: &mut Graph, loss: Value, seed: Value, wanted: &[Valu
         if arriving.iter().all(Option::is_none) || !needed.contains(&true) {
             continue;
         }
+        graph.set_stretch(graph.stretch(node));
         let op = graph.op(node).clone();
         let backward = Backward { inputs: &inputs, outputs: &outputs, gradients: &arriving, wanted: &needed };
         let contributions = op.as_operation().gradient(graph, &backward);
@@ -44,6 +47,7 @@ pub fn differentiate(graph: &mut Graph, loss: Value, seed: Value, wanted: &[Valu
             }
         }
     }
+    graph.set_stretch(stretch_before);
     wanted.iter().map(|value| gradients.get(value).copied()).collect()
 }
 

@@ -110,6 +110,7 @@ mod data;
 mod device;
 mod diagnostic;
 mod explain;
+mod figure;
 mod graph;
 mod hash;
 mod ir;
@@ -191,6 +192,9 @@ pub mod internals {
     }
     pub mod explain {
         pub use crate::explain::*;
+    }
+    pub mod figure {
+        pub use crate::figure::*;
     }
     pub mod graph {
         pub use crate::graph::*;

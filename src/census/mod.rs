@@ -188,14 +188,14 @@ impl Census {
             program: ProgramCost::new(&compiled.plan, &compiled.passes),
             kept_bytes: compiled.plan.kept_bytes as u64,
             kept_bytes_with_doubled_loops: kept_with_doubled_loops(model, sizes) as u64,
-            gradient: spell(&model.gradient),
+            gradient: spelled_gradient(&model.gradient),
         });
         Census {
             model: model.name.clone(),
             batch: sizes.batch,
             puzzle_rows: sizes.puzzle_rows,
             puzzle_rows_origin,
-            parameters: ParameterCount::new(model, sizes.puzzle_rows),
+            parameters: ParameterCount::of(model, sizes.puzzle_rows),
             train,
             evaluate: ProgramCost::new(&evaluate.plan, &evaluate.passes),
             session_bytes: session.total(),
@@ -211,7 +211,8 @@ impl Census {
 }
 
 impl ParameterCount {
-    fn new(model: &Model, puzzle_rows: usize) -> ParameterCount {
+    /// Counts the weights of `model`, with a puzzle table of so many rows.
+    pub fn of(model: &Model, puzzle_rows: usize) -> ParameterCount {
         let all = parameters(model, puzzle_rows);
         let sum = |wanted: &dyn Fn(&Parameter) -> bool| -> u64 {
             all.iter().filter(|one| wanted(one)).map(|one| one.elements() as u64).sum()
@@ -298,7 +299,7 @@ fn double_loops(steps: &mut [Step]) {
 }
 
 /// Returns the gradient policy as a spec spells it.
-fn spell(gradient: &Gradient) -> String {
+pub fn spelled_gradient(gradient: &Gradient) -> String {
     match gradient {
         Gradient::OneStep => "one_step".to_string(),
         Gradient::Last { count: 1, label } => format!("last {label}"),

@@ -12,7 +12,7 @@
 mod numbers;
 mod page;
 mod ruler;
-mod svg;
+pub mod svg;
 mod text;
 
 pub use page::{PageSection, PageTable, page};
@@ -163,5 +163,7 @@ fn span(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -169,7 +169,8 @@ fn is_number(cell: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{accuracy, edge_cases, elements, segments};
+    use super::super::testing::elements;
+    use super::super::tests::{accuracy, edge_cases, segments};
     use super::*;
     use std::collections::BTreeSet;
 

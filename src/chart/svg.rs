@@ -296,7 +296,8 @@ fn draw_entry(svg: &mut String, entry: &LegendEntry, baseline: f64) {
     svg.push_str("</g>\n");
 }
 
-fn colour(series: usize) -> String {
+/// Returns the class of what has the colour of a series.
+pub fn colour(series: usize) -> String {
     format!("line{}", series % COLOURS.len())
 }
 
@@ -321,7 +322,8 @@ fn marker(series: usize, x: f64, y: f64) -> String {
     format!("<path fill=\"currentColor\" d=\"M{x:.1} {y:.1}{shape}\"/>\n")
 }
 
-fn style() -> String {
+/// Returns the style sheet of pictures: fonts, grounds and the colours of series, light and dark.
+pub fn style() -> String {
     let mut light = STYLE.to_owned();
     let mut dark = DARK_STYLE.to_owned();
     for (index, (on_light, on_dark)) in COLOURS.iter().enumerate() {
@@ -331,14 +333,15 @@ fn style() -> String {
     format!("{light}@media (prefers-color-scheme:dark){{{dark}}}")
 }
 
-fn text(x: f64, y: f64, anchor: &str, class: &str, content: &str) -> String {
+/// Returns a text whose line stands at `y`, and that begins, is in the middle or ends at `x`.
+pub fn text(x: f64, y: f64, anchor: &str, class: &str, content: &str) -> String {
     let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
     let content = escaped(content);
     format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"{class}>{content}</text>\n")
 }
 
 /// Returns a text as XML has it. Characters that XML cannot have are replaced.
-pub(super) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         match character {
@@ -354,7 +357,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// Returns a width that a text does not go beyond in common fonts, in pixels.
-fn text_width(text: &str, font: f64) -> f64 {
+pub fn text_width(text: &str, font: f64) -> f64 {
     let width = |character: char| match character {
         'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' => 0.36,
         'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.98,
@@ -366,7 +369,7 @@ fn text_width(text: &str, font: f64) -> f64 {
 }
 
 /// Returns a text that is at most so wide, cut if it has to be.
-fn shortened(text: &str, font: f64, room: f64) -> String {
+pub fn shortened(text: &str, font: f64, room: f64) -> String {
     if text_width(text, font) <= room {
         return text.to_owned();
     }

@@ -19,12 +19,13 @@ use crate::lower::{Program, Sizes};
 use crate::pipeline::compile;
 use crate::plan::Machine;
 use crate::train::{DataSize, PuzzleRows, evaluate_batch};
-use crate::{graph, ir, plan, syntax};
+use crate::{figure, graph, ir, plan, syntax};
 
 const EXAMPLES: &str = "\
 Examples:
   hrmc compile specs/sudoku.hrm
   hrmc compile specs/sudoku.hrm --set model.N=4 --batch 32
+  hrmc compile specs/sudoku.hrm --emit svg -o segment.svg
   hrmc compile specs/quickstart.hrm --emit plan --program evaluate
   hrmc compile specs/sudoku.hrm --emit plan --gflops 95 --gbs 12
   hrmc compile specs/quickstart.hrm --emit dot | dot -Tsvg > graph.svg";
@@ -113,6 +114,8 @@ enum Stage {
     Plan,
     /// The graph in Graphviz's language
     Dot,
+    /// The loop nest and one segment as a picture: gradients, shared weights, work
+    Svg,
     /// The report as JSON
     Json,
     /// The kernels for CUDA: their text, and compiled if NVRTC is found
@@ -136,7 +139,7 @@ impl Stage {
             Stage::Graph | Stage::Plan | Stage::Dot => true,
             #[cfg(feature = "cuda")]
             Stage::Kernels => true,
-            Stage::Ast | Stage::Model | Stage::Json => false,
+            Stage::Ast | Stage::Model | Stage::Svg | Stage::Json => false,
         }
     }
 }
@@ -203,6 +206,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
                 Some(Stage::Json) => format!("{:#}\n", json!(census()?)),
                 Some(Stage::Ast) => syntax::to_text(&loaded.file),
                 Some(Stage::Model) => ir::to_text(model),
+                Some(Stage::Svg) => figure::to_svg(model, sizes),
                 Some(Stage::Graph) => graph::to_text(&compiled()?.graph),
                 Some(Stage::Dot) => graph::to_dot(&compiled()?.graph),
                 Some(Stage::Plan) => {

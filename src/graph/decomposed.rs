@@ -19,6 +19,8 @@ pub(super) struct Node {
     pub sequence: u64,
     /// Part of the program the node belongs to.
     pub phase: Phase,
+    /// Stretch of the program that it stems from.
+    pub stretch: usize,
 }
 
 impl Operator for Node {

@@ -89,6 +89,7 @@ pub struct Graph {
     inputs: BTreeMap<String, Value>,
     next_sequence: u64,
     phase: Phase,
+    stretch: usize,
 }
 
 impl Default for Graph {
@@ -106,6 +107,7 @@ impl Graph {
             inputs: BTreeMap::new(),
             next_sequence: 0,
             phase: Phase::Forward,
+            stretch: 0,
         }
     }
 
@@ -132,7 +134,7 @@ impl Graph {
     /// Panics if the operator does not accept inputs of these types; stages that build graphs work
     /// from a checked model, so that is a fault of hrmc.
     pub fn add(&mut self, op: Op, inputs: &[Value]) -> Vec<Value> {
-        self.add_at(op, inputs, self.next_sequence, self.phase)
+        self.add_at(op, inputs, self.next_sequence, self.phase, self.stretch)
     }
 
     /// Sets the phase of the nodes that are added from now on.
@@ -145,6 +147,18 @@ impl Graph {
         self.weight(node).phase
     }
 
+    /// Sets the stretch of the program of the nodes that are added from now on, and returns the one before. Whoever
+    /// makes the graph numbers the stretches, from 0.
+    pub fn set_stretch(&mut self, stretch: usize) -> usize {
+        std::mem::replace(&mut self.stretch, stretch)
+    }
+
+    /// Returns the stretch of the program that a node stems from. A node of the backward pass has that of the node
+    /// whose gradient it computes.
+    pub fn stretch(&self, node: NodeId) -> usize {
+        self.weight(node).stretch
+    }
+
     /// Adds a node with one output and returns it.
     pub fn add1(&mut self, op: Op, inputs: &[Value]) -> Value {
         let [output] = self.add(op, inputs)[..] else { panic!("the operator has one output") };
@@ -153,11 +167,18 @@ impl Graph {
 
     /// Adds a node that takes the place in the order of `like`; passes use this for what they fuse.
     pub fn add_like(&mut self, op: Op, inputs: &[Value], like: NodeId) -> Vec<Value> {
-        let &decomposed::Node { sequence, phase, .. } = self.weight(like);
-        self.add_at(op, inputs, sequence, phase)
+        let &decomposed::Node { sequence, phase, stretch, .. } = self.weight(like);
+        self.add_at(op, inputs, sequence, phase, stretch)
     }
 
-    fn add_at(&mut self, op: Op, inputs: &[Value], sequence: u64, phase: Phase) -> Vec<Value> {
+    fn add_at(
+        &mut self,
+        op: Op,
+        inputs: &[Value],
+        sequence: u64,
+        phase: Phase,
+        stretch: usize,
+    ) -> Vec<Value> {
         let (name, named) = (op.as_operation().name(), op.as_operation().inputs());
         assert_eq!(inputs.len(), named.len(), "`{name}` has its inputs");
         let input_types: Vec<TensorType> = inputs.iter().map(|&value| self.ty(value).clone()).collect();
@@ -168,7 +189,7 @@ impl Graph {
         self.next_sequence = self.next_sequence.max(sequence + 1);
         let count = types.len();
         let trackers: Vec<_> = input_types.iter().map(|ty| luminal::tracker(&ty.shape)).collect();
-        let mut new = self.inner.add_op(decomposed::Node { op, types, sequence, phase });
+        let mut new = self.inner.add_op(decomposed::Node { op, types, sequence, phase, stretch });
         for (value, tracker) in inputs.iter().zip(trackers) {
             new = new.input(value.node.0, value.output, tracker);
         }

@@ -11,6 +11,7 @@ mod heads;
 pub mod names;
 pub mod parameters;
 mod segment;
+mod stretch;
 
 use crate::autodiff::differentiate;
 use crate::graph::ops::{
@@ -25,6 +26,8 @@ use heads::QValues;
 use names::Scope;
 use parameters::{PUZZLE_TABLE, Parameter, Role, parameters, state_init};
 use segment::Flow;
+
+pub use stretch::Purpose;
 
 /// Weight of the losses of the Q values beside the loss of the tokens.
 pub const Q_LOSS_SCALE: f32 = 0.5;

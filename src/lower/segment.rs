@@ -1,6 +1,6 @@
 //! One segment: the loop nest, unrolled.
 
-use super::{Lowering, Program};
+use super::{Lowering, Program, Purpose};
 use crate::graph::Value;
 use crate::graph::ops::{Add, Detach};
 use crate::ir::{Operand, UnrolledUpdate, Update, unroll};
@@ -21,6 +21,7 @@ impl Lowering<'_> {
     pub(super) fn segment(&mut self, x: Value, mut states: Vec<Value>, flow: Flow) -> Vec<Value> {
         let updates = unroll(self.model);
         for (index, unrolled) in updates.iter().enumerate() {
+            self.graph.set_stretch(Purpose::Update(index).stretch());
             let state = unrolled.update.state;
             let is_last = updates[index + 1..].iter().all(|later| later.update.state != state);
             let keeps_attention = is_last && self.program == Program::Trace { attention: true };
@@ -34,6 +35,7 @@ impl Lowering<'_> {
                 self.decode(&updates, index, x, &states);
             }
         }
+        self.graph.set_stretch(Purpose::Rest.stretch());
         states
     }
 

@@ -64,6 +64,8 @@ pub struct Call {
     pub op: Op,
     /// Part of the program it belongs to.
     pub phase: Phase,
+    /// Stretch of the program that it stems from.
+    pub stretch: usize,
     /// What it reads, in order.
     pub inputs: Vec<Place>,
     /// What it writes, in order.
@@ -156,9 +158,14 @@ pub struct Work {
 impl Plan {
     /// Returns the work of each phase.
     pub fn work(&self) -> BTreeMap<Phase, Work> {
-        let mut work: BTreeMap<Phase, Work> = BTreeMap::new();
+        self.work_by(|call| call.phase)
+    }
+
+    /// Returns the work of the calls that have the same key, for each key.
+    pub fn work_by<K: Ord>(&self, key: impl Fn(&Call) -> K) -> BTreeMap<K, Work> {
+        let mut work: BTreeMap<K, Work> = BTreeMap::new();
         for call in &self.calls {
-            let entry = work.entry(call.phase).or_default();
+            let entry = work.entry(key(call)).or_default();
             entry.calls = entry.calls.saturating_add(1);
             entry.flops = entry.flops.saturating_add(call.flops);
             entry.bytes = entry.bytes.saturating_add(call.bytes);
@@ -261,7 +268,8 @@ pub fn plan_for(graph: &Graph, demands: Demands) -> Plan {
             let op = graph.op(node).clone();
             let flops = op.as_operation().flops(&types(&inputs), &types(&outputs));
             let bytes = inputs.iter().chain(&outputs).map(|place| place.bytes() as u64).sum();
-            Call { op, phase: graph.phase(node), inputs, outputs, flops, bytes }
+            let (phase, stretch) = (graph.phase(node), graph.stretch(node));
+            Call { op, phase, stretch, inputs, outputs, flops, bytes }
         })
         .collect();
     let plan = Plan { memory, calls, arena_bytes, kept_bytes, precision };

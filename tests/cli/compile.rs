@@ -86,12 +86,28 @@ fn the_memory_of_a_session_has_parts_and_knows_the_data() {
 fn every_stage_is_the_same_from_run_to_run() {
     let place = Workplace::new(HRMC);
     let spec = shipped("quickstart.hrm");
-    for stage in ["ast", "model", "graph", "plan", "dot", "json"] {
+    for stage in ["ast", "model", "svg", "graph", "plan", "dot", "json"] {
         let first = place.succeed(&format!("compile {spec} --emit {stage}"));
         place.succeed(&format!("compile {spec} --emit {stage} -o second"));
         assert_eq!(fs::read_to_string(place.path("second")).expect("it was written"), first, "{stage}");
         assert!(!first.is_empty(), "{stage}");
     }
+}
+
+#[test]
+fn the_picture_of_the_documents_is_that_of_the_spec() {
+    let place = Workplace::new(HRMC);
+    let drawn = place.succeed(&format!("compile {} --emit svg", shipped("sudoku.hrm")));
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/segment.svg");
+    let checked_in = fs::read_to_string(checked_in).expect("it is checked in");
+    assert!(
+        drawn == checked_in,
+        "docs/segment.svg is not what `hrmc compile specs/sudoku.hrm --emit svg -o docs/segment.svg` writes"
+    );
+    let few = place.succeed(&format!("compile {} --emit svg --batch 2", shipped("sudoku.hrm")));
+    assert!(few.contains("f32[2, 82, 512]") && drawn.contains("f32[768, 82, 512]"));
+    let message = place.fail("compile --emit svg --program train");
+    assert!(message.contains("`--program` is for `--emit graph`"), "{message}");
 }
 
 #[test]
@@ -226,6 +242,7 @@ train { data = \"x\", optimizer = adamw(lr = 1), puzzles = sign_sgd(lr = 1), bat
     assert!(peak > activations && activations > 1 << 50, "{peak} and {activations}");
     assert!(report["train"]["flops"].as_u64() >= report["evaluate"]["flops"].as_u64());
     assert!(place.succeed("compile huge.hrm --emit plan").contains("total all"));
+    assert!(place.succeed("compile huge.hrm --emit svg").contains("TFLOP"));
     let launches = place.succeed("compile huge.hrm --device cuda");
     assert!(launches.contains("more blocks than a device accepts: use a smaller batch\n"), "{launches}");
 }

@@ -37,10 +37,11 @@ const ORDER: &[(&str, u32)] = &[
     ("store", 5),
     ("census", 6),
     ("train", 6),
-    // Whole programs besides training, which the command line starts: parity, timing, an editor's server.
+    // Whole programs besides training, which the command line starts: parity, timing, pictures, an editor's server.
     ("parity", 7),
     ("bench", 7),
     ("explain", 7),
+    ("figure", 7),
     ("lsp", 7),
     ("cli", 8),
 ];
