@@ -180,9 +180,9 @@ fn rest(bench: &mut Bench) {
             step_scale: 1e-3,
             root_scale: 2.0,
         };
-        let mut spoiled = vec![0.0; len.div_ceil(STRETCH)];
+        let mut squares = vec![0.0; len.div_ceil(STRETCH)];
         bench.measure(&format!("adam_atan2 {len}"), 0.0, 28.0 * len as f64, || {
-            adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, step);
+            adam_atan2(&mut p, &mut m, &mut v, &g, &mut squares, step);
         });
     }
 }

@@ -37,8 +37,8 @@ pub struct StepNames {
     pub root_scale: &'static str,
 }
 
-/// Adds the update of one weight, and of its average. Returns for each stretch of the weight whether it is spoiled: 1 if
-/// something of the gradient or of the new weight is not finite, else 0.
+/// Adds the update of one weight, and of its average. Returns for each stretch of the weight the sum of the squares of the
+/// gradient, which is not finite if something of the gradient or of the new weight is not.
 pub fn update(graph: &mut Graph, rule: &Rule, memory: &WeightMemory<'_>, step: StepNames) -> Value {
     let ty = graph.ty(memory.weight).clone();
     let m = graph.input(memory.moment1, ty.clone());
@@ -54,11 +54,11 @@ pub fn update(graph: &mut Graph, rule: &Rule, memory: &WeightMemory<'_>, step: S
         let average = graph.input(name, ty);
         graph.add(Average { rate }.into(), &[average, updated[AdamW::NEW_WEIGHT]]);
     }
-    updated[AdamW::SPOILED]
+    updated[AdamW::SQUARES]
 }
 
-/// Adds the sign update of the rows of `table` that occur in `ids`. Returns for each entry of `ids` whether its row is
-/// spoiled, as [`update`] does.
+/// Adds the sign update of the rows of `table` that occur in `ids`. Returns for each entry of `ids` the sum of the squares
+/// of the gradient of its row, as [`update`] does.
 pub fn update_rows(
     graph: &mut Graph,
     rule: SignSgdRows,
@@ -68,7 +68,7 @@ pub fn update_rows(
     lr: &str,
 ) -> Value {
     let lr = graph.input(lr, TensorType::f32(&[1]));
-    graph.add(rule.into(), &[table, ids, gradient, lr])[SignSgdRows::SPOILED]
+    graph.add(rule.into(), &[table, ids, gradient, lr])[SignSgdRows::SQUARES]
 }
 
 /// Stores `value` in the input `memory` at the end of the run.

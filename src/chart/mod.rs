@@ -16,6 +16,7 @@ pub mod svg;
 mod text;
 
 pub use page::{PageSection, PageTable, page};
+pub use svg::column;
 pub use text::Glyphs;
 
 /// A line chart.

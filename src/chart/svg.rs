@@ -73,6 +73,11 @@ impl Chart {
     /// Colours follow the reader's choice of a dark or light scheme. Lines differ in dashes and markers, too. Text that
     /// is too long is cut; the titles of the image and of its parts have it whole.
     pub fn to_svg(&self, width: u32, height: u32) -> String {
+        self.image(width, height, 0.0).0
+    }
+
+    /// Returns the image, which stands `y_place` pixels below the top of the one around it, and its height.
+    fn image(&self, width: u32, height: u32, y_place: f64) -> (String, f64) {
         let (width, height) = (f64::from(width.max(SMALLEST.0)), f64::from(height.max(SMALLEST.1)));
         let entries = legend(&self.series, width);
         let legend_rows = entries.last().map_or(0, |last| last.row + 1);
@@ -92,9 +97,10 @@ impl Chart {
         let plot = Plot { left, right, top, bottom: top + plot_height };
 
         let mut svg = String::new();
+        let place = if y_place == 0.0 { String::new() } else { format!(" y=\"{y_place:.0}\"") };
         let _ = writeln!(
             svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" role=\"img\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" role=\"img\"{place} \
              viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\">"
         );
         let _ = writeln!(svg, "<title>{}</title>", escaped(&self.title));
@@ -119,7 +125,7 @@ impl Chart {
             svg.push_str(&text(EDGE, baseline, "start", "soft", &note));
         }
         svg.push_str("</svg>\n");
-        svg
+        (svg, height)
     }
 
     /// Says in words what the chart shows, for those who do not see it.
@@ -228,6 +234,24 @@ impl Plot {
     fn down(&self, place: f64) -> f64 {
         self.bottom - place * (self.bottom - self.top)
     }
+}
+
+/// Returns charts as one SVG image, one below the other. Each is as [`Chart::to_svg`] draws it.
+pub fn column(charts: &[Chart], width: u32, height: u32) -> String {
+    if let [chart] = charts {
+        return chart.to_svg(width, height);
+    }
+    let (mut inner, mut below) = (String::new(), 0.0);
+    for chart in charts {
+        let (image, height) = chart.image(width, height, below);
+        inner.push_str(&image);
+        below += height;
+    }
+    let width = width.max(SMALLEST.0);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {below:.0}\" width=\"{width}\" \
+         height=\"{below:.0}\">\n{inner}</svg>\n"
+    )
 }
 
 /// Cuts labels that would leave no room for the lines.

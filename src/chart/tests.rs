@@ -253,6 +253,22 @@ proptest! {
     }
 }
 
+#[test]
+fn a_column_has_each_chart_below_the_one_before() {
+    let charts = [accuracy(), segments(), accuracy()];
+    let image = column(&charts, 480, 300);
+    let elements = elements(&image);
+    let images: Vec<&SvgElement> = elements.iter().filter(|element| element.name == "svg").collect();
+    assert_eq!(images.len(), 4);
+    let mut below = 0.0;
+    for image in &images[1..] {
+        assert_eq!(image.attribute("y").map_or(0.0, |y| y.parse().expect("it is a number")), below);
+        below += image.number("height");
+    }
+    assert_eq!(images[0].number("height"), below);
+    assert_eq!(column(&charts[..1], 480, 300), charts[0].to_svg(480, 300));
+}
+
 /// Records a form of a chart.
 pub(super) fn record(case: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();

@@ -10,6 +10,7 @@ mod census;
 mod check;
 mod compile;
 mod completions;
+mod curves;
 mod data;
 mod data_check;
 mod data_show;
@@ -29,6 +30,7 @@ mod launches;
 mod lsp;
 mod over_seeds;
 mod picture;
+mod plot;
 mod predict;
 mod predict_output;
 mod progress;
@@ -109,6 +111,7 @@ enum Command {
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
     Runs(runs::Arguments),
+    Plot(plot::Arguments),
     #[command(subcommand)]
     Data(data::Arguments),
     Verify(verify::Arguments),
@@ -171,6 +174,7 @@ fn dispatch(command: Command, devices: &Devices) -> Result<(), Failure> {
         Command::Predict(arguments) => predict::run(&arguments, devices, &interrupt),
         Command::Adapt(arguments) => adapt::run(&arguments, devices, &interrupt),
         Command::Runs(arguments) => runs::run(&arguments, devices, &interrupt),
+        Command::Plot(arguments) => plot::run(&arguments),
         Command::Data(arguments) => data::run(&arguments, &interrupt),
         Command::Verify(arguments) => verify::run(&arguments, devices),
         Command::Bench(arguments) => bench::run(&arguments, devices),

@@ -16,9 +16,8 @@ const ANSWERS: &[(&[&str], &str)] = &[
         "hrmc cannot do that yet; `hrmc show > my.hrm` writes the built-in spec to a file to begin from",
     ),
     (
-        &["plot", "chart", "tensorboard"],
-        "hrmc does not plot yet; `metrics.jsonl` in the folder of a run has a line of JSON for each step and each \
-         evaluation, for a program that does",
+        &["chart", "draw", "curves"],
+        "`hrmc plot RUN` draws the curves of a run, and `hrmc plot RUN -o curves.html` writes them as a page",
     ),
     (
         &["import", "convert"],

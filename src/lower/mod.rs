@@ -326,9 +326,9 @@ impl Lowering<'_> {
                 let table = self.weight(PUZZLE_TABLE);
                 let ids = self.graph.input(&self.scope.puzzles(), TensorType::i32(&[self.sizes.batch]));
                 let rule = SignSgdRows { weight_decay: settings.weight_decay };
-                let spoiled =
+                let squares =
                     optim::update_rows(&mut self.graph, rule, table, ids, gradient, names::STEP_PUZZLE_LR);
-                self.graph.set_output(&names::spoiled(PUZZLE_TABLE), spoiled);
+                self.graph.set_output(&names::squares(PUZZLE_TABLE), squares);
                 continue;
             }
             let (moment1, moment2, average) =
@@ -340,8 +340,8 @@ impl Lowering<'_> {
                 moment2: &moment2,
                 average: train.ema.map(|rate| (average.as_str(), rate)),
             };
-            let spoiled = optim::update(&mut self.graph, &rule, &memory, step);
-            self.graph.set_output(&names::spoiled(&name), spoiled);
+            let squares = optim::update(&mut self.graph, &rule, &memory, step);
+            self.graph.set_output(&names::squares(&name), squares);
         }
     }
 }

@@ -26,10 +26,10 @@ pub const STEP_ROOT_SCALE: &str = "step.root_scale";
 /// Learning rate of the puzzle table at this step, `[1]`.
 pub const STEP_PUZZLE_LR: &str = "step.puzzle_lr";
 
-/// Returns the name of the memory that says after a step which stretches of a weight are spoiled, `[stretches]`, or which
-/// rows of the batch have spoiled puzzle vectors, `[B]`.
-pub fn spoiled(name: &str) -> String {
-    format!("{STEP}.spoiled.{name}")
+/// Returns the name of the memory that has after a step the sums of squares of the gradient of a weight, `[stretches]`, or
+/// of the puzzle vectors of the rows of the batch, `[B]`. Where a new weight is not finite, its sum is not either.
+pub fn squares(name: &str) -> String {
+    format!("{STEP}.squares.{name}")
 }
 
 /// Returns the name of a weight; `name` is its name in a state dict, e.g. `inner.lm_head.weight`.
@@ -223,7 +223,7 @@ pub fn memory_kind(name: &str) -> MemoryKind {
 mod tests {
     use super::{
         MemoryKind, STEP_LR, STEP_PUZZLE_LR, STEP_ROOT_SCALE, STEP_SCALE, Scope, average, memory_kind,
-        moment1, moment2, parameter, spoiled,
+        moment1, moment2, parameter, squares,
     };
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(memory_kind(&average(weight)), MemoryKind::Average);
             assert_eq!(memory_kind(&moment1(weight)), MemoryKind::Moment);
             assert_eq!(memory_kind(&moment2(weight)), MemoryKind::Moment);
-            assert_eq!(memory_kind(&spoiled(weight)), MemoryKind::StepScalar);
+            assert_eq!(memory_kind(&squares(weight)), MemoryKind::StepScalar);
             for scope in [Scope::Train, Scope::Evaluate] {
                 assert_eq!(memory_kind(&scope.gradient(weight)), MemoryKind::Row);
                 assert_eq!(memory_kind(&scope.carry(weight)), MemoryKind::Carry);

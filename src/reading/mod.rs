@@ -81,6 +81,8 @@ pub const CSV: Kind = kind("a CSV file", 8 * GIB, FileForm::Text);
 pub const MANIFEST: Kind = kind("`run.toml`", 4 * MIB, FileForm::Text);
 /// Metrics of runs.
 pub const METRICS: Kind = kind("`metrics.jsonl`", GIB, FileForm::Text);
+/// Times of the steps of runs.
+pub const TIMES: Kind = kind("`times.jsonl`", GIB, FileForm::Text);
 /// States of trainers.
 pub const STATE: Kind = kind("`state.json`", 64 * MIB, FileForm::Text);
 /// Checksums of checkpoints.
@@ -293,6 +295,7 @@ mod tests {
             CSV,
             MANIFEST,
             METRICS,
+            TIMES,
             STATE,
             CHECKSUMS,
             LOCK,

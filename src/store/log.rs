@@ -101,6 +101,13 @@ pub enum MetricsLine {
         epochs: f64,
         /// Learning rate of the weights.
         lr: f32,
+        /// Norm of the gradient of the loss, over all weights that are trained; `None` in runs of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gradient_norm: Option<f64>,
+        /// Floating-point operations of products and attention in all steps up to this one; `None` in runs of older
+        /// versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flops: Option<f64>,
         /// Means over the rows of the batch.
         #[serde(flatten)]
         means: MetricMeans,

@@ -4,6 +4,7 @@
 //! runs/maze-003/
 //!   run.toml        [`RunManifest`]: what is trained, on what, with which seed
 //!   metrics.jsonl   one [`MetricsLine`] per line
+//!   times.jsonl     one [`TimesLine`](super::TimesLine) per line
 //!   last/           newest checkpoint, from which training continues
 //!   previous/       the one before, in case `last` is damaged
 //!   best/           checkpoint with the best exact accuracy
@@ -11,7 +12,7 @@
 //! ```
 //!
 //! At the end of a training, nothing in it depends on the clock, the path or the number of threads, but the step of
-//! `previous`.
+//! `previous`, and `times.jsonl`.
 
 #![expect(clippy::disallowed_methods, reason = "run folders are read")]
 

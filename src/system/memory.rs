@@ -61,6 +61,11 @@ pub fn largest_resident_bytes() -> Option<u64> {
     bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// Returns the resident memory of this process, where the system tells.
+pub fn resident_bytes() -> Option<u64> {
+    bytes_of_line(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// Returns the bytes of the machine code of this program, where the system tells.
 pub fn code_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -3,9 +3,10 @@
 //! A loss that is not finite makes every gradient so, and a gradient makes weights so: from that step on, a training
 //! computes nothing, and each save would put nothing in the place of something. The losses of a step are on the host
 //! anyway, and the update of each weight says whether its gradient and its new value are finite
-//! ([`SPOILED`](crate::graph::ops::AdamW::SPOILED)). So the step that makes such a number is the one that ends with
+//! ([`SQUARES`](crate::graph::ops::AdamW::SQUARES)). So the step that makes such a number is the one that ends with
 //! [`Divergence`], on every device, before anything of it is saved.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use super::metrics::SegmentRows;
 use crate::device::{DeviceError, Session};
 use crate::ir::{OnDivergence, Precision, Train};
 use crate::lower::names;
-use crate::lower::parameters::Parameter;
+use crate::lower::parameters::{PUZZLE_TABLE, Parameter};
 use crate::units::{counted, grouped};
 
 /// The first number of a training that is not finite.
@@ -47,7 +48,7 @@ pub enum NotFinite {
     },
     /// The loss of an evaluation after the step, though the weights are finite.
     Evaluation,
-    /// The gradients of weights: a number or its square.
+    /// The gradients of weights: a number, its square, or a sum of squares.
     Gradient {
         /// Name of the first of these weights in the state dict.
         weight: String,
@@ -173,22 +174,22 @@ impl Divergence {
     }
 }
 
-/// A weight whose update says whether something is spoiled.
+/// A weight whose update sums up the squares of its gradient and says whether something is spoiled.
 pub(super) struct Watched {
     /// Its name in the state dict.
     weight: String,
-    /// Name of the memory that says it.
-    spoiled: String,
+    /// Name of the memory with the sums.
+    squares: String,
 }
 
 impl Watched {
-    /// Returns the weights of a session whose updates say it.
+    /// Returns the weights of a session whose updates do.
     pub(super) fn of(session: &Session, parameters: &[Parameter]) -> Vec<Watched> {
         let watched = parameters.iter().map(|parameter| Watched {
             weight: parameter.name.clone(),
-            spoiled: names::spoiled(&parameter.name),
+            squares: names::squares(&parameter.name),
         });
-        watched.filter(|watched| session.has(&watched.spoiled)).collect()
+        watched.filter(|watched| session.has(&watched.squares)).collect()
     }
 }
 
@@ -207,16 +208,15 @@ fn bad_loss(segment: &SegmentRows<'_>) -> Option<NotFinite> {
 
 fn bad_weights(session: &Session, watched: &[Watched]) -> Result<Option<NotFinite>, DeviceError> {
     let (mut gradients, mut weights) = (Vec::new(), Vec::new());
-    for Watched { weight, spoiled } in watched {
-        if session.f32(spoiled)?.iter().all(|&spoiled| spoiled == 0.0) {
+    for Watched { weight, squares } in watched {
+        if not_finite(session.f32(squares)?) == 0 {
             continue;
         }
         let numbers = not_finite(session.f32(&names::parameter(weight))?);
         // The moment is the mean of squares of gradients. A puzzle table has none, but its update goes by signs, which
         // are finite.
         let moment = names::moment2(weight);
-        let of_gradient =
-            if session.has(&moment) { not_finite(session.f32(&moment)?) > 0 } else { numbers == 0 };
+        let of_gradient = numbers == 0 || (session.has(&moment) && not_finite(session.f32(&moment)?) > 0);
         if of_gradient {
             gradients.push(weight);
         } else {
@@ -234,6 +234,31 @@ fn bad_weights(session: &Session, watched: &[Watched]) -> Result<Option<NotFinit
     })
 }
 
+/// Returns the norm of the gradient that the last step followed: the root of the sum of the squares of all its numbers,
+/// over all weights that are trained. `None` for a program without updates.
+///
+/// The gradient is that of the mean loss of the batch. Of the puzzle table it is that of the rows in the batch, each
+/// counted once, for the others have none. Sums are f32 within a stretch and f64 beyond, always in the same order.
+pub(super) fn gradient_norm(session: &Session, watched: &[Watched]) -> Result<Option<f64>, DeviceError> {
+    let mut total = 0.0;
+    for Watched { weight, squares } in watched {
+        let squares = session.f32(squares)?.iter().map(|&sum| f64::from(sum));
+        total += if weight == PUZZLE_TABLE {
+            let mut seen = BTreeSet::new();
+            let puzzles = session.i32(&names::Scope::Train.puzzles())?;
+            puzzles
+                .iter()
+                .zip(squares)
+                .filter(|(puzzle, _)| seen.insert(**puzzle))
+                .map(|(_, sum)| sum)
+                .sum::<f64>()
+        } else {
+            squares.sum::<f64>()
+        };
+    }
+    Ok((!watched.is_empty()).then_some(total.sqrt()))
+}
+
 /// Returns how many of some numbers are not finite.
 pub(super) fn not_finite(numbers: &[f32]) -> usize {
     numbers.iter().filter(|number| !number.is_finite()).count()
@@ -246,7 +271,7 @@ mod tests {
     use crate::device::cpu::Cpu;
     use crate::device::reference::Reference;
     use crate::ir::{Adam, Optimizer};
-    use crate::lower::parameters::{PUZZLE_TABLE, TOKEN_HEAD};
+    use crate::lower::parameters::TOKEN_HEAD;
     use crate::store::checkpoint::Before;
     use crate::train::{Error, Record, Trainer, testing};
 
@@ -331,6 +356,44 @@ mod tests {
         let trained =
             trainer.parameters().iter().filter(|one| one.role != crate::lower::parameters::Role::Fixed);
         assert_eq!(watched.len(), trained.count());
+    }
+
+    #[test]
+    fn the_norm_of_the_gradient_is_over_all_weights_and_each_puzzle_of_the_batch_once() {
+        let mut norms = Vec::new();
+        for mut trainer in trainers() {
+            let norm = testing::step(&mut trainer).gradient_norm.expect("a training program updates weights");
+            // After the first step, a moment is the gradient times one less its decay.
+            let beta1 = testing::train().optimizer.adam().beta1;
+            let session = trainer.session();
+            let moments = trainer.parameters().iter().map(|parameter| names::moment1(&parameter.name));
+            let of_weights: f64 = moments
+                .filter(|moment| session.has(moment))
+                .flat_map(|moment| session.f32(&moment).expect("it is on the host"))
+                .map(|&moment| (f64::from(moment) / f64::from(1.0 - beta1)).powi(2))
+                .sum();
+            // One puzzle is in every slot.
+            let of_puzzle = session.f32(&names::squares(PUZZLE_TABLE)).expect("it is on the host");
+            assert_eq!(of_puzzle, [of_puzzle[0]; testing::BATCH]);
+            let expected = (of_weights + f64::from(of_puzzle[0])).sqrt();
+            // Each square and each sum of squares is rounded to f32.
+            assert!((norm / expected - 1.0).abs() < 1e-5, "{norm} instead of {expected}");
+            assert!(of_puzzle[0] > 0.0 && of_weights > 0.0);
+            norms.push(norm);
+        }
+        // The gradients of both devices differ by their rounding.
+        assert!((norms[0] / norms[1] - 1.0).abs() < 1e-4, "{norms:?}");
+    }
+
+    #[test]
+    fn the_work_of_a_step_is_that_of_its_program_on_every_device() {
+        use crate::lower::{Program, Sizes};
+        let sizes = Sizes { batch: testing::BATCH, puzzle_rows: testing::PUZZLE_ROWS };
+        let flops = crate::pipeline::compile(&testing::model(), Program::Train, sizes).flops() as f64;
+        for mut trainer in trainers() {
+            assert_eq!(testing::step(&mut trainer).flops, flops);
+            assert_eq!(testing::step(&mut trainer).flops, 2.0 * flops);
+        }
     }
 
     #[test]

@@ -216,7 +216,17 @@ mod tests {
         let see = |step: u64| {
             let loss = losses[((step - 1) / STRETCH_STEPS) as usize];
             let means = MetricMeans { continue_loss: Some(loss), ..means() };
-            Some((step, health.see(&MetricsLine::Train { step, epochs: 0.0, lr: 0.1, means })?))
+            Some((
+                step,
+                health.see(&MetricsLine::Train {
+                    step,
+                    epochs: 0.0,
+                    lr: 0.1,
+                    gradient_norm: None,
+                    flops: None,
+                    means,
+                })?,
+            ))
         };
         steps.filter_map(see).collect()
     }

@@ -11,13 +11,14 @@ use crate::ir::OnDivergence;
 use crate::store::checkpoint::{Before, Saved};
 use crate::store::log::LogProblems;
 use crate::store::{
-    CheckpointError, MetricMeans, MetricsLine, MetricsLog, RunFolder, RunFolderError, RunLock,
+    CheckpointError, MetricMeans, MetricsLine, MetricsLog, RunFolder, RunFolderError, RunLock, TimesLine,
+    TimesLog,
 };
 use crate::system;
 use crate::units::{bytes, counted};
 
-/// Bytes of a line of metrics, rounded up.
-const LINE_BYTES: u64 = 400;
+/// Bytes of a line of metrics and one of times, rounded up.
+const LINE_BYTES: u64 = 600;
 
 /// The folder of a run, and what was kept in it.
 pub struct Keeper {
@@ -26,6 +27,7 @@ pub struct Keeper {
     /// Held from the moment a run is resumed to the end of its training.
     lock: Option<RunLock>,
     log: Option<MetricsLog>,
+    times: Option<TimesLog>,
     /// Step of the checkpoint from which the training would go on.
     saved: Option<u64>,
     /// Whether that checkpoint is `last`, so that it becomes the previous one when `last` is written.
@@ -107,6 +109,7 @@ impl Keeper {
             eval_every,
             lock: None,
             log: None,
+            times: None,
             saved: None,
             last_is_sound: false,
             metrics_sha256: None,
@@ -229,6 +232,7 @@ impl Keeper {
         let log = log.map_err(|error| self.with_what_is_kept(error.into()))?;
         self.notes.extend(log_note(&self.folder, log.problems()));
         self.log = Some(log);
+        self.open_times(trainer)?;
         self.best = match Saved::open(&self.folder.best()) {
             Ok(saved) => Score::of_checkpoint(saved.state()).map(|score| (score, saved.state().step)),
             Err(CheckpointError::Absent { .. }) => None,
@@ -242,7 +246,7 @@ impl Keeper {
 
     /// Lets other processes write the run.
     pub fn close(&mut self) {
-        (self.lock, self.log) = (None, None);
+        (self.lock, self.log, self.times) = (None, None, None);
     }
 
     /// Refuses a training for whose checkpoints the disk has no room; metrics grow slowly, so they are warned about.
@@ -286,6 +290,27 @@ impl Keeper {
     /// Returns an error if it cannot be written.
     pub fn append(&mut self, line: &MetricsLine) -> Result<(), Error> {
         self.opened().append(line).map_err(|error| self.with_what_is_kept(error.into()))
+    }
+
+    fn open_times(&mut self, trainer: &Trainer) -> Result<(), Error> {
+        let log = self.folder.times_log(trainer.steps_done());
+        self.times = Some(log.map_err(|error| self.with_what_is_kept(error.into()))?);
+        Ok(())
+    }
+
+    /// Returns the seconds that the run had been in training when it was opened.
+    pub fn seconds_before(&self) -> f64 {
+        self.times.as_ref().map_or(0.0, TimesLog::seconds_before)
+    }
+
+    /// Adds a line of times.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be written.
+    pub fn append_times(&mut self, line: &TimesLine) -> Result<(), Error> {
+        let log = self.times.as_mut().expect("the run is open for writing");
+        log.append(line).map_err(|error| self.with_what_is_kept(error.into()))
     }
 
     /// Returns whether the log has an evaluation after a step.
@@ -359,6 +384,7 @@ impl Keeper {
         let expected = record.metrics_sha256.as_deref();
         self.patience = Patience::of(record.waited);
         self.log = Some(self.folder.metrics_log(trainer.steps_done(), self.eval_every, expected)?);
+        self.open_times(trainer)?;
         self.count_evaluation_of_log(trainer);
         // Twice, so that the checkpoint before it has gone back, too: if this process dies and one of them is damaged, the
         // training still goes on as it would have.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::answers::{AskedRow, RowAnswer};
-use super::divergence::{Divergence, NotFinite, Watched};
+use super::divergence::{Divergence, NotFinite, Watched, gradient_norm};
 use super::error::Error;
 use super::evaluate::{self, Evaluation, EvaluationProgress, EvaluationRequest};
 use super::explore::draw_floors;
@@ -23,12 +23,12 @@ use super::solve::{self, Answer, Question};
 use super::streams::EXPLORE;
 use crate::data::random::Stream;
 use crate::data::{Augment, Dataset, Row, TrainLoader};
-use crate::device::{Device, DeviceError, EngineOptions, Session};
+use crate::device::{Device, DeviceError, EngineOptions, Executable, Session};
 use crate::ir::{Model, Train};
 use crate::lower::names::{self, Scope};
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
-use crate::pipeline::executable;
+use crate::pipeline::{compile, executable};
 use crate::store::checkpoint::{self, Before, Saved, StoredCheckpoint, TrainerState, Waited};
 use crate::store::tensors::WeightsFile;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine};
@@ -94,6 +94,11 @@ pub struct StepReport {
     pub refilled: usize,
     /// Slots that halted after it.
     pub halted: usize,
+    /// Norm of the gradient of the mean loss of the batch, over all weights that are trained, the puzzle vectors of the
+    /// batch included; before the optimizer makes a step of it.
+    pub gradient_norm: Option<f64>,
+    /// Floating-point operations of products and attention in all steps that led here, this one included.
+    pub flops: f64,
     /// Learning rates and scalars of the optimizer.
     #[doc(hidden)]
     pub scalars: StepScalars,
@@ -119,6 +124,8 @@ impl StepReport {
             step: self.step,
             epochs: self.epochs,
             lr: self.scalars.lr,
+            gradient_norm: self.gradient_norm,
+            flops: Some(self.flops),
             means: self.metrics.means(),
         }
     }
@@ -157,7 +164,9 @@ pub struct Trainer {
     steps: Vec<u32>,
     /// Whether each slot takes a new row before the next segment.
     halted: Vec<bool>,
-    /// The weights whose updates say whether they are spoiled.
+    /// Floating-point operations of a step.
+    step_flops: u64,
+    /// The weights whose updates sum up the squares of their gradients.
     watched: Vec<Watched>,
     /// The first numbers that were not finite. The memory is spoiled then, and no further step is done.
     diverged: Option<Divergence>,
@@ -189,7 +198,12 @@ impl Trainer {
         let loader = TrainLoader::new(data, augment.clone(), seed)?;
         let mut session = Session::open(device, &parts.engine)?;
         let [_, (evaluate, evaluate_sizes)] = TrainerParts::programs(&model, sizes, evaluate_batch);
-        session.load(PROGRAM, executable(&model, program, sizes, device))?;
+        let training = executable(&model, program, sizes, device);
+        let step_flops = match &training {
+            Executable::Plan(plan) => plan.flops(),
+            Executable::Graph(_) => compile(&model, program, sizes).flops(),
+        };
+        session.load(PROGRAM, training)?;
         session.load(infer::PROGRAM, executable(&model, evaluate, evaluate_sizes, device))?;
         let parameters = parameters(&model, sizes.puzzle_rows);
         initialize(&mut session, &parameters, seed)?;
@@ -210,6 +224,7 @@ impl Trainer {
             rollbacks: 0,
             steps: vec![0; batch],
             halted: vec![true; batch],
+            step_flops,
             watched,
             diverged: None,
         })
@@ -262,6 +277,8 @@ impl Trainer {
             epochs: self.loader.epochs_done(),
             refilled: refill.slots.len(),
             halted: self.halted.iter().filter(|&&halted| halted).count(),
+            gradient_norm: gradient_norm(&self.session, &self.watched)?,
+            flops: self.step as f64 * self.step_flops as f64,
             scalars,
             metrics: Metrics::of(&segment, self.steps.len()),
         })

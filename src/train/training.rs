@@ -1,6 +1,9 @@
 //! The training of a spec, from the first step to the last: when to evaluate, when to save, which checkpoint is best.
 
-#![expect(clippy::disallowed_methods, reason = "a checkpoint is saved every few minutes")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a checkpoint is saved every few minutes, and times are recorded"
+)]
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -29,7 +32,8 @@ use crate::device::{Device, EngineOptions};
 use crate::ir::{self, Length, Model, OnDivergence, Schedule, ScheduleShape, Train};
 use crate::lower::Sizes;
 use crate::spec::Spec;
-use crate::store::{MetricMeans, MetricsLine, OWN_DATA, RunManifest};
+use crate::store::{MetricMeans, MetricsLine, OWN_DATA, RunManifest, TimesKind, TimesLine};
+use crate::system;
 use crate::units::counted;
 
 /// Answers that the last evaluation of a training keeps, from the first test example.
@@ -474,6 +478,7 @@ impl Training {
         let mut latest = None;
         let mut health = Health::of(&keeper.lines());
         let mut saved = Instant::now();
+        let mut clock = Clock::new(keeper.seconds_before());
         // A run that was killed before the end of an evaluation makes it up.
         let step = self.trainer.steps_done();
         let mut is_made_up = step > 0 && self.is_evaluation_due(step) && !keeper.has_evaluation(step);
@@ -482,10 +487,13 @@ impl Training {
         }
         while !watch.stopped && (is_made_up || !self.is_done(keeper)) {
             if !std::mem::take(&mut is_made_up) {
+                clock.begin();
                 match self.trainer.step() {
                     Ok(report) => {
+                        let times = clock.line(TimesKind::Train, report.step, self.sizes.batch);
                         let line = report.line();
                         keeper.append(&line)?;
+                        keeper.append_times(&times)?;
                         watch.tell(&Event::Step(&report));
                         watch.tell_concern(report.step, health.see(&line));
                     }
@@ -508,6 +516,7 @@ impl Training {
                 saved = Instant::now();
             }
             if is_evaluated {
+                clock.begin();
                 let evaluation =
                     self.evaluate_on_the_way(&mut watch).map_err(|error| keeper.with_what_is_kept(error))?;
                 let Some((evaluation, judged)) = evaluation else { continue };
@@ -516,9 +525,11 @@ impl Training {
                     (health, saved) = (Health::of(&keeper.lines()), Instant::now());
                     continue;
                 }
+                let times = clock.line(TimesKind::Evaluation, step, evaluation.examples);
                 // Before the line of the evaluation, which says that nothing is left to make up.
                 self.save_for_rollback(keeper)?;
                 latest = Some(self.keep_evaluation(keeper, evaluation, &judged, &mut health, &mut watch)?);
+                keeper.append_times(&times)?;
             }
         }
         let is_out_of_patience = keeper.is_out_of_patience(&self.trainer);
@@ -760,6 +771,50 @@ pub fn evaluate_batch(batch: usize, examples: usize) -> usize {
 
 fn train_of(model: &Model) -> &Train {
     model.train.as_ref().expect("a training has a spec with a `train` block")
+}
+
+/// Shortest time between two looks at the memory of the process.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// Measures how long steps and evaluations take.
+struct Clock {
+    /// Seconds of training before it was started.
+    before: f64,
+    started: Instant,
+    /// When the present step or evaluation began.
+    begun: Instant,
+    /// When the memory of the process was looked at.
+    looked: Option<Instant>,
+}
+
+impl Clock {
+    fn new(before: f64) -> Clock {
+        let now = Instant::now();
+        Clock { before, started: now, begun: now, looked: None }
+    }
+
+    /// A step or an evaluation begins.
+    fn begin(&mut self) {
+        self.begun = Instant::now();
+    }
+
+    /// Returns the line about the step or the evaluation that has just ended, of so many rows.
+    fn line(&mut self, kind: TimesKind, step: u64, rows: usize) -> TimesLine {
+        let now = Instant::now();
+        // A clock may be too coarse for a small model.
+        let took = (now - self.begun).max(Duration::from_nanos(1));
+        let is_time = self.looked.is_none_or(|looked| now - looked >= BETWEEN_LOOKS);
+        if is_time {
+            self.looked = Some(now);
+        }
+        TimesLine {
+            kind,
+            step,
+            seconds: self.before + (now - self.started).as_secs_f64(),
+            rows_per_second: rows as f64 / took.as_secs_f64(),
+            resident_bytes: if is_time { system::memory::resident_bytes() } else { None },
+        }
+    }
 }
 
 /// Tells the caller what happens, and remembers whether it wants to stop.

@@ -164,6 +164,7 @@ fn help_shows_examples() {
         "fmt",
         "run",
         "eval",
+        "plot",
         "data",
         "verify",
         "bench",

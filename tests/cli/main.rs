@@ -16,6 +16,7 @@ mod language;
 mod leaks;
 #[cfg(feature = "lsp")]
 mod lsp;
+mod plot;
 mod predict;
 #[cfg(all(unix, feature = "cuda"))]
 mod readme;

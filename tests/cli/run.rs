@@ -14,7 +14,7 @@ fn tiny() -> Workplace {
     place
 }
 
-/// Returns the content of every file below a folder, by its path in it.
+/// Returns the content of every file below a folder but the times of a run, by its path in it.
 pub fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_path_buf()];
@@ -23,7 +23,7 @@ pub fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.expect("the folder can be read").path();
             if path.is_dir() {
                 open.push(path);
-            } else {
+            } else if !path.ends_with("times.jsonl") {
                 let inner = path.strip_prefix(folder).expect("it lies in the folder").to_path_buf();
                 found.insert(inner, fs::read(&path).expect("the file can be read"));
             }

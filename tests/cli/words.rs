@@ -107,10 +107,7 @@ fn a_subcommand_that_there_is_not_is_answered_with_what_to_write() {
     let place = Workplace::new(HRMC);
     for (line, expected) in [
         ("train my.hrm", "error: there is no subcommand `train`; `hrmc run SPEC --train` trains a model\n"),
-        (
-            "plot",
-            "error: there is no subcommand `plot`; hrmc does not plot yet; `metrics.jsonl` in the folder",
-        ),
+        ("chart", "error: there is no subcommand `chart`; `hrmc plot RUN` draws the curves of a run"),
     ] {
         let said = place.run(line);
         assert_eq!(said.code, Some(2), "{}", said.err);

@@ -142,7 +142,7 @@ const DOORS: &[Door] = &[
             ("bench", "programs are timed"),
             ("device::cpu::execute", "calls are timed for whoever watches"),
             ("device::cpu::peak", "the processor's peak is measured"),
-            ("train::training", "a checkpoint is saved every few minutes"),
+            ("train::training", "a checkpoint is saved every few minutes, and times are recorded"),
             ("cli::adapt", "learning ends after a time that the user may choose"),
             ("cli::eval", "the user is told how long it took"),
             ("cli::interrupt", "time is limited by the user"),

@@ -23,6 +23,7 @@ use hrmc::internals::reading;
 use hrmc::internals::store::RunManifest;
 use hrmc::internals::store::checkpoint::{AVERAGE, Before, STATE, STATE_TENSORS, WEIGHTS};
 use hrmc::internals::store::log::parse_lines;
+use hrmc::internals::store::times::readable_times;
 use hrmc::internals::train::{Data, Record, Trainer, TrainerParts};
 
 use crate::mutate::split;
@@ -327,6 +328,32 @@ pub const READERS: &[Reader] = &[
         ],
         mend: leave,
         read: |parts| metrics(&parts[0]),
+        memory: Memory { bytes: 1 << 20, for_each_byte: 128 },
+        few: 3_000,
+    },
+    Reader {
+        name: "times",
+        parts: 1,
+        words: &[
+            "{\"kind\":\"train\",",
+            "\"evaluation\"",
+            "\"step\":",
+            "\"seconds\":",
+            "\"rows_per_second\":",
+            "\"resident_bytes\":",
+            "null",
+            "-1",
+            "1e400",
+            "{",
+            "}",
+            "\n",
+            ",",
+            ":",
+            "\"",
+            "\0",
+        ],
+        mend: leave,
+        read: |parts| times(&parts[0]),
         memory: Memory { bytes: 1 << 20, for_each_byte: 128 },
         few: 3_000,
     },
@@ -692,6 +719,12 @@ fn metrics(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Err(error) = parse_lines(Path::new("metrics.jsonl"), &text) {
         said(&error);
+    }
+}
+
+fn times(bytes: &[u8]) {
+    for line in readable_times(&String::from_utf8_lossy(bytes)) {
+        assert!(line.seconds >= 0.0 && line.rows_per_second.is_finite(), "{line:?}");
     }
 }
 

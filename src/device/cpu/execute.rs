@@ -638,7 +638,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.out(AdamAtan2::NEW_MOMENT1),
                 at.out(AdamAtan2::NEW_MOMENT2),
                 at.f32(AdamAtan2::GRADIENT),
-                at.out(AdamAtan2::SPOILED),
+                at.out(AdamAtan2::SQUARES),
                 step,
             );
         }
@@ -657,7 +657,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.out(AdamW::NEW_MOMENT1),
                 at.out(AdamW::NEW_MOMENT2),
                 at.f32(AdamW::GRADIENT),
-                at.out(AdamW::SPOILED),
+                at.out(AdamW::SQUARES),
                 step,
             );
         }
@@ -667,7 +667,7 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.out(SignSgdRows::NEW_TABLE),
                 at.i32(SignSgdRows::IDS),
                 at.f32(SignSgdRows::GRADIENT),
-                at.out(SignSgdRows::SPOILED),
+                at.out(SignSgdRows::SQUARES),
                 step,
             );
         }

@@ -579,14 +579,14 @@ impl Placing<'_> {
         let (mut words, mut blocks, mut bytes) = (Vec::new(), 0, 0);
         for call in self.together {
             let tensors = tensors(call);
-            let (changed, spoiled) = match template {
-                Template::AdamAtan2 | Template::AdamW => (3, Some(&call.outputs[AdamW::SPOILED])),
+            let (changed, squares) = match template {
+                Template::AdamAtan2 | Template::AdamW => (3, Some(&call.outputs[AdamW::SQUARES])),
                 Template::Average => (1, None),
                 _ => (0, None),
             };
             // What changes is read and written.
             bytes += tensors.iter().chain(&tensors[..changed]).map(|place| place.bytes() as u64).sum::<u64>();
-            bytes += spoiled.map_or(0, |place| place.bytes() as u64);
+            bytes += squares.map_or(0, |place| place.bytes() as u64);
             let count = elements(&tensors[0].ty);
             let chunk = count.div_ceil(MAX_CHUNKS).next_multiple_of(CHUNK).max(CHUNK);
             for start in (0..count).step_by(chunk as usize) {
@@ -594,7 +594,7 @@ impl Placing<'_> {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * start,
                 }));
-                words.extend(spoiled.map(|place| ChunkWord::Address {
+                words.extend(squares.map(|place| ChunkWord::Address {
                     location: place.location,
                     offset_bytes: place.element.bytes() as u64 * (start / CHUNK),
                 }));

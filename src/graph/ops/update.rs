@@ -2,8 +2,9 @@
 //!
 //! Scalars that change from step to step are inputs of shape `[1]`; they are computed in f64 outside.
 //!
-//! A rule that follows gradients also says whether they and the new weights are finite. It has the numbers at hand, so
-//! that costs next to nothing, and training learns of the first bad number in the step that makes it.
+//! A rule that follows gradients also sums up their squares, and says with that sum whether they and the new weights
+//! are finite. It has the numbers at hand, so both cost next to nothing. Training learns the norm of the gradient of
+//! each step, and of the first bad number in the step that makes it.
 
 use super::{Operation, ShapeError, require, require_equal};
 use crate::graph::TensorType;
@@ -15,8 +16,8 @@ use crate::graph::luminal::{Primitives, Tensor};
 /// `step_scale = lr / (1 - b1^t)` and `root_scale = 1 / sqrt(1 - b2^t)`.
 ///
 /// Inputs `p`, `m`, `v`, `g`, `lr`, `step_scale`, `root_scale`; outputs the new `p`, `m`, `v`, and for each [`STRETCH`]
-/// of them 1 if a new `p` or `v` is not finite, else 0. A gradient that is not finite or has no finite square shows in
-/// `v`.
+/// of them the sum of `g²`, or something that is not finite if a new `p` or `v` is not. A gradient that is not finite
+/// or whose squares have no finite sum shows there, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamAtan2 {
     /// Decay `b1` of the first moment.
@@ -43,8 +44,9 @@ pub struct AdamW {
 /// Sign descent on the rows of a table that occur in a batch.
 ///
 /// Gradients of equal row numbers are summed; each row that occurs becomes `w (1 - lr wd) - lr sign(sum)`, once.
-/// Inputs `table [V, D]`, `ids [B]`, `g [B, D]`, `lr`; outputs the new table and, `[B]`, for each row of the batch 1 if the
-/// sum or the new row of its number is not finite, else 0.
+/// Inputs `table [V, D]`, `ids [B]`, `g [B, D]`, `lr`; outputs the new table and, `[B]`, for each row of the batch the sum
+/// of the squares of the summed gradient of its number, or something that is not finite if the new row of its number is
+/// not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignSgdRows {
     /// Decoupled decay `wd`.
@@ -62,7 +64,7 @@ pub struct Average {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assign;
 
-/// Elements of a weight that share one answer to whether all of them are finite.
+/// Elements of a weight that share one sum of squares.
 pub const STRETCH: usize = 4096;
 
 impl AdamW {
@@ -168,15 +170,21 @@ fn not_finite(p: &mut Primitives, a: Tensor, b: Tensor) -> Tensor {
     p.complement(finite)
 }
 
-/// Returns, for each stretch of `x`, the largest of its elements, which are not negative.
-fn largest_of_stretches(p: &mut Primitives, x: Tensor) -> Tensor {
+/// Returns a matrix with a row for each stretch of `x`, the last one padded with zeros.
+fn stretches(p: &mut Primitives, x: Tensor) -> Tensor {
     let elements = p.shape(x).iter().product::<usize>();
     let stretches = elements.div_ceil(STRETCH);
     let x = p.reshape(x, &[elements]);
     let size = if stretches == 1 { elements } else { STRETCH };
     let padded = p.pad(x, 0, 0, stretches * size - elements);
-    let rows = p.reshape(padded, &[stretches, size]);
-    p.max(rows, 1)
+    p.reshape(padded, &[stretches, size])
+}
+
+/// Returns `sum` where `spoiled` is 0, and something that is not finite where it is 1.
+fn spoil(p: &mut Primitives, sum: Tensor, spoiled: Tensor) -> Tensor {
+    let largest = p.scale(spoiled, f32::MAX);
+    let infinite = p.scale(largest, 2.0);
+    p.add(sum, infinite)
 }
 
 /// Returns the outputs of an update by `direction`, with the new moments `m` and `v`.
@@ -192,12 +200,18 @@ fn finish(
     let step = p.mul(direction, scale);
     let weight = p.sub(decayed, step);
     let spoiled = not_finite(p, weight, v);
-    vec![weight, m, v, largest_of_stretches(p, spoiled)]
+    let spoiled = stretches(p, spoiled);
+    let spoiled = p.max(spoiled, 1);
+    let gradient = inputs[AdamW::GRADIENT];
+    let squares = p.mul(gradient, gradient);
+    let squares = stretches(p, squares);
+    let squares = p.sum(squares, 1);
+    vec![weight, m, v, spoil(p, squares, spoiled)]
 }
 
 operands!(AdamAtan2, AdamW {
     inputs: [WEIGHT: F32, MOMENT1: F32, MOMENT2: F32, GRADIENT: F32, LR: F32, STEP_SCALE: F32, ROOT_SCALE: F32],
-    outputs: [NEW_WEIGHT, NEW_MOMENT1, NEW_MOMENT2, SPOILED: F32]
+    outputs: [NEW_WEIGHT, NEW_MOMENT1, NEW_MOMENT2, SQUARES: F32]
 });
 
 impl Operation for AdamAtan2 {
@@ -264,7 +278,7 @@ impl Operation for AdamW {
     }
 }
 
-operands!(SignSgdRows { inputs: [TABLE: F32, IDS, GRADIENT, LR: F32], outputs: [NEW_TABLE, SPOILED: F32] });
+operands!(SignSgdRows { inputs: [TABLE: F32, IDS, GRADIENT, LR: F32], outputs: [NEW_TABLE, SQUARES: F32] });
 
 impl Operation for SignSgdRows {
     fn name(&self) -> &'static str {
@@ -308,10 +322,15 @@ impl Operation for SignSgdRows {
         let occurs = p.contiguous(occurs);
         let spoiled = not_finite(p, moved, sum);
         let spoiled = p.max(spoiled, 1);
-        let spoiled = p.reshape(spoiled, &[1, shape[0]]);
-        let spoiled = p.product(by_slot, spoiled);
+        let squares = p.mul(sum, sum);
+        let squares = p.sum(squares, 1);
+        let [spoiled, squares] = [spoiled, squares].map(|of_rows| {
+            let of_rows = p.reshape(of_rows, &[1, shape[0]]);
+            p.product(by_slot, of_rows)
+        });
+        let squares = spoil(p, squares, spoiled);
         let slots = p.shape(ids);
-        vec![p.select(occurs, moved, table), p.reshape(spoiled, &slots)]
+        vec![p.select(occurs, moved, table), p.reshape(squares, &slots)]
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

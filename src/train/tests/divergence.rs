@@ -11,6 +11,7 @@ use crate::span::Source;
 use crate::spec::Spec;
 use crate::store::MetricsLine;
 use crate::store::lock::LOCK;
+use crate::store::times::TIMES;
 use crate::train::{
     Checkpoint, Concern, Data, Divergence, Error, Event, NotFinite, Run, SolveOptions, TrainOptions, Training,
 };
@@ -52,7 +53,7 @@ fn training(spec: &Spec) -> Training {
     Training::new(spec, data, options()).expect("it fits")
 }
 
-/// Returns the content of every file of a run but that of its lock, by its path in it.
+/// Returns the content of every file of a run but its lock and its times, by its path in it.
 pub(super) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_path_buf()];
@@ -62,7 +63,7 @@ pub(super) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let inner = path.strip_prefix(folder).expect("it lies in the folder").to_path_buf();
             if path.is_dir() {
                 open.push(path);
-            } else if inner != Path::new(LOCK) {
+            } else if ![LOCK, TIMES].map(Path::new).contains(&inner.as_path()) {
                 found.insert(inner, fs::read(&path).expect("it can be read"));
             }
         }

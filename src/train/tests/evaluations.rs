@@ -1,5 +1,6 @@
 //! Evaluations during a training: which rows they take, and what decides which is the best.
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -9,8 +10,9 @@ use super::divergence::{copy, files};
 use super::patience::{begun_of, options};
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::MetricsLine;
 use crate::store::checkpoint::Saved;
+use crate::store::times::TIMES;
+use crate::store::{MetricsLine, TimesKind};
 use crate::train::{Checkpoint, Event, Run, SolveOptions, TrainOptions, Training};
 
 const SMALL: &str = "\
@@ -126,4 +128,41 @@ fn a_training_that_goes_on_takes_the_same_rows() {
         evaluated(&mut resumed, &run);
         assert!(files(run.path()) == whole, "killed after event {number}");
     }
+}
+
+#[test]
+fn times_have_a_line_for_each_step_and_evaluation_and_go_on_with_the_run() {
+    let directory = TempDir::new().expect("a temporary folder");
+    let steps = |steps| TrainOptions { steps: Some(steps), ..options() };
+    let (mut training, run) = begun(directory.path(), &[], steps(3));
+    evaluated(&mut training, &run);
+    let whole = || {
+        let times = run.folder().times();
+        let lines: Vec<_> =
+            times.iter().map(|line| (line.kind == TimesKind::Evaluation, line.step)).collect();
+        let metrics = run.metrics().expect("it is whole");
+        assert_eq!(lines, metrics.iter().map(|line| (line.is_evaluation(), line.step())).collect::<Vec<_>>());
+        assert!(times.is_sorted_by(|one, next| one.seconds <= next.seconds), "{times:?}");
+        assert!(times.iter().all(|line| line.rows_per_second > 0.0));
+        times
+    };
+    let before = whole();
+    assert_eq!(before[0].resident_bytes.is_some(), cfg!(target_os = "linux"));
+    // Times of steps that are done again, and half a line.
+    let file = run.path().join(TIMES);
+    let text = fs::read_to_string(&file).expect("it is there");
+    let last = text.lines().last().expect("it has lines").replace("\"step\":3", "\"step\":4");
+    fs::write(&file, format!("{text}{last}\n{{\"kind\":\"tra")).expect("the disk has room");
+    let data = run.data(".").expect("it is generated");
+    let mut resumed = Training::resume(&run, data, steps(5)).expect("it goes on");
+    evaluated(&mut resumed, &run);
+    let after = whole();
+    assert_eq!(after[..before.len()], before);
+
+    // A run without them goes on all the same.
+    fs::remove_file(&file).expect("it is there");
+    let data = run.data(".").expect("it is generated");
+    let mut resumed = Training::resume(&run, data, steps(6)).expect("it goes on");
+    evaluated(&mut resumed, &run);
+    assert_eq!(run.folder().times().iter().map(|line| line.step).collect::<Vec<_>>(), [6, 6]);
 }

@@ -110,7 +110,7 @@ fn resuming_drops_later_lines_and_half_a_line() {
 /// Returns the line of a training step.
 fn trained(step: u64) -> MetricsLine {
     let means = Metrics { rows: 4, token_loss: 2.0, ..Metrics::default() }.means();
-    MetricsLine::Train { step, epochs: 0.0, lr: 0.1, means }
+    MetricsLine::Train { step, epochs: 0.0, lr: 0.1, gradient_norm: None, flops: None, means }
 }
 
 #[test]

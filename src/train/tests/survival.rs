@@ -16,6 +16,7 @@ use crate::spec::Spec;
 use crate::store::checkpoint::Saved;
 use crate::store::disk::faults::{self, Fault, INPUT_OUTPUT, NO_SPACE};
 use crate::store::lock::LOCK;
+use crate::store::times::TIMES;
 use crate::train::{Data, Error, Run, TrainOptions, Training};
 
 const TINY: &str = "model tiny {
@@ -112,8 +113,8 @@ fn content(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         for entry in fs::read_dir(folder).expect("it can be read") {
             let path = entry.expect("it can be read").path();
             let inner = path.strip_prefix(run).expect("it lies in the run").to_path_buf();
-            // When the checkpoint before the last was saved depends on the interruption.
-            if inner.starts_with("previous") || inner.starts_with(LOCK) {
+            // When the checkpoint before the last was saved depends on the interruption, and times on the machine.
+            if inner.starts_with("previous") || inner.starts_with(LOCK) || inner.starts_with(TIMES) {
                 continue;
             }
             if path.is_dir() {

@@ -168,8 +168,8 @@ fn updates(op: &Op, numbers: &[usize]) -> (Graph, Contents) {
             inputs.push(graph.input(&name, TensorType::f32(&[size])));
         }
         let results = graph.add(op.clone(), &inputs);
-        for &spoiled in results.get(tensors - 1..).unwrap_or(&[]) {
-            graph.set_output(&format!("{number}.spoiled"), spoiled);
+        for &squares in results.get(tensors - 1..).unwrap_or(&[]) {
+            graph.set_output(&format!("{number}.squares"), squares);
         }
     }
     (graph, contents)
@@ -235,19 +235,19 @@ fn plant(inputs: &mut [(TensorType, Values)], input: usize, at: usize, value: f3
 }
 
 #[test]
-fn every_device_says_which_stretches_of_a_weight_are_spoiled() {
+fn every_device_sums_up_squares_and_says_which_stretches_of_a_weight_are_spoiled() {
     let ops: [Op; 2] = [
         AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 }.into(),
         AdamW { beta1: 0.9, beta2: 0.95, weight_decay: 0.1, eps: 1e-3 }.into(),
     ];
     let (weight, gradient) = (AdamW::WEIGHT, AdamW::GRADIENT);
     let cases = [
-        (gradient, 4095, f32::NAN, [1.0, 0.0, 0.0]),
-        (gradient, 4096, f32::NEG_INFINITY, [0.0, 1.0, 0.0]),
+        (gradient, 4095, f32::NAN, [true, false, false]),
+        (gradient, 4096, f32::NEG_INFINITY, [false, true, false]),
         // Its square is not finite.
-        (gradient, 8999, 1e30, [0.0, 0.0, 1.0]),
-        (weight, 0, f32::INFINITY, [1.0, 0.0, 0.0]),
-        (weight, 8191, f32::MAX, [0.0; 3]),
+        (gradient, 8999, 1e30, [false, false, true]),
+        (weight, 0, f32::INFINITY, [true, false, false]),
+        (weight, 8191, f32::MAX, [false; 3]),
     ];
     for op in ops {
         for (input, at, value, expected) in cases {
@@ -255,33 +255,40 @@ fn every_device_says_which_stretches_of_a_weight_are_spoiled() {
             inputs.extend([constant(&[1], 0.1), constant(&[1], 0.2), constant(&[1], 1.5)]);
             plant(&mut inputs, input, at, value);
             let sample = Sample { op: op.clone(), inputs, agreement: Agreement::Rounded };
-            for spoiled in said(&sample, AdamW::SPOILED) {
-                assert_eq!(spoiled, expected, "{op:?}: {value} at {at} of input {input}");
+            for squares in said(&sample, AdamW::SQUARES) {
+                // Each gradient is 0.5; the sums are exact.
+                for ((sum, is_spoiled), elements) in squares.into_iter().zip(expected).zip([4096, 4096, 808])
+                {
+                    let is_right = if is_spoiled { !sum.is_finite() } else { sum == 0.25 * elements as f32 };
+                    assert!(is_right, "{op:?}: {sum} for {value} at {at} of input {input}");
+                }
             }
         }
     }
 }
 
 #[test]
-fn every_device_says_which_rows_of_a_table_are_spoiled() {
-    let spoiled = |ids: [i32; 3], input: usize, at: usize, value: f32| {
+fn every_device_sums_up_squares_and_says_which_rows_of_a_table_are_spoiled() {
+    let squares = |ids: [i32; 3], input: usize, at: usize, value: f32| {
         let mut inputs = vec![constant(&[4, 300], 0.5)];
         inputs.push((TensorType::i32(&[3]), Values::I32(ids.to_vec())));
         inputs.extend([constant(&[3, 300], 0.25), constant(&[1], 0.1)]);
         plant(&mut inputs, input, at, value);
         let op = SignSgdRows { weight_decay: 0.1 }.into();
-        said(&Sample { op, inputs, agreement: Agreement::Rounded }, SignSgdRows::SPOILED)
+        said(&Sample { op, inputs, agreement: Agreement::Rounded }, SignSgdRows::SQUARES)
     };
     for (ids, input, at, value, expected) in [
         // The reference multiplies each gradient with zero for the rows that are not its own.
-        ([2, 2, 2], SignSgdRows::GRADIENT, 299, f32::INFINITY, [1.0; 3]),
-        ([2, 0, 2], SignSgdRows::TABLE, 0, f32::NEG_INFINITY, [0.0, 1.0, 0.0]),
-        ([2, 0, 2], SignSgdRows::TABLE, 899, f32::NAN, [1.0, 0.0, 1.0]),
+        ([2, 2, 2], SignSgdRows::GRADIENT, 299, f32::INFINITY, [None; 3]),
+        ([2, 0, 2], SignSgdRows::TABLE, 0, f32::NEG_INFINITY, [Some(75.0), None, Some(75.0)]),
+        ([2, 0, 2], SignSgdRows::TABLE, 899, f32::NAN, [None, Some(18.75), None]),
         // Nothing reads that row.
-        ([2, 0, 2], SignSgdRows::TABLE, 300, f32::NAN, [0.0; 3]),
+        ([2, 0, 2], SignSgdRows::TABLE, 300, f32::NAN, [Some(75.0), Some(18.75), Some(75.0)]),
     ] {
-        for spoiled in spoiled(ids, input, at, value) {
-            assert_eq!(spoiled, expected, "{value} at {at} of input {input}");
+        // 300 gradients of 0.25 in each row of the batch, whose sums are exact.
+        for squares in squares(ids, input, at, value) {
+            let finite: Vec<_> = squares.iter().map(|&sum| sum.is_finite().then_some(sum)).collect();
+            assert_eq!(finite, expected, "{value} at {at} of input {input}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Update rules, in place.
 //!
-//! Each also writes down which stretches of its numbers are spoiled: 1 where one is not finite, else 0.
+//! Those that follow gradients also write down the sums of their squares, or infinity where a number is not finite.
 
 use super::embedding::index_of;
 use super::parallel::{CHUNK, Shared, for_each_block, for_each_task};
 use super::scratch::with_scratch;
-use super::simd::{atan2, vectorised};
+use super::simd::{atan2, dot, vectorised};
 use crate::graph::ops::STRETCH;
 
 /// Constants of one [`adam_atan2`] update.
@@ -34,13 +34,13 @@ pub struct AdamAtan2Step {
 ///
 /// # Shapes
 ///
-/// All of one length; `spoiled` has an element for each [`STRETCH`] of them.
+/// All of one length; `squares` has an element for each [`STRETCH`] of them.
 pub fn adam_atan2(
     p: &mut [f32],
     m: &mut [f32],
     v: &mut [f32],
     g: &[f32],
-    spoiled: &mut [f32],
+    squares: &mut [f32],
     step: AdamAtan2Step,
 ) {
     let AdamAtan2Step { lr, beta1, beta2, weight_decay, step_scale, root_scale } = step;
@@ -50,7 +50,7 @@ pub fn adam_atan2(
         m,
         v,
         g,
-        spoiled,
+        squares,
         #[inline(always)]
         |p, m, v, g| {
             let mut largest = 0;
@@ -93,8 +93,8 @@ pub struct AdamWStep {
 ///
 /// # Shapes
 ///
-/// All of one length; `spoiled` has an element for each [`STRETCH`] of them.
-pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], spoiled: &mut [f32], step: AdamWStep) {
+/// All of one length; `squares` has an element for each [`STRETCH`] of them.
+pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], squares: &mut [f32], step: AdamWStep) {
     let AdamWStep { lr, beta1, beta2, weight_decay, step_scale, root_scale, eps } = step;
     let keep = 1.0 - lr * weight_decay;
     by_parameters(
@@ -102,7 +102,7 @@ pub fn adam_w(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], spoiled: &
         m,
         v,
         g,
-        spoiled,
+        squares,
         #[inline(always)]
         |p, m, v, g| {
             let mut largest = 0;
@@ -126,9 +126,9 @@ fn exponent(x: f32) -> u32 {
     x.to_bits() & NOT_FINITE
 }
 
-/// Returns 1 if the largest of some exponents is that of a number that is not finite, else 0.
-fn mark(largest: u32) -> f32 {
-    f32::from(u8::from(largest == NOT_FINITE))
+/// Returns a sum, or infinity if the largest of some exponents is that of a number that is not finite.
+fn spoil(sum: f32, largest: u32) -> f32 {
+    if largest == NOT_FINITE { f32::INFINITY } else { sum }
 }
 
 /// Constants of one [`sign_sgd_rows`] update.
@@ -145,21 +145,21 @@ pub struct SignSgdStep {
 ///
 /// # Shapes
 ///
-/// `table` `[ids, D]`, `ids` `[B]`, `grad_rows` `[B, D]`, `spoiled` `[B]`.
+/// `table` `[ids, D]`, `ids` `[B]`, `grad_rows` `[B, D]`, `squares` `[B]`.
 pub fn sign_sgd_rows(
     table: &mut [f32],
     ids: &[i32],
     grad_rows: &[f32],
-    spoiled: &mut [f32],
+    squares: &mut [f32],
     step: SignSgdStep,
 ) {
     let width = grad_rows.len() / ids.len();
     assert!(width > 0 && table.len().is_multiple_of(width));
     assert_eq!(grad_rows.len(), ids.len() * width);
-    assert_eq!(spoiled.len(), ids.len());
+    assert_eq!(squares.len(), ids.len());
     let rows = table.len() / width;
     let keep = 1.0 - step.lr * step.weight_decay;
-    let (table, spoiled) = (Shared::new(table), Shared::new(spoiled));
+    let (table, squares) = (Shared::new(table), Shared::new(squares));
     for_each_task(ids.len(), grad_rows.len() / 4, |task| {
         let id = ids[task];
         if ids[..task].contains(&id) {
@@ -168,7 +168,7 @@ pub fn sign_sgd_rows(
         let row = index_of(id, rows);
         // SAFETY: only the first task with this id gets here, so no other one touches this row.
         let weights = unsafe { table.part(row * width..(row + 1) * width) };
-        let largest = with_scratch(width, |sum| {
+        let (sum, largest) = with_scratch(width, |sum| {
             vectorised(
                 #[inline(always)]
                 || {
@@ -189,13 +189,13 @@ pub fn sign_sgd_rows(
                         *weight = *weight * keep - step.lr * sign;
                         largest = largest.max(exponent(*weight)).max(exponent(*sum));
                     }
-                    largest
+                    (dot(sum, sum), largest)
                 },
             )
         });
         for slot in (task..ids.len()).filter(|&slot| ids[slot] == id) {
             // SAFETY: only the first task with this id gets here, so no other one touches the slots of that id.
-            unsafe { spoiled.part(slot..slot + 1) }.fill(mark(largest));
+            unsafe { squares.part(slot..slot + 1) }.fill(spoil(sum, largest));
         }
     });
 }
@@ -239,7 +239,7 @@ fn by_parameters(
     m: &mut [f32],
     v: &mut [f32],
     g: &[f32],
-    spoiled: &mut [f32],
+    squares: &mut [f32],
     run: impl Fn(&mut [f32], &mut [f32], &mut [f32], &[f32]) -> u32 + Sync + Send,
 ) {
     /// Elements of a task.
@@ -249,26 +249,27 @@ fn by_parameters(
     assert_eq!(m.len(), len);
     assert_eq!(v.len(), len);
     assert_eq!(g.len(), len);
-    assert_eq!(spoiled.len(), len.div_ceil(STRETCH));
-    let (p, m, v, spoiled) = (Shared::new(p), Shared::new(m), Shared::new(v), Shared::new(spoiled));
+    assert_eq!(squares.len(), len.div_ceil(STRETCH));
+    let (p, m, v, squares) = (Shared::new(p), Shared::new(m), Shared::new(v), Shared::new(squares));
     for_each_block(len, BLOCK, len, |range| {
         for start in range.clone().step_by(STRETCH) {
             let stretch = start..range.end.min(start + STRETCH);
             let index = start / STRETCH;
             // SAFETY: the stretches of different tasks are disjoint, and the four slices are different.
-            let (p, m, v, spoiled) = unsafe {
+            let (p, m, v, squares) = unsafe {
                 (
                     p.part(stretch.clone()),
                     m.part(stretch.clone()),
                     v.part(stretch.clone()),
-                    spoiled.part(index..index + 1),
+                    squares.part(index..index + 1),
                 )
             };
-            let largest = vectorised(
+            let g = &g[stretch];
+            let (sum, largest) = vectorised(
                 #[inline(always)]
-                || run(p, m, v, &g[stretch]),
+                || (dot(g, g), run(p, m, v, g)),
             );
-            spoiled.fill(mark(largest));
+            squares.fill(spoil(sum, largest));
         }
     });
 }
@@ -300,13 +301,14 @@ mod tests {
             let mut v: Vec<f32> = values(seed ^ 3, len).iter().map(|x| x * x).collect();
             let (old_p, old_m, old_v, wide_g) = (wide(&p), wide(&m), wide(&v), wide(&g));
             let (atan2_step, adamw_step) = constants(t);
-            let mut spoiled = [2.0];
+            let mut squares = [-1.0];
             if plain {
-                adam_w(&mut p, &mut m, &mut v, &g, &mut spoiled, adamw_step);
+                adam_w(&mut p, &mut m, &mut v, &g, &mut squares, adamw_step);
             } else {
-                adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, atan2_step);
+                adam_atan2(&mut p, &mut m, &mut v, &g, &mut squares, atan2_step);
             }
-            prop_assert_eq!(spoiled, [0.0]);
+            // A sum of less than 200 squares, each below one.
+            assert_close(&squares, &[wide_g.iter().map(|g| g * g).sum::<f64>()], 2e-5);
             let (lr, beta1, beta2) = (0.01, 0.9_f64, 0.95_f64);
             let exact_m: Vec<f64> = (0..len).map(|i| beta1 * old_m[i] + (1.0 - beta1) * wide_g[i]).collect();
             let exact_v: Vec<f64> = (0..len).map(|i| beta2 * old_v[i] + (1.0 - beta2) * wide_g[i].powi(2)).collect();
@@ -336,9 +338,14 @@ mod tests {
             let (old, ids) = (values(seed, rows * width), numbers(seed, batch, rows));
             // Whole numbers, so that sums of zero occur.
             let g: Vec<f32> = numbers(seed ^ 1, batch * width, 3).iter().map(|&x| x as f32 - 1.0).collect();
-            let (mut table, mut spoiled) = (old.clone(), vec![2.0; batch]);
-            sign_sgd_rows(&mut table, &ids, &g, &mut spoiled, SignSgdStep { lr: 0.01, weight_decay: 0.5 });
-            prop_assert!(spoiled.iter().all(|&spoiled| spoiled == 0.0));
+            let (mut table, mut squares) = (old.clone(), vec![-1.0; batch]);
+            sign_sgd_rows(&mut table, &ids, &g, &mut squares, SignSgdStep { lr: 0.01, weight_decay: 0.5 });
+            let sum = |id: i32, j: usize| -> f32 {
+                (0..batch).filter(|&b| ids[b] == id).map(|b| g[b * width + j]).sum()
+            };
+            let exact = ids.iter().map(|&id| (0..width).map(|j| sum(id, j).powi(2)).sum::<f32>());
+            // Sums of whole numbers are exact.
+            prop_assert_eq!(squares, exact.collect::<Vec<_>>());
             let exact: Vec<f64> = (0..rows * width)
                 .map(|at| {
                     let (row, j) = (at / width, at % width);
@@ -378,14 +385,14 @@ mod tests {
         let (p, g, ids, rows) = (values(1, len), values(2, len), numbers(3, 300, 40), values(4, 300 * 512));
         assert_same_on_any_threads(|| {
             let (mut p, mut m, mut v, mut mean) = (p.clone(), vec![0.0; len], vec![0.0; len], g.clone());
-            let mut spoiled = vec![2.0; len.div_ceil(STRETCH)];
-            adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, constants(1).0);
+            let mut squares = vec![-1.0; len.div_ceil(STRETCH)];
+            adam_atan2(&mut p, &mut m, &mut v, &g, &mut squares, constants(1).0);
             average(&mut mean, &p, 0.99);
             let mut table = values(5, 40 * 512);
-            let mut spoiled_rows = vec![2.0; ids.len()];
+            let mut squares_of_rows = vec![-1.0; ids.len()];
             let step = SignSgdStep { lr: 0.1, weight_decay: 0.1 };
-            sign_sgd_rows(&mut table, &ids, &rows, &mut spoiled_rows, step);
-            [p, m, v, mean, table, spoiled, spoiled_rows].concat()
+            sign_sgd_rows(&mut table, &ids, &rows, &mut squares_of_rows, step);
+            [p, m, v, mean, table, squares, squares_of_rows].concat()
         });
     }
 
@@ -406,15 +413,15 @@ mod tests {
                         } else {
                             g[at] = bad
                         }
-                        let (mut m, mut v, mut spoiled) = (vec![0.0; len], vec![0.0; len], vec![2.0; 4]);
+                        let (mut m, mut v, mut squares) = (vec![0.0; len], vec![0.0; len], vec![-1.0; 4]);
                         let (atan2_step, adamw_step) = constants(1);
                         if plain {
-                            adam_w(&mut p, &mut m, &mut v, &g, &mut spoiled, adamw_step);
+                            adam_w(&mut p, &mut m, &mut v, &g, &mut squares, adamw_step);
                         } else {
-                            adam_atan2(&mut p, &mut m, &mut v, &g, &mut spoiled, atan2_step);
+                            adam_atan2(&mut p, &mut m, &mut v, &g, &mut squares, atan2_step);
                         }
-                        let expected: Vec<f32> =
-                            (0..4).map(|index| f32::from(u8::from(spoils && index == stretch))).collect();
+                        let spoiled: Vec<bool> = squares.iter().map(|sum| !sum.is_finite()).collect();
+                        let expected: Vec<bool> = (0..4).map(|index| spoils && index == stretch).collect();
                         assert_eq!(spoiled, expected, "{bad} at {at}, in the weight: {in_weight}");
                     }
                 }
@@ -427,14 +434,14 @@ mod tests {
         let ids = [2, 0, 2, 1];
         let step = SignSgdStep { lr: 0.1, weight_decay: 0.1 };
         let spoiled = |change: fn(&mut [f32], &mut [f32])| {
-            let (mut table, mut g, mut spoiled) = ([1.0; 6], [1.0; 8], [2.0; 4]);
+            let (mut table, mut g, mut squares) = ([1.0; 6], [1.0; 8], [-1.0; 4]);
             change(&mut table, &mut g);
-            sign_sgd_rows(&mut table, &ids, &g, &mut spoiled, step);
-            spoiled
+            sign_sgd_rows(&mut table, &ids, &g, &mut squares, step);
+            squares.map(|sum| !sum.is_finite())
         };
-        assert_eq!(spoiled(|_, _| {}), [0.0; 4]);
-        assert_eq!(spoiled(|_, g| g[5] = f32::NAN), [1.0, 0.0, 1.0, 0.0]);
-        assert_eq!(spoiled(|_, g| g[2] = f32::INFINITY), [0.0, 1.0, 0.0, 0.0]);
-        assert_eq!(spoiled(|table, _| table[3] = f32::INFINITY), [0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(spoiled(|_, _| {}), [false; 4]);
+        assert_eq!(spoiled(|_, g| g[5] = f32::NAN), [true, false, true, false]);
+        assert_eq!(spoiled(|_, g| g[2] = f32::INFINITY), [false, true, false, false]);
+        assert_eq!(spoiled(|table, _| table[3] = f32::INFINITY), [false, false, false, true]);
     }
 }

@@ -71,10 +71,12 @@ static __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
-// Sum over all threads of a block of WARPS warps; `parts` is shared memory for one number of each warp.
+// Sum over all threads of a block of WARPS warps, whether they lie in one row or one below the other; `parts` is shared
+// memory for one number of each warp.
 static __device__ __forceinline__ float block_sum(float x, float *parts) {
   x = warp_sum(x);
-  if (threadIdx.x == 0) parts[threadIdx.y] = x;
+  int thread = threadIdx.y * blockDim.x + threadIdx.x;
+  if (thread % WARP == 0) parts[thread / WARP] = x;
   __syncthreads();
   float sum = 0.0f;
   for (int warp = 0; warp < WARPS; warp++) sum += parts[warp];

@@ -2,18 +2,21 @@
 //
 // A launch works on many tensors, cut into chunks that a table lists: one block for a chunk.
 
-// Elements of a weight that share one answer to whether all of them are finite.
+// Elements of a weight that share one sum of squares.
 #define STRETCH 4096
 
-// A chunk of a weight with its moments and gradient, and a number for each stretch of it.
+// A chunk of a weight with its moments and gradient, and the sum of the squares of the gradient for each stretch of it.
 struct Weights {
   float *p, *m, *v;
   const float *g;
-  float *spoiled;
+  float *squares;
   u64 count;
 };
 
 static __device__ __forceinline__ bool finite(float x) { return fabsf(x) <= 3.402823466e38f; }
+
+// What spoils a sum.
+static __device__ __forceinline__ float infinite() { return __int_as_float(0x7f800000); }
 
 // A chunk that is changed by another one.
 template <class T, class F> struct Pair {
@@ -24,56 +27,51 @@ template <class T, class F> struct Pair {
 
 extern "C" __global__ void adam_atan2(const Weights *chunks, const float *lr, const float *step_scale,
                                       const float *root_scale, float beta1, float beta2, float weight_decay) {
-  __shared__ float spoiled;
+  __shared__ float parts[WARPS];
   Weights w = chunks[blockIdx.x];
   for (u64 start = 0; start < w.count; start += STRETCH) {
-    if (threadIdx.x == 0) spoiled = 0.0f;
-    __syncthreads();
+    float squares = 0.0f;
     for (u64 i = start + threadIdx.x; i < start + STRETCH && i < w.count; i += blockDim.x) {
       float g = w.g[i], m = beta1 * w.m[i] + (1.0f - beta1) * g, v = beta2 * w.v[i] + (1.0f - beta2) * g * g;
       float p = w.p[i] * (1.0f - *lr * weight_decay) - *step_scale * atan2f(m, sqrtf(v) * *root_scale);
       w.m[i] = m;
       w.v[i] = v;
       w.p[i] = p;
-      // Whoever finds something writes the same.
-      if (!finite(p) || !finite(v)) spoiled = 1.0f;
+      squares += finite(p) && finite(v) ? g * g : infinite();
     }
-    __syncthreads();
-    if (threadIdx.x == 0) w.spoiled[start / STRETCH] = spoiled;
+    squares = block_sum(squares, parts);
+    if (threadIdx.x == 0) w.squares[start / STRETCH] = squares;
   }
 }
 
 extern "C" __global__ void adam_w(const Weights *chunks, const float *lr, const float *step_scale,
                                   const float *root_scale, float beta1, float beta2, float weight_decay, float eps) {
-  __shared__ float spoiled;
+  __shared__ float parts[WARPS];
   Weights w = chunks[blockIdx.x];
   for (u64 start = 0; start < w.count; start += STRETCH) {
-    if (threadIdx.x == 0) spoiled = 0.0f;
-    __syncthreads();
+    float squares = 0.0f;
     for (u64 i = start + threadIdx.x; i < start + STRETCH && i < w.count; i += blockDim.x) {
       float g = w.g[i], m = beta1 * w.m[i] + (1.0f - beta1) * g, v = beta2 * w.v[i] + (1.0f - beta2) * g * g;
       float p = w.p[i] * (1.0f - *lr * weight_decay) - *step_scale * m / (sqrtf(v) * *root_scale + eps);
       w.m[i] = m;
       w.v[i] = v;
       w.p[i] = p;
-      // Whoever finds something writes the same.
-      if (!finite(p) || !finite(v)) spoiled = 1.0f;
+      squares += finite(p) && finite(v) ? g * g : infinite();
     }
-    __syncthreads();
-    if (threadIdx.x == 0) w.spoiled[start / STRETCH] = spoiled;
+    squares = block_sum(squares, parts);
+    if (threadIdx.x == 0) w.squares[start / STRETCH] = squares;
   }
 }
 
 // One block for a row of the batch. The first of those with one row number moves that row of the table.
 template <class G>
-KERNEL sign_sgd_rows(float *table, float *spoiled, const int *ids, const G *g, const float *lr, float weight_decay,
+KERNEL sign_sgd_rows(float *table, float *squares, const int *ids, const G *g, const float *lr, float weight_decay,
                      u64 batch, u64 width) {
-  __shared__ float found;
+  __shared__ float parts[WARPS];
   u64 own = blockIdx.x;
   for (u64 other = 0; other < own; other++)
     if (ids[other] == ids[own]) return;
-  if (threadIdx.x == 0) found = 0.0f;
-  __syncthreads();
+  float own_squares = 0.0f;
   for (u64 i = threadIdx.x; i < width; i += blockDim.x) {
     float sum = 0.0f;
     for (u64 other = own; other < batch; other++)
@@ -82,12 +80,11 @@ KERNEL sign_sgd_rows(float *table, float *spoiled, const int *ids, const G *g, c
     float *weight = table + (u64)ids[own] * width + i;
     float moved = *weight * (1.0f - *lr * weight_decay) - *lr * sign;
     *weight = moved;
-    // Whoever finds something writes the same.
-    if (!finite(moved) || !finite(sum)) found = 1.0f;
+    own_squares += finite(moved) ? sum * sum : infinite();
   }
-  __syncthreads();
+  own_squares = block_sum(own_squares, parts);
   for (u64 other = own + threadIdx.x; other < batch; other += blockDim.x)
-    if (ids[other] == ids[own]) spoiled[other] = found;
+    if (ids[other] == ids[own]) squares[other] = own_squares;
 }
 
 extern "C" __global__ void average(const Pair<float, float> *chunks, float rate) {
