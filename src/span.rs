@@ -171,6 +171,26 @@ impl Source {
         last.unwrap_or(whole)
     }
 
+    /// Returns the place that a span of this text is from, if all of it is from there. A place without bytes has to have
+    /// bytes from there on both sides, for else it may be meant as the end of one text or as the beginning of another.
+    pub fn exact_origin(&self, span: Span) -> Option<Origin<'_>> {
+        if self.pieces.is_empty() {
+            return Some(Origin { name: &self.name, text: &self.text, span });
+        }
+        let around =
+            if span.start == span.end { Span::new(span.start.checked_sub(1)?, span.end + 1) } else { span };
+        let mut start = 0;
+        let piece = self.pieces.iter().find(|piece| {
+            start += piece.length;
+            around.end <= start
+        })?;
+        let begins = start - piece.length;
+        let there = |at: usize| Some(at.checked_sub(begins)? + piece.offset?);
+        there(around.start)?;
+        let span = Span::new(there(span.start)?, there(span.end)?);
+        Some(Origin { name: &piece.origin.0, text: &piece.origin.1, span })
+    }
+
     /// Returns the text under `span`.
     pub fn slice(&self, span: Span) -> &str {
         &self.text[span.start..span.end]

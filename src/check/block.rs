@@ -1,11 +1,11 @@
 //! The statements `tokens`, `puzzles`, `block` and `network`, which all have a width.
 
-use super::Context;
 use super::keys::RESERVED;
-use super::names::{Named, suggestion, wrong_name};
+use super::names::{Named, suggest, wrong_name};
 use super::outline::{Outline, parts};
 use super::reader::{Fields, MAX_ROWS, MAX_UNIT_WIDTH, MAX_WIDTH, Reals, to_usize};
-use crate::diagnostic::{Code, Diagnostic};
+use super::{Context, keep_one};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::ir;
 use crate::ir::gated_width;
 use crate::span::Span;
@@ -38,6 +38,8 @@ struct BlockDraft {
     name: String,
     hidden: Option<Placed<usize>>,
     placement: Option<Placed<Placement>>,
+    /// Makes it learn positions.
+    learn: Edit,
     mixing: Option<MixingDraft>,
     inner: Option<Width>,
     norm_eps: Option<f32>,
@@ -99,11 +101,12 @@ impl<'a> Context<'a> {
         let drafts: Vec<Option<NetworkDraft>> =
             outline.networks.iter().map(|network| self.network(network, outline, &mut blocks)).collect();
         if outline.networks.is_empty() {
-            self.missing_statement(outline, "network", "network net = 2 * encoder");
+            let block = outline.block();
+            self.missing_statement(outline, "network", &format!("network net = 2 * {block}"));
         }
         for (section, block) in outline.blocks.iter().zip(&blocks) {
             if !block.used && self.complete {
-                self.report(unused_block(section));
+                self.report(unused_block(section, self.statement(section.name.span)));
             }
         }
         let (vocab, token_positions) = tokens?;
@@ -192,6 +195,7 @@ impl<'a> Context<'a> {
             name: section.name.text.clone(),
             hidden,
             placement,
+            learn: fields.set("positions", "learned"),
             mixing,
             inner,
             norm_eps,
@@ -239,7 +243,8 @@ impl<'a> Context<'a> {
         if let Some(Placed { value: Placement::Rope { .. }, span: rope }) = placement
             && !width.is_multiple_of(2)
         {
-            self.report(odd_heads(span, width, heads, hidden, fields.entry_span("positions").map(|_| rope)));
+            let rope = fields.entry_span("positions").map(|_| rope);
+            self.report(odd_heads(span, heads, hidden, rope));
         }
     }
 
@@ -279,14 +284,19 @@ impl<'a> Context<'a> {
 
     /// Returns whether positions are learned, which all blocks must agree on.
     fn common_placement(&mut self, blocks: &[BlockDraft]) -> Option<bool> {
-        let mut common: Option<(Placed<Placement>, &str)> = None;
+        let mut common: Option<(Placed<Placement>, &BlockDraft)> = None;
         for block in blocks {
             let Some(placement) = block.placement else { continue };
             match common {
-                None => common = Some((placement, &block.name)),
-                Some((first, name)) => {
-                    if (first.value == Placement::Learned) != (placement.value == Placement::Learned) {
-                        self.report(placements_differ(&block.name, placement.span, name, first.span));
+                None => common = Some((placement, block)),
+                Some((first, first_block)) => {
+                    let learns = placement.value == Placement::Learned;
+                    if (first.value == Placement::Learned) != learns {
+                        let other = if learns { first_block } else { block };
+                        let report =
+                            placements_differ(&block.name, placement.span, &first_block.name, first.span);
+                        let title = format!("write `positions = learned` in `{}`", other.name);
+                        self.report(report.offer(title, [other.learn.clone()]));
                     }
                 }
             }
@@ -309,7 +319,7 @@ impl<'a> Context<'a> {
             ExprKind::Name(name) => Some((block, name)),
             _ => None,
         }) else {
-            self.report(no_stack(block.unwrap_or(&network.value), outline));
+            self.report(no_stack(block.unwrap_or(&network.value), network.value.span, outline));
             // Whatever was meant, it may have been any of them.
             blocks.iter_mut().for_each(|block| block.used = true);
             return None;
@@ -366,51 +376,58 @@ impl BlockDraft {
 
 fn puzzle_too_wide(fields: &Fields<'_>, width: usize, positions: usize, hidden: Placed<usize>) -> Diagnostic {
     let room = positions * hidden.value;
+    let needed = width.div_ceil(hidden.value);
     let message =
         format!("a puzzle vector of width {width} does not fit into [{positions}, {}]", hidden.value);
     Diagnostic::error(Code::PuzzleWidth, fields.span("width"), message)
         .label(format!("at most {room}"))
         .secondary(fields.span("positions"), format!("{positions} prefix positions"))
         .secondary(hidden.span, format!("of width {}", hidden.value))
-        .help(format!("use at least {} positions, or leave `positions` out", width.div_ceil(hidden.value)))
+        .help(format!("use at least {needed} positions, or leave `positions` out"))
+        .offer(format!("use {needed} positions"), [fields.set("positions", &needed.to_string())])
+        .offer("leave `positions` out", fields.remove(&["positions"]))
 }
 
 fn mixer_without(what: &str, span: Span, mixing: Span) -> Diagnostic {
     Diagnostic::error(Code::ConflictingKeys, span, format!("a block that mixes with `mlp` has no {what}"))
         .label("would have no effect")
         .secondary(mixing, "this block has no attention")
-        .help("remove it")
+        .mend("remove it", [Edit::Remove(span)])
 }
 
-/// Suggests the nearest numbers of heads whose width is a multiple of `step`.
 fn heads_do_not_divide(span: Span, heads: usize, hidden: Placed<usize>, step: usize) -> Diagnostic {
     let width = hidden.value;
-    let fits = |heads: &usize| width.is_multiple_of(*heads * step);
-    let below = (1..heads.min(width)).rev().find(fits);
-    let above = (heads + 1..=width).find(fits);
-    let help = match (below, above) {
-        (Some(below), Some(above)) => format!("use {below} or {above} heads"),
-        (Some(fitting), None) | (None, Some(fitting)) => format!("use {fitting} heads"),
-        (None, None) => "change the width".to_string(),
-    };
-    Diagnostic::error(Code::HeadWidth, span, format!("{heads} heads do not divide the width {width}"))
-        .label(format!("does not divide {width}"))
-        .secondary(hidden.span, "the width")
-        .help(help)
+    let diagnostic =
+        Diagnostic::error(Code::HeadWidth, span, format!("{heads} heads do not divide the width {width}"))
+            .label(format!("does not divide {width}"))
+            .secondary(hidden.span, "the width");
+    match nearest_heads(heads, width, step)[..] {
+        [] => diagnostic.help("change the width"),
+        [fitting] => diagnostic.help(format!("use {fitting} heads")).write(span, &fitting.to_string()),
+        [below, above, ..] => diagnostic
+            .help(format!("use {below} or {above} heads"))
+            .write(span, &below.to_string())
+            .write(span, &above.to_string()),
+    }
 }
 
-fn odd_heads(
-    span: Span,
-    width: usize,
-    heads: usize,
-    hidden: Placed<usize>,
-    rope: Option<Span>,
-) -> Diagnostic {
+/// Returns the nearest numbers of heads, below and above, whose width is a multiple of `step`.
+fn nearest_heads(heads: usize, width: usize, step: usize) -> Vec<usize> {
+    let fits = |heads: &usize| width.is_multiple_of(*heads * step);
+    let below = (1..heads.min(width)).rev().find(fits);
+    below.into_iter().chain((heads + 1..=width).find(fits)).collect()
+}
+
+fn odd_heads(span: Span, heads: usize, hidden: Placed<usize>, rope: Option<Span>) -> Diagnostic {
+    let width = hidden.value / heads;
     let message = format!("rotation needs heads of even width, found {} / {heads} = {width}", hidden.value);
     let diagnostic = Diagnostic::error(Code::OddHeadWidth, span, message)
         .label(format!("makes heads of width {width}"))
         .secondary(hidden.span, "the width")
         .help("use another number of heads, or `positions = learned`");
+    let diagnostic = nearest_heads(heads, hidden.value, 2)
+        .into_iter()
+        .fold(diagnostic, |diagnostic, fitting| diagnostic.write(span, &fitting.to_string()));
     match rope {
         Some(rope) => diagnostic.secondary(rope, "asks for rotation"),
         None => diagnostic.note("rotation is the default for `positions`"),
@@ -418,15 +435,18 @@ fn odd_heads(
 }
 
 fn width_twice(other: &str, span: Span, width: Span) -> Diagnostic {
-    Diagnostic::error(Code::ConflictingKeys, span, format!("`{other}` and `width` exclude each other"))
+    let message = format!("`{other}` and `width` exclude each other");
+    let diagnostic = Diagnostic::error(Code::ConflictingKeys, span, message)
         .label("would have no effect")
-        .secondary(width, "the width is given here")
-        .help("keep one of the two")
+        .secondary(width, "the width is given here");
+    keep_one(diagnostic, [span, width])
 }
 
 fn too_wide(span: Span, expansion: f32) -> Diagnostic {
     let message = format!("`expansion` must be at most {MAX_EXPANSION}, found {expansion}");
-    Diagnostic::error(Code::OutOfRange, span, message).label(format!("expected at most {MAX_EXPANSION}"))
+    Diagnostic::error(Code::OutOfRange, span, message)
+        .label(format!("expected at most {MAX_EXPANSION}"))
+        .write(span, &MAX_EXPANSION.to_string())
 }
 
 fn widths_differ(block: &str, hidden: Placed<usize>, first: &str, expected: Placed<usize>) -> Diagnostic {
@@ -438,6 +458,7 @@ fn widths_differ(block: &str, hidden: Placed<usize>, first: &str, expected: Plac
         .label(format!("expected {}", expected.value))
         .secondary(expected.span, "the width of the model")
         .help(format!("write `hidden = {}` in every block", expected.value))
+        .write(hidden.span, &expected.value.to_string())
 }
 
 fn placements_differ(block: &str, span: Span, first: &str, expected: Span) -> Diagnostic {
@@ -449,37 +470,43 @@ fn placements_differ(block: &str, span: Span, first: &str, expected: Span) -> Di
         .help("write `positions = learned` in every block or in none")
 }
 
-fn unused_block(section: &Section) -> Diagnostic {
+fn unused_block(section: &Section, statement: Span) -> Diagnostic {
     Diagnostic::warning(
         Code::UnusedBlock,
         section.name.span,
         format!("no network uses the block `{}`", section.name.text),
     )
     .label("defined here")
-    .help("remove it")
+    .mend("remove it", [Edit::Remove(statement)])
 }
 
-fn no_stack(value: &Expr, outline: &Outline<'_>) -> Diagnostic {
-    let block = outline.blocks.first().map_or("encoder", |block| block.name.text.as_str());
-    Diagnostic::error(
+fn no_stack(value: &Expr, whole: Span, outline: &Outline<'_>) -> Diagnostic {
+    let stack = format!("4 * {}", outline.block());
+    let diagnostic = Diagnostic::error(
         Code::WrongType,
         value.span,
         format!("a network is a number of blocks, found {}", value.describe()),
     )
     .label("expected `count * block`")
-    .help(format!("write `4 * {block}`"))
+    .help(format!("write `{stack}`"));
+    match outline.blocks[..] {
+        [_] => diagnostic.write(whole, &stack),
+        _ => diagnostic,
+    }
 }
 
 fn unknown_block(name: &str, span: Span, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
-    let help = match outline.blocks.is_empty() {
-        true if RESERVED.contains(&name) => Some("define a block, and name it here".to_string()),
-        true => Some(format!("define it with `block {name} {{ hidden = …, heads = … }}`")),
-        false => suggestion(name, outline.blocks.iter().map(|block| block.name.text.as_str())),
+    let diagnostic = match named {
+        Some(named) => wrong_name(name, span, "a block", named),
+        None => Diagnostic::error(Code::UnknownName, span, format!("there is no block `{name}`"))
+            .label("expected a block"),
     };
-    if let Some(named) = named {
-        return wrong_name(name, span, "a block", named, help);
+    match outline.blocks.is_empty() {
+        true if RESERVED.contains(&name) => diagnostic.help("define a block, and name it here"),
+        true => diagnostic.help(format!("define it with `block {name} {{ hidden = …, heads = … }}`")),
+        false => {
+            let blocks = outline.blocks.iter().map(|block| block.name.text.as_str());
+            suggest(diagnostic, span, name, blocks)
+        }
     }
-    Diagnostic::error(Code::UnknownName, span, format!("there is no block `{name}`"))
-        .label("expected a block")
-        .maybe_help(help)
 }

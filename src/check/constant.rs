@@ -137,13 +137,11 @@ impl<'a> Context<'a> {
                 self.report(no_number_in_words(name, span));
                 return None;
             }
-            let suggestion = nearest(name, self.lets.keys().copied()).map(str::to_string);
+            let meant = nearest(name, self.lets.keys().copied());
             self.report(match self.names.get(name).filter(|named| named.kind != "a number") {
-                Some(named) => {
-                    let help = "write a number, or define one with `let` under another name".to_string();
-                    wrong_name(name, span, "a number", *named, Some(help))
-                }
-                None => unknown_constant(name, span, suggestion),
+                Some(named) => wrong_name(name, span, "a number", *named)
+                    .help("write a number, or define one with `let` under another name"),
+                None => unknown_constant(name, span, meant),
             });
         }
         None
@@ -204,12 +202,12 @@ fn used_too_early(name: &str, span: Span, later: Span) -> Diagnostic {
         .help("move the `let` up")
 }
 
-fn unknown_constant(name: &str, span: Span, suggestion: Option<String>) -> Diagnostic {
+fn unknown_constant(name: &str, span: Span, meant: Option<&str>) -> Diagnostic {
     let diagnostic =
         Diagnostic::error(Code::UnknownName, span, format!("no `let` before this defines `{name}`"))
             .label("expected a number or the name of one");
-    match suggestion {
-        Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")),
+    match meant {
+        Some(meant) => diagnostic.meant(span, meant),
         None => diagnostic.help(format!("define it in the model with `let {name} = …`")),
     }
 }

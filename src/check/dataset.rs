@@ -6,7 +6,7 @@ use super::keys;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
 use crate::span::Span;
-use crate::syntax::ast::{Entries, File, StatementKind};
+use crate::syntax::ast::{Entries, Entry, File, StatementKind};
 
 /// What is known about a dataset before a model sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,14 +51,13 @@ pub(super) fn compare(
     misfits(model, dataset)
         .into_iter()
         .map(|misfit| {
-            let written = tokens.map(|tokens| {
-                let entry = tokens
-                    .entries
-                    .iter()
-                    .find(|entry| entry.key.as_ref().is_some_and(|name| name.text == misfit.key));
-                entry.map_or(tokens.span, |entry| entry.value.span)
+            let written = tokens.and_then(|tokens| {
+                let mut entries = tokens.entries.iter();
+                let is_it = |entry: &&Entry| entry.key.as_ref().is_some_and(|name| name.text == misfit.key);
+                entries.find(is_it).map(|entry| entry.value.span)
             });
-            disagree(&misfit, written.unwrap_or(data), data)
+            let place = written.or(tokens.map(|tokens| tokens.span)).unwrap_or(data);
+            disagree(&misfit, written, place, data)
         })
         .collect()
 }
@@ -136,12 +135,17 @@ fn misfits(model: &ir::Model, dataset: &DatasetShape) -> Vec<Misfit> {
         .collect()
 }
 
-fn disagree(misfit: &Misfit, written: Span, data: Span) -> Diagnostic {
+/// `written` is the place of the value in the spec, if there is one.
+fn disagree(misfit: &Misfit, written: Option<Span>, place: Span, data: Span) -> Diagnostic {
     let Misfit { key, data: expected, .. } = misfit;
-    Diagnostic::error(Code::DataMismatch, written, misfit.message())
+    let diagnostic = Diagnostic::error(Code::DataMismatch, place, misfit.message())
         .label(format!("expected {expected}"))
         .secondary(data, format!("{key} = {expected} here"))
-        .help(misfit.help())
+        .help(misfit.help());
+    match written {
+        Some(written) => diagnostic.write(written, &expected.to_string()),
+        None => diagnostic,
+    }
 }
 
 #[cfg(test)]

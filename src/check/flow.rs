@@ -8,7 +8,7 @@
 use super::Context;
 use super::outline::Outline;
 use super::segment::Nest;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::ir::{self, NetworkId, Operand, StateId, UnrolledUpdate, Update};
 use crate::span::Span;
 use crate::syntax::ast::Name;
@@ -22,7 +22,7 @@ impl<'a> Context<'a> {
         for (index, network) in outline.networks.iter().enumerate() {
             let uses = updates.iter().position(|update| update.network == NetworkId(index));
             match uses {
-                None => self.report(never_used(&network.name)),
+                None => self.report(never_used(&network.name, self.statement(network.name.span))),
                 Some(_) if reach.networks[index] => {}
                 Some(first) => {
                     let policy = outline.gradient.map(|gradient| gradient.policy.span);
@@ -52,9 +52,13 @@ impl<'a> Context<'a> {
             && !noise_matters(model, &unrolled, infer.segments)
         {
             let section = outline.infer.expect("the rollouts come from this statement");
-            let mut entries = section.entries.entries.iter();
-            let entry = entries.find(|entry| entry.key.as_ref().is_some_and(|key| key.text == "rollouts"));
-            self.report(equal_rollouts(entry.map_or(section.name.span, |entry| entry.span)));
+            let entry = |name: &str| {
+                let mut entries = section.entries.entries.iter();
+                let named = entries.find(|entry| entry.key.as_ref().is_some_and(|key| key.text == name));
+                named.map(|entry| entry.span)
+            };
+            let both = ["rollouts", "noise"].into_iter().filter_map(entry).map(Edit::Remove).collect();
+            self.report(equal_rollouts(entry("rollouts").unwrap_or(section.name.span), both));
         }
     }
 }
@@ -132,7 +136,7 @@ fn overwritten<'m>(update: &Update, unrolled: &[UnrolledUpdate<'m>]) -> Option<&
     None
 }
 
-fn never_used(network: &Name) -> Diagnostic {
+fn never_used(network: &Name, statement: Span) -> Diagnostic {
     Diagnostic::error(
         Code::NetworkNeverUsed,
         network.span,
@@ -140,6 +144,7 @@ fn never_used(network: &Name) -> Diagnostic {
     )
     .label("defined here")
     .help(format!("use it in the segment with `… <- {}(…)`, or remove it", network.text))
+    .offer("remove it", [Edit::Remove(statement)])
 }
 
 fn without_gradient(network: &Name, usage: Span, policy: Option<Span>) -> Diagnostic {
@@ -171,7 +176,7 @@ fn input_without_gradient(usage: Span) -> Diagnostic {
         .help("differentiate an update that reads `x`")
 }
 
-fn equal_rollouts(span: Span) -> Diagnostic {
+fn equal_rollouts(span: Span, both: Vec<Edit>) -> Diagnostic {
     Diagnostic::warning(
         Code::WithoutEffect,
         span,
@@ -179,15 +184,15 @@ fn equal_rollouts(span: Span) -> Diagnostic {
     )
     .label("all rollouts are the same")
     .note("they differ by noise on the initial states, which are replaced before anything reads them")
-    .help("remove `rollouts` and `noise`")
+    .mend("remove `rollouts` and `noise`", both)
 }
 
 fn dead_update(state: &str, span: Span, by: Span) -> Diagnostic {
     let message = format!("this value of `{state}` is replaced before anything reads it");
     let diagnostic = Diagnostic::warning(Code::DeadUpdate, span, message).label("computed for nothing");
-    let diagnostic = match by == span {
+    let diagnostic = diagnostic.help(format!("read `{state}` in between, or remove the update"));
+    match by == span {
         true => diagnostic.note("the next iteration replaces it"),
-        false => diagnostic.secondary(by, "replaced here"),
-    };
-    diagnostic.help(format!("read `{state}` in between, or remove the update"))
+        false => diagnostic.secondary(by, "replaced here").offer("remove the update", [Edit::Remove(span)]),
+    }
 }

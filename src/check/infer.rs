@@ -34,11 +34,11 @@ impl<'a> Context<'a> {
             match (halt, segments) {
                 (Some((Halt::Fixed { .. }, _)), _) => {
                     let policy = outline.halt.expect("the policy comes from this statement").policy.span;
-                    self.report(fixed_never_halts(fields.span("halt"), policy));
+                    self.report(fixed_never_halts(&fields, policy));
                     return None;
                 }
                 (_, Some(1)) => {
-                    self.report(nothing_to_stop("halt = true", fields.span("halt"), fields.span("segments")));
+                    self.report(nothing_to_stop("halt = true", "halt", &fields));
                 }
                 _ => {}
             }
@@ -47,8 +47,8 @@ impl<'a> Context<'a> {
             Some(_) => self.real(&fields, "settle", Reals::Positive).map(Some),
             None => Some(None),
         };
-        if let (Some(span), Some(1)) = (fields.entry_span("settle"), segments) {
-            self.report(nothing_to_stop("settle", span, fields.span("segments")));
+        if let (Some(_), Some(1)) = (fields.get("settle"), segments) {
+            self.report(nothing_to_stop("settle", "settle", &fields));
         }
         let rollouts = self.rollouts(&fields, outline, halt, segments);
         let check = self.answer_check(&fields, tokens);
@@ -70,14 +70,14 @@ impl<'a> Context<'a> {
         if fields.get("check").is_none() {
             return Some(None);
         }
-        let check = match self.required_choice(fields, "check")?.0 {
+        let check = match self.required_choice(fields, "check", None)?.0 {
             "equal" => ir::Check::Equal,
             "sudoku" => ir::Check::Sudoku,
             _ => ir::Check::Maze,
         };
         match tokens {
             Some(tokens) if !check.fits(tokens) => {
-                self.report(no_such_puzzles(fields.span("check"), check, tokens));
+                self.report(no_such_puzzles(fields, check, tokens));
                 None
             }
             _ => Some(Some(check)),
@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
         };
         if count == 1 {
             if let Some(noise) = fields.entry_span("noise") {
-                self.report(noise_without_rollouts(noise));
+                self.report(noise_without_rollouts(fields, noise));
                 return None;
             }
             return Some(None);
@@ -107,11 +107,11 @@ impl<'a> Context<'a> {
         let policy = outline.halt.map_or(fields.owner(), |halt| halt.policy.span);
         match (halt, segments) {
             (Some((Halt::Fixed { .. }, _)), _) => {
-                self.report(nothing_chooses(fields.span("rollouts"), policy));
+                self.report(nothing_chooses(fields, policy));
                 return None;
             }
             (Some((Halt::Residual { .. }, _)), Some(1)) => {
-                self.report(nothing_settles(fields.span("rollouts"), policy));
+                self.report(nothing_settles(fields, policy));
                 return None;
             }
             _ => {}
@@ -120,7 +120,7 @@ impl<'a> Context<'a> {
             Some(noise) => Some(Some(ir::Rollouts { count, noise })),
             None => {
                 if fields.may_miss("noise") {
-                    self.report(rollouts_without_noise(fields.span("rollouts")));
+                    self.report(rollouts_without_noise(fields));
                 }
                 None
             }
@@ -128,21 +128,24 @@ impl<'a> Context<'a> {
     }
 }
 
-fn fixed_never_halts(span: Span, policy: Span) -> Diagnostic {
-    Diagnostic::error(Code::ConflictingKeys, span, "no row stops early, since `fixed` never says so")
+fn fixed_never_halts(fields: &Fields<'_>, policy: Span) -> Diagnostic {
+    let message = "no row stops early, since `fixed` never says so";
+    Diagnostic::error(Code::ConflictingKeys, fields.span("halt"), message)
         .label("asks rows to stop early")
         .secondary(policy, "runs the same number of segments on every row")
         .help("remove `halt = true`, or choose another halting policy")
+        .offer("remove `halt = true`", fields.remove(&["halt"]))
 }
 
-fn nothing_to_stop(what: &str, span: Span, segments: Span) -> Diagnostic {
-    Diagnostic::warning(Code::WithoutEffect, span, format!("`{what}` has no effect with one segment"))
+fn nothing_to_stop(what: &str, key: &str, fields: &Fields<'_>) -> Diagnostic {
+    let message = format!("`{what}` has no effect with one segment");
+    Diagnostic::warning(Code::WithoutEffect, fields.span(key), message)
         .label("has no effect")
-        .secondary(segments, "no row runs longer than this")
-        .help("remove it")
+        .secondary(fields.span("segments"), "no row runs longer than this")
+        .mend("remove it", fields.remove(&[key]))
 }
 
-fn no_such_puzzles(span: Span, check: ir::Check, tokens: &ir::Tokens) -> Diagnostic {
+fn no_such_puzzles(fields: &Fields<'_>, check: ir::Check, tokens: &ir::Tokens) -> Diagnostic {
     let expected = match check {
         ir::Check::Sudoku => "a Sudoku has positions = 16, 36, 81 or 256, and vocab = 6, 8, 11 or 18 with it",
         ir::Check::Maze | ir::Check::Equal => "a maze has as many positions as a square, and vocab = 6",
@@ -153,38 +156,45 @@ fn no_such_puzzles(span: Span, check: ir::Check, tokens: &ir::Tokens) -> Diagnos
         tokens.positions,
         tokens.vocab
     );
-    Diagnostic::error(Code::DataMismatch, span, message)
+    Diagnostic::error(Code::DataMismatch, fields.span("check"), message)
         .label("has no meaning for these tokens")
         .note(expected)
         .help("write `check = equal`, or remove it")
+        .offer("write `check = equal`", [fields.set("check", "equal")])
+        .offer("remove it", fields.remove(&["check"]))
 }
 
-fn noise_without_rollouts(span: Span) -> Diagnostic {
+fn noise_without_rollouts(fields: &Fields<'_>, span: Span) -> Diagnostic {
     Diagnostic::error(Code::ConflictingKeys, span, "`noise` needs more than one rollout")
         .label("the first rollout has no noise")
         .help("add `rollouts = 4`, or remove `noise`")
+        .offer("write `rollouts = 4`", [fields.set("rollouts", "4")])
+        .offer("remove `noise`", fields.remove(&["noise"]))
 }
 
-fn rollouts_without_noise(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, span, "`rollouts` need `noise`")
+fn rollouts_without_noise(fields: &Fields<'_>) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, fields.span("rollouts"), "`rollouts` need `noise`")
         .label("all rollouts would be the same")
         .help("add `noise = 0.5`, the standard deviation of the noise on the initial states")
+        .offer("add `noise = 0.5`", [fields.add("noise = 0.5")])
 }
 
-fn nothing_chooses(span: Span, policy: Span) -> Diagnostic {
+fn nothing_chooses(fields: &Fields<'_>, policy: Span) -> Diagnostic {
     let message =
         "nothing can choose among rollouts, since `fixed` neither reads Q values nor looks at the state";
-    Diagnostic::error(Code::QOutputsMismatch, span, message)
+    Diagnostic::error(Code::QOutputsMismatch, fields.span("rollouts"), message)
         .label("nothing says which of them is best")
         .secondary(policy, "the halting policy")
         .help("remove `rollouts`, or choose another halting policy")
+        .offer("remove `rollouts`", fields.remove(&["rollouts", "noise"]))
 }
 
-fn nothing_settles(span: Span, policy: Span) -> Diagnostic {
+fn nothing_settles(fields: &Fields<'_>, policy: Span) -> Diagnostic {
     let message =
         "rollouts are compared by how far the state moves from segment to segment, but there is only one";
-    Diagnostic::error(Code::ConflictingKeys, span, message)
+    Diagnostic::error(Code::ConflictingKeys, fields.span("rollouts"), message)
         .label("nothing says which of them is best")
         .secondary(policy, "compares a state with its value a segment before")
         .help("allow more segments, or remove `rollouts`")
+        .offer("remove `rollouts`", fields.remove(&["rollouts", "noise"]))
 }

@@ -24,7 +24,7 @@ pub use dataset::{DatasetShape, Misfits, check_dataset, fit};
 pub use reader::MAX_ROWS;
 pub(crate) use segment::name_storage;
 
-use crate::diagnostic::{self, Code, Diagnostic, Label};
+use crate::diagnostic::{self, Code, Diagnostic, Edit, Label};
 use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
@@ -84,6 +84,8 @@ struct Context<'a> {
     seen: BTreeSet<Span>,
     /// What each name of the model is.
     names: BTreeMap<&'a str, Named>,
+    /// Places of the statements of the model.
+    statements: Vec<Span>,
     /// Statements that were surely meant by unknown ones, which are not missing on top of that.
     misspelt: BTreeSet<String>,
     /// Whether every statement of the text is in the tree; names may be unknown for another reason if not.
@@ -110,6 +112,7 @@ impl<'a> Context<'a> {
             let_uses: Vec::new(),
             seen: BTreeSet::new(),
             names: BTreeMap::new(),
+            statements: Vec::new(),
             misspelt: BTreeSet::new(),
             complete,
             refused: !complete || !file.complete,
@@ -130,14 +133,15 @@ impl<'a> Context<'a> {
         let mut models = file.models();
         let model = models.next();
         for extra in models {
-            let first = model.expect("there is one before the second").name.span;
-            self.report(second("model", extra.name.span, first));
+            let model = model.expect("there is one before the second");
+            let first = model.name.span;
+            self.report(second("model", extra.name.span, first, [extra.span, model.span]));
         }
         let mut trains = file.trains();
         let train = trains.next();
         for extra in trains {
-            let first = train.expect("there is one before the second").keyword;
-            self.report(second("train", extra.keyword, first));
+            let train = train.expect("there is one before the second");
+            self.report(second("train", extra.keyword, train.keyword, [extra.span, train.span]));
         }
         let Some(model) = model else {
             if file.complete {
@@ -227,13 +231,19 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Returns the place of the statement of the model in which something stands.
+    fn statement(&self, part: Span) -> Span {
+        let after = self.statements.partition_point(|statement| statement.start <= part.start);
+        after.checked_sub(1).map_or(part, |index| self.statements[index])
+    }
+
     fn unused_lets(&mut self) {
         if self.complete {
             let unused: Vec<Diagnostic> = self
                 .lets
                 .iter()
                 .filter(|(_, definition)| !definition.used)
-                .map(|(name, definition)| unused_let(name, definition.name))
+                .map(|(name, definition)| unused_let(name, definition.name, self.statement(definition.name)))
                 .collect();
             self.diagnostics.extend(unused);
         }
@@ -258,11 +268,20 @@ fn is_about_a_value(code: Code) -> bool {
     )
 }
 
-fn second(what: &str, span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::DuplicateStatement, span, format!("a file has one `{what}`, found a second"))
-        .label("the second")
-        .secondary(first, "the first")
+fn second(what: &str, span: Span, first: Span, wholes: [Span; 2]) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error(Code::DuplicateStatement, span, format!("a file has one `{what}`, found a second"))
+            .label("the second")
+            .secondary(first, "the first");
+    keep_one(diagnostic, wholes)
+}
+
+/// Says that the second or the first of two items is to be removed.
+fn keep_one(diagnostic: Diagnostic, [second, first]: [Span; 2]) -> Diagnostic {
+    diagnostic
         .help("keep one of the two")
+        .offer("remove the second of the two", [Edit::Remove(second)])
+        .offer("remove the first of the two", [Edit::Remove(first)])
 }
 
 fn unresolved_base(base: &ast::Base) -> Diagnostic {
@@ -280,10 +299,10 @@ fn no_model(span: Span) -> Diagnostic {
         .help("add `model name { … }`")
 }
 
-fn unused_let(name: &str, span: Span) -> Diagnostic {
+fn unused_let(name: &str, span: Span, statement: Span) -> Diagnostic {
     Diagnostic::warning(Code::UnusedLet, span, format!("`{name}` is never used"))
         .label("defined here")
-        .help("remove it")
+        .mend("remove it", [Edit::Remove(statement)])
 }
 
 #[cfg(test)]

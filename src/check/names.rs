@@ -14,17 +14,10 @@ pub(super) struct Named {
 }
 
 /// Reports a name that stands for something, but not for `expected`.
-pub(super) fn wrong_name(
-    name: &str,
-    span: Span,
-    expected: &str,
-    found: Named,
-    help: Option<String>,
-) -> Diagnostic {
+pub(super) fn wrong_name(name: &str, span: Span, expected: &str, found: Named) -> Diagnostic {
     Diagnostic::error(Code::WrongName, span, format!("`{name}` is {}, expected {expected}", found.kind))
         .label(format!("expected {expected}"))
         .secondary(found.span, format!("{} here", found.kind))
-        .maybe_help(help)
 }
 
 /// Returns the words as `a`, `b` or `c`.
@@ -37,7 +30,24 @@ pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// Suggests the nearest candidate, or lists them all.
+/// Suggests the nearest candidate for the word at a place, or lists them all. The nearest, or the only one, is a mend.
+pub(super) fn suggest<'a>(
+    diagnostic: Diagnostic,
+    span: Span,
+    word: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    let help = suggestion(word, candidates.clone());
+    let nearest = nearest(word, candidates.clone());
+    let mut known = candidates;
+    let only = known.next().filter(|_| known.next().is_none());
+    match nearest.or(only) {
+        Some(candidate) => diagnostic.write(span, candidate).maybe_help(help),
+        None => diagnostic.maybe_help(help),
+    }
+}
+
+/// Returns a help that names the nearest candidate, or lists them all.
 pub(super) fn suggestion<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str> + Clone,

@@ -3,8 +3,8 @@
 use super::keys::RESERVED;
 use super::names::{Named, suggestion};
 use super::reader::without_base;
-use super::{Context, Let};
-use crate::diagnostic::{Code, Diagnostic};
+use super::{Context, Let, keep_one};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::span::Span;
 use crate::syntax::ast::{
     Definition, Entries, Expr, Gradient, Halt, Model, Name, Predict, Section, Segment, StatementKind,
@@ -16,6 +16,8 @@ use crate::syntax::{STATEMENT_KEYWORDS, nearest};
 pub(super) struct Outline<'a> {
     /// Where to point when a whole statement is missing.
     pub(super) name: &'a Name,
+    /// Where a statement is added.
+    pub(super) body: Span,
     pub(super) tokens: Option<&'a Section>,
     pub(super) puzzles: Option<&'a Section>,
     pub(super) blocks: Vec<&'a Section>,
@@ -29,10 +31,29 @@ pub(super) struct Outline<'a> {
     pub(super) infer: Option<&'a Section>,
 }
 
+impl Outline<'_> {
+    /// Returns the name of a block, for an example.
+    pub(super) fn block(&self) -> &str {
+        self.blocks.first().map_or("encoder", |block| block.name.text.as_str())
+    }
+
+    /// Returns the name of a network, for an example.
+    pub(super) fn network(&self) -> &str {
+        self.networks.first().map_or("net", |network| network.name.text.as_str())
+    }
+
+    /// Returns the name of a state, for an example.
+    pub(super) fn state(&self) -> &str {
+        self.states.first().map_or("z", |state| state.name.text.as_str())
+    }
+}
+
 /// A state and how it begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StateName<'a> {
     pub(super) name: &'a Name,
+    /// What is left out where there is no such state: its statement, or its name among others.
+    pub(super) item: Span,
     pub(super) init: Option<&'a Expr>,
 }
 
@@ -41,6 +62,7 @@ impl<'a> Context<'a> {
     pub(super) fn outline(&mut self, model: &'a Model) -> Outline<'a> {
         let mut outline = Outline {
             name: &model.name,
+            body: model.body,
             tokens: None,
             puzzles: None,
             blocks: Vec::new(),
@@ -53,6 +75,7 @@ impl<'a> Context<'a> {
             halt: None,
             infer: None,
         };
+        self.statements = model.statements.iter().map(|statement| statement.span).collect();
         for statement in &model.statements {
             if let StatementKind::Let(definition) = &statement.kind {
                 self.let_names.entry(&definition.name.text).or_insert(definition.name.span);
@@ -80,7 +103,8 @@ impl<'a> Context<'a> {
                 StatementKind::State(state) => {
                     for name in &state.names {
                         if self.new_name(name, "a state") {
-                            outline.states.push(StateName { name, init: state.init.as_ref() });
+                            let item = if state.names.len() == 1 { statement.span } else { name.span };
+                            outline.states.push(StateName { name, item, init: state.init.as_ref() });
                         }
                     }
                 }
@@ -104,10 +128,12 @@ impl<'a> Context<'a> {
                     }
                 }
                 StatementKind::Section(section) => self.outline_section(&mut outline, section),
-                StatementKind::Without(names) => self.report(without_base(&names[0])),
+                StatementKind::Without(names) => self.report(without_base(&names[0], statement.span)),
                 StatementKind::Entry(entry) => {
                     let key = entry.key.as_ref().expect("the grammar gives statements a key");
-                    self.report(unknown_statement(key));
+                    let statements = STATEMENT_KEYWORDS.iter().copied();
+                    let help = suggestion(&key.text, statements);
+                    self.report(unknown_statement(key).maybe_help(help));
                 }
             }
         }
@@ -140,7 +166,7 @@ impl<'a> Context<'a> {
             "infer" => &mut outline.infer,
             other => {
                 self.misspelt.extend(nearest(other, STATEMENT_KEYWORDS.iter().copied()).map(str::to_string));
-                self.report(unknown_statement(&section.name));
+                self.report(unknown_section(&section.name));
                 return;
             }
         };
@@ -153,7 +179,8 @@ impl<'a> Context<'a> {
     /// Reports a statement that may stand only once and stands there already.
     fn only(&mut self, first: Option<Span>, what: &str, span: Span) -> bool {
         if let Some(first) = first {
-            self.report(second_statement(what, span, first));
+            let wholes = [self.statement(span), self.statement(first)];
+            self.report(second_statement(what, span, first, wholes));
         }
         first.is_none()
     }
@@ -175,7 +202,7 @@ impl<'a> Context<'a> {
     /// Reports that a statement no model can do without is missing.
     pub(super) fn missing_statement(&mut self, outline: &Outline<'a>, what: &str, example: &str) {
         if self.complete && !self.misspelt.contains(what) {
-            self.report(missing_statement(outline.name, what, example));
+            self.report(missing_statement(outline, what, example));
         }
     }
 }
@@ -186,20 +213,25 @@ pub(super) fn parts(section: &Section) -> (Span, Option<&Entries>) {
 }
 
 fn unknown_statement(name: &Name) -> Diagnostic {
-    let help = match name.text.as_str() {
-        "train" => Some("close the model with `}` before it".to_string()),
-        other => suggestion(other, STATEMENT_KEYWORDS.iter().copied()),
-    };
     Diagnostic::error(Code::UnknownKey, name.span, format!("a model has no `{}`", name.text))
         .label("not known here")
-        .maybe_help(help)
 }
 
-fn second_statement(what: &str, span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::DuplicateStatement, span, format!("`{what}` is given twice"))
+/// Reports a word that stands before braces. Only that of a section may take its place, for others need a name as well.
+fn unknown_section(name: &Name) -> Diagnostic {
+    let diagnostic = unknown_statement(name);
+    match nearest(&name.text, STATEMENT_KEYWORDS.iter().copied()) {
+        _ if name.text == "train" => diagnostic.help("close the model with `}` before it"),
+        Some(word @ ("tokens" | "puzzles" | "infer" | "segment")) => diagnostic.meant(name.span, word),
+        _ => diagnostic.maybe_help(suggestion(&name.text, STATEMENT_KEYWORDS.iter().copied())),
+    }
+}
+
+fn second_statement(what: &str, span: Span, first: Span, wholes: [Span; 2]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code::DuplicateStatement, span, format!("`{what}` is given twice"))
         .label("given again here")
-        .secondary(first, "first given here")
-        .help("keep one of the two")
+        .secondary(first, "first given here");
+    keep_one(diagnostic, wholes)
 }
 
 fn reserved(name: &Name) -> Diagnostic {
@@ -214,12 +246,13 @@ fn duplicate_name(name: &Name, first: Named) -> Diagnostic {
         .help("choose another name")
 }
 
-fn missing_statement(model: &Name, what: &str, example: &str) -> Diagnostic {
+fn missing_statement(outline: &Outline<'_>, what: &str, example: &str) -> Diagnostic {
+    let model = outline.name;
     Diagnostic::error(
         Code::MissingStatement,
         model.span,
         format!("the model `{}` has no `{what}`", model.text),
     )
     .label(format!("`{what}` is missing"))
-    .help(format!("add `{example}`"))
+    .mend(format!("add `{example}`"), [Edit::Add(outline.body, example.to_string())])
 }

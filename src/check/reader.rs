@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::Context;
 use super::constant::{Constant, is_no_name};
 use super::keys::{Group, Key, usual_value};
-use super::names::{listed, suggestion};
-use crate::diagnostic::{Code, Diagnostic};
+use super::names::{listed, suggest};
+use super::{Context, keep_one};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::span::Span;
 use crate::syntax::ast::{Call, Entries, Expr, ExprKind, Name, Value};
 use crate::syntax::nearest;
@@ -31,6 +31,8 @@ pub(super) struct Fields<'a> {
     group: &'static Group,
     /// Where to point when something is missing.
     owner: Span,
+    /// The list with its delimiters, if there is one.
+    list: Option<Span>,
     /// Whether every entry of the text is here.
     complete: bool,
     found: BTreeMap<&'static str, Field<'a>>,
@@ -109,6 +111,28 @@ impl<'a> Fields<'a> {
         self.found.get(key).map(|field| field.entry)
     }
 
+    /// Returns the edit that adds an entry.
+    pub(super) fn add(&self, entry: &str) -> Edit {
+        match self.list {
+            Some(list) => Edit::Add(list, entry.to_string()),
+            // A word without settings.
+            None => Edit::behind(self.owner, format!("({entry})")),
+        }
+    }
+
+    /// Returns the edit that gives a key a value.
+    pub(super) fn set(&self, key: &str, value: &str) -> Edit {
+        match self.get(key) {
+            Some(old) => Edit::replace(old.span, value),
+            None => self.add(&format!("{key} = {value}")),
+        }
+    }
+
+    /// Returns the edits that take keys away.
+    pub(super) fn remove(&self, keys: &[&str]) -> Vec<Edit> {
+        keys.iter().filter_map(|key| self.entry_span(key)).map(Edit::Remove).collect()
+    }
+
     /// Returns where to point when something is missing.
     pub(super) fn owner(&self) -> Span {
         self.owner
@@ -128,12 +152,13 @@ impl<'a> Context<'a> {
         owner: Span,
         entries: Option<&'a Entries>,
     ) -> Fields<'a> {
+        let list = entries.map(|entries| entries.span);
         let mut fields =
-            Fields { group, owner, complete: true, found: BTreeMap::new(), misspelt: BTreeSet::new() };
+            Fields { group, owner, list, complete: true, found: BTreeMap::new(), misspelt: BTreeSet::new() };
         let Some(entries) = entries else { return fields };
         fields.complete = entries.complete;
         self.refused |= !entries.complete;
-        entries.without.iter().for_each(|without| self.report(without_base(&without.names[0])));
+        entries.without.iter().for_each(|without| self.report(without_base(&without.names[0], without.span)));
         for (index, entry) in entries.entries.iter().enumerate() {
             let (name, place) = match (&entry.key, group.positional) {
                 (Some(key), _) => (key.text.as_str(), key.span),
@@ -145,11 +170,11 @@ impl<'a> Context<'a> {
             };
             let Some(key) = group.key(name) else {
                 fields.misspelt.extend(nearest(name, group.keys.iter().map(|key| key.name)));
-                self.report(unknown_key(name, place, group));
+                self.report(unknown_key(name, place, entry.span, group));
                 continue;
             };
             if let Some(first) = fields.found.get(key.name) {
-                self.report(duplicate_key(name, place, first.entry));
+                self.report(duplicate_key(name, place, [entry.span, first.entry]));
                 continue;
             }
             fields.found.insert(key.name, Field { entry: entry.span, value: &entry.value });
@@ -157,11 +182,16 @@ impl<'a> Context<'a> {
         fields
     }
 
-    /// Returns the value of a key that has no default.
-    pub(super) fn required(&mut self, fields: &Fields<'a>, key: &'static str) -> Option<&'a Value> {
+    /// Returns the value of a key that has no default. `example` gives it a usual one.
+    pub(super) fn required(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        example: Option<String>,
+    ) -> Option<&'a Value> {
         let value = fields.get(key);
         if value.is_none() && fields.may_miss(key) {
-            self.report(missing_key(key, fields));
+            self.report(missing_key(key, fields, example));
         }
         value
     }
@@ -171,7 +201,7 @@ impl<'a> Context<'a> {
         match &value.unit {
             None => Some(&value.expr),
             Some(unit) => {
-                self.report(unit_without_use(unit));
+                self.report(unit_without_use(unit, value.expr.span));
                 None
             }
         }
@@ -184,7 +214,7 @@ impl<'a> Context<'a> {
         key: &'static str,
         range: RangeInclusive<i128>,
     ) -> Option<usize> {
-        let value = self.required(fields, key)?;
+        let value = self.required(fields, key, integer_example(key, &range))?;
         let expr = self.unitless(value)?;
         self.integer_value(expr, key, range).map(to_usize)
     }
@@ -257,7 +287,7 @@ impl<'a> Context<'a> {
 
     /// Returns a real number in a range, from a key without a default.
     pub(super) fn real(&mut self, fields: &Fields<'a>, key: &'static str, range: Reals) -> Option<f32> {
-        let value = self.required(fields, key)?;
+        let value = self.required(fields, key, real_example(key, range))?;
         let expr = self.unitless(value)?;
         self.real_number(expr, key, range)
     }
@@ -309,14 +339,16 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns which of its words a key without a default is set to, and what is set in parentheses.
+    /// Returns which of its words a key without a default is set to, and what is set in parentheses. `example` is a
+    /// usual value.
     pub(super) fn required_choice(
         &mut self,
         fields: &Fields<'a>,
         key: &'static str,
+        example: Option<&str>,
     ) -> Option<(&'static str, Fields<'a>)> {
         let table = fields.group.key(key).expect("the caller asks for keys of the table");
-        let value = self.required(fields, key)?;
+        let value = self.required(fields, key, example.map(|example| format!("{key} = {example}")))?;
         let expr = self.unitless(value)?;
         self.chosen(table, expr)
     }
@@ -359,7 +391,7 @@ pub(super) fn to_usize(number: i128) -> usize {
 }
 
 /// Reports a `without` that no base was put under.
-pub(super) fn without_base(name: &Name) -> Diagnostic {
+pub(super) fn without_base(name: &Name, whole: Span) -> Diagnostic {
     Diagnostic::error(
         Code::Without,
         name.span,
@@ -367,17 +399,19 @@ pub(super) fn without_base(name: &Name) -> Diagnostic {
     )
     .label("nothing to take it from")
     .help("remove the statement, or begin the file with `base \"other.hrm\"`")
+    .offer("remove the statement", [Edit::Remove(whole)])
 }
 
-fn unknown_key(name: &str, span: Span, group: &Group) -> Diagnostic {
+fn unknown_key(name: &str, span: Span, entry: Span, group: &Group) -> Diagnostic {
     let message = match group.keys {
         [] => format!("nothing can be set here, found `{name}`"),
         _ => format!("{} has no key `{name}`", group.title),
     };
-    Diagnostic::error(Code::UnknownKey, span, message).label("unknown key").maybe_help(match group.keys {
-        [] => Some("remove it".to_string()),
-        keys => suggestion(name, keys.iter().map(|key| key.name)),
-    })
+    let diagnostic = Diagnostic::error(Code::UnknownKey, span, message).label("unknown key");
+    match group.keys {
+        [] => diagnostic.mend("remove it", [Edit::Remove(entry)]),
+        keys => suggest(diagnostic, span, name, keys.iter().map(|key| key.name)),
+    }
 }
 
 fn no_key(span: Span, group: &Group) -> Diagnostic {
@@ -385,27 +419,41 @@ fn no_key(span: Span, group: &Group) -> Diagnostic {
         [] => "takes no settings".to_string(),
         keys => format!("takes {} by name", listed(keys.iter().map(|key| key.name))),
     };
-    Diagnostic::error(Code::UnnamedValue, span, format!("{} {known}", group.title))
-        .label("expected `key = value`")
+    let diagnostic = Diagnostic::error(Code::UnnamedValue, span, format!("{} {known}", group.title))
+        .label("expected `key = value`");
+    match group.keys {
+        [] => diagnostic.mend("remove it", [Edit::Remove(span)]),
+        [key] => {
+            let named = format!("{} = ", key.name);
+            diagnostic.offer(format!("write `{}` before it", named.trim_end()), [Edit::before(span, named)])
+        }
+        _ => diagnostic,
+    }
 }
 
-fn duplicate_key(name: &str, span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::DuplicateKey, span, format!("`{name}` is given twice"))
+fn duplicate_key(name: &str, span: Span, entries: [Span; 2]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code::DuplicateKey, span, format!("`{name}` is given twice"))
         .label("given again here")
-        .secondary(first, "first given here")
-        .help("keep one of the two")
+        .secondary(entries[1], "first given here");
+    keep_one(diagnostic, entries)
 }
 
-fn missing_key(key: &str, fields: &Fields<'_>) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, fields.owner, format!("{} needs `{key}`", fields.group.title))
-        .label(format!("`{key}` is missing"))
-        .help(format!("add `{key} = …`"))
+fn missing_key(key: &str, fields: &Fields<'_>, example: Option<String>) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error(Code::MissingKey, fields.owner, format!("{} needs `{key}`", fields.group.title))
+            .label(format!("`{key}` is missing"))
+            .help(format!("add `{key} = …`"));
+    match example {
+        Some(example) => diagnostic.offer(format!("add `{example}`"), [fields.add(&example)]),
+        None => diagnostic,
+    }
 }
 
-fn unit_without_use(unit: &Name) -> Diagnostic {
+fn unit_without_use(unit: &Name, number: Span) -> Diagnostic {
     Diagnostic::error(Code::WrongUnit, unit.span, format!("no unit is expected here, found `{}`", unit.text))
         .label("not expected")
         .help("remove it, or put a comma or a new line before it")
+        .offer("remove it", [Edit::replace(Span::new(number.end, unit.span.end), "")])
 }
 
 /// Returns a key as it is typed; what has no key is said in several words, `number of blocks`.
@@ -438,7 +486,9 @@ fn not_a_number(expr: &Expr, what: &str, expected: &str, example: Option<String>
     let message = format!("{} takes {expected}, found {found}", called(what));
     let diagnostic = Diagnostic::error(Code::WrongType, expr.span, message).label("expected a number");
     match &expr.kind {
-        ExprKind::Text(text) if text.parse::<f64>().is_ok() => diagnostic.help("remove the quotes"),
+        ExprKind::Text(text) if text.parse::<f64>().is_ok() => {
+            diagnostic.mend("remove the quotes", [Edit::replace(expr.span, text)])
+        }
         _ => diagnostic.maybe_help(example.map(|example| format!("for example `{example}`"))),
     }
 }
@@ -449,19 +499,23 @@ fn not_an_integer(span: Span, what: &str, found: Constant) -> Diagnostic {
 }
 
 fn integer_out_of_range(span: Span, what: &str, found: i128, range: &RangeInclusive<i128>) -> Diagnostic {
-    let expected = if found < *range.start() {
-        format!("at least {}", range.start())
-    } else {
-        format!("at most {}", range.end())
-    };
-    Diagnostic::error(Code::OutOfRange, span, format!("{} must be {expected}, found {found}", called(what)))
-        .label(format!("expected {expected}"))
+    let (side, limit) = if found < *range.start() { ("least", range.start()) } else { ("most", range.end()) };
+    let message = format!("{} must be at {side} {limit}, found {found}", called(what));
+    let diagnostic =
+        Diagnostic::error(Code::OutOfRange, span, message).label(format!("expected at {side} {limit}"));
+    // A range that holds nothing has another cause.
+    if range.is_empty() { diagnostic } else { diagnostic.write(span, &limit.to_string()) }
 }
 
 fn real_out_of_range(span: Span, what: &str, found: Constant, range: Reals) -> Diagnostic {
     let expected = range.describe();
-    Diagnostic::error(Code::OutOfRange, span, format!("{} must be {expected}, found {found}", called(what)))
-        .label(format!("expected {expected}"))
+    let message = format!("{} must be {expected}, found {found}", called(what));
+    let diagnostic = Diagnostic::error(Code::OutOfRange, span, message).label(format!("expected {expected}"));
+    match (range, found.real() < 0.0) {
+        (Reals::NotNegative | Reals::Fraction | Reals::Decay, true) => diagnostic.write(span, "0"),
+        (Reals::Fraction, false) => diagnostic.write(span, "1"),
+        _ => diagnostic,
+    }
 }
 
 fn not_a_choice(key: &Key, expr: &Expr) -> Diagnostic {
@@ -472,7 +526,11 @@ fn not_a_choice(key: &Key, expr: &Expr) -> Diagnostic {
 
 fn unknown_choice(key: &Key, word: &str, span: Span) -> Diagnostic {
     let choices = key.choices.iter().map(|choice| choice.name);
-    Diagnostic::error(Code::UnknownValue, span, format!("`{word}` is no choice for `{}`", key.name))
-        .label(format!("expected {}", listed(choices.clone())))
-        .maybe_help(nearest(word, choices).map(|choice| format!("did you mean `{choice}`?")))
+    let diagnostic =
+        Diagnostic::error(Code::UnknownValue, span, format!("`{word}` is no choice for `{}`", key.name))
+            .label(format!("expected {}", listed(choices.clone())));
+    match nearest(word, choices) {
+        Some(choice) => diagnostic.meant(span, choice),
+        None => diagnostic,
+    }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::constant::Constant;
 use super::keys::RESERVED;
-use super::names::{Named, suggestion, wrong_name};
-use super::outline::Outline;
+use super::names::{Named, suggest, wrong_name};
+use super::outline::{Outline, StateName};
 use super::reader::{MAX_INTEGER, Reals, to_usize};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::ir::{self, NetworkId, StateId};
 use crate::span::Span;
 use crate::syntax::ast::{
-    Binary, Call, Expr, ExprKind, Gradient, Name, Operator, Repeat, StepKind, Steps, Update,
+    Binary, Call, Entries, Entry, Expr, ExprKind, Gradient, Name, Operator, Repeat, StepKind, Steps, Update,
 };
 
 /// Most blocks that an unrolled segment runs: ten times the deepest published, and compiled within a minute.
@@ -78,7 +78,9 @@ impl<'a> Context<'a> {
         networks: Option<&[ir::Network]>,
     ) -> Option<Nest<'a>> {
         let Some(segment) = outline.segment else {
-            self.missing_statement(outline, "segment", "segment { z <- net(z + x) }");
+            let (state, network) = (outline.state(), outline.network());
+            let example = format!("segment {{ {state} <- {network}({state} + x) }}");
+            self.missing_statement(outline, "segment", &example);
             return None;
         };
         let mut nest = Nest { complete: segment.steps.complete, ..Nest::default() };
@@ -106,7 +108,9 @@ impl<'a> Context<'a> {
                     }
                     update.map(ir::Step::Update)
                 }
-                StepKind::Repeat(repeat) => self.repeat(repeat, outline, nest).map(ir::Step::Repeat),
+                StepKind::Repeat(repeat) => {
+                    self.repeat(repeat, step.span, outline, nest).map(ir::Step::Repeat)
+                }
             };
             nest.broken |= step.is_none();
             checked.extend(step);
@@ -117,6 +121,7 @@ impl<'a> Context<'a> {
     fn repeat(
         &mut self,
         repeat: &'a Repeat,
+        step: Span,
         outline: &Outline<'a>,
         nest: &mut Nest<'a>,
     ) -> Option<ir::Repeat> {
@@ -142,7 +147,7 @@ impl<'a> Context<'a> {
             }
         }
         if repeat.body.steps.is_empty() && repeat.body.complete {
-            self.report(no_body(repeat.body.span));
+            self.report(no_body(repeat.body.span, step));
             return None;
         }
         let body = self.steps(&repeat.body, outline, nest);
@@ -171,9 +176,9 @@ impl<'a> Context<'a> {
                 Some(sum) => self.operands(sum, outline, nest, &mut operands),
                 None => operands = None,
             },
-            entries => {
+            _ => {
                 if arguments.complete {
-                    self.report(no_sum(callee, arguments.span, entries.len()));
+                    self.report(no_sum(callee, arguments));
                 }
                 operands = None;
             }
@@ -249,10 +254,10 @@ impl<'a> Context<'a> {
         for (index, state) in outline.states.iter().enumerate() {
             let id = StateId(index);
             if !nest.updated.contains_key(&id) {
-                self.report(never_updated(state.name, nest.read.get(&id).copied()));
+                self.report(never_updated(state, nest.read.get(&id).copied()));
             }
             if !nest.read.contains_key(&id) && !predicted.contains(&Some(id)) {
-                self.report(never_read(state.name, nest.updated.get(&id).copied()));
+                self.report(never_read(state, nest.updated.get(&id).copied()));
             }
         }
     }
@@ -269,8 +274,9 @@ impl<'a> Context<'a> {
         if word == "last" {
             return self.last(gradient, nest);
         }
-        if let Some(extra) = gradient.arguments.first() {
-            self.report(gradient_takes_nothing(word, extra.span));
+        if let [extra, .., last] | [extra @ last] = gradient.arguments.as_slice() {
+            let rest = Span::new(gradient.policy.span.end, last.span.end);
+            self.report(gradient_takes_nothing(word, extra.span, rest));
             return None;
         }
         Some(if word == "full" { ir::Gradient::Full } else { ir::Gradient::OneStep })
@@ -281,12 +287,16 @@ impl<'a> Context<'a> {
             [label] => (None, label),
             [count, label] => (Some(count), label),
             _ => {
-                self.report(last_of_what(gradient.policy.span));
+                let label = nest.and_then(Nest::only_label);
+                let edit =
+                    label.map(|label| (label, Edit::behind(gradient.policy.span, format!(" {label}"))));
+                self.report(last_of_what(gradient.policy.span, edit));
                 return None;
             }
         };
         let ExprKind::Name(name) = &label.kind else {
-            self.report(last_of_what(label.span));
+            let edit = nest.and_then(Nest::only_label).map(|only| (only, Edit::replace(label.span, only)));
+            self.report(last_of_what(label.span, edit));
             return None;
         };
         let count = match count_expr {
@@ -311,6 +321,12 @@ impl<'a> Context<'a> {
 }
 
 impl Nest<'_> {
+    /// Returns the label of a loop, if there is one only.
+    fn only_label(&self) -> Option<&str> {
+        let mut labels = self.labels.keys();
+        labels.next().filter(|_| labels.next().is_none()).copied()
+    }
+
     /// Returns whether `steps` holds everything the text says.
     pub(super) fn is_whole(&self) -> bool {
         self.complete && !self.broken
@@ -388,12 +404,14 @@ fn no_iterations(span: Span) -> Diagnostic {
     Diagnostic::error(Code::EmptyLoop, span, "`repeat 0` does nothing")
         .label("expected at least 1")
         .help("remove the loop, or repeat at least once")
+        .offer("repeat once", [Edit::replace(span, "1")])
 }
 
-fn no_body(span: Span) -> Diagnostic {
+fn no_body(span: Span, step: Span) -> Diagnostic {
     Diagnostic::error(Code::EmptyLoop, span, "this loop has nothing to repeat")
         .label("empty")
         .help("remove the loop, or give it an update")
+        .offer("remove the loop", [Edit::Remove(step)])
 }
 
 /// Returns a number as specs spell large ones, in groups of three digits.
@@ -425,46 +443,58 @@ fn duplicate_label(label: &Name, first: Span) -> Diagnostic {
 }
 
 fn unknown_state(name: &str, span: Span, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
-    let help = suggestion(name, outline.states.iter().map(|state| state.name.text.as_str()));
-    if let Some(named) = named {
-        return wrong_name(name, span, "a state", named, help);
-    }
-    if name == INPUT {
-        let message = "`x` is the embedded input, which is read but never updated";
-        let diagnostic = Diagnostic::error(Code::WrongName, span, message).label("expected a state");
-        return diagnostic.maybe_help(help);
-    }
-    Diagnostic::error(Code::UnknownName, span, format!("there is no state `{name}`"))
-        .label("expected a state")
-        .maybe_help(help)
+    let diagnostic = match named {
+        Some(named) => wrong_name(name, span, "a state", named),
+        None if name == INPUT => {
+            let message = "`x` is the embedded input, which is read but never updated";
+            Diagnostic::error(Code::WrongName, span, message).label("expected a state")
+        }
+        None => Diagnostic::error(Code::UnknownName, span, format!("there is no state `{name}`"))
+            .label("expected a state"),
+    };
+    suggest(diagnostic, span, name, outline.states.iter().map(|state| state.name.text.as_str()))
 }
 
 fn unknown_network(name: &Name, named: Option<Named>, outline: &Outline<'_>) -> Diagnostic {
-    let help = suggestion(&name.text, outline.networks.iter().map(|network| network.name.text.as_str()));
-    if let Some(named) = named {
-        return wrong_name(&name.text, name.span, "a network", named, help);
-    }
-    Diagnostic::error(Code::UnknownName, name.span, format!("there is no network `{}`", name.text))
-        .label("expected a network")
-        .maybe_help(help)
+    let diagnostic = match named {
+        Some(named) => wrong_name(&name.text, name.span, "a network", named),
+        None => {
+            let message = format!("there is no network `{}`", name.text);
+            Diagnostic::error(Code::UnknownName, name.span, message).label("expected a network")
+        }
+    };
+    let networks = outline.networks.iter().map(|network| network.name.text.as_str());
+    suggest(diagnostic, name.span, &name.text, networks)
 }
 
 fn no_network_call(update: &Update, outline: &Outline<'_>) -> Diagnostic {
-    let network = outline.networks.first().map_or("net", |network| network.name.text.as_str());
+    let state = &update.state.text;
+    let value = format!("{}({state} + x)", outline.network());
     let message = format!("an update applies a network, found {}", update.value.describe());
-    Diagnostic::error(Code::WrongType, update.value.span, message)
+    let diagnostic = Diagnostic::error(Code::WrongType, update.value.span, message)
         .label("expected a network applied to a sum")
-        .help(format!("write `{} <- {network}({} + x)`", update.state.text, update.state.text))
+        .help(format!("write `{state} <- {value}`"));
+    match outline.networks[..] {
+        [_] => diagnostic.write(update.value.span, &value),
+        _ => diagnostic,
+    }
 }
 
-fn no_sum(network: &Name, span: Span, found: usize) -> Diagnostic {
+fn no_sum(network: &Name, arguments: &Entries) -> Diagnostic {
+    let found = arguments.entries.len();
     let message = match found {
         1 => format!("`{}` reads a sum of states and `x`, found a setting", network.text),
         _ => format!("`{}` reads one sum of states and `x`, found {found} arguments", network.text),
     };
-    Diagnostic::error(Code::WrongType, span, message)
+    let diagnostic = Diagnostic::error(Code::WrongType, arguments.span, message)
         .label("expected one sum")
-        .help("add the parts up with `+`")
+        .help("add the parts up with `+`");
+    let is_part = |entry: &Entry| entry.key.is_none() && entry.value.unit.is_none();
+    if found == 0 || !arguments.entries.iter().all(is_part) {
+        return diagnostic;
+    }
+    let gaps = arguments.entries.windows(2).map(|pair| Span::new(pair[0].span.end, pair[1].span.start));
+    diagnostic.offer("add the parts up", gaps.map(|gap| Edit::replace(gap, " + ")))
 }
 
 fn no_operand(expr: &Expr) -> Diagnostic {
@@ -474,53 +504,55 @@ fn no_operand(expr: &Expr) -> Diagnostic {
         .help("add states and `x` up with `+`")
 }
 
-fn never_updated(state: &Name, read: Option<Span>) -> Diagnostic {
-    let diagnostic = Diagnostic::error(
-        Code::StateNeverUpdated,
-        state.span,
-        format!("the state `{}` is never updated", state.text),
-    )
-    .label("defined here")
-    .help(format!("update it in the segment with `{} <- …`, or remove it", state.text));
+fn never_updated(state: &StateName<'_>, read: Option<Span>) -> Diagnostic {
+    let name = state.name;
+    let message = format!("the state `{}` is never updated", name.text);
+    let diagnostic = Diagnostic::error(Code::StateNeverUpdated, name.span, message)
+        .label("defined here")
+        .help(format!("update it in the segment with `{} <- …`, or remove it", name.text));
     match read {
         Some(span) => diagnostic.secondary(span, "read here, always the same"),
-        None => diagnostic,
+        None => diagnostic.offer("remove it", [Edit::Remove(state.item)]),
     }
 }
 
-fn never_read(state: &Name, updated: Option<Span>) -> Diagnostic {
-    let diagnostic = Diagnostic::error(
-        Code::StateNeverRead,
-        state.span,
-        format!("the state `{}` is never read", state.text),
-    )
-    .label("defined here")
-    .help("read it in an update or in a `predict`, or remove it");
+fn never_read(state: &StateName<'_>, updated: Option<Span>) -> Diagnostic {
+    let name = state.name;
+    let message = format!("the state `{}` is never read", name.text);
+    let diagnostic = Diagnostic::error(Code::StateNeverRead, name.span, message)
+        .label("defined here")
+        .help("read it in an update or in a `predict`, or remove it");
     match updated {
         Some(span) => diagnostic.secondary(span, "updated here"),
-        None => diagnostic,
+        None => diagnostic.offer("remove it", [Edit::Remove(state.item)]),
     }
 }
 
-fn gradient_takes_nothing(policy: &str, span: Span) -> Diagnostic {
+fn gradient_takes_nothing(policy: &str, span: Span, rest: Span) -> Diagnostic {
     Diagnostic::error(Code::WrongType, span, format!("nothing may follow `gradient {policy}`"))
         .label("not expected")
         .help("remove it, or write `gradient last LOOP`")
+        .offer("remove it", [Edit::replace(rest, "")])
 }
 
-fn last_of_what(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::WrongType, span, "`gradient last` names a labelled loop")
+/// `edit` writes the label of the only loop that has one.
+fn last_of_what(span: Span, edit: Option<(&str, Edit)>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Code::WrongType, span, "`gradient last` names a labelled loop")
         .label("expected the label of a loop")
-        .help("write `gradient last LOOP` or `gradient last 2 LOOP`")
+        .help("write `gradient last LOOP` or `gradient last 2 LOOP`");
+    match edit {
+        Some((label, edit)) => diagnostic.offer(format!("write `gradient last {label}`"), [edit]),
+        None => diagnostic,
+    }
 }
 
 fn unknown_loop(name: &str, span: Span, nest: &Nest<'_>) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code::UnknownName, span, format!("no loop is labelled `{name}`"))
         .label("expected the label of a loop");
-    match suggestion(name, nest.labels.keys().copied()) {
-        Some(help) => diagnostic.help(help),
-        None if RESERVED.contains(&name) => diagnostic.help("label a loop, and name its label"),
-        None => diagnostic.help(format!("label a loop with `{name}: repeat …`")),
+    match nest.labels.is_empty() {
+        true if RESERVED.contains(&name) => diagnostic.help("label a loop, and name its label"),
+        true => diagnostic.help(format!("label a loop with `{name}: repeat …`")),
+        false => suggest(diagnostic, span, name, nest.labels.keys().copied()),
     }
 }
 
@@ -530,6 +562,7 @@ fn more_than_the_loop_has(name: &str, span: Span, count: usize, label: Span, ava
         .label(format!("expected at most {available}"))
         .secondary(label, format!("{available} iterations"))
         .help("ask for fewer, or write `gradient full`")
+        .write(span, &available.to_string())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The `train` block.
 
-use super::Context;
 use super::dataset::{self, DatasetShape};
 use super::names::listed;
 use super::outline::Outline;
 use super::reader::{Fields, MAX_INTEGER, MAX_ROWS, Reals, to_usize};
+use super::{Context, keep_one};
 use crate::data::{ARC_SIDE, ARC_VOCAB, MAZE_SIDES, PuzzleKind};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast::{Expr, ExprKind, Train, Value};
@@ -94,7 +94,7 @@ impl<'a> Context<'a> {
     }
 
     fn data(&mut self, fields: &Fields<'a>) -> Option<ir::Data> {
-        let value = self.required(fields, "data")?;
+        let value = self.required(fields, "data", None)?;
         let expr = self.unitless(value)?;
         match &expr.ungrouped().kind {
             ExprKind::Text(folder) if folder.trim().is_empty() => {
@@ -186,30 +186,27 @@ impl<'a> Context<'a> {
             }
             _ => ir::Augmentation::None,
         };
-        let (span, data_span) = (fields.span("augment"), fields.span("data"));
         match (augment, data) {
             (ir::Augmentation::None, _) | (_, None) => {}
             (ir::Augmentation::Symmetries, Some(ir::Data::Sudoku(sudoku))) => {
                 if !sudoku.augment {
-                    self.report(sudoku_as_it_is(span, data_span));
+                    self.report(sudoku_as_it_is(fields));
                 }
             }
             (ir::Augmentation::Symmetries, Some(ir::Data::Maze(_))) => {}
             (_, Some(ir::Data::Folder(_))) => {
                 let section = outline.tokens.map(|section| section.name.span);
                 if let Some(model) = model {
-                    self.diagnostics.extend(augment_fits(augment, &model.tokens, span, section));
+                    self.diagnostics.extend(augment_fits(augment, &model.tokens, fields, section));
                 }
             }
-            (ir::Augmentation::Copies { .. }, Some(data)) => {
-                self.report(copies_of_generated(span, data, data_span))
-            }
+            (ir::Augmentation::Copies { .. }, Some(data)) => self.report(copies_of_generated(fields, data)),
         }
         Some(augment)
     }
 
     fn optimizer(&mut self, fields: &Fields<'a>, outline: &Outline<'a>) -> Option<ir::Optimizer> {
-        let (word, settings) = self.required_choice(fields, "optimizer")?;
+        let (word, settings) = self.required_choice(fields, "optimizer", Some("adam_atan2(lr = 1e-4)"))?;
         // Where the weights stay as they are, the vectors of puzzles can still be learned.
         let rates = if outline.puzzles.is_some() { Reals::NotNegative } else { Reals::Positive };
         let lr = self.real(&settings, "lr", rates);
@@ -262,12 +259,12 @@ impl<'a> Context<'a> {
             }
             (Some(section), None) => {
                 if fields.may_miss("puzzles") {
-                    self.report(puzzles_without_optimizer(fields.owner(), section.name.span));
+                    self.report(puzzles_without_optimizer(fields, section.name.span));
                 }
                 None
             }
             (Some(_), Some(_)) => {
-                let (_, settings) = self.required_choice(fields, "puzzles")?;
+                let (_, settings) = self.required_choice(fields, "puzzles", None)?;
                 let lr = self.real(&settings, "lr", Reals::Positive);
                 let weight_decay = self.real_or(&settings, "weight_decay", Reals::NotNegative, 0.0);
                 Some(Some(ir::SignSgd { lr: lr?, weight_decay: weight_decay? }))
@@ -317,17 +314,17 @@ impl<'a> Context<'a> {
             }
             (None, None) => {
                 if fields.may_miss("epochs") && fields.may_miss("steps") {
-                    self.report(no_length(fields.owner()));
+                    self.report(no_length(fields));
                 }
                 None
             }
             (Some(_), None) => {
-                let value = self.required(fields, "epochs")?;
+                let value = self.required(fields, "epochs", None)?;
                 let expr = self.unitless(value)?;
                 self.epochs(expr, "epochs").map(ir::Length::Epochs)
             }
             (None, Some(_)) => {
-                let value = self.required(fields, "steps")?;
+                let value = self.required(fields, "steps", None)?;
                 let expr = self.unitless(value)?;
                 self.steps_number(expr, "steps").map(ir::Length::Steps)
             }
@@ -366,7 +363,7 @@ impl<'a> Context<'a> {
         };
         if never {
             let key = if matches!(every, ir::Length::Epochs(_)) { "epochs" } else { "steps" };
-            self.report(never_evaluated(value.span, fields.span(key)));
+            self.report(never_evaluated(fields, key));
         }
         Some(Some(every))
     }
@@ -407,7 +404,7 @@ impl<'a> Context<'a> {
         // The first evaluation is the best of all before it.
         let ends = (patience as f64 + 1.0) * every;
         if every <= length && ends >= length {
-            self.report(never_ends_early(fields.span("patience"), patience, fields.span(key)));
+            self.report(never_ends_early(fields, patience, key));
         }
         Some(Some(patience))
     }
@@ -418,7 +415,7 @@ impl<'a> Context<'a> {
             return Some(());
         }
         if fields.may_miss("eval_every") {
-            self.report(needs_evaluations(key, why, fields.span(key)));
+            self.report(needs_evaluations(fields, key, why));
         }
         None
     }
@@ -434,7 +431,10 @@ fn no_data(expr: &Expr) -> Diagnostic {
     let message = format!("`data` takes a folder, `sudoku(…)` or `maze(…)`, found {}", expr.describe());
     Diagnostic::error(Code::WrongType, expr.span, message)
         .label("expected a string, `sudoku(…)` or `maze(…)`")
-        .help("put the path of the folder between `\"`")
+        .mend(
+            "put the path of the folder between `\"`",
+            [Edit::before(expr.span, "\""), Edit::behind(expr.span, "\"")],
+        )
 }
 
 fn sudoku_size(span: Span, found: usize) -> Diagnostic {
@@ -442,31 +442,33 @@ fn sudoku_size(span: Span, found: usize) -> Diagnostic {
         .label("expected 4, 6 or 9")
 }
 
-fn sudoku_as_it_is(span: Span, data: Span) -> Diagnostic {
+fn sudoku_as_it_is(fields: &Fields<'_>) -> Diagnostic {
     let message = "`augment = symmetries` contradicts `augment = false` of the generated puzzles";
-    Diagnostic::error(Code::ConflictingKeys, span, message)
+    Diagnostic::error(Code::ConflictingKeys, fields.span("augment"), message)
         .label("shows every puzzle under a random symmetry")
-        .secondary(data, "shows every puzzle as it is")
+        .secondary(fields.span("data"), "shows every puzzle as it is")
         .help("keep one of the two; `augment` of `sudoku(…)` is enough, and is `true` if it is not given")
+        .offer("remove `augment = symmetries`", fields.remove(&["augment"]))
 }
 
-fn copies_of_generated(span: Span, data: &ir::Data, data_span: Span) -> Diagnostic {
-    let help = match data {
-        ir::Data::Sudoku(_) => "remove it; `augment` of `sudoku(…)` shows puzzles under symmetries",
-        _ => "write `augment = symmetries`",
-    };
+fn copies_of_generated(fields: &Fields<'_>, data: &ir::Data) -> Diagnostic {
     let message = "`copies` are of tasks of ARC in a dataset folder, and the data is generated";
-    Diagnostic::error(Code::ConflictingKeys, span, message)
+    let diagnostic = Diagnostic::error(Code::ConflictingKeys, fields.span("augment"), message)
         .label("for tasks of ARC")
-        .secondary(data_span, "generated puzzles")
-        .help(help)
+        .secondary(fields.span("data"), "generated puzzles");
+    match data {
+        ir::Data::Sudoku(_) => diagnostic
+            .help("remove it; `augment` of `sudoku(…)` shows puzzles under symmetries")
+            .offer("remove it", fields.remove(&["augment"])),
+        _ => diagnostic.mend("write `augment = symmetries`", [fields.set("augment", "symmetries")]),
+    }
 }
 
 /// Compares what is done to the rows of a folder with the sizes that they have.
 fn augment_fits(
     augment: ir::Augmentation,
     tokens: &ir::Tokens,
-    span: Span,
+    fields: &Fields<'_>,
     section: Option<Span>,
 ) -> Option<Diagnostic> {
     let ir::Tokens { vocab, positions, .. } = *tokens;
@@ -483,22 +485,27 @@ fn augment_fits(
         ),
         _ => return None,
     };
-    let diagnostic = Diagnostic::error(Code::DataMismatch, span, message).label(label);
+    let diagnostic = Diagnostic::error(Code::DataMismatch, fields.span("augment"), message).label(label);
     let diagnostic = match section {
         Some(section) => diagnostic.secondary(section, "the sizes of the rows"),
         None => diagnostic,
     };
-    Some(diagnostic.help(match (is_arc, has_symmetries) {
-        (true, _) => "tasks of ARC have copies instead: `augment = copies(1_000)`",
-        (false, true) => "Sudoku and mazes have symmetries instead: `augment = symmetries`",
-        (false, false) => "remove it",
-    }))
+    let instead = |value: &str| [fields.set("augment", value)];
+    Some(match (is_arc, has_symmetries) {
+        (true, _) => diagnostic
+            .help("tasks of ARC have copies instead: `augment = copies(1_000)`")
+            .offer("write `augment = copies(1_000)`", instead("copies(1_000)")),
+        (false, true) => diagnostic
+            .help("Sudoku and mazes have symmetries instead: `augment = symmetries`")
+            .offer("write `augment = symmetries`", instead("symmetries")),
+        (false, false) => diagnostic.mend("remove it", fields.remove(&["augment"])),
+    })
 }
 
 fn no_pair(span: Span, found: &str) -> Diagnostic {
     Diagnostic::error(Code::WrongType, span, format!("`betas` takes two numbers, found {found}"))
         .label("expected two numbers")
-        .help("write `betas = (0.9, 0.95)`")
+        .mend("write `betas = (0.9, 0.95)`", [Edit::replace(span, "(0.9, 0.95)")])
 }
 
 fn optimizer_without_puzzles(span: Span, model: Span) -> Diagnostic {
@@ -506,59 +513,76 @@ fn optimizer_without_puzzles(span: Span, model: Span) -> Diagnostic {
         .label("would have no effect")
         .secondary(model, "this model has no `puzzles`")
         .help("remove it, or add `puzzles { … }` to the model")
+        .offer("remove it", [Edit::Remove(span)])
 }
 
-fn puzzles_without_optimizer(span: Span, section: Span) -> Diagnostic {
-    Diagnostic::error(Code::PuzzleOptimizerMismatch, span, "the puzzle vectors have no optimizer")
+fn puzzles_without_optimizer(fields: &Fields<'_>, section: Span) -> Diagnostic {
+    let entry = "puzzles = sign_sgd(lr = 1e-4, weight_decay = 1.0)";
+    Diagnostic::error(Code::PuzzleOptimizerMismatch, fields.owner(), "the puzzle vectors have no optimizer")
         .label("`puzzles` is missing")
         .secondary(section, "the vectors")
-        .help("add `puzzles = sign_sgd(lr = 1e-4, weight_decay = 1.0)`")
+        .mend(format!("add `{entry}`"), [fields.add(entry)])
 }
 
 fn two_lengths(span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::ConflictingKeys, span, "`epochs` and `steps` exclude each other")
-        .label("a second length")
-        .secondary(first, "the length is given here")
-        .help("keep one of the two")
+    let diagnostic =
+        Diagnostic::error(Code::ConflictingKeys, span, "`epochs` and `steps` exclude each other")
+            .label("a second length")
+            .secondary(first, "the length is given here");
+    keep_one(diagnostic, [span, first])
 }
 
-fn no_length(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, span, "`train` needs `epochs` or `steps`")
+fn no_length(fields: &Fields<'_>) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, fields.owner(), "`train` needs `epochs` or `steps`")
         .label("does not say when to stop")
         .help("add `epochs = …` or `steps = …`")
+        .offer("add `epochs = 100`", [fields.add("epochs = 100")])
+        .offer("add `steps = 1_000`", [fields.add("steps = 1_000")])
 }
 
 fn unit_missing(span: Span) -> Diagnostic {
     Diagnostic::error(Code::WrongUnit, span, "`eval_every` needs a unit")
         .label("of what")
         .help("write `epochs` or `steps` behind the number")
+        .offer("write `epochs` behind it", [Edit::behind(span, " epochs")])
+        .offer("write `steps` behind it", [Edit::behind(span, " steps")])
 }
 
 fn unknown_unit(unit: &str, span: Span) -> Diagnostic {
     let units = super::keys::UNITS;
-    Diagnostic::error(Code::WrongUnit, span, format!("there is no unit `{unit}`"))
-        .label(format!("expected {}", listed(units.iter().copied())))
-        .maybe_help(nearest(unit, units.iter().copied()).map(|unit| format!("did you mean `{unit}`?")))
+    let diagnostic = Diagnostic::error(Code::WrongUnit, span, format!("there is no unit `{unit}`"))
+        .label(format!("expected {}", listed(units.iter().copied())));
+    match nearest(unit, units.iter().copied()) {
+        Some(meant) => diagnostic.meant(span, meant),
+        None => diagnostic,
+    }
 }
 
-fn never_evaluated(span: Span, length: Span) -> Diagnostic {
-    Diagnostic::warning(Code::WithoutEffect, span, "the model is evaluated at the end alone")
+fn never_evaluated(fields: &Fields<'_>, length: &str) -> Diagnostic {
+    let message = "the model is evaluated at the end alone";
+    Diagnostic::warning(Code::WithoutEffect, fields.span("eval_every"), message)
         .label("longer than the training")
-        .secondary(length, "the length of the training")
+        .secondary(fields.span(length), "the length of the training")
         .help("make it shorter, or leave it out")
+        // Both make no sense without it.
+        .offer("leave it out", fields.remove(&["eval_every", "eval_share", "patience"]))
 }
 
-fn needs_evaluations(key: &str, why: &str, span: Span) -> Diagnostic {
-    Diagnostic::error(Code::MissingKey, span, format!("`{key}` needs `eval_every`"))
+fn needs_evaluations(fields: &Fields<'_>, key: &str, why: &str) -> Diagnostic {
+    Diagnostic::error(Code::MissingKey, fields.span(key), format!("`{key}` needs `eval_every`"))
         .label(why)
         .help(format!("add `eval_every = 100 steps`, or remove `{key}`"))
+        .offer("add `eval_every = 100 steps`", [fields.add("eval_every = 100 steps")])
+        .offer(format!("remove `{key}`"), fields.remove(&[key]))
 }
 
-fn never_ends_early(span: Span, patience: usize, length: Span) -> Diagnostic {
-    Diagnostic::warning(Code::WithoutEffect, span, "the training is over before `patience` can end it")
+fn never_ends_early(fields: &Fields<'_>, patience: usize, length: &str) -> Diagnostic {
+    let message = "the training is over before `patience` can end it";
+    Diagnostic::warning(Code::WithoutEffect, fields.span("patience"), message)
         .label(format!("ends it after {} evaluations at the earliest", patience + 1))
-        .secondary(length, "the length of the training")
+        .secondary(fields.span(length), "the length of the training")
         .help("lower `patience` or `eval_every`, or leave `patience` out")
+        .offer("leave `patience` out", fields.remove(&["patience"]))
 }
 
 fn only_warmup(span: Span, warmup_steps: u64, steps_span: Span, steps: u64) -> Diagnostic {

@@ -1,14 +1,17 @@
 //! Problems that a stage finds in a source text, as plain data.
 //!
 //! A [`Diagnostic`] names a [`Code`], describes the problem in one sentence, and points at the smallest useful
-//! place. It may add labels, notes (facts) and a help (what to do). Stages only collect diagnostics. [`render()`] turns
-//! them into text for people, [`to_json`] into text for programs. Every code has a [`Page`] that explains it.
+//! place. It may add labels, notes (facts), a help (what to do) and mends (edits that do it). Stages only collect
+//! diagnostics. [`render()`] turns them into text for people, [`to_json`] into text for programs. Every code has a
+//! [`Page`] that explains it.
 
 mod catalog;
+mod mend;
 mod page;
 mod render;
 
 pub use catalog::{CODES, Code};
+pub use mend::{Change, Edit, Mend, apply};
 pub use page::{Example, ExampleFile, Page};
 pub use render::{Appearance, render, to_json};
 
@@ -59,6 +62,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do.
     pub help: Option<String>,
+    /// Edits of the text that do it, each alone, where the check knows them.
+    pub mends: Vec<Mend>,
 }
 
 impl Diagnostic {
@@ -72,6 +77,7 @@ impl Diagnostic {
             secondary: Vec::new(),
             notes: Vec::new(),
             help: None,
+            mends: Vec::new(),
         }
     }
 
@@ -108,6 +114,35 @@ impl Diagnostic {
     pub fn maybe_help(mut self, text: Option<String>) -> Diagnostic {
         self.help = text.or(self.help);
         self
+    }
+
+    /// Says what to do, with the edits that do it.
+    pub fn mend(self, title: impl Into<String>, edits: impl IntoIterator<Item = Edit>) -> Diagnostic {
+        let title = title.into();
+        self.help(title.clone()).offer(title, edits)
+    }
+
+    /// Adds edits that do what has been said, or one of several such things.
+    pub fn offer(mut self, title: impl Into<String>, edits: impl IntoIterator<Item = Edit>) -> Diagnostic {
+        self.mends.push(Mend { title: title.into(), edits: edits.into_iter().collect() });
+        self
+    }
+
+    /// Adds the edit that writes a text in a place.
+    pub fn write(self, span: Span, text: &str) -> Diagnostic {
+        self.offer(format!("write `{text}`"), [Edit::replace(span, text)])
+    }
+
+    /// Says that `word` was meant at a place.
+    pub fn meant(self, span: Span, word: &str) -> Diagnostic {
+        self.help(format!("did you mean `{word}`?")).write(span, word)
+    }
+
+    /// Moves every place.
+    pub fn move_places(&mut self, moved: impl Fn(Span) -> Span) {
+        let labels = self.secondary.iter_mut().chain([&mut self.primary]).map(|label| &mut label.span);
+        let edits = self.mends.iter_mut().flat_map(|mend| &mut mend.edits).map(Edit::span_mut);
+        labels.chain(edits).for_each(|span| *span = moved(*span));
     }
 }
 

@@ -9,7 +9,7 @@ use codespan_reporting::term;
 use codespan_reporting::term::termcolor::{Ansi, NoColor, WriteColor};
 use serde_json::json;
 
-use super::{Diagnostic, Label, Severity};
+use super::{Diagnostic, Label, Mend, Severity};
 use crate::span::{Origin, Source, Span};
 
 /// Whether rendered text carries colours.
@@ -213,6 +213,18 @@ pub fn to_json(source: &Source, diagnostics: &[Diagnostic]) -> serde_json::Value
             "text": label.text,
         })
     };
+    let mend = |mend: &Mend| {
+        let (origin, changes) = mend.changes(source)?;
+        let changes = changes.iter().map(|change| {
+            json!({
+                "file": origin.name,
+                "start": change.span.start,
+                "end": change.span.end,
+                "text": change.text,
+            })
+        });
+        Some(json!({ "title": mend.title, "edits": changes.collect::<Vec<_>>() }))
+    };
     let diagnostics = diagnostics.iter().map(|diagnostic| {
         json!({
             "severity": match diagnostic.severity {
@@ -225,6 +237,7 @@ pub fn to_json(source: &Source, diagnostics: &[Diagnostic]) -> serde_json::Value
             "secondary": diagnostic.secondary.iter().map(label).collect::<Vec<_>>(),
             "notes": diagnostic.notes,
             "help": diagnostic.help,
+            "mends": diagnostic.mends.iter().filter_map(mend).collect::<Vec<_>>(),
         })
     });
     serde_json::Value::Array(diagnostics.collect())

@@ -80,6 +80,12 @@ impl Document {
         Document { source, lines, whole, faults, base, lets, model }
     }
 
+    /// Returns what the text means as it stands, if nothing is wrong with it.
+    pub(super) fn current_model(&self) -> Option<&ir::Model> {
+        let refused = self.faults.iter().any(|(_, found)| diagnostic::has_errors(found));
+        self.model.as_ref().filter(|_| !refused)
+    }
+
     /// Returns the tokens of the text.
     pub(super) fn words(&self) -> Vec<Token<'_>> {
         tokens(&self.source.text)

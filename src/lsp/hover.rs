@@ -58,7 +58,7 @@ fn explain(
         }
         CursorScope::Steps if word.text == "repeat" => REFERENCE.statement("segment"),
         CursorScope::Operands if word.text == "x" => {
-            let shape = model.map_or(String::new(), |model| format!(" = {}", shape(model)));
+            let shape = model.map_or(String::new(), |model| format!(" = `{}`", shape(model)));
             Some(format!(
                 "`x`: `[B, P + S, D]`{shape}\n\nthe embedded input: prefix, tokens and, if learned, positions"
             ))
@@ -128,11 +128,15 @@ fn describe(document: &Document, words: &[Token<'_>], definition: &Definition<'_
 }
 
 /// Returns the shape of every state in figures.
-fn shape(model: &Model) -> String {
-    format!("`[B, {}, {}]`", integer(model.total_positions()), integer(model.hidden))
+pub(super) fn shape(model: &Model) -> String {
+    format!("[B, {}, {}]", integer(model.total_positions()), integer(model.hidden))
 }
 
-fn elements(model: &Model, wanted: impl Fn(&crate::lower::parameters::Parameter) -> bool) -> usize {
+/// Returns the number of elements of some parameters.
+pub(super) fn elements(
+    model: &Model,
+    wanted: impl Fn(&crate::lower::parameters::Parameter) -> bool,
+) -> usize {
     parameters(model, 1).iter().filter(|parameter| wanted(parameter)).map(|one| one.elements()).sum()
 }
 
@@ -151,7 +155,7 @@ fn describe_state(model: &Model, name: &str) -> Option<String> {
     let updates = unrolled.iter().filter(|one| one.update.state.0 == index);
     let differentiated = updates.clone().filter(|one| one.differentiated).count();
     Some(format!(
-        "`state {name}`: `[B, P + S, D]` = {}\n\nbegins as one vector from a normal distribution, std {:?} and \
+        "`state {name}`: `[B, P + S, D]` = `{}`\n\nbegins as one vector from a normal distribution, std {:?} and \
          cut at {:?}; stored as `{}`\n\nupdated {} in a segment, differentiated {}",
         shape(model),
         state.init.std,
@@ -169,11 +173,11 @@ fn describe_network(model: &Model, name: &str) -> Option<String> {
     let uses = unrolled.iter().filter(|one| one.update.network.0 == index);
     let differentiated = uses.clone().filter(|one| one.differentiated).count();
     Some(format!(
-        "`network {name}`: from {0} to {0}\n\n{1} parameters in {2} of {3}; stored as `{4}`\n\nruns {5} in a \
+        "`network {name}`: from `{0}` to `{0}`\n\n{1} parameters in {2} of {3}; stored as `{4}`\n\nruns {5} in a \
          segment, differentiated {6}",
         shape(model),
         integer(elements(model, |parameter| parameter.network.as_deref() == Some(name))),
-        blocks(network.layers),
+        counted(network.layers, "block"),
         integer(
             elements(model, |parameter| parameter.network.as_deref() == Some(name)) / network.layers.max(1)
         ),
@@ -183,17 +187,28 @@ fn describe_network(model: &Model, name: &str) -> Option<String> {
     ))
 }
 
-fn blocks(count: usize) -> String {
-    if count == 1 { "1 block".to_string() } else { format!("{} blocks", integer(count)) }
+/// Returns a count with its noun.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", integer(count))
 }
 
-fn describe_block(model: &Model, words: &[Token<'_>], name: &str) -> Option<String> {
+/// Returns the first network that is a stack of a block.
+pub(super) fn network_of_block<'m>(
+    model: &'m Model,
+    words: &[Token<'_>],
+    name: &str,
+) -> Option<&'m ir::Network> {
     let network = definitions(words).into_iter().find(|definition| {
         let behind = words.iter().skip_while(|word| word.span.start <= definition.span.start);
         let mut value = behind.take_while(|word| word.kind != TokenKind::Newline);
         definition.thing == Thing::Network && value.any(|word| word.text == name)
     })?;
-    let network = model.networks.iter().find(|one| one.name == network.name)?;
+    model.networks.iter().find(|one| one.name == network.name)
+}
+
+fn describe_block(model: &Model, words: &[Token<'_>], name: &str) -> Option<String> {
+    let network = network_of_block(model, words, name)?;
     let block = &network.block;
     let mixing = match &block.mixing {
         Mixing::Attention { heads, rope_theta } => {
@@ -205,7 +220,7 @@ fn describe_block(model: &Model, words: &[Token<'_>], name: &str) -> Option<Stri
     };
     let own = elements(model, |parameter| parameter.network.as_ref() == Some(&network.name));
     Some(format!(
-        "`block {name}`: from {0} to {0}\n\n{mixing}; a gated unit of width {1}; {2} parameters",
+        "`block {name}`: from `{0}` to `{0}`\n\n{mixing}; a gated unit of width {1}; {2} parameters",
         shape(model),
         integer(block.inner),
         integer(own / network.layers.max(1)),

@@ -1,22 +1,28 @@
 //! A language server: what an editor asks about a spec while it is typed.
 //!
 //! [`serve_stdio`] speaks the Language Server Protocol over standard input and output. It reports problems after
-//! every edit, explains the word under the pointer (`hover`), says what may be typed (`complete`), finds
-//! where a name is given (`names`), lists the names of a file and lays it out.
+//! every edit and offers their mends (`actions`), explains the word under the pointer (`hover`), says what may be typed
+//! (`complete`), finds where a name is given (`names`) and used, renames it (`rename`), shows sizes that the text
+//! decides (`hints`), lists the names of a file and lays it out.
 //!
-//! Diagnostics and figures come from the checker. Everything else goes by words and braces (`place`), since a
-//! text that is being typed seldom has a syntax tree, and by two tables that belong to the language: its keys,
-//! and the rows of its reference (`reference`). The server holds no state but the open texts, and reads no file
-//! but the bases of specs, which it prefers to take from the open texts as well.
+//! Diagnostics, their mends and figures come from the checker. Renaming goes by the syntax tree (`uses`). Everything
+//! else goes by words and braces (`place`), since a text that is being typed seldom has a syntax tree, and by two
+//! tables that belong to the language: its keys, and the rows of its reference (`reference`). The server holds no state
+//! but the open texts, and reads no file but the bases of specs, which it prefers to take from the open texts as well.
 
+mod actions;
 mod address;
 mod complete;
 mod document;
+mod family;
+mod hints;
 mod hover;
 mod names;
 mod place;
 mod position;
 mod reference;
+mod rename;
+mod uses;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,16 +33,19 @@ use lsp_types::notification::{
     DidChangeTextDocument, DidCloseTextDocument, DidOpenTextDocument, Notification as _, PublishDiagnostics,
 };
 use lsp_types::request::{
-    Completion, DocumentSymbolRequest, Formatting, GotoDefinition, HoverRequest, Request as _,
+    CodeActionRequest, Completion, DocumentSymbolRequest, Formatting, GotoDefinition, HoverRequest,
+    InlayHintRequest, PrepareRenameRequest, References, Rename, Request as _,
 };
 use lsp_types::{
+    CodeAction, CodeActionKind, CodeActionOptions, CodeActionParams, CodeActionProviderCapability,
     CompletionOptions, CompletionParams, CompletionResponse, DiagnosticRelatedInformation,
     DiagnosticSeverity, DidChangeTextDocumentParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams,
     DocumentFormattingParams, DocumentSymbol, DocumentSymbolParams, DocumentSymbolResponse,
     GotoDefinitionParams, GotoDefinitionResponse, Hover, HoverContents, HoverParams, HoverProviderCapability,
-    Location, MarkupContent, MarkupKind, NumberOrString, OneOf, Position, PublishDiagnosticsParams, Range,
-    ServerCapabilities, SymbolKind, TextDocumentPositionParams, TextDocumentSyncCapability,
-    TextDocumentSyncKind, TextEdit, Uri,
+    InlayHint, InlayHintKind, InlayHintLabel, InlayHintParams, Location, MarkupContent, MarkupKind,
+    NumberOrString, OneOf, Position, PrepareRenameResponse, PublishDiagnosticsParams, Range, ReferenceParams,
+    RenameOptions, RenameParams, ServerCapabilities, SymbolKind, TextDocumentPositionParams,
+    TextDocumentSyncCapability, TextDocumentSyncKind, TextEdit, Uri, WorkDoneProgressOptions, WorkspaceEdit,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,8 +53,9 @@ use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::span::{Source, Span};
-use crate::syntax::{self, BaseFile, tokens};
+use crate::syntax::{self, tokens};
 use document::{Document, Spot};
+use family::Documents;
 use names::Thing;
 use position::Lines;
 
@@ -129,6 +139,16 @@ fn capabilities() -> ServerCapabilities {
         definition_provider: Some(OneOf::Left(true)),
         document_symbol_provider: Some(OneOf::Left(true)),
         document_formatting_provider: Some(OneOf::Left(true)),
+        code_action_provider: Some(CodeActionProviderCapability::Options(CodeActionOptions {
+            code_action_kinds: Some(vec![CodeActionKind::QUICKFIX]),
+            ..CodeActionOptions::default()
+        })),
+        references_provider: Some(OneOf::Left(true)),
+        rename_provider: Some(OneOf::Right(RenameOptions {
+            prepare_provider: Some(true),
+            work_done_progress_options: WorkDoneProgressOptions::default(),
+        })),
+        inlay_hint_provider: Some(OneOf::Left(true)),
         ..ServerCapabilities::default()
     }
 }
@@ -136,9 +156,11 @@ fn capabilities() -> ServerCapabilities {
 /// The open texts of one editor.
 struct Server<'a> {
     connection: &'a Connection,
-    /// By their addresses.
-    documents: BTreeMap<String, Document>,
+    documents: Documents,
 }
+
+/// Why nothing is known about a text.
+const NOT_OPEN: &str = "the text is not open";
 
 /// An answer, or what is wrong with the question.
 type Reply = Result<serde_json::Value, (ErrorCode, String)>;
@@ -157,6 +179,11 @@ impl Server<'_> {
             GotoDefinition::METHOD => asked(params, |params| self.definition(&params)),
             DocumentSymbolRequest::METHOD => asked(params, |params| self.symbols(&params)),
             Formatting::METHOD => asked(params, |params| self.format(&params)),
+            CodeActionRequest::METHOD => asked(params, |params| self.actions(&params)),
+            References::METHOD => asked(params, |params| self.references(&params)),
+            PrepareRenameRequest::METHOD => asked_for(params, |params| self.prepare_rename(&params)),
+            Rename::METHOD => asked_for(params, |params| self.rename(&params)),
+            InlayHintRequest::METHOD => asked(params, |params| self.hints(&params)),
             other => Err((ErrorCode::MethodNotFound, format!("hrmc does not answer `{other}`"))),
         };
         match answer {
@@ -217,15 +244,7 @@ impl Server<'_> {
 
     fn check(&mut self, uri: &Uri, text: String, version: Option<i32>) -> Result<(), ServeError> {
         let before = self.documents.remove(uri.as_str());
-        let read = |path: &Path| {
-            let identity = document::identity(path);
-            let open =
-                self.documents.values().find(|it| document::identity(Path::new(&it.source.name)) == identity);
-            match open {
-                Some(open) => Ok(BaseFile { text: open.source.text.clone(), identity }),
-                None => document::read_file(path),
-            }
-        };
+        let read = |path: &Path| family::read(&self.documents, path);
         let document = Document::new(&address::path(uri.as_str()), text, before, &read);
         let found = document
             .faults
@@ -310,6 +329,58 @@ impl Server<'_> {
         Some(DocumentSymbolResponse::Nested(symbols.collect()))
     }
 
+    /// Returns the mends of the problems at a range, unless the editor asks for actions of another kind.
+    fn actions(&self, params: &CodeActionParams) -> Option<Vec<CodeAction>> {
+        let uri = &params.text_document.uri;
+        let document = self.documents.get(uri.as_str())?;
+        let fits = |kind: &CodeActionKind| [CodeActionKind::EMPTY, CodeActionKind::QUICKFIX].contains(kind);
+        if params.context.only.as_ref().is_some_and(|only| !only.iter().any(fits)) {
+            return Some(Vec::new());
+        }
+        let shown = |text: &Source, problem: &Diagnostic| to_protocol(document, uri, text, problem);
+        Some(actions::actions(document, uri, params.range, shown))
+    }
+
+    fn references(&self, params: &ReferenceParams) -> Option<Vec<Location>> {
+        let position = &params.text_document_position;
+        let (document, byte) = self.at(position)?;
+        let with_given = params.context.include_declaration;
+        rename::references(&self.documents, &position.text_document.uri, document, byte, with_given)
+    }
+
+    fn prepare_rename(&self, params: &TextDocumentPositionParams) -> Result<PrepareRenameResponse, String> {
+        let (document, byte) = self.at(params).ok_or(NOT_OPEN)?;
+        let (span, placeholder) =
+            rename::prepare(&self.documents, &params.text_document.uri, document, byte)?;
+        let range = document.lines.range(&document.source.text, span);
+        Ok(PrepareRenameResponse::RangeWithPlaceholder { range, placeholder })
+    }
+
+    fn rename(&self, params: &RenameParams) -> Result<WorkspaceEdit, String> {
+        let position = &params.text_document_position;
+        let (document, byte) = self.at(position).ok_or(NOT_OPEN)?;
+        let uri = &position.text_document.uri;
+        rename::rename(&self.documents, uri, document, byte, &params.new_name).map(actions::edit_of)
+    }
+
+    fn hints(&self, params: &InlayHintParams) -> Option<Vec<InlayHint>> {
+        let document = self.documents.get(params.text_document.uri.as_str())?;
+        let text = &document.source.text;
+        let byte = |position: Position| document.lines.byte(text, position);
+        let (start, end) = (byte(params.range.start), byte(params.range.end));
+        let hint = |(byte, label): (usize, String)| InlayHint {
+            position: document.lines.position(text, byte),
+            label: InlayHintLabel::String(label),
+            kind: Some(InlayHintKind::TYPE),
+            text_edits: None,
+            tooltip: None,
+            padding_left: None,
+            padding_right: None,
+            data: None,
+        };
+        Some(hints::hints(document, Span::new(start, end.max(start))).into_iter().map(hint).collect())
+    }
+
     /// Returns the edit that lays a document out; none where it is laid out, or does not follow the grammar.
     fn format(&self, params: &DocumentFormattingParams) -> Option<Vec<TextEdit>> {
         let document = self.documents.get(params.text_document.uri.as_str())?;
@@ -325,9 +396,17 @@ impl Server<'_> {
 
 /// Answers a request whose parameters can be read.
 fn asked<P: DeserializeOwned, R: Serialize>(params: serde_json::Value, answer: impl FnOnce(P) -> R) -> Reply {
+    asked_for(params, |params| Ok(answer(params)))
+}
+
+/// Answers a request whose parameters can be read, or says why it is not done.
+fn asked_for<P: DeserializeOwned, R: Serialize>(
+    params: serde_json::Value,
+    answer: impl FnOnce(P) -> Result<R, String>,
+) -> Reply {
     let params = serde_json::from_value(params)
         .map_err(|error| (ErrorCode::InvalidParams, format!("cannot read the parameters: {error}")))?;
-    Ok(json!(answer(params)))
+    answer(params).map(|answer| json!(answer)).map_err(|why| (ErrorCode::RequestFailed, why))
 }
 
 /// Returns where to find a place; nothing if its file has no address.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::merge::{merge_base, misplaced_bases};
 use super::parse::{Parsed, parse, parse_rest, readable};
 use crate::diagnostic::{self, Code, Diagnostic};
-use crate::span::Source;
+use crate::span::{Source, Span};
 
 /// Most bases that stand over each other; far more than anyone follows, far less than exhausts the stack.
 const MAX_BASES: usize = 64;
@@ -110,19 +110,14 @@ fn over(
         }
         Err(found) => {
             for mut one in found {
-                to_original(&mut one, &readable);
+                // From the repaired text to the original one.
+                let original = |at: usize| readable.origin(Span::new(at, at)).span.end;
+                one.move_places(|span| Span::new(original(span.start), original(span.end)));
                 problems.push(one);
             }
             diagnostic::sort(&mut problems);
             Err((source, problems))
         }
-    }
-}
-
-/// Moves a diagnostic from a repaired text to the original one.
-fn to_original(diagnostic: &mut Diagnostic, readable: &Source) {
-    for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
-        label.span = readable.origin(label.span).span;
     }
 }
 

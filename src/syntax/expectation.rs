@@ -3,8 +3,8 @@
 use pest::error::{ErrorVariant, InputLocation};
 
 use super::grammar::Rule;
-use super::{STATEMENT_KEYWORDS, nearest};
-use crate::diagnostic::{Code, Diagnostic};
+use super::{STATEMENT_KEYWORDS, Scanner, nearest};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::span::Span;
 
 /// Returns the diagnostic for text that does not match.
@@ -22,62 +22,125 @@ pub(super) fn explain(text: &str, offset: usize, end: usize, error: &pest::error
     let expected = describe(positives);
     let (found, span) = found(text, at);
     let code = if expected == SEPARATOR { Code::MissingSeparator } else { Code::Syntax };
-    let refused = &text[offset..end];
-    let separator = || (expected == SEPARATOR).then(|| "put a comma or a new line before it".to_string());
-    let help = habit_help(refused, &text[span.start..], positives).or_else(|| {
-        is_decimal_comma(text, span.start).then_some("write a fraction with a point, as in `0.1`")
-    });
-    Diagnostic::error(code, span, format!("expected {expected}, found {found}"))
-        .label(format!("expected {expected}"))
-        .maybe_help(
-            help.map(str::to_string)
-                .or_else(|| keyword_help(refused, &text[span.start..], positives))
-                .or_else(separator),
-        )
+    let refused = Span::new(offset, end);
+    let diagnostic = Diagnostic::error(code, span, format!("expected {expected}, found {found}"))
+        .label(format!("expected {expected}"));
+    if let Some((help, edits)) = habit(text, refused, span, positives) {
+        return if edits.is_empty() { diagnostic.help(help) } else { diagnostic.mend(help, edits) };
+    }
+    if let Some(comma) = decimal_comma(text, span.start) {
+        let point = [Edit::replace(comma, ".")];
+        return diagnostic.mend("write a fraction with a point, as in `0.1`", point);
+    }
+    if let Some((place, keyword)) = meant_keyword(text, refused, span, positives) {
+        return diagnostic.meant(place, keyword);
+    }
+    // Whatever stands before it ends there.
+    let gap = Span::new(text[..span.start].trim_end_matches([' ', '\t', '\r']).len(), span.start);
+    match expected.as_str() {
+        SEPARATOR => {
+            // Only a list has commas.
+            let separator = if positives.contains(&Rule::separator) { ", " } else { "\n" };
+            diagnostic.mend("put a comma or a new line before it", [Edit::replace(gap, separator)])
+        }
+        "`=`" | "`from`" if span.start < span.end => {
+            let word = expected.trim_matches('`');
+            diagnostic.offer(format!("write {expected} before it"), [Edit::replace(gap, format!(" {word} "))])
+        }
+        _ => diagnostic,
+    }
 }
 
-/// Suggests what to write where the text follows the habits of another language.
+/// Returns what to write where the text follows the habits of another language, with the edits that are certain.
 ///
-/// `refused` is the item that does not match, `rest` the text from where it stops matching.
-fn habit_help(refused: &str, rest: &str, positives: &[Rule]) -> Option<&'static str> {
+/// `refused` is the item that does not match, `found` what it stops matching at.
+fn habit(text: &str, refused: Span, found: Span, positives: &[Rule]) -> Option<(&'static str, Vec<Edit>)> {
     let expects = |rule: Rule| positives.contains(&rule);
-    if ["//", "/*", "--"].iter().any(|comment| refused.starts_with(comment) || rest.starts_with(comment)) {
-        return Some("begin comments with `#`");
+    let start = refused.start;
+    let (refused, rest) = (&text[start..refused.end], &text[found.start..]);
+    let word = first_word(refused);
+    let first = Span::new(found.start, found.start + rest.chars().next().map_or(0, char::len_utf8));
+    for comment in ["//", "/*", "--"] {
+        let place = [(start, refused), (found.start, rest)];
+        if let Some((at, _)) = place.into_iter().find(|(_, text)| text.starts_with(comment)) {
+            let begin = Edit::replace(Span::new(at, at + comment.len()), "#");
+            // What ends a comment of several lines stays behind.
+            let edits = if comment == "/*" { Vec::new() } else { vec![begin] };
+            return Some(("begin comments with `#`", edits));
+        }
     }
-    match (first_word(refused), rest.chars().next()) {
-        ("for" | "while" | "loop", _) => Some("write a loop as `label: repeat N { … }`"),
-        ("const" | "var" | "def", _) => Some("define numbers with `let name = value`"),
+    let advice = match (word, rest.chars().next()) {
+        ("for" | "while" | "loop", _) => ("write a loop as `label: repeat N { … }`", Vec::new()),
+        ("const" | "var" | "def", _) => {
+            let keyword = Span::new(start, start + word.len());
+            ("define numbers with `let name = value`", vec![Edit::replace(keyword, "let")])
+        }
         ("data", _) if refused.contains('/') && !refused.contains('"') => {
-            Some("put the path of the folder between `\"`")
+            let value = refused.split_once('=').map(|(_, value)| value.trim_start());
+            let quotes = value.filter(|value| !value.is_empty()).map_or(Vec::new(), |value| {
+                let end = start + refused.len();
+                let place = Span::new(end - value.len(), end);
+                vec![Edit::before(place, "\""), Edit::behind(place, "\"")]
+            });
+            ("put the path of the folder between `\"`", quotes)
         }
         (_, Some('{'))
             if refused.contains('=') && positives.iter().any(|rule| phrase(*rule) == SEPARATOR) =>
         {
-            Some("put the settings between parentheses, `(…)`")
+            let edits = delimited(text, found.start, ["(", ")"]);
+            ("put the settings between parentheses, `(…)`", edits)
         }
-        (_, Some('=')) if expects(Rule::arrow) => Some("update a state with `<-`"),
-        (_, Some(':')) if expects(Rule::equals) && expects(Rule::open_brace) => Some("leave the `:` out"),
-        (_, Some(':')) if expects(Rule::equals) => Some("put `=` between a key and its value"),
+        (_, Some('=')) if expects(Rule::arrow) => {
+            ("update a state with `<-`", vec![Edit::replace(first, "<-")])
+        }
+        (_, Some(':')) if expects(Rule::equals) && expects(Rule::open_brace) => {
+            ("leave the `:` out", vec![Edit::replace(first, "")])
+        }
+        (_, Some(':')) if expects(Rule::equals) => {
+            ("put `=` between a key and its value", vec![Edit::replace(first, " =")])
+        }
         (_, None | Some('}' | ',' | ')' | '\n' | '\r' | '#'))
             if expects(Rule::equals) && !expects(Rule::open_brace) =>
         {
-            Some("give it a value, as in `key = value`")
+            ("give it a value, as in `key = value`", Vec::new())
         }
-        (_, Some('<')) if expects(Rule::equals) => Some("updates stand in `segment { … }`"),
-        (_, Some('(')) if expects(Rule::open_brace) => Some("put it between braces, `{ … }`"),
-        (_, Some('*')) if refused.contains("**") => Some("there are no powers; write a product"),
+        (_, Some('<')) if expects(Rule::equals) => ("updates stand in `segment { … }`", Vec::new()),
+        (_, Some('(')) if expects(Rule::open_brace) => {
+            ("put it between braces, `{ … }`", delimited(text, found.start, [" { ", " }"]))
+        }
+        (_, Some('*')) if refused.contains("**") => ("there are no powers; write a product", Vec::new()),
         (_, Some('+' | '-' | '*' | '/')) if rest[1..].starts_with('=') => {
-            Some("write the whole update, as in `z <- net(z + x)`")
+            ("write the whole update, as in `z <- net(z + x)`", Vec::new())
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(advice)
 }
 
-/// Returns whether a digit at `at` follows a comma that follows a digit.
-fn is_decimal_comma(text: &str, at: usize) -> bool {
+/// Returns the edits that put other delimiters around what the delimiter at `start` opens.
+fn delimited(text: &str, start: usize, [open, close]: [&str; 2]) -> Vec<Edit> {
+    let mut scanner = Scanner::new(text);
+    scanner.go_to(start);
+    let mut depth = 0;
+    for token in scanner {
+        match token.text {
+            "{" | "(" | "[" => depth += 1,
+            "}" | ")" | "]" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let opening = Span::new(start, start + 1);
+            return vec![Edit::replace(opening, open), Edit::replace(token.span, close)];
+        }
+    }
+    Vec::new()
+}
+
+/// Returns the comma before a digit at `at`, if it follows another digit.
+fn decimal_comma(text: &str, at: usize) -> Option<Span> {
     let is_digit = |c: char| c.is_ascii_digit();
-    let before = text[..at].strip_suffix(',');
-    text[at..].starts_with(is_digit) && before.is_some_and(|before| before.ends_with(is_digit))
+    let before = text[..at].strip_suffix(',')?;
+    (text[at..].starts_with(is_digit) && before.ends_with(is_digit)).then(|| Span::new(before.len(), at))
 }
 
 /// Returns the word a text begins with; empty if it begins with none.
@@ -89,20 +152,23 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && first_word(text) == text
 }
 
-/// Suggests a keyword where the refused text begins with something like one.
-fn keyword_help(refused: &str, rest: &str, positives: &[Rule]) -> Option<String> {
+/// Returns the keyword that was meant by a word, where the refused text or the rest of it begins with something like
+/// one, and the place of the word.
+fn meant_keyword(text: &str, refused: Span, found: Span, positives: &[Rule]) -> Option<(Span, &'static str)> {
     let expected = positives.iter().map(|rule| phrase(*rule).trim_matches('`'));
-    if let Some(keyword) = nearest(first_word(rest), expected.filter(|phrase| is_word(phrase))) {
-        return Some(format!("did you mean `{keyword}`?"));
+    let word = first_word(&text[found.start..]);
+    if let Some(keyword) = nearest(word, expected.filter(|phrase| is_word(phrase))) {
+        return Some((Span::new(found.start, found.start + word.len()), keyword));
     }
-    let word = first_word(refused);
+    let word = first_word(&text[refused.start..refused.end]);
     let known = STATEMENT_KEYWORDS.iter().copied().chain(["repeat", "model", "train", "base"]);
     if word.is_empty() || known.clone().any(|keyword| keyword == word) {
         return None;
     }
     let candidates: Vec<&str> =
         if positives.contains(&Rule::top) { vec!["base", "model", "train"] } else { known.collect() };
-    nearest(word, candidates).map(|keyword| format!("did you mean `{keyword}`?"))
+    let place = Span::new(refused.start, refused.start + word.len());
+    nearest(word, candidates).map(|keyword| (place, keyword))
 }
 
 fn describe(positives: &[Rule]) -> String {

@@ -12,7 +12,7 @@ use super::ast::{
     Base, Definition, Entries, Entry, Expr, ExprKind, File, Item, Model, Name, Statement, StatementKind,
     Train,
 };
-use super::{Scanner, Token, nearest, parse};
+use super::{Scanner, Token, nearest, parse, quote};
 use crate::diagnostic::{self, Code, Diagnostic};
 use crate::span::{Source, Span};
 
@@ -99,8 +99,8 @@ pub(super) fn misplaced_bases(file: &File) -> Vec<Diagnostic> {
         problems.extend(bases.map(|second| second_base(first, second)));
         match &file.items[0] {
             Item::Base(_) => {}
-            Item::Model(model) => problems.push(base_behind(first, model.name.span)),
-            Item::Train(train) => problems.push(base_behind(first, train.keyword)),
+            Item::Model(model) => problems.push(base_behind(first, model.name.span, model.span)),
+            Item::Train(train) => problems.push(base_behind(first, train.keyword, train.span)),
         }
     }
     problems
@@ -538,7 +538,9 @@ fn given_twice(second: Span, first: Span) -> Diagnostic {
 fn given_whole(span: Span, what: &str) -> Diagnostic {
     let message =
         format!("`{what}` takes the place of that of the base, so that nothing is left to take away");
-    Diagnostic::error(Code::Without, span, message).label("nothing to take away").help("remove it")
+    Diagnostic::error(Code::Without, span, message)
+        .label("nothing to take away")
+        .mend("remove it", [diagnostic::Edit::Remove(span)])
 }
 
 fn second_base(first: &Base, second: &Base) -> Diagnostic {
@@ -548,11 +550,12 @@ fn second_base(first: &Base, second: &Base) -> Diagnostic {
         .help("let one of the files be the base of the other")
 }
 
-fn base_behind(base: &Base, first: Span) -> Diagnostic {
+fn base_behind(base: &Base, first: Span, item: Span) -> Diagnostic {
+    let top = diagnostic::Edit::before(item, format!("base {}\n\n", quote(&base.path)));
     Diagnostic::error(Code::Base, base.span, "`base` stands first in a spec")
         .label("the base that the spec starts from")
         .secondary(first, "stands before it")
-        .help("move it to the top of the file")
+        .mend("move it to the top of the file", [top, diagnostic::Edit::Remove(base.span)])
 }
 
 fn in_a_circle(circle: &[Number<'_>]) -> Option<Diagnostic> {
@@ -576,7 +579,7 @@ fn in_a_circle(circle: &[Number<'_>]) -> Option<Diagnostic> {
 fn nothing_of_the_name(name: &Name, message: String, known: &[&str]) -> Diagnostic {
     let diagnostic = Diagnostic::error(Code::Without, name.span, message).label("nothing to take away");
     match nearest(&name.text, known.iter().copied()) {
-        Some(word) => diagnostic.help(format!("did you mean `{word}`?")),
+        Some(word) => diagnostic.meant(name.span, word),
         None if known.is_empty() || known.len() > MAX_NAMED => diagnostic,
         None => {
             let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();

@@ -9,7 +9,7 @@ use pest::iterators::{Pair, Pairs};
 use super::grammar::{Grammar, Rule};
 use super::repair::{Repaired, repair};
 use super::{Scanner, Token, ast, expectation};
-use crate::diagnostic::{self, Code, Diagnostic};
+use crate::diagnostic::{self, Code, Diagnostic, Edit};
 use crate::span::{Source, Span};
 
 /// Most operators in one expression; keeps every tree shallow enough to walk.
@@ -41,7 +41,7 @@ pub fn parse(source: &Source) -> Parsed {
             }
             Err(error) => {
                 let mut refused = expectation::explain(&repaired.text, 0, repaired.text.len(), &error);
-                to_original(&mut refused, &repaired);
+                refused.move_places(|span| repaired.original(span));
                 diagnostics.push(refused);
             }
         }
@@ -84,13 +84,6 @@ fn mark_incomplete(item: &mut ast::Item) {
         ast::Item::Model(model) => model.complete = false,
         ast::Item::Train(train) => train.entries.complete = false,
         ast::Item::Base(_) => {}
-    }
-}
-
-/// Moves a diagnostic from the repaired text to the original one.
-fn to_original(diagnostic: &mut Diagnostic, repaired: &Repaired<'_>) {
-    for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
-        label.span = repaired.original(label.span);
     }
 }
 
@@ -156,11 +149,7 @@ pub(super) fn parse_path(text: &str, length: usize, place: usize) -> Result<Vec<
 
 /// Moves diagnostics to the right.
 fn shifted(mut diagnostics: Vec<Diagnostic>, offset: usize) -> Vec<Diagnostic> {
-    for diagnostic in &mut diagnostics {
-        for label in diagnostic.secondary.iter_mut().chain([&mut diagnostic.primary]) {
-            label.span = label.span.shifted(offset);
-        }
-    }
+    diagnostics.iter_mut().for_each(|diagnostic| diagnostic.move_places(|span| span.shifted(offset)));
     diagnostics
 }
 
@@ -245,9 +234,9 @@ impl Tree<'_> {
                 "expected a comma or a new line after this",
             )
             .label("one item")
-            .help("put a comma or a new line behind it"),
+            .mend("put a comma or a new line behind it", [Edit::behind(Span::new(start, end), ", ")]),
         };
-        to_original(&mut refused, self.repaired);
+        refused.move_places(|span| self.repaired.original(span));
         // After a repair the line may read oddly, which is no second mistake.
         if !self.repaired.is_reported(refused.primary.span.start) {
             self.diagnostics.push(refused);

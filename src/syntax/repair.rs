@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::{Scanner, Token, TokenKind};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::span::{Source, Span};
 
 /// Deepest nesting that is read; far beyond any spec and far below what exhausts the stack.
@@ -45,6 +45,13 @@ struct Replacement {
     start: usize,
     end: usize,
     text: &'static str,
+}
+
+impl Replacement {
+    /// Returns what a user can do in its place.
+    fn mend(&self) -> Edit {
+        Edit::replace(Span::new(self.start, self.end), self.text)
+    }
 }
 
 impl Repaired<'_> {
@@ -95,9 +102,12 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
     let starts = line_starts(text);
     let mut unreadable = false;
     let mut certain = true;
-    if let Some(at) = lone_return(text) {
+    let lone = lone_returns(text);
+    if let Some(first) = lone.first() {
         // Where the lines of the text end is unknown, so that nothing else can be said about it.
-        lexed = Lexed { diagnostics: vec![returns_alone(at)], ..Lexed::default() };
+        let feeds = lone.iter().map(|span| Edit::replace(*span, "\n"));
+        let alone = returns_alone(first.start).offer("end the lines with line feeds", feeds);
+        lexed = Lexed { diagnostics: vec![alone], ..Lexed::default() };
         unreadable = true;
     }
     match balance(text, &lexed) {
@@ -106,7 +116,8 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
             for fix in balanced.fixes {
                 lexed.edits.push(fix.edit());
                 if !lexed.bad_strings.contains(&line_start(&starts, fix.place())) {
-                    lexed.diagnostics.push(fix.diagnostic());
+                    let (title, edit) = (fix.title(), fix.edit().mend());
+                    lexed.diagnostics.push(fix.diagnostic().offer(title, [edit]));
                 }
             }
         }
@@ -140,10 +151,18 @@ pub(super) fn repair(text: &str) -> Repaired<'_> {
     }
 }
 
-/// Returns the first carriage return that neither a line feed nor the end of the text follows.
-fn lone_return(text: &str) -> Option<usize> {
-    let ends_line = |rest: &str| matches!(rest.trim_start_matches('\r').chars().next(), None | Some('\n'));
-    text.match_indices('\r').map(|(at, _)| at).find(|&at| !ends_line(&text[at..]))
+/// Returns the carriage returns, one or several in a row, that neither a line feed nor the end of the text follows.
+fn lone_returns(text: &str) -> Vec<Span> {
+    let mut found = Vec::new();
+    let mut begin = 0;
+    while let Some(start) = text[begin..].find('\r').map(|at| begin + at) {
+        let rest = text[start..].trim_start_matches('\r');
+        begin = text.len() - rest.len();
+        if !matches!(rest.chars().next(), None | Some('\n')) {
+            found.push(Span::new(start, begin));
+        }
+    }
+    found
 }
 
 fn apply<'a>(text: &'a str, edits: &[Replacement]) -> Cow<'a, str> {
@@ -264,8 +283,9 @@ impl Lexed {
                 Some((_, '"' | '\\' | 'n' | 't')) | None => {}
                 Some((next, other)) => {
                     let span = Span::new(start + at, start + next + other.len_utf8());
-                    self.diagnostics.push(unknown_escape(span, other));
-                    self.edits.push(Replacement { start: start + at, end: start + at, text: "\\" });
+                    let edit = Replacement { start: start + at, end: start + at, text: "\\" };
+                    self.diagnostics.push(unknown_escape(span, other).offer("write `\\\\`", [edit.mend()]));
+                    self.edits.push(edit);
                 }
             }
         }
@@ -277,11 +297,13 @@ impl Lexed {
         let length = rest.find([',', ')', '}', '#']).filter(|&length| length > 0).unwrap_or(rest.len());
         let inner = rest[..length].trim_end();
         let end = start + 1 + inner.len();
-        self.diagnostics.push(unclosed_string(Span::new(start, end)));
         // A backslash at the very end would escape the quote that is added.
         let escapes = inner.bytes().rev().take_while(|&byte| byte == b'\\').count();
         let text = if escapes % 2 == 1 { "\\\"" } else { "\"" };
-        self.edits.push(Replacement { start: end, end, text });
+        let edit = Replacement { start: end, end, text };
+        let unclosed = unclosed_string(Span::new(start, end));
+        self.diagnostics.push(unclosed.mend("add the missing `\"`", [edit.mend()]));
+        self.edits.push(edit);
         self.bad_strings.insert(line.at);
         end
     }
@@ -298,14 +320,19 @@ impl Lexed {
             let closing = begin + first.len_utf8() + length;
             let width = line[closing..].chars().next().map_or(0, char::len_utf8);
             let end = closing + width;
-            self.diagnostics.push(other_quotes(Span::new(at, line_at + end), first));
-            self.edits.push(Replacement { start: at, end: at + first.len_utf8(), text: "\"" });
-            self.edits.push(Replacement { start: line_at + closing, end: line_at + end, text: "\"" });
+            let mut edits = vec![
+                Replacement { start: at, end: at + first.len_utf8(), text: "\"" },
+                Replacement { start: line_at + closing, end: line_at + end, text: "\"" },
+            ];
             // What stands between them is a string now, and may hold a backslash.
             for (place, _) in line[begin + first.len_utf8()..closing].match_indices('\\') {
                 let place = at + first.len_utf8() + place;
-                self.edits.push(Replacement { start: place, end: place, text: "\\" });
+                edits.push(Replacement { start: place, end: place, text: "\\" });
             }
+            let wrong = other_quotes(Span::new(at, line_at + end), first);
+            let title = "put it between plain double quotes";
+            self.diagnostics.push(wrong.mend(title, edits.iter().map(Replacement::mend)));
+            self.edits.extend(edits);
             return end;
         }
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -326,7 +353,13 @@ impl Lexed {
         } else {
             let arrow = first == '>' && line[..begin].ends_with('-');
             let (replacement, help) = stand_in(first, arrow);
-            self.diagnostics.push(unexpected(span, first, help));
+            let wrong = unexpected(span, first, help);
+            self.diagnostics.push(match replacement {
+                Some(" ") => wrong.offer("replace it with a plain space", [Edit::replace(span, " ")]),
+                Some(text) => wrong.write(span, text),
+                None if help == REMOVE => wrong.offer(REMOVE, [Edit::replace(span, "")]),
+                None => wrong,
+            });
             if let Some(text) = replacement {
                 for (place, character) in line[begin..end].char_indices() {
                     let start = at + place;
@@ -361,9 +394,12 @@ fn stand_in(character: char, arrow: bool) -> (Option<&'static str>, &'static str
         '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»' => {
             (None, "put strings between `\"`")
         }
-        _ => (None, "remove it"),
+        _ => (None, REMOVE),
     }
 }
+
+/// What to do with a character that stands for nothing.
+const REMOVE: &str = "remove it";
 
 /// What pairs the delimiters up.
 struct Balanced {
@@ -403,6 +439,15 @@ impl Fix {
             }
             Fix::Drop { at, .. } => Replacement { start: at, end: at + 1, text: " " },
             Fix::Open { at, .. } => Replacement { start: at, end: at, text: " {" },
+        }
+    }
+
+    /// Returns what it does for a user.
+    fn title(&self) -> String {
+        match *self {
+            Fix::Close { opening, .. } => format!("add the missing `{}`", partner(opening)),
+            Fix::Drop { .. } => "remove it".to_string(),
+            Fix::Open { .. } => "add the missing `{`".to_string(),
         }
     }
 
@@ -673,7 +718,6 @@ fn too_deep(at: usize) -> Diagnostic {
 fn unclosed_string(span: Span) -> Diagnostic {
     Diagnostic::error(Code::UnclosedString, span, "this string is never closed")
         .label("no `\"` ends it on this line")
-        .help("add the missing `\"`")
 }
 
 fn unknown_escape(span: Span, escaped: char) -> Diagnostic {
@@ -689,7 +733,6 @@ fn other_quotes(span: Span, found: char) -> Diagnostic {
         format!("strings stand between `\"`, found {}", spelled(found)),
     )
     .label("expected `\"…\"`")
-    .help("put it between plain double quotes")
 }
 
 fn foreign_word(span: Span, word: &str) -> Diagnostic {

@@ -92,9 +92,16 @@ impl Editor {
         let answer =
             editor.ask("initialize", json!({ "processId": null, "rootUri": null, "capabilities": {} }));
         assert_eq!(answer["serverInfo"]["name"], "hrmc");
-        for capability in
-            ["hoverProvider", "completionProvider", "definitionProvider", "documentFormattingProvider"]
-        {
+        for capability in [
+            "hoverProvider",
+            "completionProvider",
+            "definitionProvider",
+            "documentFormattingProvider",
+            "codeActionProvider",
+            "referencesProvider",
+            "renameProvider",
+            "inlayHintProvider",
+        ] {
             assert!(!answer["capabilities"][capability].is_null(), "`{capability}` is missing: {answer}");
         }
         editor.tell("initialized", json!({}));
@@ -165,6 +172,20 @@ impl Editor {
         self.ask(method, json!({ "textDocument": { "uri": URI }, "position": position }))
     }
 
+    /// Returns the actions for a range of the text.
+    fn actions(&mut self, range: &Value) -> Vec<Value> {
+        let params =
+            json!({ "textDocument": { "uri": URI }, "range": range, "context": { "diagnostics": [] } });
+        self.ask("textDocument/codeAction", params).as_array().expect("it is a list").clone()
+    }
+
+    /// Asks to rename what stands at a place of a text; returns the whole answer.
+    fn rename(&mut self, uri: &str, (line, character): (u32, u32), new: &str) -> Value {
+        let position = json!({ "line": line, "character": character });
+        let params = json!({ "textDocument": { "uri": uri }, "position": position, "newName": new });
+        self.ask_whole("textDocument/rename", params)
+    }
+
     /// Returns the Markdown about the `nth` occurrence of a word in [`SPEC`].
     fn hover(&mut self, word: &str, nth: usize) -> String {
         let (line, character) = place(SPEC, word, nth);
@@ -233,6 +254,37 @@ fn read(output: &mut impl BufRead) -> Option<Value> {
     let mut body = vec![0; length?];
     output.read_exact(&mut body).ok()?;
     serde_json::from_slice(&body).ok()
+}
+
+/// Returns a text after edits, as an editor makes them.
+fn edited(text: &str, edits: &Value) -> String {
+    let byte = |position: &Value| {
+        let number = |key: &str| position[key].as_u64().expect("a position has numbers");
+        let lines = text.split_inclusive('\n').take(usize::try_from(number("line")).expect("it is small"));
+        let start: usize = lines.map(str::len).sum();
+        let mut units = number("character");
+        let behind = text[start..].chars().take_while(|c| {
+            let before = units;
+            units = units.saturating_sub(c.len_utf16() as u64);
+            before > 0
+        });
+        start + behind.map(char::len_utf8).sum::<usize>()
+    };
+    let mut edits: Vec<(usize, usize, &str)> = edits
+        .as_array()
+        .expect("edits are a list")
+        .iter()
+        .map(|edit| {
+            let range = &edit["range"];
+            (byte(&range["start"]), byte(&range["end"]), edit["newText"].as_str().expect("it is text"))
+        })
+        .collect();
+    edits.sort_unstable();
+    let mut text = text.to_string();
+    for (start, end, new) in edits.into_iter().rev() {
+        text.replace_range(start..end, new);
+    }
+    text
 }
 
 /// Returns line and UTF-16 unit of the `nth` occurrence of a word, both counted from 0.
@@ -512,9 +564,262 @@ fn a_spec_over_a_base_knows_what_the_base_says() {
 }
 
 #[test]
+fn mends_are_offered_where_the_problem_is_and_do_away_with_it() {
+    let (mut editor, _) = Editor::open(SPEC);
+    let training = format!(
+        "{SPEC}train {{ data = \"𝒟é\", bathc = 4, puzzles = sign_sgd(lr = 1), optimizer = adamw(lr = 1), steps = 3 }}\n"
+    );
+    let mut version = 1;
+    for (text, title, expected) in [
+        (SPEC.replace("vocab = 6", "vocap = 6"), "write `vocab`", SPEC.to_string()),
+        (
+            SPEC.replace("  tokens  {", "  tokens  {\u{a0}"),
+            "replace it with a plain space",
+            SPEC.replace("  tokens  {", "  tokens  { "),
+        ),
+        (SPEC.replace("let N = 2\n", "let N = 2\n  let M = 3  # unused\n"), "remove it", SPEC.to_string()),
+        (
+            SPEC.replace("heads = 2, ", "heads = 2, heads = 4, "),
+            "remove the second of the two",
+            SPEC.to_string(),
+        ),
+        (
+            SPEC.replace(" }\n\n  network", "\n\n  network"),
+            "add the missing `}`",
+            SPEC.replace(" }\n\n  network", "}\n\n  network"),
+        ),
+        (training.clone(), "write `batch`", training.replace("bathc", "batch")),
+    ] {
+        version += 1;
+        let found = editor.change(version, &text);
+        let problem = found.first().unwrap_or_else(|| panic!("nothing is wrong:\n{text}"));
+        let actions = editor.actions(&problem["range"]);
+        let action = actions.iter().find(|action| action["title"] == title);
+        let action = action.unwrap_or_else(|| panic!("`{title}` is not offered: {actions:?}"));
+        assert_eq!(action["kind"], "quickfix");
+        assert_eq!(action["diagnostics"], json!([problem]));
+        let mended = edited(&text, &action["edit"]["changes"][URI]);
+        assert_eq!(mended, expected);
+        version += 1;
+        assert_eq!(editor.change(version, &mended), Vec::<Value>::new(), "{title}");
+    }
+
+    let heads = SPEC.replace("heads = 2", "heads = 3");
+    let range = editor.change(version + 1, &heads)[0]["range"].clone();
+    let titles: Vec<Value> =
+        editor.actions(&range).iter().map(|one| json!([one["title"], one["isPreferred"]])).collect();
+    assert_eq!(titles, [json!(["write `2`", false]), json!(["write `4`", false])]);
+    let top = json!({ "line": 0, "character": 0 });
+    assert_eq!(editor.actions(&json!({ "start": top, "end": top })), Vec::<Value>::new());
+    let context = json!({ "diagnostics": [], "only": ["refactor"] });
+    let params = json!({ "textDocument": { "uri": URI }, "range": range, "context": context });
+    assert_eq!(editor.ask("textDocument/codeAction", params), json!([]), "a mend is no refactoring");
+}
+
+#[test]
+fn references_are_found() {
+    let (mut editor, _) = Editor::open(SPEC);
+    for (word, nth, count) in
+        [("z_low", 2, 4), ("N", 1, 2), ("cycle", 1, 2), ("encoder", 0, 3), ("two", 0, 1)]
+    {
+        let (line, character) = place(SPEC, word, nth);
+        for with_given in [true, false] {
+            let position = json!({ "line": line, "character": character });
+            let params = json!({
+                "textDocument": { "uri": URI }, "position": position, "context": { "includeDeclaration": with_given }
+            });
+            let found = editor.ask("textDocument/references", params);
+            let places: Vec<(u64, u64)> = found
+                .as_array()
+                .expect("it is a list")
+                .iter()
+                .map(|one| {
+                    let start = &one["range"]["start"];
+                    (start["line"].as_u64().expect("a line"), start["character"].as_u64().expect("a unit"))
+                })
+                .collect();
+            let first = usize::from(!with_given);
+            let expected: Vec<(u64, u64)> = (first..count)
+                .map(|nth| {
+                    let (line, character) = place(SPEC, word, nth);
+                    (line.into(), character.into())
+                })
+                .collect();
+            assert_eq!(places, expected, "{word}");
+        }
+    }
+    let (line, character) = place(SPEC, "vocab", 0);
+    let params = json!({
+        "textDocument": { "uri": URI },
+        "position": { "line": line, "character": character },
+        "context": { "includeDeclaration": true },
+    });
+    assert_eq!(editor.ask("textDocument/references", params), Value::Null, "a key is no name");
+}
+
+#[test]
+fn every_name_of_the_shipped_specs_is_renamed_there_and_back() {
+    let (mut editor, _) = Editor::open(SPEC);
+    let mut version = 1;
+    let specs = fs::read_dir("specs").expect("the specs are checked in");
+    let texts = specs.map(|entry| {
+        let text = fs::read_to_string(entry.expect("it can be listed").path()).expect("it is text");
+        text.replace("\r\n", "\n")
+    });
+    let mut count = 0;
+    for text in texts.filter(|text| !text.contains("\nbase \"")).chain([SPEC.to_string()]) {
+        version += 1;
+        let problems = editor.change(version, &text);
+        let symbols = editor.ask("textDocument/documentSymbol", json!({ "textDocument": { "uri": URI } }));
+        for symbol in symbols.as_array().expect("it is a list") {
+            let name = symbol["name"].as_str().expect("it has a name");
+            let start = &symbol["range"]["start"];
+            let unit =
+                |key: &str| u32::try_from(start[key].as_u64().expect("a number")).expect("it is small");
+            let at = (unit("line"), unit("character"));
+            let prepared = editor.ask_at("textDocument/prepareRename", at.0, at.1);
+            assert_eq!(prepared, json!({ "range": symbol["range"], "placeholder": name }));
+            let answer = editor.rename(URI, at, "re_named");
+            let renamed = edited(&text, &answer["result"]["changes"][URI]);
+            assert_eq!(renamed.matches("re_named").count(), {
+                let edits = answer["result"]["changes"][URI].as_array().expect("there are edits");
+                edits.len()
+            });
+            version += 1;
+            let still: Vec<Value> = editor.change(version, &renamed);
+            assert_eq!(still.len(), problems.len(), "{name}: {still:?}");
+            let answer = editor.rename(URI, at, name);
+            assert_eq!(edited(&renamed, &answer["result"]["changes"][URI]), text, "{name}");
+            version += 1;
+            editor.change(version, &text);
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count} names");
+}
+
+#[test]
+fn what_cannot_be_renamed_is_refused_with_a_message() {
+    let (mut editor, _) = Editor::open(SPEC);
+    let low = place(SPEC, "low", 0);
+    for (at, new, expected) in [
+        (low, "high", "`high` is in use already, in `/specs/two.hrm`; choose another name"),
+        (low, "z_low", "`z_low` is in use already"),
+        (low, "2nd", "`2nd` is no name: a name is made of the letters a to z, digits and `_`"),
+        (low, "repeat", "`repeat` means something in every spec; choose another name"),
+        (place(SPEC, "vocab", 0), "words", "`vocab` is no name that the spec gives, and cannot be renamed"),
+        (place(SPEC, "x", 0), "input", "`x` is no name that the spec gives"),
+        (place(SPEC, "Zwei", 0), "Drei", "there is no name here"),
+    ] {
+        let answer = editor.rename(URI, at, new);
+        let said = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{new}: {answer}"));
+        assert!(said.contains(expected), "{said}");
+    }
+    let same = editor.rename(URI, low, "low");
+    assert_eq!(same["result"]["changes"], json!({}), "nothing changes");
+    let label = editor.rename(URI, place(SPEC, "cycle", 0), "low");
+    assert!(label["error"].is_null(), "a loop may be called as a network: {label}");
+    editor.change(2, &SPEC.replace("  gradient last cycle\n", "  gradient\n"));
+    let answer = editor.rename(URI, low, "lower");
+    let said = answer["error"]["message"].as_str().expect("it is refused");
+    assert!(said.contains("does not follow the grammar"), "{said}");
+}
+
+#[test]
+fn a_name_of_a_base_is_renamed_in_the_base_and_in_the_open_specs_over_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = |name: &str| {
+        let path = fs::canonicalize(folder.path()).expect("it is there").join(name);
+        format!("file://{}", path.display())
+    };
+    fs::write(folder.path().join("two.hrm"), SPEC).expect("the folder can be written");
+    let text =
+        "base \"two.hrm\"\n\nmodel three {\n  let N = 3\n  let M = N\n  block encoder { heads = M }\n}\n";
+    let (base, uri) = (file("two.hrm"), file("three.hrm"));
+    let mut editor = Editor::start();
+    let document = |uri: &str, text: &str| json!({ "textDocument": { "uri": uri, "languageId": "hrm", "version": 1, "text": text } });
+    editor.tell("textDocument/didOpen", document(&uri, text));
+    editor.next();
+
+    // The base is not open: its names are refused, others are renamed.
+    for word in ["N", "encoder"] {
+        let answer = editor.rename(&uri, place(text, word, 0), "other");
+        let said = answer["error"]["message"].as_str().expect("it is refused");
+        assert!(
+            said.contains("is a name of the base `") && said.contains("two.hrm`; open that file"),
+            "{said}"
+        );
+    }
+    let answer = editor.rename(&uri, place(text, "M", 0), "low");
+    let said = answer["error"]["message"].as_str().expect("it is refused");
+    assert!(said.contains("`low` is in use already, in `") && said.contains("two.hrm`"), "{said}");
+    let answer = editor.rename(&uri, place(text, "M", 0), "K");
+    assert_eq!(edited(text, &answer["result"]["changes"][&uri]), text.replace('M', "K"));
+    let answer = editor.rename(&uri, place(text, "three", 0), "two");
+    assert!(answer["error"].is_null(), "models of two files may have one name: {answer}");
+
+    let at = json!({ "line": 4, "character": 10 });
+    let params =
+        json!({ "textDocument": { "uri": uri }, "position": at, "context": { "includeDeclaration": true } });
+    let found = editor.ask("textDocument/references", params);
+    let files: Vec<&Value> = found.as_array().expect("it is a list").iter().map(|one| &one["uri"]).collect();
+    assert_eq!(files, [&json!(uri), &json!(uri), &json!(base), &json!(base)]);
+
+    // In the base, the open spec over it is renamed with it.
+    editor.tell("textDocument/didOpen", document(&base, SPEC));
+    editor.next();
+    editor.next();
+    let answer = editor.rename(&base, place(SPEC, "N", 0), "cycles");
+    let changes = &answer["result"]["changes"];
+    assert_eq!(
+        edited(SPEC, &changes[&base]),
+        SPEC.replace("let N", "let cycles").replace("repeat N", "repeat cycles")
+    );
+    assert_eq!(edited(text, &changes[&uri]), text.replace('N', "cycles"));
+    let answer = editor.rename(&base, place(SPEC, "N", 0), "M");
+    let said = answer["error"]["message"].as_str().expect("it is refused");
+    assert!(said.contains("`M` is in use already, in `") && said.contains("three.hrm`"), "{said}");
+    assert!(editor.shut_down().success());
+}
+
+#[test]
+fn hints_show_shapes_and_sizes_as_long_as_nothing_is_wrong() {
+    let text = SPEC.replace("let N = 2\n", "let N = 2\n  let M = N * 3\n").replace("repeat N", "repeat M");
+    let (mut editor, found) = Editor::open(&text);
+    assert_eq!(found, Vec::<Value>::new());
+    let range = |first: u32, last: u32| json!({ "start": { "line": first, "character": 0 }, "end": { "line": last, "character": 0 } });
+    let ask = |editor: &mut Editor, range: Value| -> Vec<(u64, u64, String)> {
+        let params = json!({ "textDocument": { "uri": URI }, "range": range });
+        let hints = editor.ask("textDocument/inlayHint", params);
+        let hint = |hint: &Value| {
+            let number = |key: &str| hint["position"][key].as_u64().expect("a position has numbers");
+            (number("line"), number("character"), hint["label"].as_str().expect("it is text").to_string())
+        };
+        hints.as_array().expect("it is a list").iter().map(hint).collect()
+    };
+    let hints = ask(&mut editor, range(0, 99));
+    let expected = [
+        (1, 9, ": 5_602 parameters"),
+        (3, 15, " = 6"),
+        (8, 15, ": 2 heads of width 8, a gated unit of width 16, 1_792 parameters"),
+        (10, 13, ": 2 blocks, 3_584 parameters"),
+        (11, 14, ": 1 block, 1_792 parameters"),
+        (13, 21, ": [B, 17, 16]"),
+    ];
+    let said: Vec<(u64, u64, &str)> =
+        hints.iter().map(|(line, unit, label)| (*line, *unit, &**label)).collect();
+    assert_eq!(said, expected);
+    assert_eq!(ask(&mut editor, range(13, 14)).len(), 1, "an editor asks for what it shows");
+    editor.change(2, &text.replace("heads = 2", "heads = 3"));
+    assert_eq!(ask(&mut editor, range(0, 99)), []);
+    editor.change(3, &text.replace("let N = 2\n", "let N = 2\n  let K = 1\n"));
+    assert_eq!(ask(&mut editor, range(0, 99)).len(), expected.len(), "a warning hides nothing");
+}
+
+#[test]
 fn odd_messages_are_answered_and_survived() {
     let (mut editor, _) = Editor::open(SPEC);
-    let unknown = editor.ask_whole("textDocument/rename", json!({}));
+    let unknown = editor.ask_whole("textDocument/foldingRange", json!({}));
     assert_eq!(unknown["error"]["code"], -32601, "{unknown}");
     let wrong = editor.ask_whole("textDocument/hover", json!({ "position": 3 }));
     assert_eq!(wrong["error"]["code"], -32602, "{wrong}");

@@ -19,19 +19,19 @@ use hrmc::internals::syntax::{format, merge_base, parse, to_text};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 /// A spec of `tests/fixtures`.
-struct Fixture {
-    case: String,
-    source: Source,
+pub struct Fixture {
+    pub case: String,
+    pub source: Source,
 }
 
 /// Everything the front end says about a spec.
-struct Outcome {
+pub struct Outcome {
     ast: String,
     model: Option<ir::Model>,
-    diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-fn fixtures(kind: &str) -> Vec<Fixture> {
+pub fn fixtures(kind: &str) -> Vec<Fixture> {
     let folder = Path::new("tests/fixtures").join(kind);
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("the fixtures are checked in")
@@ -49,7 +49,7 @@ fn fixtures(kind: &str) -> Vec<Fixture> {
         .collect()
 }
 
-fn outcome(source: &Source) -> Outcome {
+pub fn outcome(source: &Source) -> Outcome {
     let parsed = parse(source);
     let checked = check(&parsed.file);
     let mut diagnostics = parsed.diagnostics;

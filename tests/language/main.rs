@@ -5,6 +5,7 @@
 mod advice;
 mod editors;
 mod fixtures;
+mod mends;
 mod properties;
 
 #[cfg(feature = "cli")]
