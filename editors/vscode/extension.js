@@ -91,6 +91,13 @@ function toRange(range) {
   return new vscode.Range(range.start.line, range.start.character, range.end.line, range.end.character);
 }
 
+function fromRange({ start, end }) {
+  return {
+    start: { line: start.line, character: start.character },
+    end: { line: end.line, character: end.character },
+  };
+}
+
 function toDiagnostic(found) {
   const severity =
     found.severity === 2 ? vscode.DiagnosticSeverity.Warning : vscode.DiagnosticSeverity.Error;
@@ -120,6 +127,31 @@ function toSymbol(symbol) {
   // Kinds as above.
   const range = toRange(symbol.range);
   return new vscode.DocumentSymbol(symbol.name, "", symbol.kind - 1, range, toRange(symbol.selectionRange));
+}
+
+/** Returns the edit of an answer; the protocol lists what changes in each text. */
+function toWorkspaceEdit(edit) {
+  const changes = new vscode.WorkspaceEdit();
+  for (const [uri, edits] of Object.entries(edit.changes)) {
+    for (const { range, newText } of edits) changes.replace(vscode.Uri.parse(uri), toRange(range), newText);
+  }
+  return changes;
+}
+
+function toAction(found) {
+  const action = new vscode.CodeAction(found.title, vscode.CodeActionKind.QuickFix);
+  action.diagnostics = found.diagnostics.map(toDiagnostic);
+  action.isPreferred = found.isPreferred;
+  action.edit = toWorkspaceEdit(found.edit);
+  return action;
+}
+
+function toHint(found) {
+  const place = new vscode.Position(found.position.line, found.position.character);
+  const hint = new vscode.InlayHint(place, found.label);
+  hint.paddingLeft = found.paddingLeft;
+  hint.paddingRight = found.paddingRight;
+  return hint;
 }
 
 let client;
@@ -202,6 +234,41 @@ async function activate(context) {
         const params = { textDocument: address(document) };
         const symbols = await client.ask("textDocument/documentSymbol", params);
         return (symbols ?? []).map(toSymbol);
+      },
+    }),
+    vscode.languages.registerCodeActionsProvider(
+      LANGUAGE,
+      {
+        async provideCodeActions(document, range, { only }) {
+          const context = { diagnostics: [], only: only && [only.value] };
+          const params = { textDocument: address(document), range: fromRange(range), context };
+          return ((await client.ask("textDocument/codeAction", params)) ?? []).map(toAction);
+        },
+      },
+      { providedCodeActionKinds: [vscode.CodeActionKind.QuickFix] },
+    ),
+    vscode.languages.registerReferenceProvider(LANGUAGE, {
+      async provideReferences(document, position, context) {
+        const params = { ...place(document, position), context };
+        const found = await client.ask("textDocument/references", params);
+        return (found ?? []).map(({ uri, range }) => new vscode.Location(vscode.Uri.parse(uri), toRange(range)));
+      },
+    }),
+    // The editor shows why a name cannot be changed.
+    vscode.languages.registerRenameProvider(LANGUAGE, {
+      async prepareRename(document, position) {
+        const found = await client.ask("textDocument/prepareRename", place(document, position));
+        return found && { range: toRange(found.range), placeholder: found.placeholder };
+      },
+      async provideRenameEdits(document, position, newName) {
+        const edit = await client.ask("textDocument/rename", { ...place(document, position), newName });
+        return edit && toWorkspaceEdit(edit);
+      },
+    }),
+    vscode.languages.registerInlayHintsProvider(LANGUAGE, {
+      async provideInlayHints(document, range) {
+        const params = { textDocument: address(document), range: fromRange(range) };
+        return ((await client.ask("textDocument/inlayHint", params)) ?? []).map(toHint);
       },
     }),
     vscode.languages.registerDocumentFormattingEditProvider(LANGUAGE, {

@@ -18,6 +18,7 @@ mod devices;
 mod diff;
 mod eval;
 mod eval_report;
+mod event_files;
 mod explain;
 mod explain_report;
 mod failure;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::curves::{self, Against, LoggedLine, LoggedQuantity, LoggedRun, PlotFigure, RunGroup};
+use super::event_files;
 use super::failure::{Failure, fail};
 use super::terminal::{self, duration, grouped, path_text, percent};
 use crate::chart::{AxisScale, Chart, Glyphs, PageSection, PageTable, column, page};
@@ -16,7 +17,8 @@ Examples:
   hrmc plot runs/quickstart-001 -o curves.html           the same as a page; .svg for a picture
   hrmc plot runs/quickstart-* --x flops --y exact        several runs, named by their differences
   hrmc plot runs/quickstart-001 --y gradient-norm --log
-  hrmc plot runs/quickstart-00* -o curves.csv            every line of every run, for other programs";
+  hrmc plot runs/quickstart-00* -o curves.csv            every line of every run, for other programs
+  hrmc plot runs/quickstart-* --to tensorboard -o events   show them with `tensorboard --logdir events`";
 
 /// Draw the curves of runs: in the terminal, as a picture, as a page, or as a table.
 ///
@@ -29,7 +31,7 @@ pub struct Arguments {
     /// Folders of runs
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// Write to a file: `.svg`, `.html` or `.csv` [default: draw in the terminal]
+    /// Write to a file: `.svg`, `.html` or `.csv`, or with `--to tensorboard` a folder [default: draw in the terminal]
     #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
     /// What to write, where the name of the file does not say it
@@ -64,6 +66,8 @@ enum PlotForm {
     Html,
     /// A table
     Csv,
+    /// Event files of TensorBoard, in a folder for each run
+    Tensorboard,
 }
 
 /// What is drawn unless the user says otherwise.
@@ -90,6 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             terminal::print_to(output, &column(&plot.charts()?.concat(), PICTURE.0, PICTURE.1))
         }
         Some(PlotForm::Html) => terminal::print_to(output, &plot.page()?),
+        Some(PlotForm::Tensorboard) => plot.write_events(),
         None => terminal::print(plot.text()?),
     }
 }
@@ -214,6 +219,26 @@ impl Plotting<'_> {
         }
         let bytes = table.into_inner().map_err(fail)?;
         Ok(String::from_utf8(bytes).expect("all cells are text"))
+    }
+
+    /// Writes event files to a folder for each run. They have every line as it was written, whatever is to be drawn.
+    fn write_events(&self) -> Result<(), Failure> {
+        let Some(folder) = &self.arguments.output else {
+            return Err(Failure::message(
+                "event files need a folder; say which with `-o DIR`, and show it with `tensorboard --logdir DIR`",
+            ));
+        };
+        let runs = self.groups.iter().flat_map(|group| &group.runs);
+        let names: Vec<(&LoggedRun, String)> = runs.map(|run| (run, run.name())).collect();
+        if let Some((run, name)) = names.iter().enumerate().find_map(|(index, named)| {
+            names[..index].iter().any(|(_, other)| *other == named.1).then_some(named)
+        }) {
+            return Err(Failure::message(format!(
+                "there are two runs called `{name}`, one of them `{}`; write them to different folders",
+                run.path.display()
+            )));
+        }
+        names.iter().try_for_each(|(run, name)| event_files::write_run(run, &folder.join(name)))
     }
 
     fn to_json(&self) -> Result<serde_json::Value, Failure> {

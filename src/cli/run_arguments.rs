@@ -41,6 +41,9 @@ pub struct TrainArguments {
     /// Evaluate only the first examples of the test data, in place of those by `eval_share`; 0 for no evaluation
     #[arg(long, value_name = "N", conflicts_with = "puzzle")]
     pub eval_limit: Option<usize>,
+    /// Write event files for TensorBoard, too, to a folder in this one, named like the run
+    #[arg(long, value_name = "DIR", conflicts_with = "puzzle")]
+    pub tensorboard: Option<PathBuf>,
 }
 
 impl TrainArguments {

@@ -186,6 +186,7 @@ impl Sweep<'_> {
                 max_time: None,
                 data: self.arguments.data.clone(),
                 eval_limit: self.arguments.eval_limit,
+                tensorboard: None,
             };
             let reuse = if self.arguments.new_runs { Reuse::Nothing } else { Reuse::Same };
             let subject = Subject::Spec(self.source.clone(), reuse);

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::curves::{CurveOf, LoggedLine};
+use super::event_files::EventFile;
 use super::failure::{Failure, Stop, fail_with_batch};
 use super::interrupt::{Busy, Interrupt};
 use super::picture::Expected;
@@ -25,7 +27,7 @@ use crate::lower::parameters::trained_parameters;
 use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::{MetricMeans, RunFolder};
+use crate::store::{MetricMeans, MetricsLine, RunFolder};
 use crate::syntax::quote;
 use crate::train::schedule::steps_in;
 use crate::train::{
@@ -160,6 +162,7 @@ pub fn train(
         evaluated: None,
         is_evaluating: false,
         pace: Pace::of(parameters),
+        events: event_file(arguments.tensorboard.as_deref(), &run, begun_at)?,
     };
     watcher.tell_what_is_next();
     let outcome = training.run(&run, |event| watcher.see(event))?;
@@ -188,6 +191,12 @@ pub fn train(
             test: Arc::clone(training.data().test()),
         }),
     })
+}
+
+/// Begins the event file of a run that has done `step` steps, in the folder that the user says.
+fn event_file(folder: Option<&Path>, run: &Run, step: u64) -> Result<Option<EventFile>, Failure> {
+    let name = |folder: &Path| folder.join(run.path().file_name().unwrap_or_default());
+    folder.map(|folder| EventFile::create(&name(folder), step)).transpose()
 }
 
 /// Returns after how many evaluations in a row without a better result a spec ends its training.
@@ -453,6 +462,8 @@ struct Watcher<'a> {
     evaluated: Option<u64>,
     is_evaluating: bool,
     pace: Pace,
+    /// The event file that is written, if any.
+    events: Option<EventFile>,
 }
 
 impl Watcher<'_> {
@@ -465,6 +476,7 @@ impl Watcher<'_> {
             Event::Note(note) => self.progress.note(&format!("warning: {note}")),
             Event::Step(report) => {
                 self.pace.step.add(took);
+                self.log(&report.line());
                 self.window.add(report, self.batch);
                 self.progress.show(report.step, || self.window.message());
                 self.stepped = Instant::now();
@@ -479,6 +491,8 @@ impl Watcher<'_> {
             }
             Event::Evaluated { step, evaluation, best } => {
                 self.evaluated = Some(*step);
+                let (examples, means) = (evaluation.examples, evaluation.metrics.means());
+                self.log(&MetricsLine::Evaluation { step: *step, examples, means });
                 self.progress.note(&format!(
                     "step {}: {}{}",
                     grouped(*step),
@@ -503,6 +517,7 @@ impl Watcher<'_> {
                     grouped(*step),
                     *rate_factor as f32,
                 ));
+                self.write_events(|events| events.start(*step));
                 self.saved = Some(*step);
                 self.tell_what_is_next();
                 self.pause();
@@ -515,6 +530,25 @@ impl Watcher<'_> {
             self.interrupt.end_for_time();
         }
         if self.interrupt.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Adds a line of metrics to the event file, if there is one.
+    fn log(&mut self, line: &MetricsLine) {
+        let of = if line.is_evaluation() { CurveOf::Evaluation } else { CurveOf::Training };
+        let line = LoggedLine { line, of, epochs: None, flops: None, times: None };
+        self.write_events(|events| events.add(&line));
+    }
+
+    /// Writes to the event file, if there is one. What cannot be written is missing there alone.
+    fn write_events(&mut self, write: impl FnOnce(&mut EventFile) -> Result<(), Failure>) {
+        let Some(events) = &mut self.events else { return };
+        if let Err(Failure::Message(message)) = write(events) {
+            self.progress.note(&format!(
+                "warning: {message}; the training goes on without `--tensorboard`, and `hrmc plot RUN --to tensorboard` \
+                 writes the curves afterwards"
+            ));
+            self.events = None;
+        }
     }
 
     /// Returns whether what follows an event would not be done and saved before the limit of time.
@@ -728,6 +762,7 @@ impl Report<'_> {
             option("--data", self.arguments.data.as_deref().map(shell::path));
         }
         option("--eval-limit", self.arguments.eval_limit.map(|limit| limit.to_string()));
+        option("--tensorboard", self.arguments.tensorboard.as_deref().map(shell::path));
         option("--max-time", self.arguments.max_time.as_ref().map(|limit| limit.text.clone()));
         option("--device", self.common.device.clone());
         option("--threads", self.common.threads.map(|threads| threads.to_string()));

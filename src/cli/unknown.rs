@@ -19,6 +19,7 @@ const ANSWERS: &[(&[&str], &str)] = &[
         &["chart", "draw", "curves"],
         "`hrmc plot RUN` draws the curves of a run, and `hrmc plot RUN -o curves.html` writes them as a page",
     ),
+    (&["tensorboard"], "`hrmc plot RUN --to tensorboard -o DIR` writes event files of a run for TensorBoard"),
     (
         &["import", "convert"],
         "hrmc does not import weights yet; datasets in the format of the published code are read as they are, with \

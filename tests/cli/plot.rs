@@ -1,7 +1,9 @@
 //! Curves of runs: in the terminal and in files.
 
 use std::fs;
+use std::path::Path;
 
+use hrmc_testing::python::python;
 use hrmc_testing::workplace::{TINY, Workplace};
 
 use crate::HRMC;
@@ -114,4 +116,80 @@ fn a_run_that_is_damaged_old_or_has_just_begun_is_drawn_as_far_as_it_goes() {
     let said = place.run("plot runs/tiny-001");
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("`runs/tiny-001` has done no step yet"), "{}", said.err);
+}
+
+/// Returns the points of each tag in a folder of event files, as TensorBoard itself reads them; `None` where it is not.
+fn scalars(folder: &Path) -> Option<serde_json::Value> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/event_files.py");
+    let said = python(script, &[folder.to_str().expect("the path is text")], "")?;
+    let tags: serde_json::Value = serde_json::from_str(&said).expect("the script writes JSON");
+    if let Some(reason) = tags.get("absent") {
+        eprintln!("event files were not read: Python has no TensorBoard: {reason}");
+        return None;
+    }
+    Some(tags)
+}
+
+#[test]
+fn tensorboard_reads_the_curves_of_a_training_that_went_on_without_a_point_twice() {
+    let place = Workplace::new(HRMC);
+    place.write("tiny.hrm", TINY);
+    let stopped = place.succeed("run tiny.hrm --train --steps 10 --tensorboard events");
+    assert!(stopped.contains("--resume runs/tiny-001 --tensorboard events`"), "{stopped}");
+    place.succeed("run --train --resume runs/tiny-001 --steps 14 --tensorboard events");
+    let first = place.path("events/tiny-001/events.out.tfevents.0000000001.hrmc");
+    let second = place.path("events/tiny-001/events.out.tfevents.0000000002.hrmc");
+    assert!(first.is_file() && second.is_file());
+    // A process that was killed had written more steps than it had saved.
+    let more = fs::read(&second).expect("it is there");
+    let mut whole = fs::read(&first).expect("it is there");
+    whole.extend(&more[version_length(&more)..]);
+    fs::write(&first, whole).expect("it can be written");
+
+    place.succeed("plot runs/tiny-001 --to tensorboard -o afterwards");
+    let message = place.fail("plot runs/tiny-001 --to tensorboard -o afterwards");
+    assert!(message.contains("`afterwards/tiny-001` has event files already"), "{message}");
+    assert!(place.fail("plot runs/tiny-001 --to tensorboard").contains("event files need a folder"));
+
+    let (Some(live), Some(later)) =
+        (scalars(&place.path("events/tiny-001")), scalars(&place.path("afterwards/tiny-001")))
+    else {
+        return;
+    };
+    let metrics = read(&place, "runs/tiny-001/metrics.jsonl");
+    let lines: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    for (kind, of) in [("train", "training"), ("evaluation", "evaluation")] {
+        for key in [
+            "loss",
+            "token_loss",
+            "halt_loss",
+            "accuracy",
+            "exact_accuracy",
+            "mean_segments",
+            "lr",
+            "gradient_norm",
+        ] {
+            let expected: Vec<(u64, f32)> = lines
+                .iter()
+                .filter(|line| line["kind"] == kind)
+                .filter_map(|line| Some((line["step"].as_u64()?, line[key].as_f64()? as f32)))
+                .collect();
+            for tags in [&live, &later] {
+                let points = tags[format!("{of}/{key}")].as_array().cloned().unwrap_or_default();
+                let found: Vec<(u64, f32)> = points
+                    .iter()
+                    .filter_map(|point| Some((point[0].as_u64()?, point[1].as_f64()? as f32)))
+                    .collect();
+                assert_eq!(found, expected, "{of}/{key}");
+            }
+        }
+    }
+    assert_eq!(later["training/rows_per_second"].as_array().map(Vec::len), Some(14));
+}
+
+/// Returns the bytes of the first record of an event file.
+fn version_length(file: &[u8]) -> usize {
+    let length: [u8; 8] = file[..8].try_into().expect("it has a length");
+    16 + u64::from_le_bytes(length) as usize
 }

@@ -101,6 +101,7 @@ const DOORS: &[Door] = &[
             ("lsp::position", "places are counted as the protocol does"),
         ],
     },
+    Door { guarded: &["prost"], owners: &[("cli::event_files", "events of TensorBoard are such messages")] },
     Door {
         guarded: &["std::fs", "tempfile"],
         owners: &[
@@ -119,6 +120,7 @@ const DOORS: &[Door] = &[
             ("system::memory", "Linux says in files how much memory there is"),
             ("device::cuda::cache", "compiled kernels are kept where the caller says"),
             ("lsp::document", "the bases of specs are compared by what the system calls them"),
+            ("cli::event_files", "event files are written where the user says"),
             ("cli::adapt", "the data of a run lies in a folder of its own until the run is made"),
             ("cli::launches", "kernels are written where the user says"),
             ("cli::terminal", "output is written where the user says"),
@@ -145,6 +147,7 @@ const DOORS: &[Door] = &[
             ("train::training", "a checkpoint is saved every few minutes, and times are recorded"),
             ("cli::adapt", "learning ends after a time that the user may choose"),
             ("cli::eval", "the user is told how long it took"),
+            ("cli::event_files", "events have the time of day"),
             ("cli::interrupt", "time is limited by the user"),
             ("cli::progress", "the user is told how fast it goes"),
             ("cli::train", "the user is told how long it took"),
