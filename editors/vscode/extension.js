@@ -91,13 +91,6 @@ function toRange(range) {
   return new vscode.Range(range.start.line, range.start.character, range.end.line, range.end.character);
 }
 
-function fromRange({ start, end }) {
-  return {
-    start: { line: start.line, character: start.character },
-    end: { line: end.line, character: end.character },
-  };
-}
-
 function toDiagnostic(found) {
   const severity =
     found.severity === 2 ? vscode.DiagnosticSeverity.Warning : vscode.DiagnosticSeverity.Error;
@@ -107,7 +100,7 @@ function toDiagnostic(found) {
   diagnostic.relatedInformation = (found.relatedInformation ?? []).map(
     (related) =>
       new vscode.DiagnosticRelatedInformation(
-        new vscode.Location(vscode.Uri.parse(related.location.uri), toRange(related.location.range)),
+        toLocation(related.location),
         related.message,
       ),
   );
@@ -129,29 +122,40 @@ function toSymbol(symbol) {
   return new vscode.DocumentSymbol(symbol.name, "", symbol.kind - 1, range, toRange(symbol.selectionRange));
 }
 
-/** Returns the edit of an answer; the protocol lists what changes in each text. */
-function toWorkspaceEdit(edit) {
+/** A range as the protocol writes it. */
+function fromRange({ start, end }) {
+  const position = ({ line, character }) => ({ line, character });
+  return { start: position(start), end: position(end) };
+}
+
+function toLocation(location) {
+  return new vscode.Location(vscode.Uri.parse(location.uri), toRange(location.range));
+}
+
+function toEdit(edit) {
   const changes = new vscode.WorkspaceEdit();
-  for (const [uri, edits] of Object.entries(edit.changes)) {
-    for (const { range, newText } of edits) changes.replace(vscode.Uri.parse(uri), toRange(range), newText);
+  for (const [uri, edits] of Object.entries(edit.changes ?? {})) {
+    for (const one of edits) changes.replace(vscode.Uri.parse(uri), toRange(one.range), one.newText);
   }
   return changes;
 }
 
-function toAction(found) {
-  const action = new vscode.CodeAction(found.title, vscode.CodeActionKind.QuickFix);
-  action.diagnostics = found.diagnostics.map(toDiagnostic);
-  action.isPreferred = found.isPreferred;
-  action.edit = toWorkspaceEdit(found.edit);
-  return action;
+function toAction(action, shown) {
+  const result = new vscode.CodeAction(action.title, vscode.CodeActionKind.QuickFix);
+  // The editor shows an action with the problem that it mends.
+  const mended = action.diagnostics.map(toDiagnostic);
+  result.diagnostics = shown.filter((one) =>
+    mended.some((other) => other.message === one.message && other.range.isEqual(one.range)),
+  );
+  result.isPreferred = action.isPreferred;
+  result.edit = toEdit(action.edit);
+  return result;
 }
 
-function toHint(found) {
-  const place = new vscode.Position(found.position.line, found.position.character);
-  const hint = new vscode.InlayHint(place, found.label);
-  hint.paddingLeft = found.paddingLeft;
-  hint.paddingRight = found.paddingRight;
-  return hint;
+function toHint(hint) {
+  const position = new vscode.Position(hint.position.line, hint.position.character);
+  // Kinds count from 1 in both.
+  return new vscode.InlayHint(position, hint.label, hint.kind);
 }
 
 let client;
@@ -226,7 +230,7 @@ async function activate(context) {
     vscode.languages.registerDefinitionProvider(LANGUAGE, {
       async provideDefinition(document, position) {
         const target = await client.ask("textDocument/definition", place(document, position));
-        return target && new vscode.Location(vscode.Uri.parse(target.uri), toRange(target.range));
+        return target && toLocation(target);
       },
     }),
     vscode.languages.registerDocumentSymbolProvider(LANGUAGE, {
@@ -239,36 +243,42 @@ async function activate(context) {
     vscode.languages.registerCodeActionsProvider(
       LANGUAGE,
       {
-        async provideCodeActions(document, range, { only }) {
-          const context = { diagnostics: [], only: only && [only.value] };
-          const params = { textDocument: address(document), range: fromRange(range), context };
-          return ((await client.ask("textDocument/codeAction", params)) ?? []).map(toAction);
+        async provideCodeActions(document, range, context) {
+          const only = context.only && [context.only.value];
+          const params = {
+            textDocument: address(document),
+            range: fromRange(range),
+            context: { diagnostics: [], only },
+          };
+          const actions = await client.ask("textDocument/codeAction", params);
+          return (actions ?? []).map((action) => toAction(action, context.diagnostics));
         },
       },
       { providedCodeActionKinds: [vscode.CodeActionKind.QuickFix] },
     ),
     vscode.languages.registerReferenceProvider(LANGUAGE, {
       async provideReferences(document, position, context) {
-        const params = { ...place(document, position), context };
+        const { includeDeclaration } = context;
+        const params = { ...place(document, position), context: { includeDeclaration } };
         const found = await client.ask("textDocument/references", params);
-        return (found ?? []).map(({ uri, range }) => new vscode.Location(vscode.Uri.parse(uri), toRange(range)));
+        return (found ?? []).map(toLocation);
       },
     }),
-    // The editor shows why a name cannot be changed.
     vscode.languages.registerRenameProvider(LANGUAGE, {
+      // What cannot be renamed is refused with a message, which the editor shows.
       async prepareRename(document, position) {
-        const found = await client.ask("textDocument/prepareRename", place(document, position));
-        return found && { range: toRange(found.range), placeholder: found.placeholder };
+        const { range, placeholder } = await client.ask("textDocument/prepareRename", place(document, position));
+        return { range: toRange(range), placeholder };
       },
       async provideRenameEdits(document, position, newName) {
-        const edit = await client.ask("textDocument/rename", { ...place(document, position), newName });
-        return edit && toWorkspaceEdit(edit);
+        return toEdit(await client.ask("textDocument/rename", { ...place(document, position), newName }));
       },
     }),
     vscode.languages.registerInlayHintsProvider(LANGUAGE, {
       async provideInlayHints(document, range) {
         const params = { textDocument: address(document), range: fromRange(range) };
-        return ((await client.ask("textDocument/inlayHint", params)) ?? []).map(toHint);
+        const hints = await client.ask("textDocument/inlayHint", params);
+        return (hints ?? []).map(toHint);
       },
     }),
     vscode.languages.registerDocumentFormattingEditProvider(LANGUAGE, {

@@ -260,5 +260,7 @@ mod tests {
         assert_eq!(changed(vec![replace(0, 1), replace(other, other + 1)]), None);
         assert_eq!(changed(vec![replace(1, other + 1)]), None);
         assert_eq!(changed(vec![replace(2, 3)]), None, "the line feed between them");
+        assert_eq!(changed(vec![replace(1, 1)]), Some(("a.hrm", "axb".to_string())));
+        assert_eq!(changed(vec![replace(2, 2)]), None, "the end of one text or what is behind it");
     }
 }

@@ -245,8 +245,10 @@ pub fn to_json(source: &Source, diagnostics: &[Diagnostic]) -> serde_json::Value
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::{Appearance, render, to_json};
-    use crate::diagnostic::{Code, Diagnostic};
+    use crate::diagnostic::{Code, Diagnostic, Edit};
     use crate::span::{Source, Span};
 
     fn example() -> (Source, Vec<Diagnostic>) {
@@ -255,7 +257,7 @@ mod tests {
             .label("does not divide 8")
             .secondary(Span::new(19, 20), "the width")
             .note("a fact")
-            .help("use 4 heads");
+            .mend("use 4 heads", [Edit::replace(Span::new(8, 9), "4")]);
         (source, vec![diagnostic])
     }
 
@@ -300,6 +302,8 @@ mod tests {
         assert_eq!(json[0]["primary"]["line"], 1);
         assert_eq!(json[0]["primary"]["column"], 9);
         assert_eq!(json[0]["secondary"][0]["start"], 19);
+        let edit = json!({ "file": "a.hrm", "start": 8, "end": 9, "text": "4" });
+        assert_eq!(json[0]["mends"], json!([{ "title": "use 4 heads", "edits": [edit] }]));
     }
 
     #[test]

@@ -13,14 +13,14 @@ use super::ast::{
     Train,
 };
 use super::{Scanner, Token, nearest, parse, quote};
-use crate::diagnostic::{self, Code, Diagnostic};
+use crate::diagnostic::{self, Code, Diagnostic, Edit};
 use crate::span::{Source, Span};
 
 /// Most keys that are named where none is spelled alike.
 const MAX_NAMED: usize = 12;
 
 /// One change to the text of the base.
-struct Edit {
+struct Splice {
     /// What is replaced; empty where something is added.
     span: Span,
     before: &'static str,
@@ -110,7 +110,7 @@ struct Merge<'a> {
     base: &'a File,
     /// Text of the base.
     text: &'a str,
-    edits: Vec<Edit>,
+    edits: Vec<Splice>,
     /// What of the base the spec changes, by its first byte, and where the spec does so.
     claims: BTreeMap<usize, Span>,
     problems: Vec<Diagnostic>,
@@ -118,11 +118,11 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn add(&mut self, at: usize, part: Insertion, before: &'static str, after: &'static str) {
-        self.edits.push(Edit { span: Span::new(at, at), before, part, after });
+        self.edits.push(Splice { span: Span::new(at, at), before, part, after });
     }
 
     fn replace(&mut self, span: Span, part: Insertion) {
-        self.edits.push(Edit { span, before: "", part, after: "" });
+        self.edits.push(Splice { span, before: "", part, after: "" });
     }
 
     /// Notes that `by` changes what stands at `what` in the base; two changes of one thing would undo each other.
@@ -540,7 +540,7 @@ fn given_whole(span: Span, what: &str) -> Diagnostic {
         format!("`{what}` takes the place of that of the base, so that nothing is left to take away");
     Diagnostic::error(Code::Without, span, message)
         .label("nothing to take away")
-        .mend("remove it", [diagnostic::Edit::Remove(span)])
+        .mend("remove it", [Edit::Remove(span)])
 }
 
 fn second_base(first: &Base, second: &Base) -> Diagnostic {
@@ -551,11 +551,11 @@ fn second_base(first: &Base, second: &Base) -> Diagnostic {
 }
 
 fn base_behind(base: &Base, first: Span, item: Span) -> Diagnostic {
-    let top = diagnostic::Edit::before(item, format!("base {}\n\n", quote(&base.path)));
+    let top = Edit::before(item, format!("base {}\n\n", quote(&base.path)));
     Diagnostic::error(Code::Base, base.span, "`base` stands first in a spec")
         .label("the base that the spec starts from")
         .secondary(first, "stands before it")
-        .mend("move it to the top of the file", [top, diagnostic::Edit::Remove(base.span)])
+        .mend("move it to the top of the file", [top, Edit::Remove(base.span)])
 }
 
 fn in_a_circle(circle: &[Number<'_>]) -> Option<Diagnostic> {

@@ -765,6 +765,36 @@ fn a_name_of_a_base_is_renamed_in_the_base_and_in_the_open_specs_over_it() {
     let files: Vec<&Value> = found.as_array().expect("it is a list").iter().map(|one| &one["uri"]).collect();
     assert_eq!(files, [&json!(uri), &json!(uri), &json!(base), &json!(base)]);
 
+    // A mend is of the open text alone, where it stands over its base, too.
+    let unused = text.replace("let M = N\n", "let M = N\n  let K = 1\n").replace("heads = M", "headz = M");
+    let change = |version: i64, text: &str| {
+        let document = json!({ "uri": uri, "version": version });
+        json!({ "textDocument": document, "contentChanges": [{ "text": text }] })
+    };
+    let ask_actions = |editor: &mut Editor| -> Vec<Value> {
+        let whole = json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 99, "character": 0 } });
+        let context = json!({ "diagnostics": [] });
+        let params = json!({ "textDocument": { "uri": uri }, "range": whole, "context": context });
+        editor.ask("textDocument/codeAction", params).as_array().expect("it is a list").clone()
+    };
+    editor.tell("textDocument/didChange", change(2, &unused));
+    editor.next();
+    let actions = ask_actions(&mut editor);
+    let titles: Vec<&Value> = actions.iter().map(|action| &action["title"]).collect();
+    assert_eq!(titles, ["write `heads`", "remove it"], "{actions:?}");
+    let mended = actions.iter().map(|action| edited(&unused, &action["edit"]["changes"][&uri]));
+    let expected = [unused.replace("headz", "heads"), unused.replace("  let K = 1\n", "")];
+    assert_eq!(mended.collect::<Vec<_>>(), expected);
+    let alone = text.replace("  block encoder { heads = M }\n", "  network low = M * other\n  block other { hidden = 16, heads = 2 }\n  without encoder, high, z_high\n");
+    editor.tell("textDocument/didChange", change(3, &alone));
+    assert_ne!(editor.next()["params"]["diagnostics"], json!([]), "the base has what nothing uses any more");
+    for action in ask_actions(&mut editor) {
+        let files: Vec<&String> = action["edit"]["changes"].as_object().expect("edits").keys().collect();
+        assert_eq!(files, [&uri], "{action}");
+    }
+    editor.tell("textDocument/didChange", change(4, text));
+    editor.next();
+
     // In the base, the open spec over it is renamed with it.
     editor.tell("textDocument/didOpen", document(&base, SPEC));
     editor.next();

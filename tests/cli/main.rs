@@ -28,6 +28,7 @@ mod teaching;
 mod tools;
 #[cfg(target_os = "linux")]
 mod trace;
+mod trace_page;
 #[cfg(unix)]
 mod words;
 

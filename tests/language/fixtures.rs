@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 
 use hrmc::internals::check::check;
 use hrmc::internals::check::keys::{self, Group, Key};
-use hrmc::internals::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, render};
+use hrmc::internals::diagnostic::{self, Appearance, CODES, Code, Diagnostic, Severity, apply, render};
 use hrmc::internals::ir;
 use hrmc::internals::span::Source;
 use hrmc::internals::spec::{Spec, Structure, examine_whole};
 use hrmc::internals::spell;
 use hrmc::internals::syntax::{format, merge_base, parse, to_text};
-use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{
+    ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_assert_ne, proptest,
+};
 
 /// A spec of `tests/fixtures`.
 pub struct Fixture {
@@ -241,6 +243,11 @@ proptest! {
         let outcome = outcome(&source);
         render(&source, &outcome.diagnostics, Appearance::Coloured);
         prop_assert_eq!(outcome.model.is_none(), diagnostic::has_errors(&outcome.diagnostics));
+        for mend in outcome.diagnostics.iter().flat_map(|one| &one.mends) {
+            if let Some((origin, changes)) = mend.changes(&source) {
+                prop_assert_ne!(apply(origin.text, &changes), source.text.as_str(), "{} does nothing", mend.title);
+            }
+        }
         match format(&source) {
             Ok(once) => {
                 let twice = format(&Source::new("once.hrm", once.as_str()));

@@ -96,9 +96,12 @@ const DOORS: &[Door] = &[
         guarded: &["lsp_server", "lsp_types"],
         owners: &[
             ("lsp", "the server"),
+            ("lsp::actions", "mends become edits of the protocol"),
             ("lsp::address", "files have addresses in the protocol"),
             ("lsp::complete", "completions are those of the protocol"),
+            ("lsp::family", "the texts of a family go by their addresses"),
             ("lsp::position", "places are counted as the protocol does"),
+            ("lsp::rename", "references and new names become places and edits of the protocol"),
         ],
     },
     Door { guarded: &["prost"], owners: &[("cli::event_files", "events of TensorBoard are such messages")] },

@@ -455,6 +455,8 @@ fn loops_around(steps: &[Step]) -> Vec<(&crate::ir::Update, Vec<Option<String>>)
 mod tests {
     use super::*;
     use crate::cli::trace::testing::{document, rollout};
+    use crate::cli::trace_page::trace_page;
+    use crate::data::SudokuSize;
 
     #[test]
     fn frames_say_what_changed_from_one_to_the_next() {
@@ -532,6 +534,36 @@ mod tests {
         assert_eq!((frames, top, left_out.as_str()), (vec![5], Some(Some(2)), left_out.as_str()));
         let (frames, _, left_out) = kept(900, 500);
         assert_eq!((frames, left_out.as_str()), (vec![], "attention"));
+    }
+
+    /// Returns the bytes of a page of 96 updates, as many as 16 segments of six, in each of which everything changes and
+    /// nothing is right. Two updates have attention in eight heads.
+    fn page_bytes(kind: PuzzleKind) -> usize {
+        let (cells, vocab) = (kind.seq_len(), kind.vocab_size());
+        let mut model = crate::ir::testing::example();
+        model.tokens.vocab = vocab;
+        let mut document = TraceDocument::new("runs/large".to_string(), "best".to_string(), kind, &model);
+        let mut found = rollout(cells, 48);
+        for (at, update) in found.updates.iter_mut().enumerate() {
+            update.tokens = (0..cells).map(|cell| ((at + cell) % vocab) as i32).collect();
+            update.probabilities = vec![0.123; cells * vocab];
+        }
+        let map = |update| AttentionMap { update, layer: 0, heads: 8, weights: vec![0.1; 8 * cells * cells] };
+        found.attention = vec![map(94), map(95)];
+        let question = AskedRow { labels: vec![2; cells], ..AskedRow::unlabelled(0, vec![1; cells]) };
+        document.add(&[found], kind, &question, None, 1);
+        trace_page(&document.to_json()).len()
+    }
+
+    #[test]
+    fn pages_are_small_enough_to_send() {
+        let sudoku = page_bytes(PuzzleKind::Sudoku(SudokuSize::Nine));
+        assert!(sudoku <= 2_000_000, "{sudoku}");
+        let maze = page_bytes(PuzzleKind::Maze { side: 30 });
+        assert!(maze <= 10_000_000, "{maze}");
+        let arc = page_bytes(PuzzleKind::Arc);
+        assert!(arc <= 10_000_000, "{arc}");
+        eprintln!("pages have {sudoku}, {maze} and {arc} bytes");
     }
 
     #[test]

@@ -123,8 +123,10 @@ class Grid {
       return at === null ? null : Number(at.dataset.cell);
     };
     this.element.addEventListener("focusin", (event) => onChoose(cellOf(event)));
-    this.element.addEventListener("pointerover", (event) => {
-      if (event.pointerType === "mouse") onPoint(cellOf(event));
+    this.element.addEventListener("pointermove", (event) => {
+      // A pointer that rests gets events, too, when what is below it changes.
+      const moves = event.movementX !== 0 || event.movementY !== 0;
+      if (event.pointerType === "mouse" && moves) onPoint(cellOf(event));
     });
     this.element.addEventListener("pointerleave", () => onPoint(null));
     this.element.addEventListener("keydown", (event) => {
