@@ -4,7 +4,8 @@
 //
 // TOKENS are those of the answer of the first puzzle, with commas between them: what the last frame must show.
 // With `--pictures` it checks nothing, and writes pictures for narrow and wide screens, light and dark, into a folder; N
-// is the update that they show, from 1. `--picture FILE --width W --height H [--scheme dark] [--select CSS]` is one of them.
+// is the update that they show, from 1, and `--puzzle N` the puzzle. A single picture is that of
+// `--picture FILE --width W --height H [--scheme dark]`.
 //
 // Exit codes: 0 all is well, 1 something is wrong, which one line for each says, 3 there is no browser, or the packages
 // are not installed (`npm ci` in this folder), so that nothing was checked.
@@ -40,7 +41,7 @@ const { values: options, positionals } = parseArgs({
     width: { type: "string", default: "1440" },
     height: { type: "string", default: "900" },
     scheme: { type: "string", default: "light" },
-    select: { type: "string" },
+    puzzle: { type: "string", default: "1" },
   },
 });
 
@@ -81,6 +82,7 @@ async function withPage(context, file, [width, height], scheme, work) {
   await page.setViewportSize({ width, height });
   await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
   await page.goto(pathToFileURL(resolve(file)).href);
+  if (options.puzzle !== "1") await page.locator("#puzzle").selectOption(String(Number(options.puzzle) - 1));
   await work(page);
   await page.close();
 }
@@ -115,8 +117,7 @@ async function takePicture(context, file) {
   await withPage(context, file, screen, options.scheme, async (page) => {
     if (options.update !== undefined) await goTo(page, options.update);
     await page.waitForTimeout(200);
-    const part = options.select === undefined ? page : page.locator(options.select);
-    await part.screenshot({ path: options.picture });
+    await page.screenshot({ path: options.picture });
   });
 }
 
@@ -261,7 +262,7 @@ async function checkReading(page, name) {
 
 const [file] = positionals;
 if (positionals.length !== 1) {
-  console.error("usage: node check.mjs PAGE [--answer TOKENS] [--pictures FOLDER | --picture FILE]");
+  console.error("usage: node check.mjs PAGE [--answer TOKENS] [--pictures FOLDER | --picture FILE] [--update N]");
   process.exit(2);
 }
 const profile = mkdtempSync(join(tmpdir(), "hrmc-browser-"));

@@ -655,6 +655,8 @@ function introduce() {
   at("title").textContent = document.title;
   at("about").textContent = `${trace.run}, checkpoint ${trace.checkpoint}`;
   at("puzzle-choice").hidden = trace.puzzles.length < 2;
+  // The list of puzzles has all verdicts.
+  at("verdict").hidden = trace.puzzles.length > 1;
   trace.puzzles.forEach(({ row, verdict }, index) => {
     const place = row === null ? "" : ` (row ${row})`;
     at("puzzle").append(element("option", "", `${index + 1}${place}: ${verdict}`, { value: index }));
