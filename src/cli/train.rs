@@ -162,6 +162,14 @@ pub fn train(
         evaluated: None,
         is_evaluating: false,
         pace: Pace::of(parameters),
+        evaluations: Evaluations {
+            every: training.eval_every(),
+            last_step: training.last_step(),
+            took: Duration::ZERO,
+            begun: None,
+        },
+        step: begun_at,
+        best: run.best_accuracy(),
         events: event_file(arguments.tensorboard.as_deref(), &run, begun_at)?,
     };
     watcher.tell_what_is_next();
@@ -462,6 +470,11 @@ struct Watcher<'a> {
     evaluated: Option<u64>,
     is_evaluating: bool,
     pace: Pace,
+    evaluations: Evaluations,
+    /// Optimizer steps done.
+    step: u64,
+    /// Best exact accuracy of the evaluations of the run.
+    best: Option<f64>,
     /// The event file that is written, if any.
     events: Option<EventFile>,
 }
@@ -478,7 +491,9 @@ impl Watcher<'_> {
                 self.pace.step.add(took);
                 self.log(&report.line());
                 self.window.add(report, self.batch);
-                self.progress.show(report.step, || self.window.message());
+                let (window, best) = (&self.window, self.best);
+                self.progress.show_with_trend(report.step, || (window.message(best), window.trend()));
+                self.step = report.step;
                 self.stepped = Instant::now();
             }
             Event::Evaluating { examples, total } => {
@@ -486,12 +501,16 @@ impl Watcher<'_> {
                     self.pace.segment.add(took);
                 }
                 self.is_evaluating = examples < total;
-                self.progress.aside(|| format!("evaluating {examples}/{total}"));
+                self.evaluations.begin();
+                self.progress.show_evaluation(*examples as u64, *total as u64);
                 self.pause();
             }
             Event::Evaluated { step, evaluation, best } => {
                 self.evaluated = Some(*step);
+                self.evaluations.end();
+                self.progress.end_evaluation();
                 let (examples, means) = (evaluation.examples, evaluation.metrics.means());
+                self.best = if *best { means.exact_accuracy } else { self.best };
                 self.log(&MetricsLine::Evaluation { step: *step, examples, means });
                 self.progress.note(&format!(
                     "step {}: {}{}",
@@ -518,6 +537,7 @@ impl Watcher<'_> {
                     *rate_factor as f32,
                 ));
                 self.write_events(|events| events.start(*step));
+                self.step = *step;
                 self.saved = Some(*step);
                 self.tell_what_is_next();
                 self.pause();
@@ -587,7 +607,9 @@ impl Watcher<'_> {
 
     /// Excludes the time since the last step from the measured speed.
     fn pause(&mut self) {
-        self.window.pause(self.stepped.elapsed());
+        let time = self.stepped.elapsed();
+        self.window.pause(time);
+        self.progress.pause(time, self.evaluations.seconds_to_come(self.step));
         self.stepped = Instant::now();
     }
 }
@@ -607,6 +629,34 @@ impl Pace {
         const BYTES_PER_S: f64 = 100e6;
         let save = Duration::from_secs_f64(BYTES * parameters as f64 / BYTES_PER_S);
         Pace { step: Longest::default(), segment: Longest::default(), save: Longest(save) }
+    }
+}
+
+/// The evaluations of a training, and how long the last one took.
+struct Evaluations {
+    /// Steps between two of them; `None` if there is only one, after the last step.
+    every: Option<u64>,
+    last_step: u64,
+    took: Duration,
+    /// When the one under way began.
+    begun: Option<Instant>,
+}
+
+impl Evaluations {
+    fn begin(&mut self) {
+        self.begun.get_or_insert_with(Instant::now);
+    }
+
+    fn end(&mut self) {
+        self.took = self.begun.take().map_or(self.took, |begun| begun.elapsed());
+    }
+
+    /// Returns the seconds that those after `step` will take, as far as one is known.
+    fn seconds_to_come(&self, step: u64) -> f64 {
+        let every = self.every.unwrap_or(self.last_step).max(1);
+        let on_the_way = (self.last_step / every).saturating_sub(step / every);
+        let at_the_end = u64::from(step < self.last_step && !self.last_step.is_multiple_of(every));
+        (on_the_way + at_the_end) as f64 * self.took.as_secs_f64()
     }
 }
 
@@ -785,4 +835,24 @@ fn draw_solved(test: &Dataset, evaluation: &Evaluation) -> String {
         text.push_str(&format!("{title}\n{picture}{verdict}\n\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_counts_the_evaluations_to_come() {
+        let took = Duration::from_secs(2);
+        let seconds = |every: Option<u64>, last_step: u64, step: u64| {
+            Evaluations { every, last_step, took, begun: None }.seconds_to_come(step)
+        };
+        // After steps 8, 16 and 20.
+        assert_eq!(
+            [0, 7, 8, 16, 19, 20].map(|step| seconds(Some(8), 20, step)),
+            [6.0, 6.0, 4.0, 2.0, 2.0, 0.0]
+        );
+        assert_eq!([0, 8, 16].map(|step| seconds(Some(8), 16, step)), [4.0, 2.0, 0.0]);
+        assert_eq!([0, 19, 20].map(|step| seconds(None, 20, step)), [2.0, 2.0, 0.0]);
+    }
 }

@@ -22,8 +22,8 @@ fn tiny() -> Workplace {
 /// The files of a run that depend on spec, data and seed alone.
 fn decided(run: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
     let mut files = content(run);
-    // When the checkpoint before the last was saved depends on the kills.
-    files.retain(|path, _| !path.starts_with("previous"));
+    // When the checkpoint before the last was saved depends on the kills, and times on the machine.
+    files.retain(|path, _| !path.starts_with("previous") && !path.ends_with("times.jsonl"));
     files
 }
 
