@@ -16,6 +16,7 @@ use super::run_arguments::AnswerArguments;
 use super::terminal::counted;
 use super::{run_arguments, terminal};
 use crate::data::Split;
+use crate::diagnostic::Code;
 use crate::explain::{BATCH, ExplainRequest, Point, explain};
 use crate::train::{Data, Splits};
 
@@ -116,6 +117,13 @@ impl Arguments {
         project: &Project<'_>,
         interrupt: &Interrupt,
     ) -> Result<Result<ExplainedRun, Stop>, Failure> {
+        // Of other compilers, `explain` explains errors.
+        if let Some(code) = path.to_str().and_then(Code::from_text) {
+            return Err(Failure::message(format!(
+                "`{0}` is the code of an error; `hrmc help {0}` explains it",
+                code.as_str()
+            )));
+        }
         let run = run_arguments::open(path, &self.answering.overrides)?;
         let split = Split::from(self.split);
         let data = match &self.data {

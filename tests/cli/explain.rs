@@ -79,6 +79,7 @@ fn what_cannot_be_explained_is_refused() {
     let place = trained();
     for (arguments, expected) in [
         ("explain runs/absent", "there is no run `runs/absent`"),
+        ("explain head-width", "`hrmc help head-width` explains it"),
         ("explain runs/tiny-001 --position 17", "has the positions 0 to 16"),
         ("explain runs/tiny-001 -o figures.pdf", "expected a file that ends in `.html`, or a folder"),
         ("explain runs/tiny-001 --data absent", "absent"),
