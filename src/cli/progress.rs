@@ -95,9 +95,9 @@ pub struct Progress {
 /// What a bar shows.
 #[derive(Debug, Clone, Default)]
 struct Shown {
-    work: Work,
+    work: Activity,
     /// The evaluation that is under way.
-    inner: Option<Work>,
+    inner: Option<Activity>,
     /// What is said on a line of its own, its parts separated by [`GAP`].
     message: String,
     /// The curve behind the first part of it.
@@ -106,7 +106,7 @@ struct Shown {
 
 /// An activity.
 #[derive(Debug, Clone, Default)]
-struct Work {
+struct Activity {
     title: &'static str,
     done: u64,
     total: u64,
@@ -118,7 +118,7 @@ impl Progress {
     /// Begins to show `total` units of work, of which `start` are done already.
     pub fn new(title: &'static str, start: u64, total: u64) -> Progress {
         let draws = terminal::error_is_watched() && !terminal_is_dumb();
-        let work = Work { title, done: start, total, ..Work::default() };
+        let work = Activity { title, done: start, total, ..Activity::default() };
         let shown = Shown { work, ..Shown::default() };
         let mut progress = Progress {
             title,
@@ -154,7 +154,7 @@ impl Progress {
         let remark = time_left(self.speed.seconds_for(left).map(|seconds| seconds + self.besides));
         let (message, trend) = message();
         if self.draws {
-            let work = Work { done, remark, ..self.shown.work };
+            let work = Activity { done, remark, ..self.shown.work };
             self.shown = Shown { work, inner: None, message, trend };
             self.draw();
         } else {
@@ -174,7 +174,7 @@ impl Progress {
         }
         let remark = time_left(left);
         if self.draws {
-            self.shown.inner = Some(Work { title: TITLE, done, total, remark });
+            self.shown.inner = Some(Activity { title: TITLE, done, total, remark });
             self.draw();
         } else {
             self.last_line = Some(Instant::now());
@@ -273,10 +273,10 @@ fn sparkline(numbers: &[f64]) -> String {
     numbers.iter().map(bar).collect()
 }
 
-impl Work {
+impl Activity {
     /// Returns title, bar, share, count and remark, or as many of them as fit.
     fn line(&self, width: usize) -> String {
-        let Work { title, done, total, remark } = self;
+        let Activity { title, done, total, remark } = self;
         let share = format!("{}%", 100 * u128::from(*done.min(total)) / u128::from((*total).max(1)));
         let count = format!("{done}/{total}");
         let remark = if remark.is_empty() { String::new() } else { format!("{GAP}{remark}") };
@@ -405,11 +405,11 @@ mod tests {
     use std::num::NonZero;
 
     use super::super::terminal::{ERASE_BAR, TerminalSize, bar_text};
-    use super::{LONGEST_TREND, Shown, Speed, Trend, Work, lines, sparkline};
+    use super::{Activity, LONGEST_TREND, Shown, Speed, Trend, lines, sparkline};
 
     fn shown(done: u64) -> Shown {
         Shown {
-            work: Work { title: "training", done, total: 200_000, remark: "2 h 40 min left".to_string() },
+            work: Activity { title: "training", done, total: 200_000, remark: "2 h 40 min left".to_string() },
             inner: None,
             message: "loss 1.2345  exact 12.34%  best 45.60%  segments 3.21  1234 sequences/s".to_string(),
             trend: (0..LONGEST_TREND).map(|window| 2.0 / (window + 1) as f64).collect(),
@@ -417,7 +417,8 @@ mod tests {
     }
 
     fn with_evaluation(done: u64) -> Shown {
-        let inner = Work { title: "evaluating", done: 450, total: 1000, remark: "12.0 s left".to_string() };
+        let inner =
+            Activity { title: "evaluating", done: 450, total: 1000, remark: "12.0 s left".to_string() };
         Shown { inner: Some(inner), ..shown(done) }
     }
 
