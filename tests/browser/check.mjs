@@ -29,7 +29,11 @@ const FLAGS = [
   "--disable-sync",
 ];
 /** Width and height of a phone, a tablet and a desk, in pixels. */
-const SCREENS = [[360, 740], [768, 1024], [1440, 900]];
+const SCREENS = [
+  [360, 740],
+  [768, 1024],
+  [1440, 900],
+];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -89,10 +93,13 @@ async function withPage(context, file, [width, height], scheme, work) {
 
 /** Goes to an update, from 1. */
 const goTo = (page, update) =>
-  page.locator("#slider").evaluate((slider, value) => {
-    slider.value = value;
-    slider.dispatchEvent(new Event("input"));
-  }, Number(update) - 1);
+  page.locator("#slider").evaluate(
+    (slider, value) => {
+      slider.value = value;
+      slider.dispatchEvent(new Event("input"));
+    },
+    Number(update) - 1,
+  );
 
 /** Returns the tokens that the large grid shows. */
 const shownTokens = (page) =>
@@ -135,7 +142,10 @@ async function checkPage(page, document) {
     const found = await place();
     expect(found === expected, `${how} leads to update ${found + 1}, not ${expected + 1}`);
     const frame = best.frames[Math.min(expected, last)];
-    expect(String(await shownTokens(page)) === String(frame.answer), `${how} shows another grid than that of the update`);
+    expect(
+      String(await shownTokens(page)) === String(frame.answer),
+      `${how} shows another grid than that of the update`,
+    );
   };
 
   // The last frame is the answer.
@@ -183,7 +193,10 @@ async function checkPage(page, document) {
   await goTo(page, 1);
   // Arrows move in the grid, and the probabilities are those of the cell.
   const cells = page.locator("#grid .cell");
-  expect((await page.locator("#grid .cell[tabindex='0']").count()) === 1, "Tab leads to more than one cell of the grid");
+  expect(
+    (await page.locator("#grid .cell[tabindex='0']").count()) === 1,
+    "Tab leads to more than one cell of the grid",
+  );
   await cells.first().click();
   await page.keyboard.press("ArrowRight");
   const second = await page.evaluate(() => document.activeElement.dataset.cell);
@@ -255,7 +268,12 @@ async function checkReading(page, name) {
   const { violations } = await page.evaluate(() => window.axe.run({ exclude: [[".row:nth-child(n+5)"]] }));
   for (const { id, impact, help, nodes } of violations) {
     if (["serious", "critical"].includes(impact)) {
-      problems.push(`axe, ${name}: ${id} (${impact}): ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
+      problems.push(
+        `axe, ${name}: ${id} (${impact}): ${help}: ${nodes
+          .slice(0, 3)
+          .map((node) => node.html)
+          .join(" ")}`,
+      );
     }
   }
 }
@@ -281,7 +299,11 @@ try {
     const html = readFileSync(file, "utf8");
     const document = JSON.parse(html.match(/<script id="trace"[^>]*>(.*?)<\/script>/s)[1]);
     await withPage(context, file, [1440, 900], "light", (page) => checkPage(page, document));
-    for (const [screen, scheme] of [[SCREENS[0], "light"], [SCREENS[1], "light"], [SCREENS[2], "dark"]]) {
+    for (const [screen, scheme] of [
+      [SCREENS[0], "light"],
+      [SCREENS[1], "light"],
+      [SCREENS[2], "dark"],
+    ]) {
       await withPage(context, file, screen, scheme, async (page) => {
         await checkWidth(page, screen[0]);
         if (screen !== SCREENS[1]) await checkReading(page, `${screen[0]} px, ${scheme}`);

@@ -41,7 +41,15 @@ function sudoku(boxRows, boxColumns, random) {
   const label = range(side * side).map((cell) => digit(Math.floor(cell / side), cell % side));
   const input = label.map((token) => (random() < 0.4 ? token : 1));
   const names = range(side).map((digit) => String(digit + 1));
-  return { kind: "sudoku", rows: side, columns: side, box: [boxRows, boxColumns], input, label, tokens: ["", ".", ...names] };
+  return {
+    kind: "sudoku",
+    rows: side,
+    columns: side,
+    box: [boxRows, boxColumns],
+    input,
+    label,
+    tokens: ["", ".", ...names],
+  };
 }
 
 function maze(side, random) {
@@ -78,7 +86,8 @@ function arc(random) {
     range(side * side).map((cell) => {
       const [row, column] = [Math.floor(cell / side) - 2, (cell % side) - 3];
       if (row >= 0 && column >= 0 && row < rows && column < columns) return 2 + colour(row, column);
-      const isEnd = (row === rows && column >= 0 && column <= columns) || (column === columns && row >= 0 && row <= rows);
+      const isEnd =
+        (row === rows && column >= 0 && column <= columns) || (column === columns && row >= 0 && row <= rows);
       return isEnd ? 1 : 0;
     });
   const shape = range(144).map(() => (random() < 0.6 ? 0 : Math.floor(10 * random())));
@@ -133,15 +142,19 @@ function rollout(puzzle, updates, { segments, random, certainty, isBest, layers,
     const answer = [];
     const confidence = [];
     for (let cell = 0; cell < cells; cell += 1) {
-      const isGiven = puzzle.kind !== "arc" && puzzle.kind !== "tokens" && puzzle.input[cell] === puzzle.label[cell] &&
+      const isGiven =
+        puzzle.kind !== "arc" &&
+        puzzle.kind !== "tokens" &&
+        puzzle.input[cell] === puzzle.label[cell] &&
         !(puzzle.kind === "maze" && puzzle.input[cell] === 2);
       const values = range(vocab).map((token) => {
         const at = cell * vocab + token;
         noise[at] = 0.8 * noise[at] + 0.9 * (random() - 0.5);
         const isTrue = token === puzzle.label[cell];
         if (isGiven) return isTrue ? 12 : 0;
-        const isPlausible = puzzle.kind === "maze" ? token === 2 || token === 5 : token > (puzzle.kind === "arc" ? -1 : 1);
-        return (isTrue ? 9 * progress * hardness[cell] : 0) + (1.5 * noise[at]) + (isPlausible ? 2 : -3);
+        const isPlausible =
+          puzzle.kind === "maze" ? token === 2 || token === 5 : token > (puzzle.kind === "arc" ? -1 : 1);
+        return (isTrue ? 9 * progress * hardness[cell] : 0) + 1.5 * noise[at] + (isPlausible ? 2 : -3);
       });
       const shares = softmax(values);
       const best = shares.indexOf(Math.max(...shares));
@@ -151,7 +164,10 @@ function rollout(puzzle, updates, { segments, random, certainty, isBest, layers,
     }
     const state = updates[update].state;
     const decay = Math.exp(-at / (state === 0 ? 0.25 * count : 0.35 * count));
-    const jump = state === 0 ? 1 / (1 + updates.slice(0, update).filter((one, i) => one.state === 0 && i >= update - 2).length) : 1;
+    const jump =
+      state === 0
+        ? 1 / (1 + updates.slice(0, update).filter((one, i) => one.state === 0 && i >= update - 2).length)
+        : 1;
     const residual = Number((0.8 * decay * jump * (0.8 + 0.4 * random())).toPrecision(4));
     frames.push({
       segment: segment + 1,
@@ -173,7 +189,9 @@ function rollout(puzzle, updates, { segments, random, certainty, isBest, layers,
     frames,
     probabilities: base64(probabilities),
     projection: isBest ? [0, 1].map((state) => projection(state, frames, updates, random)) : [],
-    attention: isBest ? attention({ cells, perSegment, count, updates, layers, heads, top, prefix, puzzle, random }) : [],
+    attention: isBest
+      ? attention({ cells, perSegment, count, updates, layers, heads, top, prefix, puzzle, random })
+      : [],
   };
 }
 
@@ -184,7 +202,11 @@ function projection(state, frames, updates, random) {
     const shrink = 6 * (1 - t) ** 1.5;
     return [shrink * Math.cos(5 * t) + random() - 3, 0.6 * shrink * Math.sin(5 * t) + 0.6 * random()];
   });
-  return { state, shares: [0.614, 0.207], points: points.map((point) => point.map((value) => Number(value.toPrecision(4)))) };
+  return {
+    state,
+    shares: [0.614, 0.207],
+    points: points.map((point) => point.map((value) => Number(value.toPrecision(4)))),
+  };
 }
 
 /** Attention of the last updates of both states in the first and the last segment, or with `top` in the last one. */
@@ -211,7 +233,9 @@ function attention({ cells, perSegment, count, updates, layers, heads, top, pref
           shares.forEach((share, key) => (weights[row * positions + key] = byte(share)));
           continue;
         }
-        const order = range(positions).sort((a, b) => shares[b] - shares[a]).slice(0, top);
+        const order = range(positions)
+          .sort((a, b) => shares[b] - shares[a])
+          .slice(0, top);
         order.forEach((key, at) => {
           weights[row * top + at] = byte(shares[key]);
           keys[2 * (row * top + at)] = key & 255;
@@ -233,7 +257,11 @@ function traced(puzzle, updates, { row, rollouts, top, segments, layers, heads, 
       segments: index === 0 && rollouts > 1 ? Math.ceil(segments / 2) : segments,
       certainty: index === best ? certainty : 0.6 * certainty,
       isBest: index === best,
-      random, layers, heads, top, prefix,
+      random,
+      layers,
+      heads,
+      top,
+      prefix,
     }),
   );
   const { tokens, ...rest } = puzzle;
@@ -250,11 +278,20 @@ const UPDATES = [1, 2].flatMap((cycle) => [
 ]);
 
 const PLANS = {
-  "sudoku-6x6": (random) => [[sudoku(2, 3, random)], { rollouts: 1, segments: 4, layers: 2, heads: 4, top: null, certainty: 1 }],
-  "sudoku-9x9": (random) => [[sudoku(3, 3, random)], { rollouts: 4, segments: 16, layers: 2, heads: 8, top: null, certainty: 1.3 }],
+  "sudoku-6x6": (random) => [
+    [sudoku(2, 3, random)],
+    { rollouts: 1, segments: 4, layers: 2, heads: 4, top: null, certainty: 1 },
+  ],
+  "sudoku-9x9": (random) => [
+    [sudoku(3, 3, random)],
+    { rollouts: 4, segments: 16, layers: 2, heads: 8, top: null, certainty: 1.3 },
+  ],
   maze: (random) => [[maze(30, random)], { rollouts: 1, segments: 16, layers: 1, heads: 8, top: 8, certainty: 1 }],
   arc: (random) => [[arc(random)], { rollouts: 2, segments: 8, layers: 1, heads: 8, top: 8, certainty: 1.2 }],
-  tokens: (random) => [[plainTokens(random)], { rollouts: 1, segments: 4, layers: 0, heads: 0, top: null, certainty: 1 }],
+  tokens: (random) => [
+    [plainTokens(random)],
+    { rollouts: 1, segments: 4, layers: 0, heads: 0, top: null, certainty: 1 },
+  ],
   several: (random) => [
     range(3).map(() => sudoku(2, 3, random)),
     { rollouts: 3, segments: 4, layers: 1, heads: 4, top: null, certainty: 0.8 },
@@ -281,9 +318,13 @@ const document = {
   has_attention: plan.layers > 0,
   updates: UPDATES,
   tokens: puzzles[0].tokens,
-  puzzles: puzzles.map((puzzle, row) => traced(puzzle, UPDATES, { ...plan, row: puzzles.length > 1 ? row : null, prefix, random })),
+  puzzles: puzzles.map((puzzle, row) =>
+    traced(puzzle, UPDATES, { ...plan, row: puzzles.length > 1 ? row : null, prefix, random }),
+  ),
   left_out: [
-    ...(plan.top === null ? [] : [`attention outside of the last segment, and all but the ${plan.top} largest weights of each position`]),
+    ...(plan.top === null
+      ? []
+      : [`attention outside of the last segment, and all but the ${plan.top} largest weights of each position`]),
     ...(plan.rollouts > 1 ? ["attention and principal components of all rollouts but the best"] : []),
   ],
 };

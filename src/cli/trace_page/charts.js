@@ -63,8 +63,8 @@ function drawAtWidth(place, draw) {
  * Lines over the frames of a rollout.
  *
  * `series` have `name`, `values` (a number or null for each frame) and, if they are not lines but single points,
- * `isPoints`. `range` is that of the axis, or null for a logarithmic one that follows from the values. `onPick(frame)` is
- * called when a frame is pointed at.
+ * `isPoints`. `range` is that of the axis, or null for a logarithmic one that follows from the values. `onPick(frame)`
+ * is called when a frame is pointed at.
  */
 class FrameChart {
   constructor(place, { name, series, frames, range = null, axis, onPick }) {
@@ -97,7 +97,7 @@ class FrameChart {
     const known = this.series.flatMap((one) => one.values).filter((value) => value !== null);
     const isLog = this.range === null;
     const positive = known.filter((value) => value > 0);
-    const most = isLog ? Math.max(...positive, 1e-9) : this.range[1];
+    const most = isLog ? (positive.length === 0 ? 1 : Math.max(...positive)) : this.range[1];
     const least = isLog ? Math.max(Math.min(...positive, most), most / 10 ** MOST_DECADES) : this.range[0];
     const [low, high] = isLog ? [least / 1.3, most * 1.3] : [least, most];
     const share = (value) =>
@@ -146,7 +146,7 @@ class FrameChart {
       return;
     }
     const line = places.map(([frame, value]) => `${this.x(frame).toFixed(1)} ${this.y(value).toFixed(1)}`);
-    const d = `M${line.join("L")}`;
+    const d = line.length === 0 ? "" : `M${line.join("L")}`;
     svg.append(drawn("path", { class: lineClass(index), d, "stroke-dasharray": DASHES[index % DASHES.length] }));
   }
 
@@ -241,7 +241,11 @@ class TrajectoryChart {
   }
 
   way(points) {
-    const places = points.map((point) => this.place(point).map((value) => value.toFixed(1)).join(" "));
+    const places = points.map((point) =>
+      this.place(point)
+        .map((value) => value.toFixed(1))
+        .join(" "),
+    );
     return places.length === 0 ? "" : `M${places.join("L")}`;
   }
 

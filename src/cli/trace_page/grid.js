@@ -44,9 +44,7 @@ function rowsOfCells(puzzle, area) {
   if (puzzle.kind === "tokens") {
     const count = puzzle.input.length;
     const inLine = Math.min(count, count > MANY_TOKENS ? MANY_TOKENS_IN_LINE : TOKENS_IN_LINE);
-    return range(0, Math.ceil(count / inLine)).map((row) =>
-      range(row * inLine, Math.min(count, (row + 1) * inLine)),
-    );
+    return range(0, Math.ceil(count / inLine)).map((row) => range(row * inLine, Math.min(count, (row + 1) * inLine)));
   }
   const [top, bottom, left, right] = area ?? [0, puzzle.rows, 0, puzzle.columns];
   return range(top, bottom).map((row) => range(row * puzzle.columns + left, row * puzzle.columns + right));
@@ -146,13 +144,20 @@ class Grid {
     const column = this.rows[row].indexOf(cell);
     const at = (row, column) => this.rows[row]?.[column] ?? cell;
     switch (key) {
-      case "ArrowLeft": return at(row, column - 1);
-      case "ArrowRight": return at(row, column + 1);
-      case "ArrowUp": return at(row - 1, column);
-      case "ArrowDown": return at(row + 1, column);
-      case "Home": return ctrlKey ? this.rows[0][0] : this.rows[row][0];
-      case "End": return (ctrlKey ? this.rows.at(-1) : this.rows[row]).at(-1);
-      default: return null;
+      case "ArrowLeft":
+        return at(row, column - 1);
+      case "ArrowRight":
+        return at(row, column + 1);
+      case "ArrowUp":
+        return at(row - 1, column);
+      case "ArrowDown":
+        return at(row + 1, column);
+      case "Home":
+        return ctrlKey ? this.rows[0][0] : this.rows[row][0];
+      case "End":
+        return (ctrlKey ? this.rows.at(-1) : this.rows[row]).at(-1);
+      default:
+        return null;
     }
   }
 
@@ -233,10 +238,14 @@ class Grid {
 
   text(token) {
     switch (this.puzzle.kind) {
-      case "sudoku": return token === 0 ? "?" : token === 1 ? "" : trace.tokens[token];
-      case "maze": return token === MAZE.START || token === MAZE.GOAL ? trace.tokens[token] : "";
-      case "arc": return token < ARC.FIRST_COLOUR ? "" : String(token - ARC.FIRST_COLOUR);
-      default: return trace.tokens[token];
+      case "sudoku":
+        return token === 0 ? "?" : token === 1 ? "" : trace.tokens[token];
+      case "maze":
+        return token === MAZE.START || token === MAZE.GOAL ? trace.tokens[token] : "";
+      case "arc":
+        return token < ARC.FIRST_COLOUR ? "" : String(token - ARC.FIRST_COLOUR);
+      default:
+        return trace.tokens[token];
     }
   }
 }

@@ -18,6 +18,8 @@ const parts = { grid: null, rollouts: [], attention: null, charts: [], trajector
 const MOST_VALUES = 24;
 /** Most columns of a grid with room for a number beside each value. */
 const MOST_COLUMNS_WITH_NOTES = 12;
+/** Most columns of a Sudoku whose cells show candidates unless they are asked for. */
+const MOST_COLUMNS_WITH_CANDIDATES = 9;
 /** Cells that the strongest attention is told of. */
 const STRONGEST = 3;
 /** Milliseconds after which an update is read aloud, so that held keys do not fill the queue. */
@@ -120,10 +122,7 @@ function showFacts() {
   const segments = rollout().segments;
   const place = `Update ${frameIndex() + 1} of ${rollout().frames.length}, segment ${segment} of ${segments}`;
   const hasEnded = shown.frame >= rollout().frames.length ? " (this rollout has ended)" : "";
-  at("place").replaceChildren(
-    element("b", "", place),
-    element("span", "soft", ` ${updateWords(update)}${hasEnded}`),
-  );
+  at("place").replaceChildren(element("b", "", place), element("span", "soft", ` ${updateWords(update)}${hasEnded}`));
   const mean = confidence.reduce((sum, share) => sum + share, 0) / confidence.length;
   const facts = [`${counted(changed.length, "cell has", "cells have")} changed`];
   if (["sudoku", "maze"].includes(puzzle().kind)) {
@@ -141,9 +140,18 @@ function showFacts() {
 /** Says which marks a grid of this kind has. */
 function buildMarks() {
   const kinds = {
-    sudoku: [["given", "given"], ["candidates", "candidates; the answer is boxed"]],
-    maze: [["path", "path"], ["maybe", "perhaps path"]],
-    arc: [["padding", "outside of the grid"], ["unsure", "smaller: less confident"]],
+    sudoku: [
+      ["given", "given"],
+      ["candidates", "candidates; the answer is boxed"],
+    ],
+    maze: [
+      ["path", "path"],
+      ["maybe", "perhaps path"],
+    ],
+    arc: [
+      ["padding", "outside of the grid"],
+      ["unsure", "smaller: less confident"],
+    ],
   };
   const marks = [...(kinds[puzzle().kind] ?? []), ["changed", "changed in this update"]];
   if (["sudoku", "maze"].includes(puzzle().kind)) marks.push(["wrong", "against the rules"]);
@@ -193,7 +201,11 @@ function showCell() {
   }
   const table = element("table", "values");
   const head = element("tr");
-  for (const [name, className] of [["Value", ""], ["Probability", "wide"], ["In all updates", "wide"]]) {
+  for (const [name, className] of [
+    ["Value", ""],
+    ["Probability", "wide"],
+    ["In all updates", "wide"],
+  ]) {
     head.append(element("th", className, name, { scope: "col" }));
   }
   const header = element("thead");
@@ -303,7 +315,7 @@ function setOptions(select, options) {
   if ([...select.options].map((option) => option.value).join() === options.map(([value]) => value).join()) return;
   select.replaceChildren(...options.map(([value, text]) => element("option", "", text, { value })));
   const isThere = options.some(([option]) => option === value);
-  select.value = isThere ? value : options.at(-1)?.[0] ?? "";
+  select.value = isThere ? value : (options.at(-1)?.[0] ?? "");
 }
 
 /** Says why there is no attention to show, with ways to some that there is. */
@@ -334,7 +346,10 @@ function showAttention() {
   at("attention-none").hidden = maps.length > 0;
   at("attention-shown").hidden = maps.length === 0;
   if (maps.length === 0) return sayNoAttention();
-  setOptions(at("layer"), maps.map(({ layer }) => [String(layer), String(layer + 1)]));
+  setOptions(
+    at("layer"),
+    maps.map(({ layer }) => [String(layer), String(layer + 1)]),
+  );
   const heads = Array.from({ length: maps[0].heads }, (_, head) => [String(head), String(head + 1)]);
   setOptions(at("head"), [...heads, ["mean", "mean of all"]]);
   const { map, weights } = attentionInView();
@@ -477,7 +492,8 @@ function buildPuzzle() {
   at("candidates-choice").hidden = kind !== "sudoku" && kind !== "maze";
   at("candidates-name").textContent = kind === "maze" ? "Possible path" : "Small candidates";
   at("numbers-choice").hidden = kind !== "arc";
-  at("canvas-choice").hidden = kind !== "arc" || String(arcArea(puzzle())) === `0,${puzzle().rows},0,${puzzle().columns}`;
+  at("canvas-choice").hidden =
+    kind !== "arc" || String(arcArea(puzzle())) === `0,${puzzle().rows},0,${puzzle().columns}`;
   at("slider").max = frameCount(puzzle()) - 1;
   buildGrids();
   buildMarks();
@@ -550,10 +566,13 @@ function stop() {
 
 function play() {
   if (shown.frame === frameCount(puzzle()) - 1) goTo(0);
-  playing = setInterval(() => {
-    step(1);
-    if (shown.frame === frameCount(puzzle()) - 1) stop();
-  }, 1000 / Number(at("speed").value));
+  playing = setInterval(
+    () => {
+      step(1);
+      if (shown.frame === frameCount(puzzle()) - 1) stop();
+    },
+    1000 / Number(at("speed").value),
+  );
   at("play").textContent = "Stop";
 }
 
@@ -663,6 +682,8 @@ function introduce() {
   });
   at("left-out").hidden = trace.left_out.length === 0;
   at("left-out-list").replaceChildren(...trace.left_out.map((what) => element("li", "", what)));
+  // Sixteen digits are too small to read in a cell.
+  if (puzzle().kind === "sudoku" && puzzle().columns > MOST_COLUMNS_WITH_CANDIDATES) at("candidates").value = "off";
   // Those who want little motion are shown one update after the other, slowly.
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) at("speed").value = "1";
 }

@@ -19,9 +19,7 @@ const MAZE = { WALL: 1, OPEN: 2, START: 3, GOAL: 4, PATH: 5 };
 /** Tokens of ARC; the colours follow. */
 const ARC = { PADDING: 0, END: 1, FIRST_COLOUR: 2 };
 
-const ARC_COLOURS = [
-  "black", "blue", "red", "green", "yellow", "grey", "pink", "orange", "light blue", "maroon",
-];
+const ARC_COLOURS = ["black", "blue", "red", "green", "yellow", "grey", "pink", "orange", "light blue", "maroon"];
 
 /** Bytes that were decoded before, by the object that holds their text. */
 const decoded = new WeakMap();
@@ -115,7 +113,9 @@ function counted(count, one, several) {
 function short(number) {
   if (number === 0) return "0";
   const size = Math.abs(number);
-  return size >= 0.001 && size < 1000 ? String(Number(number.toPrecision(3))) : number.toExponential(1);
+  return size >= 0.001 && size < 1000
+    ? String(Number(number.toPrecision(3)))
+    : number.toExponential(1).replace(".0e", "e");
 }
 
 /** Returns the probability of halting after a frame, or null for a model without. */
@@ -154,8 +154,8 @@ function attentionOf(puzzle, map, head, direction, cell) {
 }
 
 /**
- * Returns what of a canvas of ARC to show, `[first row, end, first column, end]`: all that is no padding in the question,
- * in the expected answer and in the answer.
+ * Returns what of a canvas of ARC to show, `[first row, end, first column, end]`: all that is no padding in the
+ * question, in the expected answer and in the answer.
  */
 function arcArea(puzzle) {
   const grids = [puzzle.input, puzzle.rollouts[puzzle.best].frames.at(-1).answer];
