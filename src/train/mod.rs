@@ -70,10 +70,8 @@ pub use run::{Checkpoint, Run};
 pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
 pub use standing::{RunState, Standing};
-pub use trace::StateUpdate;
-pub(crate) use trace::{
-    AttentionMap, MOST_ATTENTION_POSITIONS, RolloutTrace, SeenSegment, SeenUpdate, Tracer, Watching,
-};
+pub use trace::{AttentionMap, MOST_ATTENTION_POSITIONS, RolloutTrace, StateUpdate};
+pub(crate) use trace::{SeenSegment, SeenUpdate, Tracer, Watching};
 pub use trainer::{Record, StepReport, Trainer, TrainerParts};
 pub use training::{ADAPT_STEPS, Event, Outcome, SHOWN_ANSWERS, TrainOptions, Training, evaluate_batch};
 

@@ -184,7 +184,12 @@ impl Solver {
     }
 
     /// Answers one row as the spec says under `infer`, else by its defaults, and returns every rollout update by update.
-    pub(crate) fn trace_row(&mut self, asked: &AskedRow) -> Result<Vec<RolloutTrace>, Error> {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Solver::trace`] does.
+    #[doc(hidden)]
+    pub fn trace_row(&mut self, asked: &AskedRow) -> Result<Vec<RolloutTrace>, Error> {
         let inference = self.model().inference();
         self.own_tracer()?.trace(asked, inference)
     }

@@ -27,7 +27,7 @@ const SCOPE: Scope = Scope::Evaluate;
 /// Positions up to which the attention of the first segment is kept beside that of the last.
 const FEW_POSITIONS: usize = 256;
 /// Positions beyond which no attention is kept: its size is their square.
-pub(crate) const MOST_ATTENTION_POSITIONS: usize = 1024;
+pub const MOST_ATTENTION_POSITIONS: usize = 1024;
 
 /// A state after one update of the loop nest.
 ///
@@ -78,7 +78,7 @@ pub struct StateUpdate {
 
 /// One attempt on a row, update by update.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RolloutTrace {
+pub struct RolloutTrace {
     /// Number of the rollout, from 0.
     pub rollout: usize,
     /// Why it stopped.
@@ -97,7 +97,7 @@ pub(crate) struct RolloutTrace {
 
 /// What the positions of one row attend to in one layer.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct AttentionMap {
+pub struct AttentionMap {
     /// The update, an index of [`RolloutTrace::updates`].
     pub update: usize,
     /// Layer of the network, from 0.
