@@ -100,7 +100,7 @@ pub struct TracedRollout {
     /// Why it stopped.
     pub stopped_by: StoppedBy,
     /// One frame for each update of each segment.
-    pub frames: Vec<Frame>,
+    pub frames: Vec<TraceFrame>,
     /// Probability of each token after each update, `[frames, S, V]`, as bytes of which 255 is 1.
     #[serde(serialize_with = "as_base64")]
     pub probabilities: Option<Vec<u8>>,
@@ -112,7 +112,7 @@ pub struct TracedRollout {
 
 /// What there is after one update.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Frame {
+pub struct TraceFrame {
     /// Segment, from 1.
     pub segment: usize,
     /// The update, an index of the updates of a segment.
@@ -263,7 +263,7 @@ impl TraceDocument {
             let confidence = shares.map(|(shares, &token)| f64::from(shares[token as usize]));
             let wrong = mistakes(kind, question, &update.tokens, None);
             let is_last = place + 1 == self.updates.len();
-            frames.push(Frame {
+            frames.push(TraceFrame {
                 segment: update.segment,
                 update: place,
                 confidence: confidence.map(|share| (share * 1e3).round() / 1e3).collect(),
@@ -464,7 +464,7 @@ mod tests {
         let frames = &document.puzzles[0].rollouts[0].frames;
         assert_eq!(frames.len(), 6);
         let changed: Vec<&[usize]> = frames.iter().map(|frame| frame.changed.as_slice()).collect();
-        // Frame `i` answers with the token `i % 5` in cell `i % 4`, and with the question elsewhere.
+        // TraceFrame `i` answers with the token `i % 5` in cell `i % 4`, and with the question elsewhere.
         assert_eq!(changed[..3], [[0usize].as_slice(), &[0, 1], &[1, 2]]);
         assert_eq!(frames[1].confidence, [0.2; 4]);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! One frame of a trace as text: every rollout beside the others, and what the model thinks of it.
 
-use super::document::{Frame, TraceDocument, TracedRollout, UpdateLine};
+use super::document::{TraceDocument, TraceFrame, TracedRollout, UpdateLine};
 use crate::cli::picture::row_of;
 use crate::cli::terminal::{self, counted, percent};
 use crate::data::PuzzleKind;
@@ -41,7 +41,7 @@ pub fn frame_text(document: &TraceDocument, puzzle: usize, at: usize, columns: u
 }
 
 /// Returns the frame at a place, or the last one of a rollout that has stopped before it.
-fn newest(rollout: &TracedRollout, at: usize) -> &Frame {
+fn newest(rollout: &TracedRollout, at: usize) -> &TraceFrame {
     &rollout.frames[at.min(rollout.frames.len() - 1)]
 }
 
@@ -89,7 +89,7 @@ fn remarks(document: &TraceDocument, kind: PuzzleKind, rollout: &TracedRollout, 
 }
 
 /// Draws the answer of a frame; cells that have just changed are marked.
-fn answer(kind: PuzzleKind, question: &[i32], frame: &Frame) -> Drawing {
+fn answer(kind: PuzzleKind, question: &[i32], frame: &TraceFrame) -> Drawing {
     let wrong: Vec<Option<Mistake>> = mistakes(kind, question, &frame.answer, None);
     let mut drawing = draw(kind, question, Some(&frame.answer), &wrong);
     for line in &mut drawing.lines {
@@ -111,7 +111,7 @@ fn answer(kind: PuzzleKind, question: &[i32], frame: &Frame) -> Drawing {
 }
 
 /// Draws how sure the model is of each cell, in tenths that are rounded down.
-fn confidence(kind: PuzzleKind, question: &[i32], frame: &Frame) -> Drawing {
+fn confidence(kind: PuzzleKind, question: &[i32], frame: &TraceFrame) -> Drawing {
     let mut drawing = draw(kind, question, Some(&frame.answer), &[]);
     for piece in drawing.lines.iter_mut().flatten() {
         let Some(cell) = piece.cell else {
