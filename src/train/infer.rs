@@ -1,7 +1,7 @@
 //! Inference: computes the answers to rows, as many at once as a batch has slots.
 //!
 //! A *rollout* is one attempt on a row: segments from the initial states until the row stops, at the
-//! largest number of segments of [`Infer`](crate::ir::Infer) or when one of its rules says so. The answer of
+//! largest number of segments of [`Infer`] or when one of its rules says so. The answer of
 //! a rollout is that of its last segment. The first rollout begins from the initial states, the others from
 //! initial states with normal noise. Of several rollouts, the answer is that of the one with the largest
 //! `q_halt` at its end; under [`Halt::Residual`], of the one whose state moved least in its last segment; among
