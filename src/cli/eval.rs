@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::project::{Devices, Project};
 use super::run_arguments::AnswerArguments;
 use super::terminal::{counted, grouped};
-use super::trace::TraceOutput;
+use super::trace::{RowsToTrace, TraceOutput};
 use super::{data_check, run_arguments, terminal, trace};
 use crate::data::arc::{AnsweredCopy, Vote, VoteOutcome, questions};
 use crate::data::{Dataset, IdentifierNames, Leaks, PuzzleKind, Split, find_leaks};
@@ -84,7 +84,8 @@ pub struct Arguments {
     #[arg(long, value_name = "STD")]
     noise: Option<f32>,
     /// Show what the model does on the first N puzzles, after every update of every state, instead of evaluating
-    #[arg(long, value_name = "N", value_parser = super::positive, conflicts_with_all = ["segments", "rollouts", "noise", "chart", "copies", "submission", "tasks", "limit"])]
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    #[arg(conflicts_with_all = ["segments", "rollouts", "noise", "chart", "copies", "submission", "tasks", "limit"])]
     trace: Option<usize>,
     /// File for the trace, `.html` for a page or `.json`
     #[arg(short, long, value_name = "FILE", requires = "trace")]
@@ -309,15 +310,10 @@ fn trace_rows(
     project: &Project<'_>,
 ) -> Result<(), Failure> {
     let output = TraceOutput::of(arguments.output.as_deref(), arguments.json)?;
-    let count = count.min(dataset.examples());
-    trace::check_count(count)?;
-    let mut solver = arguments.answering.solver(run, project, 1)?;
-    let mut document = trace::begin(run, arguments.answering.checkpoint_name(), dataset.kind());
-    for row in 0..count {
-        let asked = AskedRow::of(dataset, row);
-        document.add(&solver.trace_row(&asked)?, dataset.kind(), &asked, Some(row), count);
-    }
-    output.give(&document)
+    let rows = (0..count.min(dataset.examples())).map(|row| (AskedRow::of(dataset, row), Some(row)));
+    let asked = RowsToTrace { kind: dataset.kind(), rows: rows.collect() };
+    let load = || arguments.answering.solver(run, project, 1);
+    trace::trace(run, arguments.answering.checkpoint_name(), &asked, load, &output)
 }
 
 /// A vote over the answers to the copies of tasks.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::explain_report::{ExplainedRun, page_text, summary, tables};
+use super::explain_report::{ExplainedRun, page_text, parts, summary, tables};
 use super::failure::{Failure, Stop};
 use super::interrupt::{Busy, Interrupt};
 use super::predict::SplitName;
@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments, devices: &Devices, interrupt: &Interrupt) -> R
     let everything = json!(explained);
     match &arguments.output {
         Some(file) if is_page(file) => {
-            terminal::write_file(file, &page_text(&explained))?;
+            terminal::write_file(file, &page_text(&explained, &parts(&explained)))?;
             terminal::note(format_args!("wrote the page to `{}`", file.display()));
         }
         Some(folder) => write_folder(folder, &explained, &everything)?,
@@ -209,10 +209,11 @@ fn write_folder(
     everything: &serde_json::Value,
 ) -> Result<(), Failure> {
     terminal::create_folder(folder)?;
-    terminal::write_file(&folder.join("index.html"), &page_text(explained))?;
+    let parts = parts(explained);
+    terminal::write_file(&folder.join("index.html"), &page_text(explained, &parts))?;
     terminal::write_file(&folder.join("explained.json"), &format!("{everything:#}\n"))?;
     let mut files = 2;
-    for (name, text) in tables(explained) {
+    for (name, text) in tables(&parts) {
         terminal::write_file(&folder.join(name), &text)?;
         files += 1;
     }

@@ -6,8 +6,10 @@ use super::terminal::{self, counted, percent};
 use crate::chart::{
     AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, PageSection, PageTable, Series, page,
 };
-use crate::explain::{Explanation, SegmentsReport};
-use crate::measures::{AnswerReport, RightBy, Share};
+use crate::explain::{
+    AdaptiveHalting, Explanation, Participation, Residual, SegmentsReport, StateExplanation,
+};
+use crate::measures::{AnswerReport, RightBy, ScoreReport, Share};
 
 /// Size of a figure that is a file of its own, in pixels.
 const FIGURE: (u32, u32) = (720, 440);
@@ -27,7 +29,7 @@ pub struct ExplainedRun {
 }
 
 /// A part of the report.
-struct ExplainedPart {
+pub struct ExplainedPart {
     /// Name of its files.
     file: &'static str,
     section: PageSection,
@@ -74,7 +76,8 @@ fn share(share: &Share) -> String {
     share.share.map_or("-".to_string(), percent)
 }
 
-fn parts(runs: &[ExplainedRun]) -> Vec<ExplainedPart> {
+/// Returns the parts of the report.
+pub fn parts(runs: &[ExplainedRun]) -> Vec<ExplainedPart> {
     let mut parts =
         vec![residuals(runs), components(runs), participation(runs), by_update(runs), by_segments(runs)];
     parts.extend(adaptive(runs));
@@ -84,24 +87,25 @@ fn parts(runs: &[ExplainedRun]) -> Vec<ExplainedPart> {
     parts
 }
 
+/// Yields every state of every run.
+fn states(runs: &[ExplainedRun]) -> impl Iterator<Item = (&ExplainedRun, &StateExplanation)> {
+    runs.iter().flat_map(|run| run.explanation.states.iter().map(move |state| (run, state)))
+}
+
 fn residuals(runs: &[ExplainedRun]) -> ExplainedPart {
-    let lines = runs.iter().flat_map(|run| {
-        run.explanation.states.iter().map(move |state| {
-            let points = state.residuals.iter().map(|found| (found.update as f64 + 1.0, found.residual));
-            series(line_name(runs, run, &state.state), points)
-        })
+    let lines = states(runs).map(|(run, state)| {
+        let points = state.residuals.iter().map(|found| (found.update as f64 + 1.0, found.residual));
+        series(line_name(runs, run, &state.state), points)
     });
-    let rows = runs.iter().flat_map(|run| {
-        run.explanation.states.iter().flat_map(move |state| {
-            state.residuals.iter().map(move |found| {
-                vec![
-                    run.name.clone(),
-                    state.state.clone(),
-                    found.segment.to_string(),
-                    (found.update + 1).to_string(),
-                    format!("{:.6}", found.residual),
-                ]
-            })
+    let rows = states(runs).flat_map(|(run, state)| {
+        state.residuals.iter().map(move |found| {
+            vec![
+                run.name.clone(),
+                state.state.clone(),
+                found.segment.to_string(),
+                (found.update + 1).to_string(),
+                format!("{:.6}", found.residual),
+            ]
         })
     });
     ExplainedPart {
@@ -131,26 +135,24 @@ fn residuals(runs: &[ExplainedRun]) -> ExplainedPart {
 fn components(runs: &[ExplainedRun]) -> ExplainedPart {
     let mut charts = Vec::new();
     let mut rows = Vec::new();
-    for run in runs {
-        for state in &run.explanation.states {
-            let shares = &state.component_shares;
-            let named = |at: usize| {
-                let share = shares.get(at).copied().unwrap_or(0.0);
-                format!("component {}, {} of the variance", at + 1, percent(share))
-            };
-            let lines = state.trajectories.iter().enumerate().map(|(puzzle, points)| {
-                let points = points.iter().map(|&[x, y]| (x, y));
-                series(format!("puzzle {}", puzzle + 1), points)
-            });
-            charts.push(Chart {
-                title: format!("Trajectories of {}", line_name(runs, run, &state.state)),
-                x: plain(&named(0)),
-                y: plain(&named(1)),
-                series: lines.collect(),
-            });
-            let cells = shares.iter().map(|&share| percent(share));
-            rows.push([run.name.clone(), state.state.clone()].into_iter().chain(cells).collect());
-        }
+    for (run, state) in states(runs) {
+        let shares = &state.component_shares;
+        let named = |at: usize| {
+            let share = shares.get(at).copied().unwrap_or(0.0);
+            format!("component {}, {} of the variance", at + 1, percent(share))
+        };
+        let lines = state.trajectories.iter().enumerate().map(|(puzzle, points)| {
+            let points = points.iter().map(|&[x, y]| (x, y));
+            series(format!("puzzle {}", puzzle + 1), points)
+        });
+        charts.push(Chart {
+            title: format!("Trajectories of {}", line_name(runs, run, &state.state)),
+            x: plain(&named(0)),
+            y: plain(&named(1)),
+            series: lines.collect(),
+        });
+        let cells = shares.iter().map(|&share| percent(share));
+        rows.push([run.name.clone(), state.state.clone()].into_iter().chain(cells).collect());
     }
     // A state with few points has few components.
     let widest = rows.iter().map(Vec::len).max().unwrap_or(2);
@@ -177,29 +179,26 @@ fn components(runs: &[ExplainedRun]) -> ExplainedPart {
 }
 
 fn participation(runs: &[ExplainedRun]) -> ExplainedPart {
-    let lines = runs.iter().flat_map(|run| {
-        run.explanation.states.iter().flat_map(move |state| {
-            let trained = state.participation.iter();
-            let trained = trained.filter_map(|found| Some((found.trajectories as f64, found.trained?)));
-            let untrained = state.participation.iter();
-            let untrained = untrained.filter_map(|found| Some((found.trajectories as f64, found.untrained?)));
-            [
-                series(line_name(runs, run, &state.state), trained),
-                series(line_name(runs, run, &format!("{}, untrained", state.state)), untrained),
-            ]
-        })
+    let lines = states(runs).flat_map(|(run, state)| {
+        let line = |name: &str, ratio: fn(&Participation) -> Option<f64>| {
+            let points = state.participation.iter();
+            let points = points.filter_map(|found| Some((found.trajectories as f64, ratio(found)?)));
+            series(line_name(runs, run, name), points)
+        };
+        [
+            line(&state.state, |found| found.trained),
+            line(&format!("{}, untrained", state.state), |found| found.untrained),
+        ]
     });
-    let rows = runs.iter().flat_map(|run| {
-        run.explanation.states.iter().flat_map(move |state| {
-            state.participation.iter().map(move |found| {
-                vec![
-                    run.name.clone(),
-                    state.state.clone(),
-                    found.trajectories.to_string(),
-                    number(found.trained),
-                    number(found.untrained),
-                ]
-            })
+    let rows = states(runs).flat_map(|(run, state)| {
+        state.participation.iter().map(move |found| {
+            vec![
+                run.name.clone(),
+                state.state.clone(),
+                found.trajectories.to_string(),
+                number(found.trained),
+                number(found.untrained),
+            ]
         })
     });
     ExplainedPart {
@@ -329,7 +328,7 @@ fn adaptive(runs: &[ExplainedRun]) -> Option<ExplainedPart> {
     if halting.is_empty() {
         return None;
     }
-    let of = |run: &&ExplainedRun, part: &str, y: &dyn Fn(&crate::explain::AdaptiveHalting) -> f64| {
+    let of = |run: &&ExplainedRun, part: &str, y: &dyn Fn(&AdaptiveHalting) -> f64| {
         let points = run.explanation.adaptive.iter().map(|found| (found.most as f64, y(found)));
         series(line_name(runs, run, part), points)
     };
@@ -388,7 +387,7 @@ fn main_report(run: &ExplainedRun) -> &AnswerReport {
 fn settled(runs: &[ExplainedRun]) -> ExplainedPart {
     let coverage = runs.iter().flat_map(|run| {
         let report = main_report(run);
-        let line = |part: &str, found: &Option<crate::measures::ScoreReport>| {
+        let line = |part: &str, found: &Option<ScoreReport>| {
             let points = found.iter().flat_map(|found| &found.coverage);
             let points = points.filter_map(|point| Some((point.coverage, point.right.share?)));
             series(line_name(runs, run, part), points.collect::<Vec<_>>().into_iter())
@@ -397,8 +396,7 @@ fn settled(runs: &[ExplainedRun]) -> ExplainedPart {
     });
     let rows = runs.iter().map(|run| {
         let report = main_report(run);
-        let auc =
-            |found: &Option<crate::measures::ScoreReport>| number(found.as_ref().and_then(|found| found.auc));
+        let auc = |found: &Option<ScoreReport>| number(found.as_ref().and_then(|found| found.auc));
         vec![run.name.clone(), share(&right(report)), auc(&report.drift), auc(&report.q_halt)]
     });
     ExplainedPart {
@@ -513,8 +511,8 @@ fn givens(runs: &[ExplainedRun]) -> Option<ExplainedPart> {
 }
 
 /// Returns everything as one page.
-pub fn page_text(runs: &[ExplainedRun]) -> String {
-    let sections: Vec<PageSection> = parts(runs).into_iter().map(|part| part.section).collect();
+pub fn page_text(runs: &[ExplainedRun], parts: &[ExplainedPart]) -> String {
+    let sections: Vec<PageSection> = parts.iter().map(|part| part.section.clone()).collect();
     page(&title(runs), &lead(runs), &sections)
 }
 
@@ -543,9 +541,9 @@ fn lead(runs: &[ExplainedRun]) -> Vec<String> {
 }
 
 /// Returns the figures and tables as files: their names and contents.
-pub fn tables(runs: &[ExplainedRun]) -> Vec<(String, String)> {
+pub fn tables(parts: &[ExplainedPart]) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for ExplainedPart { file, section } in parts(runs) {
+    for ExplainedPart { file, section } in parts {
         let several = section.charts.len() > 1;
         for (at, chart) in section.charts.iter().enumerate() {
             let name = if several { format!("{file}-{}.svg", at + 1) } else { format!("{file}.svg") };
@@ -554,19 +552,10 @@ pub fn tables(runs: &[ExplainedRun]) -> Vec<(String, String)> {
         let several = section.tables.len() > 1;
         for (at, table) in section.tables.iter().enumerate() {
             let name = if several { format!("{file}-{}.csv", at + 1) } else { format!("{file}.csv") };
-            files.push((name, csv_text(table)));
+            files.push((name, terminal::csv_text(std::iter::once(&table.head).chain(&table.rows))));
         }
     }
     files
-}
-
-fn csv_text(table: &PageTable) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in std::iter::once(&table.head).chain(&table.rows) {
-        writer.write_record(row).expect("every row of a table is as long as its head");
-    }
-    let bytes = writer.into_inner().expect("memory takes everything");
-    String::from_utf8(bytes).expect("it is made of text")
 }
 
 /// Returns what is said in the terminal.
@@ -576,27 +565,27 @@ pub fn summary(runs: &[ExplainedRun]) -> String {
         text.push_str(&format!("{line}\n"));
     }
     let cells = |cells: &[&str]| (cells.iter().map(ToString::to_string).collect::<Vec<_>>(), String::new());
-    let mut states =
+    let mut state_lines =
         vec![cells(&["model", "state", "first residual", "last residual", "dimensions", "untrained"])];
     let mut answers = vec![cells(&["model", "segments", "right", "cells", "area of drift"])];
+    for (run, state) in states(runs) {
+        let residual = |found: Option<&Residual>| {
+            found.map_or("-".to_string(), |found| format!("{:.4}", found.residual))
+        };
+        let dimensions = state.participation.last();
+        state_lines.push((
+            vec![
+                run.name.clone(),
+                state.state.clone(),
+                residual(state.residuals.first()),
+                residual(state.residuals.last()),
+                number(dimensions.and_then(|found| found.trained)),
+                number(dimensions.and_then(|found| found.untrained)),
+            ],
+            String::new(),
+        ));
+    }
     for run in runs {
-        for state in &run.explanation.states {
-            let residual = |found: Option<&crate::explain::Residual>| {
-                found.map_or("-".to_string(), |found| format!("{:.4}", found.residual))
-            };
-            let dimensions = state.participation.last();
-            states.push((
-                vec![
-                    run.name.clone(),
-                    state.state.clone(),
-                    residual(state.residuals.first()),
-                    residual(state.residuals.last()),
-                    number(dimensions.and_then(|found| found.trained)),
-                    number(dimensions.and_then(|found| found.untrained)),
-                ],
-                String::new(),
-            ));
-        }
         for SegmentsReport { segments, report } in &run.explanation.by_segments {
             let auc = report.drift.as_ref().and_then(|drift| drift.auc);
             answers.push((
@@ -611,5 +600,5 @@ pub fn summary(runs: &[ExplainedRun]) -> String {
             ));
         }
     }
-    format!("{text}\n{}\n{}", terminal::columns(&states), terminal::columns(&answers))
+    format!("{text}\n{}\n{}", terminal::columns(&state_lines), terminal::columns(&answers))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::curves::{self, Against, LoggedLine, LoggedQuantity, LoggedRun, PlotFigure, RunGroup};
 use super::event_files;
-use super::failure::{Failure, fail};
+use super::failure::Failure;
 use super::terminal::{self, duration, grouped, path_text, percent};
 use crate::chart::{AxisScale, Chart, Glyphs, PageSection, PageTable, column, page};
 
@@ -22,9 +22,12 @@ Examples:
 
 /// Draw the curves of runs: in the terminal, as a picture, as a page, or as a table.
 ///
-/// Training has a point for each of at most 100 windows of steps, and evaluation one for each evaluation. Several runs are named by the values in which their specs differ. Runs that differ in their seed alone are one curve, the mean over the seeds, with a band of one standard deviation up and down. A run that is in training can be drawn, too.
+/// Training has a point for each of at most 100 windows of steps, and evaluation one for each evaluation. Several runs are
+/// named by the values in which their specs differ. Runs that differ in their seed alone are one curve, the mean over the
+/// seeds, with a band of one standard deviation up and down. A run that is in training can be drawn, too.
 ///
-/// A picture or a page needs nothing from elsewhere. A table has every line as it was written, one row for a step or an evaluation.
+/// A picture or a page needs nothing from elsewhere. A table has every line as it was written, one row for a step or an
+/// evaluation.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -89,10 +92,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let output = arguments.output.as_deref();
     match form {
         _ if arguments.json => terminal::print_json(&plot.to_json()?),
-        Some(PlotForm::Csv) => terminal::print_to(output, &plot.table()?),
-        Some(PlotForm::Svg) => {
-            terminal::print_to(output, &column(&plot.charts()?.concat(), PICTURE.0, PICTURE.1))
-        }
+        Some(PlotForm::Csv) => terminal::print_to(output, &plot.table()),
+        Some(PlotForm::Svg) => terminal::print_to(output, &column(&plot.all_charts()?, PICTURE.0, PICTURE.1)),
         Some(PlotForm::Html) => terminal::print_to(output, &plot.page()?),
         Some(PlotForm::Tensorboard) => plot.write_events(),
         None => terminal::print(plot.text()?),
@@ -134,16 +135,22 @@ impl Plotting<'_> {
     }
 
     /// Returns the charts of each quantity.
-    fn charts(&self) -> Result<Vec<Vec<Chart>>, Failure> {
+    fn charts(&self) -> Result<Vec<(LoggedQuantity, Vec<Chart>)>, Failure> {
         let scale = if self.arguments.log { AxisScale::Log10 } else { AxisScale::Linear };
-        let figures = self.figures()?;
-        Ok(figures.iter().map(|figure| figure.charts(self.groups, self.arguments.x, scale)).collect())
+        let charts =
+            |figure: &PlotFigure| (figure.quantity, figure.charts(self.groups, self.arguments.x, scale));
+        Ok(self.figures()?.iter().map(charts).collect())
+    }
+
+    /// Returns the charts of all quantities.
+    fn all_charts(&self) -> Result<Vec<Chart>, Failure> {
+        Ok(self.charts()?.into_iter().flat_map(|(_, charts)| charts).collect())
     }
 
     fn text(&self) -> Result<String, Failure> {
         let columns = terminal::output_columns().max(60);
         let glyphs = if self.arguments.ascii { Glyphs::Ascii } else { Glyphs::Braille };
-        let charts = self.charts()?.concat();
+        let charts = self.all_charts()?;
         Ok(charts.iter().map(|chart| chart.to_text(columns, glyphs)).collect::<Vec<_>>().join("\n"))
     }
 
@@ -170,8 +177,8 @@ impl Plotting<'_> {
             tables: vec![self.runs_table()],
             ..PageSection::default()
         }];
-        for (figure, charts) in self.figures()?.iter().zip(self.charts()?) {
-            let heading = curves::capitalized(figure.quantity.name());
+        for (quantity, charts) in self.charts()? {
+            let heading = curves::capitalized(quantity.name());
             sections.push(PageSection { heading, charts, ..PageSection::default() });
         }
         Ok(page(&title, &lead, &sections))
@@ -201,24 +208,22 @@ impl Plotting<'_> {
     }
 
     /// Returns a row for each line of each run, as CSV.
-    fn table(&self) -> Result<String, Failure> {
+    fn table(&self) -> String {
         let all = LoggedQuantity::value_variants().to_vec();
         let quantities = if self.arguments.y.is_empty() { all } else { self.arguments.y.clone() };
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let head = ["run", "name", "of", "step", "epochs", "seconds", "flops", "count"].into_iter();
-        table.write_record(head.chain(quantities.iter().map(|quantity| quantity.key()))).map_err(fail)?;
+        let head = ["run", "name", "of", "step", "epochs", "seconds", "flops", "count"].map(str::to_string);
+        let keys = quantities.iter().map(|quantity| quantity.key().to_string());
+        let mut rows = vec![head.into_iter().chain(keys).collect()];
         for group in self.groups {
             for run in &group.runs {
                 for measured in run.measured() {
-                    let names = [path_text(&run.path), group.label.clone()];
-                    table
-                        .write_record(names.into_iter().chain(cells(&measured, &quantities)))
-                        .map_err(fail)?;
+                    let mut row = vec![path_text(&run.path), group.label.clone()];
+                    row.extend(cells(&measured, &quantities));
+                    rows.push(row);
                 }
             }
         }
-        let bytes = table.into_inner().map_err(fail)?;
-        Ok(String::from_utf8(bytes).expect("all cells are text"))
+        terminal::csv_text(&rows)
     }
 
     /// Writes event files to a folder for each run. They have every line as it was written, whatever is to be drawn.

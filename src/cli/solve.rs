@@ -11,12 +11,12 @@ use super::project::Project;
 use super::run_arguments::{self, Common, SolveArguments};
 use super::solve_arc::{AskedTask, MOST_AT_ONCE};
 use super::terminal::{counted, percent};
-use super::trace::TraceOutput;
+use super::trace::{RowsToTrace, TraceOutput};
 use super::{picture, solve_arc, spec, terminal, trace};
 use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzles};
 use crate::data::{PuzzleKind, Solutions, solve_sudoku};
 use crate::reading;
-use crate::train::{Answer, AskedRow, Question, Run, Solver};
+use crate::train::{Answer, AskedRow, Question, Solver};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
@@ -52,13 +52,17 @@ pub fn run(
         let options = run_arguments::solve_options(project, common.device.as_deref(), common.threads, batch)?;
         run_arguments::solver(&run, run_arguments::checkpoint(arguments.checkpoint), options)
     };
+    let trace_all = |rows: Vec<AskedRow>| {
+        let output = TraceOutput::of(arguments.output.as_deref(), common.json)?;
+        let asked = RowsToTrace { kind, rows: rows.into_iter().map(|row| (row, None)).collect() };
+        trace::trace(&run, arguments.checkpoint, &asked, || solver(1), &output)
+    };
     if kind == PuzzleKind::Arc {
         let names = run.identifiers(project.root());
         let find = |task| AskedTask::find(task, names.as_ref(), arguments.copies);
         let tasks: Vec<AskedTask> = solve_arc::read(file)?.into_iter().map(find).collect();
         if arguments.trace {
-            let rows: Vec<AskedRow> = tasks.iter().flat_map(AskedTask::own_questions).collect();
-            return trace_rows(&run, kind, &rows, &solver, arguments, common);
+            return trace_all(tasks.iter().flat_map(AskedTask::own_questions).collect());
         }
         let mut solver = solver(solve_arc::count_questions(&tasks).min(MOST_AT_ONCE))?;
         // A signal ends the process: there is nothing to lose.
@@ -84,8 +88,7 @@ pub fn run(
         })?);
     }
     if arguments.trace {
-        let rows = questions.into_iter().map(|tokens| AskedRow::unlabelled(0, tokens)).collect::<Vec<_>>();
-        return trace_rows(&run, kind, &rows, &solver, arguments, common);
+        return trace_all(questions.into_iter().map(|tokens| AskedRow::unlabelled(0, tokens)).collect());
     }
     let mut solver = solver(questions.len().min(MOST_AT_ONCE))?;
     let mut reports = Vec::new();
@@ -110,25 +113,6 @@ pub fn run(
         (true, true) => terminal::print_json(&reports.remove(0)),
         (true, false) => terminal::print_json(&json!(reports)),
     }
-}
-
-/// Shows or writes what the model does on each row.
-fn trace_rows(
-    run: &Run,
-    kind: PuzzleKind,
-    rows: &[AskedRow],
-    solver: &dyn Fn(usize) -> Result<Solver, Failure>,
-    arguments: &SolveArguments,
-    common: &Common,
-) -> Result<(), Failure> {
-    let output = TraceOutput::of(arguments.output.as_deref(), common.json)?;
-    trace::check_count(rows.len())?;
-    let mut solver = solver(1)?;
-    let mut document = trace::begin(run, arguments.checkpoint, kind);
-    for asked in rows {
-        document.add(&solver.trace_row(asked)?, kind, asked, None, rows.len());
-    }
-    output.give(&document)
 }
 
 /// Returns what a text should be, as in `a 9x9 sudoku`.

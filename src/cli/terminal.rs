@@ -283,6 +283,16 @@ pub fn columns(lines: &[(Vec<String>, String)]) -> String {
     text
 }
 
+/// Returns rows that are all of one length as CSV.
+pub fn csv_text<'a>(rows: impl IntoIterator<Item = &'a Vec<String>>) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row).expect("all rows are of one length, and memory takes everything");
+    }
+    let bytes = writer.into_inner().expect("memory takes everything");
+    String::from_utf8(bytes).expect("all cells are text")
+}
+
 /// Returns a drawing with a style for each role.
 pub fn coloured(drawing: &Drawing) -> String {
     let mut text = String::new();

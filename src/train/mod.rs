@@ -67,6 +67,7 @@ pub use memory::{TooLarge, Wanted, check_memory};
 pub use metrics::Metrics;
 pub use patience::evaluations_in_a_row;
 pub use run::{Checkpoint, Run};
+pub use slots::sigmoid;
 pub use solve::{Answer, Question, SegmentOutput};
 pub use solver::{SolveOptions, Solver};
 pub use standing::{RunState, Standing};

@@ -145,7 +145,7 @@ fn stablemax(logit: f32) -> f64 {
 }
 
 /// Returns the probability that a Q value stands for.
-pub(super) fn sigmoid(q: f32) -> f64 {
+pub fn sigmoid(q: f32) -> f64 {
     1.0 / (1.0 + (-f64::from(q)).exp())
 }
 

@@ -1,20 +1,39 @@
 //! One frame of a trace as text: every rollout beside the others, and what the model thinks of it.
 
+use std::fmt;
+
 use super::document::{TraceDocument, TraceFrame, TracedRollout, UpdateLine};
 use crate::cli::picture::row_of;
 use crate::cli::terminal::{self, counted, percent};
 use crate::data::PuzzleKind;
 use crate::data::mistakes::{Mistake, mistakes};
 use crate::data::puzzle::{Drawing, PieceRole, WRONG, draw};
+use crate::train::sigmoid;
 
 /// Marks a cell that has just changed.
 const CHANGED: &str = "*";
 
-/// Returns the text of a frame, with pictures beside each other as far as there is room.
-pub fn frame_text(document: &TraceDocument, puzzle: usize, at: usize, columns: usize) -> String {
+/// The text of a frame.
+pub struct FrameText {
+    /// Which update it is.
+    pub heading: String,
+    /// Pictures beside each other, as far as there is room.
+    pub pictures: String,
+    /// What is to be said about each rollout.
+    pub remarks: Vec<String>,
+}
+
+impl fmt::Display for FrameText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}\n{}", self.heading, self.pictures)?;
+        self.remarks.iter().try_for_each(|remark| writeln!(formatter, "{remark}"))
+    }
+}
+
+/// Returns the text of a frame, with pictures in so many columns.
+pub fn frame_text(document: &TraceDocument, puzzle: usize, at: usize, columns: usize) -> FrameText {
     let traced = &document.puzzles[puzzle];
     let best = &traced.rollouts[traced.best];
-    let mut text = format!("{}\n", terminal::heading(&heading(document, best, at)));
     let mut pictures = Vec::new();
     for (number, rollout) in traced.rollouts.iter().enumerate() {
         let title = match traced.rollouts.len() {
@@ -29,15 +48,18 @@ pub fn frame_text(document: &TraceDocument, puzzle: usize, at: usize, columns: u
         "confidence, in tenths".to_string(),
         confidence(traced.kind(), &traced.input, newest(best, at)),
     ));
-    text.push_str(&row_of(&pictures, columns));
-    for (number, rollout) in traced.rollouts.iter().enumerate() {
+    let remark = |(number, rollout): (usize, &TracedRollout)| {
         let name = match traced.rollouts.len() {
             1 => String::new(),
             _ => format!("rollout {}: ", number + 1),
         };
-        text.push_str(&format!("{name}{}\n", remarks(document, traced.kind(), rollout, at)));
+        format!("{name}{}", remarks(document, traced.kind(), rollout, at))
+    };
+    FrameText {
+        heading: terminal::heading(&heading(document, best, at)),
+        pictures: row_of(&pictures, columns),
+        remarks: traced.rollouts.iter().enumerate().map(remark).collect(),
     }
-    text
 }
 
 /// Returns the frame at a place, or the last one of a rollout that has stopped before it.
@@ -72,8 +94,7 @@ fn remarks(document: &TraceDocument, kind: PuzzleKind, rollout: &TracedRollout, 
         });
     }
     if let Some(q) = frame.q_halt {
-        let share = 1.0 / (1.0 + (-f64::from(q)).exp());
-        parts.push(format!("{} sure of being right", percent(share)));
+        parts.push(format!("{} sure of being right", percent(sigmoid(q))));
     }
     for (state, name) in document.states.iter().enumerate() {
         let seen = &rollout.frames[..=at.min(rollout.frames.len() - 1)];

@@ -12,10 +12,11 @@ use super::failure::Failure;
 use super::run_arguments::CheckpointName;
 use super::trace_page::trace_page;
 use super::{picture, terminal};
-use crate::train::Run;
+use crate::data::PuzzleKind;
+use crate::train::{AskedRow, Run, Solver};
 
 /// Puzzles that are traced at once.
-pub const MOST_PUZZLES: usize = 64;
+const MOST_PUZZLES: usize = 64;
 
 /// Where a trace goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +115,38 @@ fn answers(document: &TraceDocument) -> String {
     text
 }
 
+/// Rows that are to be traced.
+pub struct RowsToTrace {
+    /// What they are.
+    pub kind: PuzzleKind,
+    /// The rows, each with its number if it is one of a dataset.
+    pub rows: Vec<(AskedRow, Option<usize>)>,
+}
+
+/// Shows or writes what a model does on each row. `load` gives the model, with one slot.
+///
+/// # Errors
+///
+/// Returns a failure if there are too many rows, one does not fit the model, the model fails, or the trace cannot be given.
+pub fn trace(
+    run: &Run,
+    checkpoint: Option<CheckpointName>,
+    asked: &RowsToTrace,
+    load: impl FnOnce() -> Result<Solver, Failure>,
+    output: &TraceOutput,
+) -> Result<(), Failure> {
+    let RowsToTrace { kind, rows } = asked;
+    check_count(rows.len())?;
+    let mut solver = load()?;
+    let mut document = begin(run, checkpoint, *kind);
+    for (asked, number) in rows {
+        document.add(&solver.trace_row(asked)?, *kind, asked, *number, rows.len());
+    }
+    output.give(&document)
+}
+
 /// Returns an empty document about a run.
-pub fn begin(run: &Run, checkpoint: Option<CheckpointName>, kind: crate::data::PuzzleKind) -> TraceDocument {
+fn begin(run: &Run, checkpoint: Option<CheckpointName>, kind: PuzzleKind) -> TraceDocument {
     let checkpoint = match checkpoint {
         Some(CheckpointName::Best) => "best",
         Some(CheckpointName::Last) => "last",
@@ -127,11 +158,7 @@ pub fn begin(run: &Run, checkpoint: Option<CheckpointName>, kind: crate::data::P
 }
 
 /// Refuses more puzzles than a trace can have.
-///
-/// # Errors
-///
-/// Returns a failure that says how many there can be.
-pub fn check_count(puzzles: usize) -> Result<(), Failure> {
+fn check_count(puzzles: usize) -> Result<(), Failure> {
     if puzzles <= MOST_PUZZLES {
         return Ok(());
     }

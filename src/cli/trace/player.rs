@@ -151,13 +151,12 @@ fn show(document: &TraceDocument, place: PlayerPlace) -> Result<(), Failure> {
     if document.puzzles.len() > 1 {
         lines.push(format!("puzzle {} of {}", place.puzzle + 1, document.puzzles.len()));
     }
-    let text = frame_text(document, place.puzzle, place.frame, size.columns);
-    lines.extend(text.lines().flat_map(|line| {
-        // Pictures are never wrapped: they fit, or they are cut.
-        let is_prose = line.contains(", ");
-        let line = if is_prose { terminal::wrapped(line, size.columns) } else { line.to_string() };
-        line.lines().map(ToString::to_string).collect::<Vec<_>>()
-    }));
+    let frame = frame_text(document, place.puzzle, place.frame, size.columns);
+    let mut add = |text: &str| lines.extend(text.lines().map(ToString::to_string));
+    add(&terminal::wrapped(&frame.heading, size.columns));
+    // Pictures are never wrapped: they fit, or they are cut.
+    add(&frame.pictures);
+    frame.remarks.iter().for_each(|remark| add(&terminal::wrapped(remark, size.columns)));
     if place.frame + 1 == document.puzzles[place.puzzle].frames() {
         lines.push(document.puzzles[place.puzzle].verdict.to_string());
     }
