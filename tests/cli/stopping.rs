@@ -75,6 +75,9 @@ fn a_signal_is_answered_within_a_step_and_a_second_one_ends_at_once() {
     place.write("slow.hrm", &TINY.replace("batch      = 4", "batch      = 16_384"));
     let mut running = place.start(&["run", "slow.hrm", "--train", "--threads", "1"]);
     running.wait_for_words("run folder `runs/tiny-001`");
+    // A signal before the first step would end the training at once. What comes before it takes milliseconds.
+    let begun = processor_time(running.id());
+    running.wait_until("its first step", |running| processor_time(running.id()) > begun + 100);
     running.signal("INT");
     running.wait_for_words("stopping after this step, to save");
     std::thread::sleep(Duration::from_millis(200));
@@ -100,6 +103,15 @@ fn a_signal_before_the_first_step_ends_at_once_and_leaves_nothing() {
     assert_eq!(said.code, Some(130), "{}", said.err);
     assert_eq!(said.err, "stopped before the training began; there is nothing to save\n");
     assert!(!place.path("runs").exists());
+}
+
+/// Returns how long a process has computed, in hundredths of a second.
+fn processor_time(process: u32) -> u64 {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { return 0 };
+    // The second field is the name in parentheses; times as a user and in the system are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').expect("the name stands in parentheses");
+    let times = fields.split_whitespace().skip(11).take(2);
+    times.map(|field| field.parse::<u64>().expect("it is a number")).sum()
 }
 
 /// Returns whether a process has a thread that waits for signals.
