@@ -60,9 +60,10 @@ const SHARED: &[(Template, u32)] = &[
     (Template::AttentionGradBf16Short, 49152),
     (Template::LinearSwiglu, 8320),
     (Template::LinearSwigluBf16, 49152),
-    (Template::AdamAtan2, 4),
-    (Template::AdamW, 4),
-    (Template::SignSgdRows, 4),
+    // A sum of squares of each warp.
+    (Template::AdamAtan2, 32),
+    (Template::AdamW, 32),
+    (Template::SignSgdRows, 32),
 ];
 
 /// Bytes of registers that go to memory at most; a kernel that is not here spills none.
