@@ -73,7 +73,8 @@ impl<'a> Context<'a> {
                 self.missed_in_entries(&section.entries, known.map(|(_, group)| *group));
             }
             StatementKind::Entry(entry) => self.missed_in_expr(&entry.value.expr, Meaning::Unclear),
-            StatementKind::Without(_) => {}
+            // A label is no name of the model.
+            StatementKind::Supervise(_) | StatementKind::Without(_) => {}
         }
     }
 

@@ -617,6 +617,7 @@ mod tests {
             valid_accuracy: None,
             q_halt_accuracy: None,
             mean_segments: None,
+            deduction: None,
         }
     }
 

@@ -265,7 +265,7 @@ struct ExplainWork<'a> {
 
 /// Runs so many segments on every row.
 fn fixed(segments: usize) -> Infer {
-    Infer { segments, halt: false, settle: None, rollouts: None, check: None }
+    Infer { segments, ..Infer::default() }
 }
 
 impl ExplainWork<'_> {

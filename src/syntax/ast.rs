@@ -101,6 +101,8 @@ pub enum StatementKind {
     Segment(Segment),
     /// `gradient policy`.
     Gradient(Gradient),
+    /// `supervise loop`.
+    Supervise(Name),
     /// `predict what from state`.
     Predict(Predict),
     /// `halt policy { … }`.
@@ -210,7 +212,7 @@ pub struct Gradient {
 /// `predict what from state[position] { … }`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predict {
-    /// `tokens` or `q`.
+    /// `tokens`, `keep`, `conflict` or `q`.
     pub what: Name,
     /// State that is read.
     pub state: Name,

@@ -93,7 +93,14 @@ mod tests {
     use crate::lower::parameters::Role;
 
     fn parameter(init: Init, shape: &[usize]) -> Parameter {
-        Parameter { name: "w".into(), shape: shape.to_vec(), role: Role::Trained, init, network: None }
+        Parameter {
+            name: "w".into(),
+            shape: shape.to_vec(),
+            role: Role::Trained,
+            init,
+            decays: true,
+            network: None,
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod tests {
             q_halt_accuracy: None,
             valid_accuracy: None,
             mean_segments: None,
+            deduction: None,
         }
     }
 

@@ -21,6 +21,7 @@ mod predict;
 #[cfg(all(unix, feature = "cuda"))]
 mod readme;
 mod run;
+mod search;
 #[cfg(target_os = "linux")]
 mod stopping;
 mod survival;

@@ -8,10 +8,15 @@
 #[macro_use]
 mod operands;
 mod attention;
+mod clip;
+mod dropout;
 mod elementwise;
 mod embedding;
 mod fused;
 mod gated;
+mod gelu;
+mod grid;
+mod layer_norm;
 mod linear;
 pub mod loss;
 mod movement;
@@ -25,12 +30,20 @@ use super::luminal::{Primitives, Tensor};
 use super::{Graph, TensorType, Value};
 
 pub use attention::{Attention, AttentionGrad, Rotate, rope_tables};
-pub use elementwise::{Add, AddSuffix, Choose, Equal, Fill, Maximum, Scale, Sigmoid, SumLeading};
+pub use clip::{CLIP_EPS, ClipFactor, ScaleBy, SumOfSquares};
+pub use dropout::{Dropout, dropout_seed, is_dropped};
+pub use elementwise::{Add, AddSuffix, Choose, Equal, Fill, Maximum, Multiply, Scale, Sigmoid, SumLeading};
 pub use embedding::{Embed, EmbedGrad};
-pub use fused::{AddRmsNorm, LinearAddRmsNorm, LinearSwiGlu};
+pub use fused::{AddRmsNorm, DropoutAdd, LinearAddRmsNorm, LinearBias, LinearSwiGlu};
 pub use gated::{SwiGlu, SwiGluGrad};
+pub use gelu::{GELU_CUBE, GELU_SLOPE, Gelu, GeluGrad};
+pub use grid::{GridPositions, GridPositionsGrad};
+pub use layer_norm::{LayerNorm, LayerNormGrad, LayerNormGradScale};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
-pub use loss::{BceWithLogits, BceWithLogitsGrad, Correctness, TokenLoss, TokenLossGrad, TokenLossKind};
+pub use loss::{
+    BceWithLogits, BceWithLogitsGrad, Correctness, KeepLoss, KeepLossGrad, TokenLoss, TokenLossGrad,
+    TokenLossKind,
+};
 pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
 pub use operands::{NamedOperand, Signature, Storage};
@@ -153,6 +166,7 @@ operators!(
     Concat,
     Transpose,
     Add,
+    Multiply,
     Scale,
     AddSuffix,
     SumLeading,
@@ -171,6 +185,14 @@ operators!(
     AttentionGrad,
     SwiGlu,
     SwiGluGrad,
+    Gelu,
+    GeluGrad,
+    LayerNorm,
+    LayerNormGrad,
+    LayerNormGradScale,
+    Dropout,
+    GridPositions,
+    GridPositionsGrad,
     Embed,
     EmbedGrad,
     ResetRows,
@@ -180,6 +202,11 @@ operators!(
     Correctness,
     BceWithLogits,
     BceWithLogitsGrad,
+    KeepLoss,
+    KeepLossGrad,
+    SumOfSquares,
+    ClipFactor,
+    ScaleBy,
     AdamAtan2,
     AdamW,
     SignSgdRows,
@@ -188,6 +215,8 @@ operators!(
     AddRmsNorm,
     LinearSwiGlu,
     LinearAddRmsNorm,
+    LinearBias,
+    DropoutAdd,
 );
 
 /// Returns an error unless `holds`.
