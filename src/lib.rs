@@ -145,11 +145,10 @@ pub use lower::{Program, Sizes};
 pub use parity::{Fixture, Verdict};
 pub use pipeline::Compiled;
 pub use spec::{Axis, Spec, SpecDiff, SpecError};
-pub use store::{DeductionMeans, MetricMeans, MetricsLine, RunManifest};
+pub use store::{MetricMeans, MetricsLine, RunManifest};
 pub use train::{
-    Answer, AskedRow, Checkpoint, Concern, Data, Error, Evaluation, Event, Outcome, Question, RowAnswer,
-    RowDeduction, Run, SearchRound, SearchSummary, SegmentOutput, SolveOptions, Solver, Splits, StateUpdate,
-    StepReport, StoppedBy, TrainOptions, Training,
+    Answer, AskedRow, Checkpoint, Concern, Data, Error, Evaluation, Event, Outcome, Question, RowAnswer, Run,
+    SegmentOutput, SolveOptions, Solver, Splits, StateUpdate, StepReport, StoppedBy, TrainOptions, Training,
 };
 
 #[doc = include_str!("../grammar/REFERENCE.md")]

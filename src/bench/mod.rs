@@ -166,7 +166,6 @@ pub fn measure(
     measured: &[Measured],
     options: BenchOptions,
 ) -> Result<BenchReport, DeviceError> {
-    let model = &model.without_ranges();
     let lowering = Sizes { batch: options.batch, puzzle_rows: 1 };
     let start = Instant::now();
     let device = &*options.device;
@@ -299,18 +298,11 @@ fn fill(session: &mut Session, model: &Model, scope: Scope) -> Result<(), Device
     if session.has(names::STEP_ROOT_SCALE) {
         session.f32_mut(names::STEP_ROOT_SCALE)?[0] = 1.0;
     }
-    let (vocab, predicted) = (model.tokens.vocab as i32, model.predicted_tokens() as i32);
-    for (name, words) in
-        [(scope.tokens(), vocab), (scope.labels(), predicted), (scope.dropout_keys(), 1 << 24)]
-    {
-        if session.has(&name) {
-            for (index, value) in session.i32_mut(&name)?.iter_mut().enumerate() {
-                *value = (index as i32 * 7 + 3) % words;
-            }
+    let vocab = model.tokens.vocab as i32;
+    for name in [scope.tokens(), scope.labels()] {
+        for (index, value) in session.i32_mut(&name)?.iter_mut().enumerate() {
+            *value = (index as i32 * 7 + 3) % vocab;
         }
-    }
-    if session.has(&scope.candidates()) {
-        session.f32_mut(&scope.candidates())?.fill(1.0);
     }
     if session.has(&scope.reset()) {
         session.f32_mut(&scope.reset())?.fill(1.0);

@@ -14,9 +14,7 @@ use crate::graph::Phase;
 use crate::ir::{Gradient, Model, Step};
 use crate::lower::names::{MemoryKind, memory_kind};
 use crate::lower::parameters::{
-    CONFLICT_BIAS, CONFLICT_HEAD, EMBED_CANDIDATES, EMBED_CANDIDATES_BIAS, EMBED_POSITIONS, EMBED_TOKENS,
-    KEEP_BIAS, KEEP_HEAD, PREFIX, PUZZLE_TABLE, Parameter, Q_BIAS, Q_HEAD, Role, TOKEN_BIAS, TOKEN_HEAD,
-    parameters,
+    EMBED_POSITIONS, EMBED_TOKENS, PUZZLE_TABLE, Parameter, Q_BIAS, Q_HEAD, Role, TOKEN_HEAD, parameters,
 };
 use crate::lower::{Program, Sizes};
 use crate::passes::PassReport;
@@ -186,9 +184,8 @@ impl Census {
         let plans: Vec<&Plan> = both.map(|compiled| &compiled.plan).collect();
         let session = Cpu.resident_memory(&plans, &EngineOptions { threads });
         let session = ResidentMemory { data: data_bytes, ..session };
-        let ranges = model.train.as_ref().map_or(1, |train| train.accumulate);
         let train = train.map(|compiled| TrainCost {
-            program: ProgramCost::new(&compiled.plan, &compiled.passes).times(ranges),
+            program: ProgramCost::new(&compiled.plan, &compiled.passes),
             kept_bytes: compiled.plan.kept_bytes as u64,
             kept_bytes_with_doubled_loops: kept_with_doubled_loops(model, sizes) as u64,
             gradient: spelled_gradient(&model.gradient),
@@ -233,10 +230,10 @@ impl ParameterCount {
                     parameters: sum(&|one| one.network.as_ref() == Some(&network.name)),
                 })
                 .collect(),
-            token_embedding: named(&[EMBED_TOKENS, EMBED_CANDIDATES, EMBED_CANDIDATES_BIAS, PREFIX]),
+            token_embedding: named(&[EMBED_TOKENS]),
             position_embedding: named(&[EMBED_POSITIONS]),
             puzzle_table,
-            token_head: named(&[TOKEN_HEAD, TOKEN_BIAS, KEEP_HEAD, KEEP_BIAS, CONFLICT_HEAD, CONFLICT_BIAS]),
+            token_head: named(&[TOKEN_HEAD]),
             q_head: named(&[Q_HEAD, Q_BIAS]),
             total,
             total_without_puzzle_table: total - puzzle_table,
@@ -258,17 +255,6 @@ impl ProgramCost {
             passes: passes.iter().map(pass).collect(),
         }
     }
-
-    /// Returns the cost of so many runs in the same memory.
-    fn times(mut self, runs: usize) -> ProgramCost {
-        self.flops = self.flops.saturating_mul(runs as u64);
-        for phase in self.phases.values_mut() {
-            phase.calls = phase.calls.saturating_mul(runs);
-            phase.flops = phase.flops.saturating_mul(runs as u64);
-            phase.bytes = phase.bytes.saturating_mul(runs as u64);
-        }
-        self
-    }
 }
 
 impl MemoryCost {
@@ -286,7 +272,7 @@ impl MemoryCost {
             let part = match memory_kind(&memory.name) {
                 MemoryKind::Weight => &mut cost.weights,
                 MemoryKind::Average => &mut cost.averages,
-                MemoryKind::Moment | MemoryKind::StepScalar | MemoryKind::Partial => &mut cost.optimizer,
+                MemoryKind::Moment | MemoryKind::StepScalar => &mut cost.optimizer,
                 MemoryKind::Carry => &mut cost.carry,
                 MemoryKind::Row => &mut cost.rows,
             };

@@ -1,4 +1,4 @@
-//! The statements `tokens`, `puzzles`, `prefix`, `block` and `network`, which all have a width.
+//! The statements `tokens`, `puzzles`, `block` and `network`, which all have a width.
 
 use super::keys::RESERVED;
 use super::names::{Named, suggest, wrong_name};
@@ -29,22 +29,7 @@ pub(super) struct ModelSizes {
     pub(super) hidden: usize,
     pub(super) tokens: ir::Tokens,
     pub(super) puzzles: Option<ir::Puzzles>,
-    pub(super) prefix: Option<ir::Prefix>,
-    pub(super) candidates: Option<ir::Candidates>,
     pub(super) networks: Vec<ir::Network>,
-}
-
-impl ModelSizes {
-    /// Returns the number of positions, prefix included.
-    pub(super) fn positions(&self) -> usize {
-        self.tokens.positions + prefix_positions(self.puzzles.as_ref(), self.prefix.as_ref())
-    }
-}
-
-/// Returns the number of positions before the tokens.
-fn prefix_positions(puzzles: Option<&ir::Puzzles>, prefix: Option<&ir::Prefix>) -> usize {
-    let puzzles = puzzles.map(|puzzles| puzzles.positions);
-    puzzles.or(prefix.map(|prefix| prefix.positions)).unwrap_or(0)
 }
 
 /// A block whose mixer width may still depend on the number of positions.
@@ -55,13 +40,9 @@ struct BlockDraft {
     placement: Option<Placed<Placement>>,
     /// Makes it learn positions.
     learn: Edit,
-    /// Makes it place no tokens.
-    place_none: Edit,
     mixing: Option<MixingDraft>,
-    unit: Option<(ir::FeedForward, Width)>,
-    norm: Option<(ir::Norm, f32)>,
-    bias: Option<bool>,
-    dropout: Option<f32>,
+    inner: Option<Width>,
+    norm_eps: Option<f32>,
     used: bool,
 }
 
@@ -76,15 +57,14 @@ enum MixingDraft {
 enum Placement {
     Rope { theta: f32 },
     Learned,
-    Grid { std: f32 },
     None,
 }
 
-/// Width of a feed-forward unit.
+/// Width of a gated unit.
 #[derive(Debug, Clone, Copy)]
 enum Width {
     Exact(usize),
-    Expansion { expansion: f32, multiple_of: usize, is_gated: bool },
+    Expansion { expansion: f32, multiple_of: usize },
 }
 
 impl Width {
@@ -92,16 +72,8 @@ impl Width {
         match self {
             Width::Exact(width) => width,
             // The spelled number is meant, not its nearest f32, so `0.1` is a tenth here.
-            Width::Expansion { expansion, multiple_of, is_gated } => {
-                let expansion = shortest_f64(expansion);
-                let width = match is_gated {
-                    true => gated_width(expansion, input, multiple_of),
-                    false => {
-                        let raw = (expansion * input as f64).round_ties_even() as usize;
-                        raw.next_multiple_of(multiple_of)
-                    }
-                };
-                width.max(multiple_of)
+            Width::Expansion { expansion, multiple_of } => {
+                gated_width(shortest_f64(expansion), input, multiple_of).max(multiple_of)
             }
         }
     }
@@ -120,20 +92,12 @@ impl<'a> Context<'a> {
         let hidden = self.common_width(&blocks);
         let learned = self.common_placement(&blocks);
         let puzzles = self.puzzles(outline, hidden);
-        let prefix = self.prefix(outline);
-        let candidates = self.candidates(outline, tokens.map(|(vocab, _)| vocab));
-        let positions = match (&tokens, &puzzles, &prefix) {
-            (Some((_, positions)), Some(puzzles), Some(prefix)) => {
-                Some(positions.value + prefix_positions(puzzles.as_ref(), prefix.as_ref()))
+        let positions = match (&tokens, &puzzles) {
+            (Some((_, positions)), Some(puzzles)) => {
+                Some(positions + puzzles.as_ref().map_or(0, |puzzles: &ir::Puzzles| puzzles.positions))
             }
             _ => None,
         };
-        if let Some((_, positions)) = tokens {
-            self.grids(&blocks, positions);
-        }
-        if let Some(section) = outline.candidates {
-            self.learned_with_candidates(&blocks, section.name.span);
-        }
         let drafts: Vec<Option<NetworkDraft>> =
             outline.networks.iter().map(|network| self.network(network, outline, &mut blocks)).collect();
         if outline.networks.is_empty() {
@@ -145,7 +109,7 @@ impl<'a> Context<'a> {
                 self.report(unused_block(section, self.statement(section.name.span)));
             }
         }
-        let (Placed { value: vocab, .. }, Placed { value: token_positions, .. }) = tokens?;
+        let (vocab, token_positions) = tokens?;
         let hidden = hidden?.value;
         let networks = drafts
             .into_iter()
@@ -158,12 +122,10 @@ impl<'a> Context<'a> {
             })
             .collect::<Option<Vec<_>>>()?;
         let tokens = ir::Tokens { vocab, positions: token_positions, learned_positions: learned? };
-        let (puzzles, prefix, candidates) = (puzzles?, prefix?, candidates?);
-        Some(ModelSizes { hidden, tokens, puzzles, prefix, candidates, networks })
+        Some(ModelSizes { hidden, tokens, puzzles: puzzles?, networks })
     }
 
-    /// Returns the vocabulary and the number of tokens.
-    fn tokens(&mut self, outline: &Outline<'a>) -> Option<(Placed<usize>, Placed<usize>)> {
+    fn tokens(&mut self, outline: &Outline<'a>) -> Option<(usize, usize)> {
         let Some(section) = outline.tokens else {
             self.missing_statement(outline, "tokens", "tokens { vocab = 11, positions = 81 }");
             return None;
@@ -172,22 +134,7 @@ impl<'a> Context<'a> {
         let fields = self.fields(&super::keys::TOKENS, owner, entries);
         let vocab = self.integer(&fields, "vocab", 2..=MAX_ROWS);
         let positions = self.integer(&fields, "positions", 1..=MAX_WIDTH);
-        let placed = |value: usize, key: &str| Placed { value, span: fields.span(key) };
-        Some((placed(vocab?, "vocab"), placed(positions?, "positions")))
-    }
-
-    /// Returns `Some(None)` for a model without a prefix of its own and `None` if there is an error.
-    fn prefix(&mut self, outline: &Outline<'a>) -> Option<Option<ir::Prefix>> {
-        let Some(section) = outline.prefix else { return Some(None) };
-        let (owner, entries) = parts(section);
-        let fields = self.fields(&super::keys::PREFIX, owner, entries);
-        let positions = self.integer_or(&fields, "positions", 1..=MAX_WIDTH, 1);
-        let std = self.real_or(&fields, "std", Reals::Positive, 1.0);
-        if let Some(puzzles) = outline.puzzles {
-            let wholes = [self.statement(owner), self.statement(puzzles.name.span)];
-            self.report(prefix_twice(owner, puzzles.name.span, wholes));
-        }
-        Some(Some(ir::Prefix { positions: positions?, std: std? }))
+        Some((vocab?, positions?))
     }
 
     /// Returns `Some(None)` for a model without puzzle vectors and `None` if there is an error.
@@ -225,7 +172,7 @@ impl<'a> Context<'a> {
         let mixing = match mixing {
             Some(("mlp", settings)) => {
                 self.not_with_mixer(&fields, placement);
-                self.width(&settings, true).map(MixingDraft::Mlp)
+                self.width(&settings).map(MixingDraft::Mlp)
             }
             Some(_) => {
                 let heads = self.integer(&fields, "heads", 1..=MAX_WIDTH);
@@ -236,37 +183,22 @@ impl<'a> Context<'a> {
             }
             None => None,
         };
-        let unit = match self.choice(&fields, "mlp", "swiglu") {
-            Some(("gelu", settings)) => {
-                self.width(&settings, false).map(|width| (ir::FeedForward::Gelu, width))
-            }
-            Some((_, settings)) => self.width(&settings, true).map(|width| (ir::FeedForward::SwiGlu, width)),
+        let inner = match self.choice(&fields, "mlp", "swiglu") {
+            Some((_, settings)) => self.width(&settings),
             None => None,
         };
-        let norm = match self.choice(&fields, "norm", "post_rms") {
-            Some((word, settings)) => {
-                let norm = match word {
-                    "pre_rms" => ir::Norm::PreRms,
-                    "pre_layer" => ir::Norm::PreLayer,
-                    _ => ir::Norm::PostRms,
-                };
-                self.real_or(&settings, "eps", Reals::Positive, 1e-5).map(|eps| (norm, eps))
-            }
+        let norm_eps = match self.choice(&fields, "norm", "post_rms") {
+            Some((_, settings)) => self.real_or(&settings, "eps", Reals::Positive, 1e-5),
             None => None,
         };
-        let bias = self.choice(&fields, "bias", "false").map(|(word, _)| word == "true");
-        let dropout = self.real_or(&fields, "dropout", Reals::Decay, 0.0);
         BlockDraft {
             name: section.name.text.clone(),
             hidden,
             placement,
             learn: fields.set("positions", "learned"),
-            place_none: fields.set("positions", "none"),
             mixing,
-            unit,
-            norm,
-            bias,
-            dropout,
+            inner,
+            norm_eps,
             used: false,
         }
     }
@@ -276,7 +208,6 @@ impl<'a> Context<'a> {
         let value = match word {
             "rope" => Placement::Rope { theta: self.real_or(&settings, "theta", Reals::Positive, 10_000.0)? },
             "learned" => Placement::Learned,
-            "grid" => Placement::Grid { std: self.real_or(&settings, "std", Reals::Positive, 1.0)? },
             _ => Placement::None,
         };
         Some(Placed { value, span: fields.span("positions") })
@@ -317,8 +248,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the width of a unit, which is rounded to multiples of 256 if it is gated and nothing else is said.
-    fn width(&mut self, settings: &Fields<'a>, is_gated: bool) -> Option<Width> {
+    fn width(&mut self, settings: &Fields<'a>) -> Option<Width> {
         if let Some(width) = settings.entry_span("width") {
             for other in ["expansion", "multiple_of"] {
                 if let Some(span) = settings.entry_span(other) {
@@ -328,41 +258,12 @@ impl<'a> Context<'a> {
             return self.integer(settings, "width", 1..=MAX_UNIT_WIDTH).map(Width::Exact);
         }
         let expansion = self.real_or(settings, "expansion", Reals::Positive, 4.0);
-        let usual = if is_gated { 256 } else { 1 };
-        let multiple_of = self.integer_or(settings, "multiple_of", 1..=MAX_ROWS, usual);
+        let multiple_of = self.integer_or(settings, "multiple_of", 1..=MAX_ROWS, 256);
         if let Some(expansion) = expansion.filter(|&expansion| expansion > MAX_EXPANSION) {
             self.report(too_wide(settings.span("expansion"), expansion));
             return None;
         }
-        Some(Width::Expansion { expansion: expansion?, multiple_of: multiple_of?, is_gated })
-    }
-
-    /// Reports blocks that ask for rows and columns where the tokens are no square.
-    fn grids(&mut self, blocks: &[BlockDraft], positions: Placed<usize>) {
-        let side = positions.value.isqrt();
-        if side * side == positions.value {
-            return;
-        }
-        for block in blocks {
-            if let Some(Placed { value: Placement::Grid { .. }, span }) = block.placement {
-                self.report(no_square(span, positions));
-            }
-        }
-    }
-
-    /// Reports positions that are added to the input of a model with candidates.
-    fn learned_with_candidates(&mut self, blocks: &[BlockDraft], candidates: Span) {
-        let learned: Vec<(Span, &BlockDraft)> = blocks
-            .iter()
-            .filter_map(|block| {
-                let placement = block.placement.filter(|placement| placement.value == Placement::Learned)?;
-                Some((placement.span, block))
-            })
-            .collect();
-        if let Some((span, _)) = learned.first() {
-            let edits = learned.iter().map(|(_, block)| block.place_none.clone());
-            self.report(candidates_have_no_positions(*span, candidates, edits.collect()));
-        }
+        Some(Width::Expansion { expansion: expansion?, multiple_of: multiple_of? })
     }
 
     /// Returns the width all blocks share.
@@ -463,49 +364,14 @@ impl BlockDraft {
     fn resolve(&self, hidden: usize, positions: usize) -> Option<ir::Block> {
         let rope_theta = match self.placement?.value {
             Placement::Rope { theta } => Some(theta),
-            Placement::Learned | Placement::Grid { .. } | Placement::None => None,
-        };
-        let grid = match self.placement?.value {
-            Placement::Grid { std } => Some(std),
-            Placement::Rope { .. } | Placement::Learned | Placement::None => None,
+            Placement::Learned | Placement::None => None,
         };
         let mixing = match self.mixing? {
             MixingDraft::Attention { heads } => ir::Mixing::Attention { heads, rope_theta },
             MixingDraft::Mlp(width) => ir::Mixing::Mlp { inner: width.resolve(positions) },
         };
-        let (unit, width) = self.unit?;
-        let (norm, norm_eps) = self.norm?;
-        let (bias, dropout) = (self.bias?, self.dropout?);
-        Some(ir::Block { mixing, grid, unit, inner: width.resolve(hidden), norm, norm_eps, bias, dropout })
+        Some(ir::Block { mixing, inner: self.inner?.resolve(hidden), norm_eps: self.norm_eps? })
     }
-}
-
-fn prefix_twice(span: Span, puzzles: Span, wholes: [Span; 2]) -> Diagnostic {
-    let message = "`prefix` and `puzzles` exclude each other";
-    let diagnostic = Diagnostic::error(Code::ConflictingKeys, span, message)
-        .label("puts vectors before the tokens")
-        .secondary(puzzles, "puts other vectors at the same place");
-    keep_one(diagnostic, wholes)
-}
-
-fn no_square(span: Span, positions: Placed<usize>) -> Diagnostic {
-    let message = format!("`grid` has rows and columns, and {} tokens are no square", positions.value);
-    let below = positions.value.isqrt();
-    Diagnostic::error(Code::ShapeMismatch, span, message)
-        .label("needs a square")
-        .secondary(positions.span, format!("between {} and {}", below.pow(2), (below + 1).pow(2)))
-        .help("write `positions = none`, or have a square of tokens")
-        .offer("write `positions = none`", [Edit::replace(span, "none")])
-}
-
-fn candidates_have_no_positions(span: Span, candidates: Span, edits: Vec<Edit>) -> Diagnostic {
-    let message =
-        "learned positions are added to the embedded tokens, and candidates stand in place of those";
-    Diagnostic::error(Code::ConflictingKeys, span, message)
-        .label("is added to nothing")
-        .secondary(candidates, "the input is a map of the candidates alone")
-        .help("write `positions = grid`, `rope` or `none` in every block")
-        .offer("write `positions = none` in every block that learns them", edits)
 }
 
 fn puzzle_too_wide(fields: &Fields<'_>, width: usize, positions: usize, hidden: Placed<usize>) -> Diagnostic {

@@ -1,8 +1,7 @@
 //! The flow of values and gradients in one segment: networks without a gradient, an embedded input without use, updates
 //! whose result nobody reads.
 //!
-//! The check walks backward through the unrolled segment, the same list that lowering uses, and begins at the heads,
-//! which read the states at its end and, where a loop is supervised, after each iteration of that.
+//! The check walks backward through the unrolled segment, the same list that lowering uses, and begins at the heads.
 //! The last update of a needed state gives its value. If that update is differentiated, its network learns, and its
 //! operands are needed in turn. If not, the gradient ends there.
 
@@ -10,9 +9,9 @@ use super::Context;
 use super::outline::Outline;
 use super::segment::Nest;
 use crate::diagnostic::{Code, Diagnostic, Edit};
-use crate::ir::{self, NetworkId, Operand, StateId, StateInit, UnrolledUpdate, Update};
+use crate::ir::{self, NetworkId, Operand, StateId, UnrolledUpdate, Update};
 use crate::span::Span;
-use crate::syntax::ast::{Entry, Name};
+use crate::syntax::ast::Name;
 
 impl<'a> Context<'a> {
     /// Reports what gets no gradient and what is computed for nothing.
@@ -31,19 +30,17 @@ impl<'a> Context<'a> {
                 }
             }
         }
-        let first_input = updates.iter().position(|update| reads(update, Operand::Input));
-        let first_state = model.states.iter().position(|state| state.init == StateInit::Input);
-        match (first_input, first_state) {
-            _ if reach.input => {}
-            (Some(first), _) => self.report(input_without_gradient(nest.updates[first])),
-            (None, Some(state)) => self.report(input_without_gradient(outline.states[state].name.span)),
-            (None, None) => {
+        let first_input = updates.iter().position(|update| update.operands.contains(&Operand::Input));
+        match first_input {
+            None => {
                 let segment = outline.segment.map_or(outline.name.span, |segment| segment.keyword);
                 self.report(input_never_read(segment));
             }
+            Some(_) if reach.input => {}
+            Some(first) => self.report(input_without_gradient(nest.updates[first])),
         }
         for (index, update) in updates.iter().enumerate() {
-            if let Some(by) = overwritten(update, &unrolled, &read_by_heads(model)) {
+            if let Some(by) = overwritten(update, &unrolled) {
                 let by = updates.iter().position(|other| std::ptr::eq(*other, by));
                 let by = by.expect("the overwriting update is one of them");
                 let state = &outline.states[update.state.0].name.text;
@@ -63,14 +60,6 @@ impl<'a> Context<'a> {
             let both = ["rollouts", "noise"].into_iter().filter_map(entry).map(Edit::Remove).collect();
             self.report(equal_rollouts(entry("rollouts").unwrap_or(section.name.span), both));
         }
-        if let (Some(search), Some(section)) = (model.infer.and_then(|infer| infer.search), outline.infer)
-            && search.dropout > 0.0
-            && model.networks.iter().all(|network| network.block.dropout == 0.0)
-        {
-            let key = |entry: &&Entry| entry.key.as_ref().is_some_and(|key| key.text == "dropout");
-            let entry = section.entries.entries.iter().find(key).expect("the default is 0");
-            self.report(nothing_drops_out(entry));
-        }
     }
 }
 
@@ -83,50 +72,26 @@ struct Reach {
     input: bool,
 }
 
-/// Returns the states that the heads with a loss after each supervised iteration read.
-fn read_by_heads(model: &ir::Model) -> Vec<StateId> {
-    let keep = model.keep_head.as_ref().map(|head| head.state);
-    let conflict = model.conflict_head.as_ref().map(|head| head.state);
-    [Some(model.token_head.state), keep, conflict].into_iter().flatten().collect()
-}
-
-/// Returns whether an update reads an operand, inside the network or beside it.
-fn reads(update: &Update, operand: Operand) -> bool {
-    operands(update).any(|read| *read == operand)
-}
-
-/// Returns what an update reads, inside the network and beside it.
-fn operands(update: &Update) -> impl Iterator<Item = &Operand> {
-    update.operands.iter().chain(update.around.iter().flatten())
-}
-
 fn reach(model: &ir::Model, unrolled: &[UnrolledUpdate<'_>]) -> Reach {
     let mut reach = Reach { networks: vec![false; model.networks.len()], input: false };
-    let heads = read_by_heads(model);
     let mut needed = vec![false; model.states.len()];
+    needed[model.token_head.state.0] = true;
     if let Some(q_head) = &model.q_head {
         needed[q_head.state.0] = true;
     }
     for unrolled in unrolled.iter().rev() {
-        if unrolled.supervised {
-            heads.iter().for_each(|state| needed[state.0] = true);
-        }
         let update = unrolled.update;
-        if std::mem::replace(&mut needed[update.state.0], false) && unrolled.differentiated {
-            reach.networks[update.network.0] = true;
-            for operand in operands(update) {
-                match operand {
-                    Operand::Input => reach.input = true,
-                    Operand::State(StateId(state)) => needed[*state] = true,
-                }
+        if !std::mem::replace(&mut needed[update.state.0], false) || !unrolled.differentiated {
+            continue;
+        }
+        reach.networks[update.network.0] = true;
+        for operand in &update.operands {
+            match operand {
+                Operand::Input => reach.input = true,
+                Operand::State(StateId(state)) => needed[*state] = true,
             }
         }
-        if unrolled.begins_detached {
-            needed.fill(false);
-        }
     }
-    let begins = needed.iter().zip(&model.states);
-    reach.input |= begins.into_iter().any(|(needed, state)| *needed && state.init == StateInit::Input);
     reach
 }
 
@@ -142,7 +107,7 @@ fn noise_matters(model: &ir::Model, unrolled: &[UnrolledUpdate<'_>], segments: u
         for unrolled in unrolled.iter().rev() {
             let update = unrolled.update;
             if std::mem::replace(&mut needed[update.state.0], false) {
-                for operand in operands(update) {
+                for operand in &update.operands {
                     if let Operand::State(StateId(state)) = operand {
                         needed[*state] = true;
                     }
@@ -150,20 +115,15 @@ fn noise_matters(model: &ir::Model, unrolled: &[UnrolledUpdate<'_>], segments: u
             }
         }
     }
-    needed.iter().zip(&model.states).any(|(needed, state)| *needed && state.init.is_carried())
+    needed.contains(&true)
 }
 
-/// Returns the update that replaces a result of `update` before anything has read it; `heads` are the states that are
-/// read after each supervised iteration.
-fn overwritten<'m>(
-    update: &Update,
-    unrolled: &[UnrolledUpdate<'m>],
-    heads: &[StateId],
-) -> Option<&'m Update> {
+/// Returns the update that replaces a result of `update` before anything has read it.
+fn overwritten<'m>(update: &Update, unrolled: &[UnrolledUpdate<'m>]) -> Option<&'m Update> {
     let mut pending = false;
     for step in unrolled {
         if pending {
-            if reads(step.update, Operand::State(update.state)) {
+            if step.update.operands.contains(&Operand::State(update.state)) {
                 pending = false;
             } else if step.update.state == update.state {
                 return Some(step.update);
@@ -172,7 +132,6 @@ fn overwritten<'m>(
         if std::ptr::eq(step.update, update) {
             pending = true;
         }
-        pending &= !(step.supervised && heads.contains(&update.state));
     }
     None
 }
@@ -226,14 +185,6 @@ fn equal_rollouts(span: Span, both: Vec<Edit>) -> Diagnostic {
     .label("all rollouts are the same")
     .note("they differ by noise on the initial states, which are replaced before anything reads them")
     .mend("remove `rollouts` and `noise`", both)
-}
-
-fn nothing_drops_out(entry: &Entry) -> Diagnostic {
-    let message = "`dropout` has no effect: no block has a `dropout`";
-    Diagnostic::warning(Code::WithoutEffect, entry.value.span, message)
-        .label("has no effect")
-        .note("a search drops out where training does")
-        .mend("remove it", [Edit::Remove(entry.span)])
 }
 
 fn dead_update(state: &str, span: Span, by: Span) -> Diagnostic {

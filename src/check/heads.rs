@@ -9,9 +9,6 @@ use crate::ir::{self, QOutputs, QTarget, StateId};
 use crate::span::Span;
 use crate::syntax::ast::{Expr, ExprKind, Predict};
 
-/// How a model with candidates stops, for an example.
-const SOLVED: &str = "halt solved { max_segments = 100 }";
-
 /// A Q head before the halting policy has its say.
 #[derive(Debug)]
 pub(super) struct QDraft {
@@ -23,44 +20,22 @@ pub(super) struct QDraft {
 }
 
 impl<'a> Context<'a> {
-    /// Returns the head that predicts the tokens.
-    pub(super) fn token_head(&mut self, outline: &Outline<'a>) -> Option<ir::TokenHead> {
+    /// Returns the state that the tokens are predicted from.
+    pub(super) fn token_head(&mut self, outline: &Outline<'a>) -> Option<StateId> {
         let Some(predict) = outline.predict_tokens else {
             let example = format!("predict tokens from {}", outline.state());
             self.missing_statement(outline, "predict tokens", &example);
             return None;
         };
-        let settings = self.predict_settings(predict)?;
-        self.reads_every_position(predict, "tokens are predicted");
-        let state = self.state(&predict.state.text, predict.state.span, outline);
-        let weight = self.real_or(&settings, "weight", Reals::Positive, 1.0);
-        let bias = match settings.get("bias") {
-            Some(_) => self.real(&settings, "bias", Reals::All).map(Some),
-            None => Some(None),
-        };
-        Some(ir::TokenHead { state: state?, weight: weight?, bias: bias? })
-    }
-
-    /// Reports the position of a head that reads all of them.
-    pub(super) fn reads_every_position(&mut self, predict: &'a Predict, what: &str) {
+        self.predict_settings(predict);
         if let Some(position) = &predict.position {
             // The brackets are no part of the position.
             let entries = predict.entries.as_ref().map(|entries| entries.span.start);
             let ends = entries.unwrap_or(self.statement(position.span).end);
             let brackets = Span::new(predict.state.span.end, ends);
-            self.report(at_a_position(what, position.span, brackets, entries.is_some()));
+            self.report(tokens_at_a_position(position.span, brackets, entries.is_some()));
         }
-    }
-
-    /// Returns the position that a head reads, among so many, if that is known.
-    pub(super) fn read_position(&mut self, predict: &'a Predict, positions: Option<usize>) -> Option<usize> {
-        let Some(expr) = &predict.position else { return Some(0) };
-        let position = self.integer_value(expr, "position", 0..=MAX_INTEGER).map(to_usize)?;
-        if let Some(positions) = positions.filter(|&positions| position >= positions) {
-            self.report(position_outside(expr.span, position, positions, &predict.state.text));
-            return None;
-        }
-        Some(position)
+        self.state(&predict.state.text, predict.state.span, outline)
     }
 
     /// Returns the Q head; `Some(None)` for a model without one and `None` if there is an error.
@@ -72,7 +47,16 @@ impl<'a> Context<'a> {
         let Some(predict) = outline.predict_q else { return Some(None) };
         let settings = self.predict_settings(predict)?;
         let state = self.state(&predict.state.text, predict.state.span, outline);
-        let position = self.read_position(predict, positions);
+        let position = match &predict.position {
+            Some(position) => self.integer_value(position, "position", 0..=MAX_INTEGER).map(to_usize),
+            None => Some(0),
+        };
+        if let (Some(position), Some(expr), Some(positions)) = (position, &predict.position, positions)
+            && position >= positions
+        {
+            self.report(position_outside(expr.span, position, positions, &predict.state.text));
+            return None;
+        }
         let bias = self.real_or(&settings, "bias", Reals::All, -5.0);
         let outputs = match settings.get("outputs") {
             Some(value) => self
@@ -84,7 +68,7 @@ impl<'a> Context<'a> {
         Some(Some(QDraft { state: state?, position: position?, bias: bias?, outputs: outputs? }))
     }
 
-    pub(super) fn predict_settings(&mut self, predict: &'a Predict) -> Option<Fields<'a>> {
+    fn predict_settings(&mut self, predict: &'a Predict) -> Option<Fields<'a>> {
         let what = &predict.what;
         let entries = predict.entries.as_ref();
         self.chosen_word(&super::keys::PREDICT, &what.text, what.span, entries).map(|(_, settings)| settings)
@@ -123,7 +107,6 @@ impl<'a> Context<'a> {
         let Some(halt) = outline.halt else {
             // Q-learning needs a Q head.
             let example = match outline.predict_q {
-                _ if outline.candidates.is_some() => SOLVED,
                 Some(_) => "halt q_learning { max_segments = 16 }",
                 None => "halt fixed(16)",
             };
@@ -133,10 +116,6 @@ impl<'a> Context<'a> {
         let policy = &halt.policy;
         let (word, settings) =
             self.chosen_word(&super::keys::HALT, &policy.text, policy.span, halt.entries.as_ref())?;
-        if outline.candidates.is_some() && word != "solved" {
-            self.report(not_solved(word, policy.span, self.statement(policy.span), outline));
-            return None;
-        }
         if word == "fixed" {
             let segments = self.integer(&settings, "segments", 1..=MAX_INTEGER);
             if let Some(predict) = outline.predict_q {
@@ -150,16 +129,6 @@ impl<'a> Context<'a> {
             return Some((ir::Halt::Fixed { segments: segments? }, None));
         }
         let max_segments = self.integer(&settings, "max_segments", 1..=MAX_INTEGER);
-        if word == "solved" {
-            if outline.candidates.is_none() && self.complete && !self.misspelt.contains("candidates") {
-                self.report(solved_without_candidates(policy.span, self.statement(policy.span), outline));
-            }
-            if let Some(predict) = outline.predict_q {
-                let statement = self.statement(predict.what.span);
-                self.report(q_without_use(predict.what.span, statement, word, policy.span));
-            }
-            return Some((ir::Halt::Solved { max_segments: max_segments? }, None));
-        }
         if word == "residual" {
             let eps = self.real(&settings, "eps", Reals::Positive);
             // Inference may run more segments than training does.
@@ -228,28 +197,9 @@ impl<'a> Context<'a> {
     }
 }
 
-fn not_solved(word: &str, policy: Span, statement: Span, outline: &Outline<'_>) -> Diagnostic {
-    let message = format!("a model with candidates stops when they are solved, found `{word}`");
-    let diagnostic = Diagnostic::error(Code::CandidatesMismatch, policy, message).label("expected `solved`");
-    let diagnostic = match outline.candidates {
-        Some(section) => diagnostic.secondary(section.name.span, "the candidates"),
-        None => diagnostic,
-    };
-    diagnostic.mend(format!("write `{SOLVED}`"), [Edit::replace(statement, SOLVED)])
-}
-
-fn solved_without_candidates(policy: Span, statement: Span, outline: &Outline<'_>) -> Diagnostic {
-    let message = "`solved` looks at candidates, and there are none";
-    Diagnostic::error(Code::CandidatesMismatch, policy, message)
-        .label("needs candidates")
-        .secondary(outline.name.span, "this model has no `candidates`")
-        .help("choose another halting policy, or add `candidates { values = …, first = … }`")
-        .offer("write `halt fixed(16)`", [Edit::replace(statement, "halt fixed(16)")])
-}
-
-fn at_a_position(what: &str, span: Span, brackets: Span, settings_follow: bool) -> Diagnostic {
+fn tokens_at_a_position(span: Span, brackets: Span, settings_follow: bool) -> Diagnostic {
     let space = if settings_follow { " " } else { "" };
-    Diagnostic::error(Code::WrongType, span, format!("{what} at every position, found a single one"))
+    Diagnostic::error(Code::WrongType, span, "tokens are predicted at every position, found a single one")
         .label("not expected")
         .mend("remove the position", [Edit::replace(brackets, space)])
 }
@@ -259,7 +209,7 @@ fn position_outside(span: Span, position: usize, positions: usize, state: &str) 
     Diagnostic::error(Code::OutOfRange, span, message)
         .label(format!("expected at most {}", positions - 1))
         .write(span, &(positions - 1).to_string())
-        .note("prefix positions count, and come first")
+        .note("prefix positions of the puzzle vector count, and come first")
 }
 
 fn no_outputs(span: Span) -> Diagnostic {

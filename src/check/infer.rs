@@ -1,54 +1,26 @@
-//! The block `infer`: segments and rollouts of an answer, or the search of one.
+//! The block `infer`: segments and rollouts of an answer.
 
 use super::Context;
-use super::block::ModelSizes;
 use super::outline::{Outline, parts};
 use super::reader::{Fields, MAX_INTEGER, Reals};
-use crate::diagnostic::{Code, Diagnostic, Edit};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{self, Halt};
 use crate::span::Span;
-
-/// Keys that a search has no use for, with those that stand in their place.
-const NOT_OF_A_SEARCH: &[(&str, Option<&str>)] = &[
-    ("segments", Some("rounds")),
-    ("halt", None),
-    ("settle", None),
-    ("rollouts", Some("chains")),
-    ("noise", None),
-    ("abstain", None),
-];
-
-/// Keys of a search alone, with those that stand in their place elsewhere.
-const OF_A_SEARCH: &[(&str, Option<&str>)] = &[
-    // Rollouts need noise as well.
-    ("chains", None),
-    ("rounds", Some("segments")),
-    ("cell", None),
-    ("conflict", None),
-    ("dropout", None),
-];
 
 impl<'a> Context<'a> {
     /// Checks `infer`; `Some(None)` for a model without one and `None` if there is an error.
     ///
-    /// `halt` is the halting policy with the Q head it reads, and `sizes` are those of the model, unless something is
+    /// `halt` is the halting policy with the Q head it reads, and `tokens` are those of the model, unless something is
     /// wrong with them.
     pub(super) fn infer(
         &mut self,
         outline: &Outline<'a>,
         halt: Option<&(Halt, Option<ir::QHead>)>,
-        sizes: Option<&ModelSizes>,
+        tokens: Option<&ir::Tokens>,
     ) -> Option<Option<ir::Infer>> {
         let Some(section) = outline.infer else { return Some(None) };
         let (owner, entries) = parts(section);
         let fields = self.fields(&super::keys::INFER, owner, entries);
-        let tokens = sizes.map(|sizes| &sizes.tokens);
-        if outline.candidates.is_some() {
-            let most = halt.map(|(policy, _)| policy.max_segments());
-            let candidates = sizes.and_then(|sizes| sizes.candidates);
-            return self.search(&fields, outline, most, candidates, tokens).map(Some);
-        }
-        let is_alone = self.all_belong(&fields, outline, OF_A_SEARCH);
         let segments = match fields.get("segments") {
             Some(_) => self.integer(&fields, "segments", 1..=MAX_INTEGER),
             None => halt.map(|(policy, _)| policy.max_segments()),
@@ -79,81 +51,14 @@ impl<'a> Context<'a> {
             self.report(nothing_to_stop("settle", "settle", &fields));
         }
         let rollouts = self.rollouts(&fields, outline, halt, segments);
-        let abstain = self.abstain(&fields, segments);
         let check = self.answer_check(&fields, tokens);
-        is_alone?;
         Some(Some(ir::Infer {
             segments: segments?,
             halt: halts?,
             settle: settle?,
             rollouts: rollouts?,
             check: check?,
-            abstain: abstain?,
-            search: None,
         }))
-    }
-
-    /// Checks the keys of a search, whose chains run `most` rounds unless the spec says otherwise.
-    fn search(
-        &mut self,
-        fields: &Fields<'a>,
-        outline: &Outline<'a>,
-        most: Option<usize>,
-        candidates: Option<ir::Candidates>,
-        tokens: Option<&ir::Tokens>,
-    ) -> Option<ir::Infer> {
-        let is_alone = self.all_belong(fields, outline, NOT_OF_A_SEARCH);
-        let chains = self.integer_or(fields, "chains", 1..=MAX_INTEGER, 1);
-        let rounds = match fields.get("rounds") {
-            Some(_) => self.integer(fields, "rounds", 1..=MAX_INTEGER),
-            None => most,
-        };
-        let usual = candidates.map_or(ir::CellChoice::Random, |candidates| candidates.cell);
-        let cell = self.cell(fields, usual);
-        let conflict = match fields.get("conflict") {
-            Some(_) => self.real(fields, "conflict", Reals::Fraction),
-            None => candidates.map(|candidates| candidates.conflict),
-        };
-        self.conflict_is_predicted(fields, outline);
-        let dropout = self.real_or(fields, "dropout", Reals::Decay, 0.0);
-        let check = self.answer_check(fields, tokens);
-        is_alone?;
-        let search = ir::Search { chains: chains?, cell: cell?, conflict: conflict?, dropout: dropout? };
-        Some(ir::Infer { segments: rounds?, check: check?, search: Some(search), ..ir::Infer::default() })
-    }
-
-    /// Reports keys that have no meaning in this model; `None` if there are some.
-    fn all_belong(
-        &mut self,
-        fields: &Fields<'a>,
-        outline: &Outline<'a>,
-        strangers: &[(&'static str, Option<&'static str>)],
-    ) -> Option<()> {
-        let may_have_candidates = !self.complete || self.misspelt.contains("candidates");
-        let mut all = Some(());
-        for &(key, instead) in strangers {
-            if let Some(span) = fields.key_span(key) {
-                all = None;
-                if outline.candidates.is_some() || !may_have_candidates {
-                    let instead = instead.filter(|instead| fields.get(instead).is_none());
-                    self.report(stranger(fields, key, span, instead, outline));
-                }
-            }
-        }
-        all
-    }
-
-    /// Returns `Some(None)` where every row gets an answer and `None` if there is an error.
-    fn abstain(&mut self, fields: &Fields<'a>, segments: Option<usize>) -> Option<Option<f32>> {
-        if fields.get("abstain").is_none() {
-            return Some(None);
-        }
-        let abstain = self.real(fields, "abstain", Reals::Positive)?;
-        if segments == Some(1) {
-            self.report(nothing_moves(fields));
-            return None;
-        }
-        Some(Some(abstain))
     }
 
     /// Returns `Some(None)` for the rule of the kind of puzzles and `None` if there is an error.
@@ -221,41 +126,6 @@ impl<'a> Context<'a> {
             }
         }
     }
-}
-
-/// Reports a key that has no meaning in this model; `instead` is the one that has.
-fn stranger(
-    fields: &Fields<'_>,
-    key: &str,
-    span: Span,
-    instead: Option<&str>,
-    outline: &Outline<'_>,
-) -> Diagnostic {
-    let message = match outline.candidates {
-        Some(_) => format!("`{key}` has no meaning in a search with candidates"),
-        None => format!("`{key}` is about a search with candidates, and there are none"),
-    };
-    let diagnostic = Diagnostic::error(Code::CandidatesMismatch, span, message).label("not of this model");
-    let diagnostic = match outline.candidates {
-        Some(section) => diagnostic.secondary(section.name.span, "the candidates"),
-        None => diagnostic.secondary(outline.name.span, "this model has no `candidates`"),
-    };
-    match instead {
-        Some(instead) => diagnostic
-            .help(format!("write `{instead}`, or remove it"))
-            .offer(format!("write `{instead}`"), [Edit::replace(span, instead)])
-            .offer("remove it", fields.remove(&[key])),
-        None => diagnostic.mend("remove it", fields.remove(&[key])),
-    }
-}
-
-fn nothing_moves(fields: &Fields<'_>) -> Diagnostic {
-    let message = "`abstain` asks how far the state moves from segment to segment, but there is only one";
-    Diagnostic::error(Code::ConflictingKeys, fields.span("abstain"), message)
-        .label("nothing to compare with")
-        .secondary(fields.span("segments"), "no row runs longer than this")
-        .help("allow more segments, or remove `abstain`")
-        .offer("remove `abstain`", fields.remove(&["abstain"]))
 }
 
 fn fixed_never_halts(fields: &Fields<'_>, policy: Span) -> Diagnostic {

@@ -86,59 +86,32 @@ pub static TOKENS: Group = group("`tokens`", &[key("vocab"), key("positions")]);
 /// `puzzles { … }`.
 pub static PUZZLES: Group = group("`puzzles`", &[key("width"), key("positions")]);
 
-/// `prefix { … }`.
-pub static PREFIX: Group = group("`prefix`", &[key("positions"), key("std")]);
-
-/// `candidates { … }`.
-pub static CANDIDATES: Group = group(
-    "`candidates`",
-    &[key("values"), key("first"), key("remove"), key("conflict"), choice("cell", CELLS), key("temperature")],
-);
-
-const CELLS: &[Choice] = &[word("random"), word("fewest")];
-
 /// `block name { … }`.
 pub static BLOCK: Group = group(
     "`block`",
     &[
         key("hidden"),
         key("heads"),
-        choice_or(
-            "positions",
-            "rope",
-            &[with("rope", &ROPE), word("learned"), with("grid", &GRID), word("none")],
-        ),
+        choice_or("positions", "rope", &[with("rope", &ROPE), word("learned"), word("none")]),
         choice("mixing", &[word("attention"), with("mlp", &MIXER)]),
-        choice_or("mlp", "swiglu", &[with("swiglu", &SWIGLU), with("gelu", &GELU)]),
-        choice_or(
-            "norm",
-            "post_rms",
-            &[with("post_rms", &POST_RMS), with("pre_rms", &PRE_RMS), with("pre_layer", &PRE_LAYER)],
-        ),
-        choice("bias", TRUE_OR_FALSE),
-        key("dropout"),
+        choice_or("mlp", "swiglu", &[with("swiglu", &SWIGLU)]),
+        choice_or("norm", "post_rms", &[with("post_rms", &POST_RMS)]),
     ],
 );
 
 static ROPE: Group = group("`rope`", &[key("theta")]);
-static GRID: Group = group("`grid`", &[key("std")]);
-static MIXER: Group = group("`mlp`", UNIT);
-static SWIGLU: Group = group("`swiglu`", UNIT);
-static GELU: Group = group("`gelu`", UNIT);
+static MIXER: Group = group("`mlp`", GATED_UNIT);
+static SWIGLU: Group = group("`swiglu`", GATED_UNIT);
 
-const UNIT: &[Key] = &[
+const GATED_UNIT: &[Key] = &[
     excluding("expansion", &["width"]),
     excluding("multiple_of", &["width"]),
     excluding("width", &["expansion", "multiple_of"]),
 ];
 static POST_RMS: Group = group("`post_rms`", &[key("eps")]);
-static PRE_RMS: Group = group("`pre_rms`", &[key("eps")]);
-static PRE_LAYER: Group = group("`pre_layer`", &[key("eps")]);
-
-const TRUE_OR_FALSE: &[Choice] = &[word("true"), word("false")];
 
 /// `state name = …`.
-pub static STATE: Key = choice_or("state", "normal", &[with("normal", &NORMAL), word("input")]);
+pub static STATE: Key = choice_or("state", "normal", &[with("normal", &NORMAL)]);
 
 static NORMAL: Group = group("`normal`", &[key("std"), key("truncate")]);
 
@@ -146,19 +119,9 @@ static NORMAL: Group = group("`normal`", &[key("std"), key("truncate")]);
 pub static GRADIENT: Key = choice("gradient", &[word("one_step"), word("last"), word("full")]);
 
 /// `predict …`.
-pub static PREDICT: Key = choice(
-    "predict",
-    &[
-        with("tokens", &PREDICT_TOKENS),
-        with("keep", &PREDICT_KEEP),
-        with("conflict", &PREDICT_CONFLICT),
-        with("q", &PREDICT_Q),
-    ],
-);
+pub static PREDICT: Key = choice("predict", &[with("tokens", &PREDICT_TOKENS), with("q", &PREDICT_Q)]);
 
-static PREDICT_TOKENS: Group = group("`predict tokens`", &[key("weight"), key("bias")]);
-static PREDICT_KEEP: Group = group("`predict keep`", &[key("weight"), key("keep"), key("remove")]);
-static PREDICT_CONFLICT: Group = group("`predict conflict`", &[key("weight")]);
+static PREDICT_TOKENS: Group = group("`predict tokens`", &[]);
 static PREDICT_Q: Group = group("`predict q`", &[choice("outputs", OUTPUTS), key("bias")]);
 
 /// Outputs of the Q head: one of the words, or several between parentheses.
@@ -169,13 +132,7 @@ const OUTPUTS: &[Choice] = &[word("halt"), word("continue")];
 /// `halt …`.
 pub static HALT: Key = choice(
     "halt",
-    &[
-        with("q_learning", &Q_LEARNING),
-        with("bce", &BCE),
-        with("fixed", &FIXED),
-        with("residual", &RESIDUAL),
-        with("solved", &SOLVED),
-    ],
+    &[with("q_learning", &Q_LEARNING), with("bce", &BCE), with("fixed", &FIXED), with("residual", &RESIDUAL)],
 );
 
 static Q_LEARNING: Group = group(
@@ -184,7 +141,6 @@ static Q_LEARNING: Group = group(
 );
 static BCE: Group = group("`bce`", &[key("max_segments"), key("explore")]);
 static RESIDUAL: Group = group("`residual`", &[key("eps"), key("max_segments")]);
-static SOLVED: Group = group("`solved`", &[key("max_segments")]);
 static FIXED: Group = Group { title: "`fixed`", keys: &[key("segments")], positional: Some("segments") };
 
 /// `infer { … }`.
@@ -192,16 +148,10 @@ pub static INFER: Group = group(
     "`infer`",
     &[
         key("segments"),
-        choice("halt", TRUE_OR_FALSE),
+        choice("halt", &[word("true"), word("false")]),
         key("settle"),
         key("rollouts"),
         key("noise"),
-        key("abstain"),
-        key("chains"),
-        key("rounds"),
-        choice("cell", CELLS),
-        key("conflict"),
-        key("dropout"),
         choice("check", &[word("equal"), word("sudoku"), word("maze")]),
     ],
 );
@@ -221,11 +171,7 @@ pub static TRAIN: Group = group(
             "constant",
             &[with("constant", &CONSTANT), with("cosine", &COSINE), with("linear", &LINEAR)],
         ),
-        key("clip"),
         key("batch"),
-        key("accumulate"),
-        key("hints"),
-        key("errors"),
         excluding("epochs", &["steps"]),
         excluding("steps", &["epochs"]),
         key("eval_every"),
@@ -241,7 +187,14 @@ static COPIES: Group =
     Group { title: "`copies`", keys: &[key("count"), key("seed")], positional: Some("count") };
 static SUDOKU: Group = group(
     "`sudoku`",
-    &[key("size"), key("givens"), key("train"), key("test"), choice("augment", TRUE_OR_FALSE), key("seed")],
+    &[
+        key("size"),
+        key("givens"),
+        key("train"),
+        key("test"),
+        choice("augment", &[word("true"), word("false")]),
+        key("seed"),
+    ],
 );
 static MAZE: Group = group("`maze`", &[key("size"), key("min_path"), key("train"), key("test"), key("seed")]);
 static ADAM_ATAN2: Group = group("`adam_atan2`", &[key("lr"), key("betas"), key("weight_decay")]);
@@ -253,45 +206,28 @@ static ROLLBACK: Group = group("`rollback`", &[key("lr_factor"), key("most")]);
 static LINEAR: Group = group("`linear`", &[key("warmup_steps"), key("min_ratio")]);
 
 /// Words that a list of entries in braces stands behind, each with its keys.
-pub static SECTIONS: &[(&str, &Group)] = &[
-    ("tokens", &TOKENS),
-    ("puzzles", &PUZZLES),
-    ("prefix", &PREFIX),
-    ("candidates", &CANDIDATES),
-    ("block", &BLOCK),
-    ("infer", &INFER),
-    ("train", &TRAIN),
-];
+pub static SECTIONS: &[(&str, &Group)] =
+    &[("tokens", &TOKENS), ("puzzles", &PUZZLES), ("block", &BLOCK), ("infer", &INFER), ("train", &TRAIN)];
 
 /// Statements that choose among words.
 pub static STATEMENTS: &[&Key] = &[&STATE, &GRADIENT, &PREDICT, &HALT];
 
 /// A usual value of each key that takes a number, for advice.
 const USUAL: &[(&str, &str)] = &[
-    ("abstain", "0.1"),
-    ("accumulate", "4"),
     ("batch", "32"),
     ("betas", "(0.9, 0.95)"),
     ("bias", "-5"),
-    ("chains", "64"),
-    ("clip", "1"),
-    ("conflict", "0.5"),
     ("count", "1_000"),
-    ("dropout", "0.1"),
     ("ema", "0.999"),
     ("epochs", "100"),
     ("eps", "1e-5"),
-    ("errors", "0.25"),
     ("eval_every", "100 steps"),
     ("eval_share", "0.05"),
     ("expansion", "4"),
     ("explore", "0.1"),
-    ("first", "2"),
     ("givens", "24"),
     ("heads", "8"),
     ("hidden", "512"),
-    ("hints", "0.5"),
-    ("keep", "4"),
     ("lr", "1e-4"),
     ("lr_factor", "0.5"),
     ("max_segments", "16"),
@@ -302,24 +238,19 @@ const USUAL: &[(&str, &str)] = &[
     ("noise", "0.5"),
     ("patience", "5"),
     ("positions", "81"),
-    ("remove", "0.1"),
     ("rollouts", "4"),
-    ("rounds", "1_000"),
     ("seed", "0"),
     ("segments", "16"),
     ("settle", "0.01"),
     ("size", "6"),
     ("std", "1"),
     ("steps", "1_000"),
-    ("temperature", "1.5"),
     ("test", "500"),
     ("theta", "10_000"),
     ("train", "1_000"),
     ("truncate", "2"),
-    ("values", "9"),
     ("vocab", "11"),
     ("warmup_steps", "100"),
-    ("weight", "1"),
     ("weight_decay", "0.1"),
     ("width", "512"),
 ];
@@ -334,33 +265,8 @@ pub static UNITS: &[&str] = &["epochs", "steps"];
 
 /// Names no spec may give, since they mean something already.
 pub static RESERVED: &[&str] = &[
-    "x",
-    "q",
-    "true",
-    "false",
-    "model",
-    "train",
-    "let",
-    "tokens",
-    "puzzles",
-    "block",
-    "network",
-    "state",
-    "segment",
-    "repeat",
-    "gradient",
-    "predict",
-    "from",
-    "halt",
-    "infer",
-    "base",
-    "without",
-    "prefix",
-    "candidates",
-    "supervise",
-    "keep",
-    "conflict",
-    "norm",
+    "x", "q", "true", "false", "model", "train", "let", "tokens", "puzzles", "block", "network", "state",
+    "segment", "repeat", "gradient", "predict", "from", "halt", "infer", "base", "without",
 ];
 
 #[cfg(test)]

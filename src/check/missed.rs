@@ -73,8 +73,7 @@ impl<'a> Context<'a> {
                 self.missed_in_entries(&section.entries, known.map(|(_, group)| *group));
             }
             StatementKind::Entry(entry) => self.missed_in_expr(&entry.value.expr, Meaning::Unclear),
-            // A label is no name of the model.
-            StatementKind::Supervise(_) | StatementKind::Without(_) => {}
+            StatementKind::Without(_) => {}
         }
     }
 

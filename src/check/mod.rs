@@ -5,7 +5,6 @@
 //! model only if none of them is an error.
 
 mod block;
-mod candidates;
 mod constant;
 mod dataset;
 mod flow;
@@ -29,7 +28,6 @@ use crate::diagnostic::{self, Code, Diagnostic, Edit, Label};
 use crate::ir;
 use crate::span::Span;
 use crate::syntax::ast;
-use block::ModelSizes;
 use constant::Constant;
 use names::Named;
 use outline::Outline;
@@ -170,25 +168,19 @@ impl<'a> Context<'a> {
         let sizes = self.sizes(outline);
         let inits = self.state_inits(outline);
         let nest = self.nest(outline, sizes.as_ref().map(|sizes| &sizes.networks[..]));
-        let token_head = self.token_head(outline);
-        let keep_head = self.keep_head(outline);
-        let positions = sizes.as_ref().map(ModelSizes::positions);
-        let conflict_head = self.conflict_head(outline, positions);
+        let token_state = self.token_head(outline);
+        let positions = sizes.as_ref().map(|sizes| {
+            sizes.tokens.positions + sizes.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)
+        });
         let q = self.q_head(outline, positions);
-        if let (Some(nest), Some(keep), Some(conflict), Some(q)) = (&nest, &keep_head, &conflict_head, &q) {
-            let read = [
-                token_head.as_ref().map(|head| head.state),
-                keep.as_ref().map(|head| head.state),
-                conflict.as_ref().map(|head| head.state),
-                q.as_ref().map(|q| q.state),
-            ];
-            self.idle_states(outline, nest, &read);
+        if let (Some(nest), Some(q)) = (&nest, &q) {
+            let q_state = q.as_ref().map(|q| q.state);
+            self.idle_states(outline, nest, &[token_state, q_state]);
         }
         let halt = self.halt(outline, q);
-        let infer = self.infer(outline, halt.as_ref(), sizes.as_ref());
+        let infer = self.infer(outline, halt.as_ref(), sizes.as_ref().map(|sizes| &sizes.tokens));
         let gradient = self.gradient(outline, nest.as_ref());
-        let supervise = self.supervise(outline, nest.as_ref());
-        let (sizes, mut nest, token_head) = (sizes?, nest?, token_head?);
+        let (sizes, mut nest, token_state) = (sizes?, nest?, token_state?);
         if !nest.is_whole() {
             self.refused = true;
             return None;
@@ -202,16 +194,11 @@ impl<'a> Context<'a> {
             hidden: sizes.hidden,
             tokens: sizes.tokens,
             puzzles: sizes.puzzles,
-            prefix: sizes.prefix,
-            candidates: sizes.candidates,
             networks: sizes.networks,
             states: states.collect::<Option<Vec<_>>>()?,
             segment: std::mem::take(&mut nest.steps),
             gradient: gradient?,
-            supervise: supervise?,
-            token_head,
-            keep_head: keep_head?,
-            conflict_head: conflict_head?,
+            token_head: ir::TokenHead { state: token_state },
             q_head,
             halt,
             infer: infer?,

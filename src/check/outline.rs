@@ -20,18 +20,12 @@ pub(super) struct Outline<'a> {
     pub(super) body: Span,
     pub(super) tokens: Option<&'a Section>,
     pub(super) puzzles: Option<&'a Section>,
-    pub(super) prefix: Option<&'a Section>,
-    pub(super) candidates: Option<&'a Section>,
     pub(super) blocks: Vec<&'a Section>,
     pub(super) networks: Vec<&'a Definition>,
     pub(super) states: Vec<StateName<'a>>,
     pub(super) segment: Option<&'a Segment>,
     pub(super) gradient: Option<&'a Gradient>,
-    /// The loop that is supervised, by its label.
-    pub(super) supervise: Option<&'a Name>,
     pub(super) predict_tokens: Option<&'a Predict>,
-    pub(super) predict_keep: Option<&'a Predict>,
-    pub(super) predict_conflict: Option<&'a Predict>,
     pub(super) predict_q: Option<&'a Predict>,
     pub(super) halt: Option<&'a Halt>,
     pub(super) infer: Option<&'a Section>,
@@ -71,17 +65,12 @@ impl<'a> Context<'a> {
             body: model.body,
             tokens: None,
             puzzles: None,
-            prefix: None,
-            candidates: None,
             blocks: Vec::new(),
             networks: Vec::new(),
             states: Vec::new(),
             segment: None,
             gradient: None,
-            supervise: None,
             predict_tokens: None,
-            predict_keep: None,
-            predict_conflict: None,
             predict_q: None,
             halt: None,
             infer: None,
@@ -131,12 +120,6 @@ impl<'a> Context<'a> {
                         outline.gradient = Some(gradient);
                     }
                 }
-                StatementKind::Supervise(label) => {
-                    let first = outline.supervise.map(|first| first.span);
-                    if self.only(first, "supervise", label.span) {
-                        outline.supervise = Some(label);
-                    }
-                }
                 StatementKind::Predict(predict) => self.outline_predict(&mut outline, predict),
                 StatementKind::Halt(halt) => {
                     let first = outline.halt.map(|first| first.policy.span);
@@ -160,14 +143,10 @@ impl<'a> Context<'a> {
     fn outline_predict(&mut self, outline: &mut Outline<'a>, predict: &'a Predict) {
         let (slot, label) = match predict.what.text.as_str() {
             "tokens" => (&mut outline.predict_tokens, "predict tokens"),
-            "keep" => (&mut outline.predict_keep, "predict keep"),
-            "conflict" => (&mut outline.predict_conflict, "predict conflict"),
             "q" => (&mut outline.predict_q, "predict q"),
             // Choosing reports the word, since it is none of the choices.
             other => {
-                if let Some(word) =
-                    nearest(other, super::keys::PREDICT.choices.iter().map(|choice| choice.name))
-                {
+                if let Some(word) = nearest(other, ["tokens", "q"]) {
                     self.misspelt.insert(format!("predict {word}"));
                 }
                 self.chosen_word(&super::keys::PREDICT, other, predict.what.span, None);
@@ -184,8 +163,6 @@ impl<'a> Context<'a> {
         let slot = match section.name.text.as_str() {
             "tokens" => &mut outline.tokens,
             "puzzles" => &mut outline.puzzles,
-            "prefix" => &mut outline.prefix,
-            "candidates" => &mut outline.candidates,
             "infer" => &mut outline.infer,
             other => {
                 self.misspelt.extend(nearest(other, STATEMENT_KEYWORDS.iter().copied()).map(str::to_string));
@@ -245,9 +222,7 @@ fn unknown_section(name: &Name) -> Diagnostic {
     let diagnostic = unknown_statement(name);
     match nearest(&name.text, STATEMENT_KEYWORDS.iter().copied()) {
         _ if name.text == "train" => diagnostic.help("close the model with `}` before it"),
-        Some(word @ ("tokens" | "puzzles" | "prefix" | "candidates" | "infer" | "segment")) => {
-            diagnostic.meant(name.span, word)
-        }
+        Some(word @ ("tokens" | "puzzles" | "infer" | "segment")) => diagnostic.meant(name.span, word),
         _ => diagnostic.maybe_help(suggestion(&name.text, STATEMENT_KEYWORDS.iter().copied())),
     }
 }

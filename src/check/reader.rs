@@ -43,8 +43,6 @@ pub(super) struct Fields<'a> {
 #[derive(Debug)]
 struct Field<'a> {
     entry: Span,
-    /// The key, or the whole entry if its key is left out.
-    key: Span,
     value: &'a Value,
 }
 
@@ -113,11 +111,6 @@ impl<'a> Fields<'a> {
         self.found.get(key).map(|field| field.entry)
     }
 
-    /// Returns the place of a key, if it is given.
-    pub(super) fn key_span(&self, key: &str) -> Option<Span> {
-        self.found.get(key).map(|field| field.key)
-    }
-
     /// Returns the edit that adds an entry.
     pub(super) fn add(&self, entry: &str) -> Edit {
         match self.list {
@@ -184,7 +177,7 @@ impl<'a> Context<'a> {
                 self.report(duplicate_key(name, place, [entry.span, first.entry]));
                 continue;
             }
-            fields.found.insert(key.name, Field { entry: entry.span, key: place, value: &entry.value });
+            fields.found.insert(key.name, Field { entry: entry.span, value: &entry.value });
         }
         fields
     }

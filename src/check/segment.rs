@@ -1,5 +1,4 @@
-//! The statements `state`, `segment`, `gradient` and `supervise`: states, the loop nest that updates them, the gradient
-//! policy, and the loop whose iterations have losses.
+//! The statements `state`, `segment` and `gradient`: states, the loop nest that updates them, and the gradient policy.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +19,6 @@ use crate::syntax::ast::{
 const MAX_BLOCKS: usize = 2_048;
 /// Name of the embedded input.
 const INPUT: &str = "x";
-/// What stands around a sum of states and a network.
-const NORM: &str = "norm";
 
 /// A loop nest with what later checks need to know about its text.
 #[derive(Debug, Default)]
@@ -52,24 +49,21 @@ struct LoopLabel {
 
 impl<'a> Context<'a> {
     /// Returns how each state begins, or `None` for those with an error.
-    pub(super) fn state_inits(&mut self, outline: &Outline<'a>) -> Vec<Option<ir::StateInit>> {
+    pub(super) fn state_inits(&mut self, outline: &Outline<'a>) -> Vec<Option<ir::Normal>> {
         if outline.states.is_empty() {
             self.missing_statement(outline, "state", "state z = normal(std = 1, truncate = 2)");
         }
-        let default = Some(ir::StateInit::Normal(ir::Normal { std: 1.0, truncate: 2.0 }));
+        let default = Some(ir::Normal { std: 1.0, truncate: 2.0 });
         outline
             .states
             .iter()
             .map(|state| match state.init {
                 None => default.clone(),
                 Some(init) => {
-                    let (word, settings) = self.chosen(&super::keys::STATE, init)?;
-                    if word == "input" {
-                        return Some(ir::StateInit::Input);
-                    }
+                    let (_, settings) = self.chosen(&super::keys::STATE, init)?;
                     let std = self.real_or(&settings, "std", Reals::Positive, 1.0);
                     let truncate = self.real_or(&settings, "truncate", Reals::Positive, 2.0);
-                    Some(ir::StateInit::Normal(ir::Normal { std: std?, truncate: truncate? }))
+                    Some(ir::Normal { std: std?, truncate: truncate? })
                 }
             })
             .collect()
@@ -171,76 +165,10 @@ impl<'a> Context<'a> {
         if let Some(state) = state {
             nest.updated.entry(state).or_insert(update.state.span);
         }
-        let ExprKind::Call(call) = &update.value.ungrouped().kind else {
+        let ExprKind::Call(Call { callee, arguments }) = &update.value.ungrouped().kind else {
             self.report(no_network_call(update, outline));
             return None;
         };
-        let (call, around) = match call.callee.text.as_str() {
-            NORM => {
-                let (call, around) = self.inside_norm(call, outline, nest)?;
-                (call, Some(around))
-            }
-            _ => (call, None),
-        };
-        let (network, operands) = self.network_call(call, outline, nest);
-        let around = match around {
-            Some(around) => Some(around?),
-            None => None,
-        };
-        Some(ir::Update { state: state?, network: network?, operands: operands?, around })
-    }
-
-    /// Returns the network that stands between the parentheses of `norm` and what it is added to; `None` where no single
-    /// network does.
-    fn inside_norm(
-        &mut self,
-        norm: &'a Call,
-        outline: &Outline<'a>,
-        nest: &mut Nest<'a>,
-    ) -> Option<(&'a Call, Option<Vec<ir::Operand>>)> {
-        let entries = norm.arguments.entries.as_slice();
-        let sum = match entries {
-            [entry] if entry.key.is_none() => self.unitless(&entry.value)?,
-            _ => {
-                if norm.arguments.complete {
-                    self.report(no_sum(&norm.callee, &norm.arguments));
-                }
-                return None;
-            }
-        };
-        let mut terms = Vec::new();
-        collect_terms(sum, &mut terms);
-        let mut found: Option<(&'a Call, Span)> = None;
-        let mut around = Some(Vec::new());
-        let mut is_single = true;
-        for term in terms {
-            match (&term.ungrouped().kind, found) {
-                (ExprKind::Call(call), _) if call.callee.text == NORM => {
-                    self.report(norm_in_norm(call.callee.span, norm.callee.span));
-                    is_single = false;
-                }
-                (ExprKind::Call(_), Some((_, first))) => {
-                    self.report(second_network(term.span, first));
-                    is_single = false;
-                }
-                (ExprKind::Call(call), None) => found = Some((call, term.span)),
-                _ => self.operands(term, outline, nest, &mut around),
-            }
-        }
-        // Where there is no network at all, that is what is said.
-        if found.is_none() && is_single && !outline.networks.is_empty() {
-            self.report(no_network_in_norm(sum, outline));
-        }
-        found.filter(|_| is_single).map(|(call, _)| (call, around))
-    }
-
-    /// Returns the network of `network(sum)` and the operands of the sum.
-    fn network_call(
-        &mut self,
-        Call { callee, arguments }: &'a Call,
-        outline: &Outline<'a>,
-        nest: &mut Nest<'a>,
-    ) -> (Option<NetworkId>, Option<Vec<ir::Operand>>) {
         let network = self.network_id(callee, outline);
         let mut operands = Some(Vec::new());
         match arguments.entries.as_slice() {
@@ -255,7 +183,7 @@ impl<'a> Context<'a> {
                 operands = None;
             }
         }
-        (network, operands)
+        Some(ir::Update { state: state?, network: network?, operands: operands? })
     }
 
     /// Appends the operands of a sum from left to right.
@@ -389,34 +317,6 @@ impl<'a> Context<'a> {
             return None;
         }
         Some(ir::Gradient::Last { count, label: name.clone() })
-    }
-
-    /// Returns the label of the loop that is supervised; `Some(None)` where none is and `None` if there is an error.
-    pub(super) fn supervise(
-        &mut self,
-        outline: &Outline<'a>,
-        nest: Option<&Nest<'a>>,
-    ) -> Option<Option<String>> {
-        let Some(label) = outline.supervise else { return Some(None) };
-        let nest = nest?;
-        if !nest.labels.contains_key(label.text.as_str()) {
-            if nest.complete && self.complete {
-                self.report(unknown_loop(&label.text, label.span, nest));
-            }
-            return None;
-        }
-        Some(Some(label.text.clone()))
-    }
-}
-
-/// Adds the terms of a sum from left to right.
-fn collect_terms<'a>(expr: &'a Expr, terms: &mut Vec<&'a Expr>) {
-    match &expr.ungrouped().kind {
-        ExprKind::Binary(Binary { operator: Operator::Add, left, right }) => {
-            collect_terms(left, terms);
-            collect_terms(right, terms);
-        }
-        _ => terms.push(expr),
     }
 }
 
@@ -578,36 +478,6 @@ fn no_network_call(update: &Update, outline: &Outline<'_>) -> Diagnostic {
         [_] => diagnostic.write(update.value.span, &value),
         _ => diagnostic,
     }
-}
-
-/// Reports a `norm` without a network.
-fn no_network_in_norm(sum: &Expr, outline: &Outline<'_>) -> Diagnostic {
-    let (state, network) = (outline.state(), outline.network());
-    let diagnostic =
-        Diagnostic::error(Code::WrongType, sum.span, "`norm` is put around a network, found none")
-            .label("no network is applied here")
-            .help(format!("write `norm({state} + {network}({state} + x))`"));
-    match outline.networks[..] {
-        [_] => diagnostic.offer(
-            format!("apply `{network}` to the sum"),
-            [Edit::before(sum.span, format!("{network}(")), Edit::behind(sum.span, ")")],
-        ),
-        _ => diagnostic,
-    }
-}
-
-fn second_network(span: Span, first: Span) -> Diagnostic {
-    Diagnostic::error(Code::WrongType, span, "`norm` is put around one network, found a second")
-        .label("a second network")
-        .secondary(first, "the first one")
-        .help("give each network an update of its own")
-}
-
-fn norm_in_norm(span: Span, outer: Span) -> Diagnostic {
-    Diagnostic::error(Code::WrongType, span, "`norm` stands once, around the whole sum")
-        .label("a second norm")
-        .secondary(outer, "the first one")
-        .help("leave it out")
 }
 
 fn no_sum(network: &Name, arguments: &Entries) -> Diagnostic {

@@ -46,13 +46,7 @@ impl<'a> Context<'a> {
             None => Some(None),
         };
         let schedule = self.schedule(&fields);
-        let clip = match fields.get("clip") {
-            Some(_) => self.real(&fields, "clip", Reals::Positive).map(Some),
-            None => Some(None),
-        };
         let batch = self.integer(&fields, "batch", 1..=MAX_ROWS);
-        let accumulate = self.accumulate(&fields, batch);
-        let starts = self.starts(&fields, outline);
         let length = self.length(&fields);
         let eval_every = self.eval_every(&fields, length);
         let eval_share = self.eval_share(&fields);
@@ -81,10 +75,7 @@ impl<'a> Context<'a> {
             puzzle_optimizer: puzzle_optimizer?,
             ema: ema?,
             schedule: schedule?,
-            clip: clip?,
             batch: batch?,
-            accumulate: accumulate?,
-            starts: starts?,
             length: length?,
             eval_every: eval_every?,
             eval_share: eval_share?,
@@ -314,39 +305,6 @@ impl<'a> Context<'a> {
         Some(ir::OnDivergence::Rollback { lr_factor: lr_factor?, most: most? })
     }
 
-    /// Returns the number of ranges that a batch is cut into.
-    fn accumulate(&mut self, fields: &Fields<'a>, batch: Option<usize>) -> Option<usize> {
-        let ranges = self.integer_or(fields, "accumulate", 1..=MAX_ROWS, 1)?;
-        if !ranges.is_power_of_two() {
-            self.report(no_power_of_two(fields.span("accumulate"), ranges, batch));
-            return None;
-        }
-        if let Some(batch) = batch.filter(|batch| !batch.is_multiple_of(ranges)) {
-            self.report(no_equal_ranges(fields, ranges, batch));
-            return None;
-        }
-        Some(ranges)
-    }
-
-    /// Returns the candidates that rows begin with.
-    fn starts(&mut self, fields: &Fields<'a>, outline: &Outline<'a>) -> Option<ir::Starts> {
-        let hints = self.real_or(fields, "hints", Reals::Fraction, 0.0);
-        let errors = self.real_or(fields, "errors", Reals::Fraction, 0.0);
-        if outline.candidates.is_none() && self.complete && !self.misspelt.contains("candidates") {
-            for key in ["hints", "errors"] {
-                if let Some(span) = fields.entry_span(key) {
-                    self.report(starts_without_candidates(key, span, outline.name.span));
-                }
-            }
-        }
-        let starts = ir::Starts { hints: hints?, errors: errors? };
-        if starts.hints + starts.errors > 1.0 {
-            self.report(more_than_all_rows(fields, starts));
-            return None;
-        }
-        Some(starts)
-    }
-
     fn length(&mut self, fields: &Fields<'a>) -> Option<ir::Length> {
         match (fields.entry_span("epochs"), fields.entry_span("steps")) {
             (Some(epochs), Some(steps)) => {
@@ -564,52 +522,6 @@ fn puzzles_without_optimizer(fields: &Fields<'_>, section: Span) -> Diagnostic {
         .label("`puzzles` is missing")
         .secondary(section, "the vectors")
         .mend(format!("add `{entry}`"), [fields.add(entry)])
-}
-
-fn no_power_of_two(span: Span, found: usize, batch: Option<usize>) -> Diagnostic {
-    let above = found.next_power_of_two();
-    let message = format!("`accumulate` must be a power of two, found {found}");
-    let diagnostic = Diagnostic::error(Code::OutOfRange, span, message)
-        .label("expected a power of two")
-        .help("write a power of two that divides `batch`");
-    let fits = |ranges: &usize| batch.is_none_or(|batch| batch.is_multiple_of(*ranges));
-    let fitting = [above / 2, above].into_iter().filter(fits);
-    fitting.fold(diagnostic, |diagnostic, ranges| diagnostic.write(span, &ranges.to_string()))
-}
-
-fn no_equal_ranges(fields: &Fields<'_>, ranges: usize, batch: usize) -> Diagnostic {
-    let span = fields.span("accumulate");
-    // The largest power of two that divides the batch.
-    let fitting = 1 << batch.trailing_zeros();
-    Diagnostic::error(
-        Code::OutOfRange,
-        span,
-        format!("{batch} rows cannot be cut into {ranges} equal ranges"),
-    )
-    .label(format!("does not divide {batch}"))
-    .secondary(fields.span("batch"), "rows in a batch")
-    .help(format!("write `accumulate = {fitting}`, or another `batch`"))
-    .write(span, &fitting.to_string())
-}
-
-fn starts_without_candidates(key: &str, span: Span, model: Span) -> Diagnostic {
-    let message = format!("`{key}` is about the candidates that rows begin with, and there are none");
-    Diagnostic::error(Code::CandidatesMismatch, span, message)
-        .label("would have no effect")
-        .secondary(model, "this model has no `candidates`")
-        .help("remove it, or add `candidates { values = …, first = … }` to the model")
-        .offer("remove it", [Edit::Remove(span)])
-}
-
-fn more_than_all_rows(fields: &Fields<'_>, starts: ir::Starts) -> Diagnostic {
-    let ir::Starts { hints, errors } = starts;
-    let message = format!("`hints` and `errors` are shares of the rows, and {hints} + {errors} is above 1");
-    Diagnostic::error(Code::OutOfRange, fields.span("errors"), message)
-        .label("more than all rows together")
-        .secondary(fields.span("hints"), "with these")
-        .help("lower one of the two, or remove it")
-        .offer("remove `hints`", fields.remove(&["hints"]))
-        .offer("remove `errors`", fields.remove(&["errors"]))
 }
 
 fn two_lengths(span: Span, first: Span) -> Diagnostic {

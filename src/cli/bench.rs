@@ -32,7 +32,7 @@ const CUDA_EXAMPLE: &str = "";
 pub struct Arguments {
     #[command(flatten)]
     chosen: spec::Chosen,
-    /// Rows in a batch [default: what the spec computes at once: `batch / accumulate`; else 1]
+    /// Rows in a batch [default: that of the spec, else 1]
     #[arg(long, value_name = "ROWS", value_parser = super::rows)]
     batch: Option<usize>,
     /// Program to time; may be repeated, and `--profile` shows the kernels of the first one
@@ -86,8 +86,8 @@ impl From<BenchProgram> for Measured {
 pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
     let project = Project::find(devices)?;
     let loaded = arguments.chosen.load(&project)?;
-    let model = &loaded.model.without_ranges();
-    let batch = arguments.batch.or(loaded.model.rows_at_once()).unwrap_or(1);
+    let model = &loaded.model;
+    let batch = arguments.batch.unwrap_or_else(|| model.train.as_ref().map_or(1, |train| train.batch));
     let lowering = Sizes { batch, puzzle_rows: 1 };
     let measured = measured(model, &arguments.programs)?;
     let programs: Vec<_> = measured.iter().map(|measured| (measured.program(), lowering)).collect();

@@ -191,7 +191,7 @@ pub fn run(arguments: &Arguments, devices: &Devices) -> Result<(), Failure> {
                 let data = DataSize::of(&loaded, project.root()).ok().flatten();
                 let options = CensusOptions {
                     puzzle_rows_origin: rows.origin.clone(),
-                    evaluate_batch: data.map(|data| evaluate_batch(model, sizes.batch, data.test_examples)),
+                    evaluate_batch: data.map(|data| evaluate_batch(sizes.batch, data.test_examples)),
                     data_bytes: data.map_or(0, |data| data.bytes),
                     threads: match arguments.threads {
                         Some(threads) => threads,

@@ -617,7 +617,6 @@ mod tests {
             valid_accuracy: None,
             q_halt_accuracy: None,
             mean_segments: None,
-            deduction: None,
         }
     }
 

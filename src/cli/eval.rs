@@ -441,8 +441,6 @@ fn evaluate(
     let rule = rule(model, dataset.kind());
     let right_by = if rule.is_some() { RightBy::Rules } else { RightBy::Label };
     let mut measures = Measures::new(right_by, examples);
-    let inference = model.inference();
-    let may_abstain = inference.search.is_some() || inference.abstain.is_some();
     let mut passes = 0;
     let mut vote = ArcVote::of(data, split)?;
     let mut take = |asked: &AskedRow, answer: &RowAnswer| {
@@ -453,7 +451,6 @@ fn evaluate(
         let judged = judge_row(rule, &asked.tokens, &answer.tokens, &asked.labels);
         measures.add(&JudgedRow {
             segments: answer.segments,
-            abstained: may_abstain.then_some(answer.abstained),
             q_halt: answer.q_halt.map(f64::from),
             confidence: Some(answer.confidence),
             drift: Some(f64::from(answer.drift)),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::terminal::{self, duration, flops, grouped, percent};
-use super::train::{first_pass, summarize};
+use super::train::summarize;
 use crate::chart::{AxisNumbers, AxisScale, Chart, ChartAxis, ChartPoint, Glyphs, Series};
 use crate::data::Split;
 use crate::data::arc::{TestVotes, VoteOutcome};
@@ -109,13 +109,6 @@ pub fn text(outcome: &SettingOutcome) -> String {
     line("exact", report.exact.to_string());
     if let Some(valid) = &report.valid {
         line("valid", valid.to_string());
-    }
-    if let Some(abstained) = &report.abstained {
-        line("no answer", abstained.to_string());
-        line("wrong", report.wrong.to_string());
-    }
-    if let Some(deduction) = &means.deduction {
-        line("first pass", first_pass(deduction));
     }
     if let Some(sudoku) = &report.sudoku {
         line("rules", format!("{} broken in all", grouped(sudoku.rules_broken)));
@@ -336,9 +329,8 @@ mod tests {
             valid_accuracy: report.valid.and_then(|valid| valid.share),
             q_halt_accuracy: has_q.then_some(0.8),
             mean_segments: report.mean_segments,
-            deduction: None,
         };
-        let inference = Infer { segments: 4, halt: true, ..Infer::default() };
+        let inference = Infer { segments: 4, halt: true, settle: None, rollouts: None, check: None };
         SettingOutcome {
             split: Split::Test,
             inference,

@@ -13,7 +13,7 @@ use crate::ir::Halt;
 use crate::train::{AskedRow, RowAnswer, Solver};
 
 /// Columns of answers in CSV, and the keys of their lines in JSON.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 11] = [
     "row",
     "answer",
     "confidence",
@@ -23,7 +23,6 @@ const COLUMNS: [&str; 12] = [
     "stopped_by",
     "drift",
     "settled",
-    "abstained",
     "valid",
     "right",
 ];
@@ -233,7 +232,6 @@ impl AnswerWriter {
             json!(answer.stopped_by),
             json!(answer.drift),
             json!(answer.drift < self.settles_below),
-            json!(answer.abstained),
             json!(answer.valid),
             json!(answer.is_right()),
         ])

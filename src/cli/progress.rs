@@ -349,8 +349,7 @@ impl Window {
     }
 
     /// Returns loss, exact accuracy, the best one of the evaluations so far, mean segments and speed, averaged over the
-    /// last steps. With candidates, it says how many an open token has, of how many rows the conflict head is right, and
-    /// how many are solved in a step.
+    /// last steps.
     pub fn message(&self, best: Option<f64>) -> String {
         let recent = self.metrics.means();
         // A window that has just begun says little.
@@ -360,16 +359,6 @@ impl Window {
         };
         let optional = |value: Option<f64>, show: &dyn Fn(f64) -> String| value.map_or("-".to_string(), show);
         let best = best.map_or(String::new(), |best| format!("best {}{GAP}", percent(best)));
-        if let Some(deduction) = &means.deduction {
-            return format!(
-                "loss {:.4}{GAP}{} candidates{GAP}conflicts {}{GAP}solved {}{GAP}{best}{} sequences/s",
-                means.loss,
-                optional(deduction.candidates, &|value| format!("{value:.2}")),
-                optional(deduction.conflict_accuracy, &percent),
-                optional(deduction.solved, &percent),
-                rate(self.sequences_per_second()),
-            );
-        }
         format!(
             "loss {:.4}{GAP}exact {}{GAP}{best}segments {}{GAP}{} sequences/s",
             means.loss,

@@ -12,7 +12,7 @@ use super::project::Project;
 use super::{spec, terminal};
 use crate::reading::shortened;
 use crate::shell;
-use crate::train::{Checkpoint, Data, Run, SolveOptions, Solver, evaluate_batch};
+use crate::train::{Checkpoint, Data, Run, SolveOptions, Solver};
 
 /// Arguments of training.
 #[derive(Debug, Args)]
@@ -118,9 +118,8 @@ impl AnswerArguments {
 
     /// Returns the rows in a batch for so many questions.
     pub fn batch(&self, run: &Run, questions: usize) -> usize {
-        let model = run.spec().model();
-        let train = model.train.as_ref().expect("a run has a spec with a `train` block");
-        evaluate_batch(model, self.batch.unwrap_or(train.batch), questions)
+        let train = run.spec().model().train.as_ref().expect("a run has a spec with a `train` block");
+        self.batch.unwrap_or(train.batch).min(questions.max(1))
     }
 
     /// Returns the rows in a batch for so many questions where each takes much memory: at most `most`, unless the user says

@@ -13,10 +13,10 @@ use super::solve_arc::{AskedTask, MOST_AT_ONCE};
 use super::terminal::{counted, percent};
 use super::trace::{RowsToTrace, TraceOutput};
 use super::{picture, solve_arc, spec, terminal, trace};
-use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzles, token_name};
+use crate::data::puzzle::{expected_answer, is_valid_solution, parse_puzzles};
 use crate::data::{PuzzleKind, Solutions, solve_sudoku};
 use crate::reading;
-use crate::train::{Answer, AskedRow, Question, SearchRound, SearchSummary, Solver};
+use crate::train::{Answer, AskedRow, Question, Solver};
 
 /// The puzzle identifier of a puzzle that is in no dataset.
 const BLANK_PUZZLE: i32 = 0;
@@ -134,12 +134,6 @@ struct SolveReport<'a> {
     rollout: usize,
     rollouts: Option<usize>,
     has_q_head: bool,
-    /// How it was searched, if the model has candidates.
-    search: Option<SearchSummary>,
-    /// Whether there is no answer.
-    abstained: bool,
-    /// Drift above which a model without candidates gives no answer.
-    abstain: Option<f32>,
 }
 
 impl<'a> SolveReport<'a> {
@@ -147,78 +141,18 @@ impl<'a> SolveReport<'a> {
         let mut lines: Vec<SegmentLine> = Vec::new();
         let rollout = found.rollout + 1;
         let mut answer = question.to_vec();
-        for (index, output) in found.segments.iter().enumerate() {
+        for (index, output) in found.segments.into_iter().enumerate() {
             lines.push(SegmentLine {
                 segment: index + 1,
                 changed: answer.iter().zip(&output.tokens).filter(|(before, after)| before != after).count(),
                 confidence: output.confidence(),
                 valid: kind.has_rules().then(|| is_valid_solution(kind, question, &output.tokens)),
             });
-            answer.clone_from(&output.tokens);
+            answer = output.tokens;
         }
         let rollouts = solver.model().inference().rollouts.map(|rollouts| rollouts.count);
         let has_q_head = solver.model().q_head.is_some();
-        let Answer { search, abstained, .. } = found;
-        let abstain = solver.model().inference().abstain;
-        SolveReport {
-            kind,
-            question,
-            answer,
-            lines,
-            rollout,
-            rollouts,
-            has_q_head,
-            search,
-            abstained,
-            abstain,
-        }
-    }
-
-    /// Returns how the answer is to be taken: `solved (checked)`, `answered (unchecked)` or `abstained`.
-    fn standing(&self) -> &'static str {
-        if self.abstained {
-            return "abstained";
-        }
-        match &self.search {
-            Some(SearchSummary { checked: Some(true), .. }) => "solved (checked)",
-            Some(_) => "answered (unchecked)",
-            None => match self.kind.has_rules() {
-                true if is_valid_solution(self.kind, self.question, &self.answer) => "solved (checked)",
-                _ => "answered (unchecked)",
-            },
-        }
-    }
-
-    /// Returns the rounds of the chain that answers, since it began for the last time, and what all chains did.
-    fn search_to_text(&self, search: &SearchSummary) -> String {
-        let SearchSummary { passes, restarts, rounds, .. } = search;
-        let ends = |round: &SearchRound| round.conflict || round.refused;
-        let begun = match rounds.split_last() {
-            Some((_, before)) => before.iter().rposition(ends).map_or(0, |last| last + 1),
-            None => 0,
-        };
-        let mut text = String::new();
-        let columns = self.kind.shape().1;
-        for (index, round) in rounds.iter().enumerate().skip(begun) {
-            let left = counted(round.left, "candidate");
-            let then = match (round.pinned, round.conflict, round.refused) {
-                (Some((token, value)), _, _) => {
-                    let (row, column) = (token / columns + 1, token % columns + 1);
-                    format!(", tries {} in row {row}, column {column}", token_name(self.kind, value))
-                }
-                (None, true, _) => ", a conflict: the chain begins again".to_string(),
-                (None, false, true) => ", the answer breaks the rules: the chain begins again".to_string(),
-                (None, false, false) => ", every cell has one".to_string(),
-            };
-            text.push_str(&format!("round {}: {left} left{then}\n", index + 1));
-        }
-        let chain = if self.abstained { String::new() } else { format!("chain {} answers; ", self.rollout) };
-        text.push_str(&format!(
-            "{chain}{} and {} of all chains\n",
-            counted(*passes as usize, "segment"),
-            counted(*restarts as usize, "restart"),
-        ));
-        text
+        SolveReport { kind, question, answer, lines, rollout, rollouts, has_q_head }
     }
 
     /// Returns the segment since which the answer stands, from 1.
@@ -243,9 +177,6 @@ impl<'a> SolveReport<'a> {
             "segments": self.lines,
             "rollout": self.rollout,
             "rollouts": self.rollouts.unwrap_or(1),
-            "standing": self.standing(),
-            "abstained": self.abstained,
-            "search": self.search,
         })
     }
 
@@ -256,11 +187,6 @@ impl<'a> SolveReport<'a> {
         let solution = expected.as_deref().filter(|_| matches!(kind, PuzzleKind::Sudoku(_)));
         let solution = solution.map(|tokens| Expected { tokens, name: "the only solution" });
         let mut text = picture::side_by_side(kind, question, answer, solution);
-        if let Some(search) = &self.search {
-            text.push_str(&self.search_to_text(search));
-            text.push_str(&format!("{}\n", self.standing()));
-            return text;
-        }
         for line in &self.lines {
             let confidence =
                 line.confidence.map_or(String::new(), |share| format!(", confidence {}", percent(share)));
@@ -279,11 +205,6 @@ impl<'a> SolveReport<'a> {
         }
         text.push_str(picture::verdict(kind, question, answer, None));
         text.push_str(&format!("; it stands since segment {} of {}\n", self.settled(), self.lines.len()));
-        if let (true, Some(most)) = (self.abstained, self.abstain) {
-            text.push_str(&format!(
-                "abstained: the state moved by more than {most} in its last segment (`abstain`)\n"
-            ));
-        }
         if expected.is_none() {
             text.push_str(match kind {
                 PuzzleKind::Sudoku(size) => match solve_sudoku(size, question) {

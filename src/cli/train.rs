@@ -27,7 +27,7 @@ use crate::lower::parameters::trained_parameters;
 use crate::shell;
 use crate::span::Source;
 use crate::spec::Spec;
-use crate::store::{DeductionMeans, MetricMeans, MetricsLine, RunFolder};
+use crate::store::{MetricMeans, MetricsLine, RunFolder};
 use crate::syntax::quote;
 use crate::train::schedule::steps_in;
 use crate::train::{
@@ -681,31 +681,12 @@ pub fn summarize(means: &MetricMeans, examples: usize, split: Split) -> String {
     // Of a maze any shortest path is right, and the label is one of them.
     let valid = means.valid_accuracy.filter(|valid| Some(*valid) != means.exact_accuracy);
     let valid = valid.map_or(String::new(), |valid| format!(" ({} obey the rules)", percent(valid)));
-    let (abstained, first_pass) = match &means.deduction {
-        Some(deduction) => {
-            let abstained = deduction
-                .abstained
-                .map_or(String::new(), |part| format!(", {} without an answer", percent(part)));
-            (abstained, format!("; the first pass {}", first_pass(deduction)))
-        }
-        None => (String::new(), String::new()),
-    };
     format!(
-        "{} exact{valid}{abstained}, {} of the tokens, on {}; {segments} segments each, loss {:.4}{first_pass}",
+        "{} exact{valid}, {} of the tokens, on {}; {segments} segments each, loss {:.4}",
         share(means.exact_accuracy),
         share(means.accuracy),
         counted(examples, if split == Split::Test { "held-out puzzle" } else { "training puzzle" }),
         means.loss,
-    )
-}
-
-/// Returns what the first pass of each answer makes of the candidates.
-pub fn first_pass(deduction: &DeductionMeans) -> String {
-    let share = |share: Option<f64>| share.map_or_else(|| "-".to_string(), percent);
-    format!(
-        "removes {} of the wrong candidates and {} of the true ones",
-        share(deduction.removed),
-        share(deduction.lost)
     )
 }
 

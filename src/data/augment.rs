@@ -20,7 +20,7 @@ use super::kind::PuzzleKind;
 use super::maze;
 use super::random::Stream;
 use super::rules::IGNORED_LABEL;
-use super::sudoku::{DIGIT_ZERO, SudokuSize, SudokuSymmetry};
+use super::sudoku::{SudokuSize, SudokuSymmetry};
 
 /// Draws of a symmetry before a row is given unchanged. Each draw is refused only if it shows what is held out, which
 /// is rare unless that is a large part of all that there is.
@@ -124,27 +124,6 @@ impl Augment {
             }
         }
         (inputs.to_vec(), labels.to_vec())
-    }
-
-    /// Draws a symmetry of a row with these labels, under which it shows nothing that is held out: the cell that each cell
-    /// comes from, and the new name of each of some values of which the token `first` is the first. `None` where the row
-    /// is to be shown as it is: it is no Sudoku of these values, or every draw shows something held out.
-    pub(crate) fn draw_symmetry(
-        &self,
-        labels: &[i32],
-        (first, values): (usize, usize),
-        random: &mut Stream,
-    ) -> Option<(Vec<usize>, Vec<usize>)> {
-        let RowChange::Sudoku(size) = self.change else { return None };
-        if values != size.side() || first != DIGIT_ZERO as usize + 1 {
-            return None;
-        }
-        let shows_nothing_held_out = |symmetry: &SudokuSymmetry| {
-            self.held_out.is_empty() || !self.holds_out(packed(symmetry.apply(labels).into_iter()))
-        };
-        let mut draws = (0..DRAWS).map(|_| SudokuSymmetry::draw(size, random));
-        let symmetry = draws.find(shows_nothing_held_out)?;
-        Some((symmetry.sources(), symmetry.digits().to_vec()))
     }
 
     fn holds_out(&self, key: Option<Vec<u8>>) -> bool {

@@ -53,15 +53,6 @@ impl Session {
         self.engine.get_mut().load(name, program, &mut self.memory)
     }
 
-    /// Allocates memory that no program needs, zero when new; memory of a name that exists is left as it is.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the memory cannot be had.
-    pub fn reserve(&mut self, name: &str, ty: &TensorType) -> Result<(), DeviceError> {
-        self.memory.allocate(name, ty).map(|_| ())
-    }
-
     /// Runs a program once.
     ///
     /// # Errors

@@ -128,8 +128,6 @@ catalog! {
     QOutputsMismatch = "q-outputs-mismatch",
     /// The optimizer of the puzzle table and the table do not come together.
     PuzzleOptimizerMismatch = "puzzle-optimizer-mismatch",
-    /// Candidates and what belongs to them do not come together.
-    CandidatesMismatch = "candidates-mismatch",
     /// A `let` is never used.
     UnusedLet = "unused-let",
     /// A block is never used.

@@ -265,7 +265,7 @@ struct ExplainWork<'a> {
 
 /// Runs so many segments on every row.
 fn fixed(segments: usize) -> Infer {
-    Infer { segments, ..Infer::default() }
+    Infer { segments, halt: false, settle: None, rollouts: None, check: None }
 }
 
 impl ExplainWork<'_> {

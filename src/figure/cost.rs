@@ -30,7 +30,7 @@ impl SegmentCost {
             Some(_) => (Program::Train, Scope::Train),
             None => (Program::Evaluate { averaged: false }, Scope::Evaluate),
         };
-        let plan = compile(&model.without_ranges(), program, sizes).plan;
+        let plan = compile(model, program, sizes).plan;
         SegmentCost {
             sizes,
             scope,

@@ -5,9 +5,6 @@ use super::sheet::{Anchor, EDGE, Frame, Heading, SMALL_FONT, STRONG_FONT, Sheet,
 use super::strip::{Leaving, StripEnds, class_of};
 use crate::graph::Phase;
 use crate::ir::{Loss, Model, QOutputs};
-use crate::lower::parameters::{
-    CONFLICT_BIAS, CONFLICT_HEAD, KEEP_BIAS, KEEP_HEAD, TOKEN_BIAS, TOKEN_HEAD, parameters,
-};
 use crate::lower::{Purpose, Q_LOSS_SCALE};
 use crate::units::{bytes, counted, flops, grouped};
 
@@ -45,8 +42,6 @@ struct HeadColumn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeadKind {
     Tokens,
-    Keep,
-    Conflict,
     Q,
     Target,
 }
@@ -55,11 +50,14 @@ impl HeadsPanel {
     /// Lays out what follows the segment of `model`.
     pub fn of(model: &Model, cost: &SegmentCost) -> HeadsPanel {
         let mut columns = vec![tokens(model, cost)];
-        columns.extend(keep(model, cost));
-        columns.extend(conflict(model, cost));
         columns.extend(q_values(model, cost));
         columns.extend(target(model, cost));
-        let sum = model.train.as_ref().map(|_| sum(model, &columns));
+        let scale = Q_LOSS_SCALE;
+        let sum = model.train.as_ref().map(|_| match columns.len() {
+            1 => "loss = token loss".to_owned(),
+            2 => format!("loss = token loss + {scale} · q_halt loss"),
+            _ => format!("loss = token loss + {scale} · (q_halt loss + q_continue loss)"),
+        });
         HeadsPanel { columns, sum }
     }
 
@@ -93,7 +91,8 @@ impl HeadsPanel {
 
     /// Draws it below the segment, as far to the right as that goes.
     pub fn draw(&self, sheet: &mut Sheet, ends: &StripEnds, width: f64) {
-        let leaving: Vec<Leaving> = ends.heads.iter().copied().chain(ends.carry).collect();
+        let leaving: Vec<Leaving> =
+            [Some(ends.token_head), ends.q_head, ends.carry].into_iter().flatten().collect();
         let frames = self.head_frames(&leaving, ends.bottom, width);
         for (index, (column, frame)) in self.columns.iter().zip(&frames).enumerate() {
             // A line that comes later turns lower, so that it crosses none before it.
@@ -143,10 +142,7 @@ impl HeadsPanel {
             sheet.line("wire flow", &[(middle, frame.bottom()), (middle, sum_top - 7.0)]);
             sheet.tip((middle, sum_top), Heading::Down, " flow");
         }
-        let has_target = self.columns.last().is_some_and(|column| column.kind == HeadKind::Target);
-        if let [.., q, target] = heads
-            && has_target
-        {
+        if let [_, q, target] = heads {
             // The Q head has a second value, beside the target that it is held against.
             let (from, to) = (q.right() - 14.0, target.x + 26.0);
             let turn = q.bottom() + 13.0;
@@ -183,32 +179,6 @@ impl HeadColumn {
     }
 }
 
-/// Returns the whole loss in words.
-fn sum(model: &Model, columns: &[HeadColumn]) -> String {
-    let weighted = |weight: f32, loss: &str| match weight {
-        1.0 => loss.to_owned(),
-        _ => format!("{weight} · {loss}"),
-    };
-    let mut terms = vec![weighted(model.token_head.weight, "token loss")];
-    terms.extend(model.keep_head.as_ref().map(|head| weighted(head.weight, "keep loss")));
-    terms.extend(model.conflict_head.as_ref().map(|head| weighted(head.weight, "conflict loss")));
-    let mut text = terms.join(" + ");
-    // The values of halting have a loss at the end alone.
-    if model.supervise.is_some() {
-        let supervised = crate::ir::unroll(model).iter().filter(|unrolled| unrolled.supervised).count();
-        text = format!("mean over {} of ({text})", counted(supervised, "state"));
-    }
-    let scale = Q_LOSS_SCALE;
-    if model.q_head.is_some() {
-        let is_target = |column: &HeadColumn| column.kind == HeadKind::Target;
-        text.push_str(&match columns.iter().any(is_target) {
-            true => format!(" + {scale} · (q_halt loss + q_continue loss)"),
-            false => format!(" + {scale} · q_halt loss"),
-        });
-    }
-    format!("loss = {text}")
-}
-
 /// Draws lines of text in the middle of a box, the first one stronger.
 fn draw_lines(sheet: &mut Sheet, frame: Frame, lines: &[String]) {
     let mut baseline = frame.y + (frame.height - ROW * lines.len() as f64) / 2.0 + 11.0;
@@ -229,7 +199,7 @@ fn work(cost: &SegmentCost, head: Purpose, is_trained: bool) -> String {
 }
 
 fn tokens(model: &Model, cost: &SegmentCost) -> HeadColumn {
-    let parameters = parameters_of(model, &[TOKEN_HEAD, TOKEN_BIAS]);
+    let parameters = format!("{} parameters", grouped(cost.parameters.token_head));
     let head =
         vec!["token head".to_owned(), parameters, work(cost, Purpose::TokenHead, model.train.is_some())];
     let (ty, size) = match cost.memory(&cost.scope.logits()) {
@@ -238,9 +208,7 @@ fn tokens(model: &Model, cost: &SegmentCost) -> HeadColumn {
     };
     let title = format!(
         "from {} to {} tokens at {} positions: {ty}",
-        model.states[model.token_head.state.0].name,
-        model.predicted_tokens(),
-        model.tokens.positions
+        model.states[model.token_head.state.0].name, model.tokens.vocab, model.tokens.positions
     );
     let loss = model.train.as_ref().map(|train| {
         let kind = match train.loss {
@@ -250,51 +218,6 @@ fn tokens(model: &Model, cost: &SegmentCost) -> HeadColumn {
         vec!["token loss".to_owned(), kind.to_owned(), "target: the labels".to_owned()]
     });
     HeadColumn::new(HeadKind::Tokens, head, title, format!("logits, {size}"), loss)
-}
-
-/// Returns the number of elements of some weights in words.
-fn parameters_of(model: &Model, names: &[&str]) -> String {
-    let weights = parameters(model, 1);
-    let own = weights.iter().filter(|parameter| names.contains(&parameter.name.as_str()));
-    format!("{} parameters", grouped(own.map(|parameter| parameter.elements() as u64).sum()))
-}
-
-fn keep(model: &Model, cost: &SegmentCost) -> Option<HeadColumn> {
-    let keep_head = model.keep_head.as_ref()?;
-    // The compiler counts both heads as one.
-    let work = "work: with the token head".to_owned();
-    let head = vec!["keep head".to_owned(), parameters_of(model, &[KEEP_HEAD, KEEP_BIAS]), work];
-    let size = cost.memory(&cost.scope.keep_logits()).map_or(String::new(), |ty| bytes(ty.bytes() as u64));
-    let title = format!(
-        "from {} to {} values at {} positions",
-        model.states[keep_head.state.0].name,
-        model.predicted_tokens(),
-        model.tokens.positions
-    );
-    let loss = model.train.as_ref().map(|_| {
-        let weights = format!("keep {} : remove {}", keep_head.keep, keep_head.remove);
-        vec!["keep loss".to_owned(), "binary cross entropy".to_owned(), weights]
-    });
-    Some(HeadColumn::new(HeadKind::Keep, head, title, format!("logits, {size}"), loss))
-}
-
-fn conflict(model: &Model, cost: &SegmentCost) -> Option<HeadColumn> {
-    let conflict_head = model.conflict_head.as_ref()?;
-    let head = vec![
-        "conflict head".to_owned(),
-        parameters_of(model, &[CONFLICT_HEAD, CONFLICT_BIAS]),
-        work(cost, Purpose::QHead, model.train.is_some()),
-    ];
-    let state = &model.states[conflict_head.state.0].name;
-    let title = format!("whether a true value is lost, from position {} of {state}", conflict_head.position);
-    let loss = model.train.as_ref().map(|_| {
-        vec![
-            "conflict loss".to_owned(),
-            "binary cross entropy".to_owned(),
-            "target: a true value is lost".to_owned(),
-        ]
-    });
-    Some(HeadColumn::new(HeadKind::Conflict, head, title, "logit".to_owned(), loss))
 }
 
 fn q_values(model: &Model, cost: &SegmentCost) -> Option<HeadColumn> {

@@ -5,7 +5,7 @@ use super::sheet::{Anchor, FONT, Frame, Heading, SMALL_FONT, Sheet, shortened, t
 use super::words::list;
 use crate::census::ParameterCount;
 use crate::chart::svg::colour;
-use crate::ir::{FeedForward, Mixing, Model};
+use crate::ir::{Mixing, Model};
 use crate::units::{counted, grouped};
 
 /// Room for a sample before its text.
@@ -41,10 +41,6 @@ impl NetworkKey {
                 Mixing::Attention { heads, .. } => format!("attention with {}", counted(heads, "head")),
                 Mixing::Mlp { inner } => format!("mixer of width {inner}"),
             };
-            let unit = match network.block.unit {
-                FeedForward::SwiGlu => "SwiGLU",
-                FeedForward::Gelu => "GELU",
-            };
             let blocks = counted(network.layers, "block");
             let name = format!("{}: {} parameters in {blocks}", network.name, grouped(count.parameters));
             let shared = match updates {
@@ -53,7 +49,7 @@ impl NetworkKey {
             };
             let inner = network.block.inner;
             let title = format!(
-                "{name}; each block: {mixing}, then {unit} of width {inner}; {shared}; stored as {}",
+                "{name}; each block: {mixing}, then SwiGLU of width {inner}; {shared}; stored as {}",
                 network.stored_as
             );
             NetworkEntry {

@@ -34,9 +34,7 @@ impl LoopBox {
     pub fn of(model: &Model) -> LoopBox {
         let most = match model.halt {
             Halt::Fixed { .. } | Halt::QLearning { max_segments: 1, .. } => "",
-            Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Residual { .. } | Halt::Solved { .. } => {
-                " at most"
-            }
+            Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Residual { .. } => " at most",
         };
         LoopBox::repeat(model, format!("segment × {}{most}", model.max_segments()), &model.segment)
     }
@@ -61,9 +59,7 @@ impl LoopBox {
                 let label = repeat.label.as_deref().unwrap_or("repeat");
                 let count = format!(" × {}", repeat.count);
                 let label = shortened(label, STRONG_FONT, MOST_TEXT - text_width(&count, STRONG_FONT));
-                let is_supervised = repeat.label.is_some() && repeat.label == model.supervise;
-                let losses = if is_supervised { ", a loss after each" } else { "" };
-                LoopBox::repeat(model, format!("{label}{count}{losses}"), &repeat.body)
+                LoopBox::repeat(model, format!("{label}{count}"), &repeat.body)
             }
             Step::Update(update) => {
                 let title = formula(model, update);

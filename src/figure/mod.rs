@@ -30,7 +30,7 @@ mod words;
 use crate::census::spelled_gradient;
 use crate::graph::Phase;
 use crate::ir::Model;
-use crate::lower::{Purpose, Sizes};
+use crate::lower::Sizes;
 use crate::units::{bytes, counted, flops, grouped};
 
 use cost::SegmentCost;
@@ -171,14 +171,6 @@ fn facts(model: &Model, gradients: &Gradients<'_>, cost: &SegmentCost) -> Vec<St
     let state = cost.memory(&cost.scope.carry(&model.states[0].name));
     if let Some(ty) = state {
         facts.push(format!("x and each state: {ty}, {}", bytes(ty.bytes() as u64)));
-    }
-    if model.candidates.is_some() {
-        let work = |phase| flops(cost.work(phase, Purpose::Rest).flops);
-        let mut fact = format!("x is a map of the candidates: → {}", work(Phase::Forward));
-        if model.train.is_some() {
-            fact.push_str(&format!(", ← {}", work(Phase::Backward)));
-        }
-        facts.push(fact);
     }
     let reached = gradients.reached.iter().filter(|&&reached| reached).count();
     let policy = spelled_gradient(&model.gradient);

@@ -13,7 +13,7 @@ use super::sheet::{
 use super::words::formula;
 use crate::chart::svg::colour;
 use crate::graph::Phase;
-use crate::ir::{Model, Operand, StateId, Update};
+use crate::ir::{Model, Operand, StateId};
 use crate::lower::Purpose;
 use crate::units::{bytes, flops};
 
@@ -65,8 +65,8 @@ pub(super) struct Leaving {
 
 /// What leaves the segment downwards.
 pub(super) struct StripEnds {
-    /// What the heads read, in their order.
-    pub heads: Vec<Leaving>,
+    pub token_head: Leaving,
+    pub q_head: Option<Leaving>,
     /// The carry, where one more segment reads it.
     pub carry: Option<Leaving>,
     pub bottom: f64,
@@ -174,19 +174,15 @@ impl<'a> Strip<'a> {
     }
 
     fn right_of_columns(&self) -> f64 {
-        let heads = read_states(self.model).len() as f64;
+        let heads = 1.0 + f64::from(u8::from(self.model.q_head.is_some()));
         let carry = if self.has_target { STEP } else { 0.0 };
         (heads + 1.0) * STEP + carry + CARRY
     }
 
     fn lane_texts(&self, state: StateId) -> (String, String) {
         let name = &self.model.states[state.0].name;
-        let size = match self.cost.memory(&self.cost.scope.carry(name)) {
-            Some(ty) => bytes(ty.bytes() as u64),
-            // What is not carried has no memory.
-            None => "= x".to_owned(),
-        };
-        (shortened(name, STRONG_FONT, MOST_NAME), size)
+        let size = self.cost.memory(&self.cost.scope.carry(name)).map_or(0, |ty| ty.bytes());
+        (shortened(name, STRONG_FONT, MOST_NAME), bytes(size as u64))
     }
 
     /// Returns whether the gradient reaches any update of a column.
@@ -324,6 +320,14 @@ impl StripDrawing<'_> {
         self.width - EDGE - CARRY - if self.strip.has_target { STEP } else { 0.0 }
     }
 
+    fn q_head(&self) -> Option<f64> {
+        self.strip.model.q_head.as_ref().map(|_| self.carry_cut() - STEP)
+    }
+
+    fn token_head(&self) -> f64 {
+        self.q_head().unwrap_or(self.carry_cut()) - STEP
+    }
+
     /// Returns where one more segment takes the carry.
     fn carry_tap(&self) -> Option<f64> {
         self.strip.has_target.then(|| self.carry_cut() + STEP)
@@ -354,7 +358,7 @@ impl StripDrawing<'_> {
         let begin = (0, self.left());
         let new_wire = |reached| Wire { from: begin, reached, readers: Vec::new() };
         let mut wires: Vec<Wire> = vec![new_wire(strip.gradients.input)];
-        wires.extend(strip.gradients.begins.iter().map(|&reached| new_wire(reached)));
+        wires.extend(model.states.iter().map(|_| new_wire(false)));
         for (index, column) in strip.columns.columns.iter().enumerate() {
             let line = self.line_of(index);
             match column {
@@ -389,7 +393,7 @@ impl StripDrawing<'_> {
         let line = self.line_of(index);
         let frame = self.frame(index);
         let own = unrolled.update.state.0 + 1;
-        let mut lanes = lanes_of(unrolled.update);
+        let mut lanes: Vec<usize> = unrolled.update.operands.iter().map(lane_of).collect();
         lanes.sort_unstable();
         if lanes.contains(&own) {
             let flows = reached && wires[own].reached;
@@ -425,7 +429,7 @@ impl StripDrawing<'_> {
         let mut reads: BTreeMap<usize, bool> = BTreeMap::new();
         for index in updates {
             let update = self.strip.gradients.updates[index].update;
-            for lane in lanes_of(update).into_iter().filter(|&lane| !is_new[lane]) {
+            for lane in update.operands.iter().map(lane_of).filter(|&lane| !is_new[lane]) {
                 *reads.entry(lane).or_default() |= self.strip.gradients.reached[index] && wires[lane].reached;
             }
             is_new[update.state.0 + 1] = true;
@@ -476,12 +480,10 @@ impl StripDrawing<'_> {
         let model = self.strip.model;
         let line = self.last_line();
         let bottom = self.lanes_bottom(line);
-        let read = read_states(model);
-        let mut heads = Vec::new();
-        for (index, state) in read.iter().enumerate() {
-            let x = self.carry_cut() - STEP * (read.len() - index) as f64;
-            heads.push(self.draw_exit(&mut wires, state.0 + 1, x));
-        }
+        let token_lane = model.token_head.state.0 + 1;
+        let token_head = self.draw_exit(&mut wires, token_lane, self.token_head());
+        let q_head = model.q_head.as_ref().zip(self.q_head());
+        let q_head = q_head.map(|(head, x)| self.draw_exit(&mut wires, head.state.0 + 1, x));
         let end = self.width - EDGE - CARRY + 20.0;
         let carry = self.carry_tap().map(|x| Leaving { x, flows: false });
         if let Some(Leaving { x, .. }) = carry {
@@ -492,9 +494,6 @@ impl StripDrawing<'_> {
             }
         }
         for (lane, wire) in wires.iter_mut().enumerate().skip(1) {
-            if !model.states[lane - 1].init.is_carried() {
-                continue;
-            }
             wire.readers.push(Tap { at: (line, end - 7.0), flows: false });
             let y = self.lane(line, lane);
             self.above.tip((end, y), Heading::Right, "");
@@ -503,7 +502,7 @@ impl StripDrawing<'_> {
         for (lane, wire) in wires.iter().enumerate() {
             self.draw_wire(sheet, lane, wire);
         }
-        StripEnds { heads, carry, bottom }
+        StripEnds { token_head, q_head, carry, bottom }
     }
 
     /// Returns the columns at whose left side the gradient is cut.
@@ -538,22 +537,15 @@ impl StripDrawing<'_> {
     fn draw_cuts(&self, sheet: &mut Sheet) {
         for column in self.cuts() {
             let at = (self.line_of(column), self.column_left(column) - GAP / 2.0);
-            let lanes: Vec<usize> = (0..=self.states()).collect();
-            self.draw_cut(sheet, at, &lanes);
+            self.draw_cut(sheet, at, 0);
         }
         // Nothing but one more segment takes the embedded input along.
-        let is_cut = |lane: usize| match lane.checked_sub(1) {
-            Some(state) => self.strip.model.states[state].init.is_carried(),
-            None => self.strip.has_target,
-        };
-        let lanes: Vec<usize> = (0..=self.states()).filter(|&lane| is_cut(lane)).collect();
-        if !lanes.is_empty() {
-            self.draw_cut(sheet, (self.last_line(), self.carry_cut()), &lanes);
-        }
+        let first_lane = usize::from(!self.strip.has_target);
+        self.draw_cut(sheet, (self.last_line(), self.carry_cut()), first_lane);
     }
 
-    /// Draws where the gradient is cut, over these lanes but those along which it flows there.
-    fn draw_cut(&self, sheet: &mut Sheet, at: Along, lanes: &[usize]) {
+    /// Draws where the gradient is cut, over all lanes from `first_lane` on but those along which it flows there.
+    fn draw_cut(&self, sheet: &mut Sheet, at: Along, first_lane: usize) {
         let (line, x) = at;
         let is_before = |a: Along, b: Along| a.0 < b.0 || (a.0 == b.0 && a.1 < b.1);
         let flows = |lane: usize| {
@@ -561,7 +553,7 @@ impl StripDrawing<'_> {
                 |flow: &&FlowStretch| flow.lane == lane && is_before(flow.from, at) && is_before(at, flow.to);
             self.flows.iter().find(crosses).is_some()
         };
-        for lane in lanes.iter().copied().filter(|&lane| !flows(lane)) {
+        for lane in (first_lane..=self.states()).filter(|&lane| !flows(lane)) {
             let y = self.lane(line, lane);
             let half = if lane == 0 { 14.0 } else { LANE / 2.0 };
             let bottom = if lane == 0 { y + INPUT_LANE - 14.0 } else { y + half };
@@ -644,9 +636,6 @@ impl StripDrawing<'_> {
                 let forward = strip.cost.work(Phase::Forward, Purpose::Update(*index));
                 let backward = strip.cost.work(Phase::Backward, Purpose::Update(*index));
                 let mut title = format!("update {} of {all}: {update}", index + 1);
-                if strip.model.supervise.is_some() && strip.gradients.updates[*index].supervised {
-                    title.push_str("; a loss after it");
-                }
                 for (phase, work) in [("forward", forward), ("backward", backward)] {
                     if work.calls > 0 {
                         title.push_str(&format!(
@@ -675,25 +664,6 @@ fn lane_of(operand: &Operand) -> usize {
         Operand::Input => 0,
         Operand::State(state) => state.0 + 1,
     }
-}
-
-/// Returns the lanes of what an update reads: each term of the sum in its network, and what else is beside that.
-fn lanes_of(update: &Update) -> Vec<usize> {
-    let mut lanes: Vec<usize> = update.operands.iter().map(lane_of).collect();
-    for lane in update.around.iter().flatten().map(lane_of) {
-        if !lanes.contains(&lane) {
-            lanes.push(lane);
-        }
-    }
-    lanes
-}
-
-/// Returns the states that the heads read, in the order of the heads.
-fn read_states(model: &Model) -> Vec<StateId> {
-    let keep = model.keep_head.as_ref().map(|head| head.state);
-    let conflict = model.conflict_head.as_ref().map(|head| head.state);
-    let q = model.q_head.as_ref().map(|head| head.state);
-    [Some(model.token_head.state), keep, conflict, q].into_iter().flatten().collect()
 }
 
 /// Returns which iterations of its loop a bracket has; empty for all of them.

@@ -4,19 +4,16 @@ use crate::ir::{Model, Operand, Update};
 
 /// Returns an update as a formula.
 pub(super) fn formula(model: &Model, update: &Update) -> String {
-    let term = |operand: &Operand| match operand {
-        Operand::State(state) => model.states[state.0].name.clone(),
-        Operand::Input => "x".to_owned(),
-    };
+    let operands: Vec<&str> = update
+        .operands
+        .iter()
+        .map(|operand| match operand {
+            Operand::State(state) => model.states[state.0].name.as_str(),
+            Operand::Input => "x",
+        })
+        .collect();
     let (state, network) = (&model.states[update.state.0].name, &model.networks[update.network.0].name);
-    let result = format!("{network}({})", update.operands.iter().map(term).collect::<Vec<_>>().join(" + "));
-    match &update.around {
-        None => format!("{state} ← {result}"),
-        Some(around) => {
-            let terms = around.iter().map(term).chain([result]).collect::<Vec<_>>();
-            format!("{state} ← norm({})", terms.join(" + "))
-        }
-    }
+    format!("{state} ← {network}({})", operands.join(" + "))
 }
 
 /// Returns words as a list: `a`, `a and b`, `a, b and c`.

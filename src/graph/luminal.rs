@@ -96,26 +96,6 @@ impl Primitives {
         self.whole(node, shape)
     }
 
-    /// Adds what a function makes of the elements of some tensors. The name tells it from other functions.
-    pub fn function(
-        &mut self,
-        name: &str,
-        inputs: &[Tensor],
-        shape: &[usize],
-        run: impl Fn(&[&[f32]]) -> Vec<f32> + 'static,
-    ) -> Tensor {
-        let inputs: Vec<Tensor> = inputs.iter().map(|&input| self.contiguous(input)).collect();
-        let function = Function(
-            name.to_string(),
-            Box::new(move |inputs| {
-                let elements: Vec<&[f32]> =
-                    inputs.iter().map(|(data, _)| values(data.borrowed()).as_slice()).collect();
-                vec![Data::new(run(&elements))]
-            }),
-        );
-        self.apply(function, &inputs, shape)
-    }
-
     /// Adds `0, 1, 2, …` of the given length.
     pub fn count(&mut self, length: usize) -> Tensor {
         self.data("count", &[length], (0..length).map(|index| index as f32).collect())

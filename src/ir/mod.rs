@@ -56,10 +56,6 @@ pub struct Model {
     pub tokens: Tokens,
     /// Learned vectors per puzzle, placed before the tokens.
     pub puzzles: Option<Puzzles>,
-    /// Learned vectors before the tokens, the same for every puzzle.
-    pub prefix: Option<Prefix>,
-    /// The values that each token may still have; in place of an embedding of the tokens.
-    pub candidates: Option<Candidates>,
     /// Stacks of blocks; each owns its weights.
     pub networks: Vec<Network>,
     /// Recurrent states.
@@ -68,14 +64,8 @@ pub struct Model {
     pub segment: Vec<Step>,
     /// Which updates are differentiated.
     pub gradient: Gradient,
-    /// Label of the loop after each of whose iterations there is a loss; `None` for one at the end of the segment.
-    pub supervise: Option<String>,
     /// Head that predicts the tokens.
     pub token_head: TokenHead,
-    /// Head that predicts which candidates are to be kept; present exactly when there are candidates.
-    pub keep_head: Option<KeepHead>,
-    /// Head that predicts whether a row has lost a true candidate.
-    pub conflict_head: Option<ConflictHead>,
     /// Head that predicts the Q values; absent where the halting policy needs none.
     pub q_head: Option<QHead>,
     /// When a row stops being refined.
@@ -106,59 +96,6 @@ pub struct Puzzles {
     pub positions: usize,
 }
 
-/// Learned vectors before the tokens.
-///
-/// An update reads them in place of what its operands add up to at the prefix positions, so that they begin anew in
-/// every update.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prefix {
-    /// Prefix positions `P`.
-    pub positions: usize,
-    /// Standard deviation of the vectors when the model is created.
-    pub std: f32,
-}
-
-/// The discrete state of a row: the values that each token may still have.
-///
-/// It is kept from one segment to the next. The embedded input is a linear map of it, with a bias. Between two segments it
-/// is *projected*: candidates are removed that the head [`KeepHead`] finds unlikely, though never those of a token that
-/// the question gives. Then it *branches*: one open token takes one of its values.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidates {
-    /// Number of values `K`.
-    pub values: usize,
-    /// Token of the first value; a token below it, or above the last one, is open in the question.
-    pub first: usize,
-    /// A candidate is removed when the probability that it is to be kept is below this.
-    pub remove: f32,
-    /// A row has a conflict when the head [`ConflictHead`] finds that at least this probable, or a token has no
-    /// candidate.
-    pub conflict: f32,
-    /// Which open token takes a value.
-    pub cell: CellChoice,
-    /// Divides the logits of the values of that token before one is drawn.
-    pub temperature: f32,
-}
-
-/// Which of the open tokens takes a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CellChoice {
-    /// Any of them, all equally likely.
-    Random,
-    /// One with the fewest candidates, the first of them.
-    Fewest,
-}
-
-impl CellChoice {
-    /// Returns the word for it in a spec.
-    pub fn name(self) -> &'static str {
-        match self {
-            CellChoice::Random => "random",
-            CellChoice::Fewest => "fewest",
-        }
-    }
-}
-
 /// A stack of equal blocks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
@@ -174,65 +111,15 @@ pub struct Network {
 
 /// One block: mix over positions, then feed forward, each followed by residual and norm.
 ///
-/// With a norm behind each half `x = norm(x + mix(x)); x = norm(x + mlp(x))`, with one before each
-/// `x = x + mix(norm(x)); x = x + mlp(norm(x))`.
+/// `x = norm(x + mix(x)); x = norm(x + swiglu(x))` with `norm(x) = x / sqrt(mean(x^2) + eps)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// How positions exchange information.
     pub mixing: Mixing,
-    /// Standard deviation of the learned vectors of rows and columns that are added to what its network reads, when the
-    /// model is created; `None` without such vectors.
-    pub grid: Option<f32>,
-    /// The unit that treats each position alone.
-    pub unit: FeedForward,
-    /// Width `F` of that unit.
+    /// Width `F` of the gated feed-forward unit.
     pub inner: usize,
-    /// The norm and its place.
-    pub norm: Norm,
     /// `eps` of the norm.
     pub norm_eps: f32,
-    /// Whether its linear maps have a bias.
-    pub bias: bool,
-    /// Share of the elements of the result of each half that training sets to zero, before it is added; at least 0 and
-    /// below 1.
-    pub dropout: f32,
-}
-
-impl Block {
-    /// Returns a block as the published models have it, but for sizes: attention with one head, a gated unit of width 1,
-    /// and a norm behind each half.
-    pub fn published(norm_eps: f32) -> Block {
-        Block {
-            mixing: Mixing::Attention { heads: 1, rope_theta: None },
-            grid: None,
-            unit: FeedForward::SwiGlu,
-            inner: 1,
-            norm: Norm::PostRms,
-            norm_eps,
-            bias: false,
-            dropout: 0.0,
-        }
-    }
-}
-
-/// The unit of a block that treats each position alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FeedForward {
-    /// `down(silu(gate(x)) up(x))`.
-    SwiGlu,
-    /// `down(gelu(up(x)))`.
-    Gelu,
-}
-
-/// The norm of a block and its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Norm {
-    /// `x / sqrt(mean(x^2) + eps)` behind each half.
-    PostRms,
-    /// The same before each half.
-    PreRms,
-    /// `(x - mean(x)) / sqrt(variance(x) + eps)` with a learned scale and shift, before each half.
-    PreLayer,
 }
 
 /// How positions exchange information inside a block.
@@ -259,24 +146,8 @@ pub struct State {
     pub name: String,
     /// Name its initial vector is stored under, e.g. `H_init`.
     pub stored_as: String,
-    /// How it begins.
-    pub init: StateInit,
-}
-
-/// How a state begins.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StateInit {
-    /// At the start of a puzzle, with a vector that is drawn once, when the model is created.
-    Normal(Normal),
-    /// In every segment, as the embedded input `x`; nothing is kept from one segment to the next.
-    Input,
-}
-
-impl StateInit {
-    /// Returns whether the state is kept from one segment to the next.
-    pub fn is_carried(&self) -> bool {
-        matches!(self, StateInit::Normal(_))
-    }
+    /// How its initial vector is drawn, once, when the model is created.
+    pub init: Normal,
 }
 
 /// A normal distribution, cut at `truncate` standard deviations and widened so that the result has `std`.
@@ -306,9 +177,6 @@ pub struct Update {
     pub network: NetworkId,
     /// What is added up, from left to right; never empty.
     pub operands: Vec<Operand>,
-    /// What the result of the network is added to before the norm of its block is applied once more; `None` if the
-    /// result is taken as it is. `Some` of nothing applies the norm to the result alone.
-    pub around: Option<Vec<Operand>>,
 }
 
 /// One summand of an update's input.
@@ -347,42 +215,11 @@ pub enum Gradient {
     Full,
 }
 
-/// Linear head from the token positions of a state to the vocabulary; with candidates, to their values.
+/// Linear head from the token positions of a state to the vocabulary, without bias.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenHead {
     /// State that is read.
     pub state: StateId,
-    /// Weight of its loss.
-    pub weight: f32,
-    /// Initial value of the bias; `None` for a head without one.
-    pub bias: Option<f32>,
-}
-
-/// Linear head with bias from the token positions of a state to the candidates: the logit that each is to be kept.
-///
-/// Its loss is the binary cross entropy against the candidates that are still there and true, with a weight of its own
-/// for each of the two answers, and is a mean over tokens and values.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeepHead {
-    /// State that is read.
-    pub state: StateId,
-    /// Weight of its loss.
-    pub weight: f32,
-    /// Weight of a candidate that is to be kept.
-    pub keep: f32,
-    /// Weight of one that is to be removed, or is not there.
-    pub remove: f32,
-}
-
-/// Linear head with bias from one position of a state to the logit that a true candidate is lost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConflictHead {
-    /// State that is read.
-    pub state: StateId,
-    /// Position that is read; prefix positions count.
-    pub position: usize,
-    /// Weight of its loss.
-    pub weight: f32,
 }
 
 /// Linear head from one position of a state to the Q values, with bias.
@@ -440,12 +277,6 @@ pub enum Halt {
         /// Largest number of segments, `M`.
         max_segments: usize,
     },
-    /// Halts when every token has one candidate, or when a conflict is found in a row that has indeed lost a true
-    /// candidate.
-    Solved {
-        /// Largest number of segments, `M`.
-        max_segments: usize,
-    },
 }
 
 /// Target of `q_continue`; that of `q_halt` is whether every counted token is right.
@@ -463,8 +294,7 @@ impl Halt {
         match *self {
             Halt::QLearning { max_segments, .. }
             | Halt::Bce { max_segments, .. }
-            | Halt::Residual { max_segments, .. }
-            | Halt::Solved { max_segments } => max_segments,
+            | Halt::Residual { max_segments, .. } => max_segments,
             Halt::Fixed { segments } => segments,
         }
     }
@@ -478,9 +308,9 @@ impl Halt {
 }
 
 /// How answers are sought, in evaluation and in use.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Infer {
-    /// Most segments `M` of a row; may be more than training takes. In a search, the rounds of a chain.
+    /// Most segments `M` of a row; may be more than training takes.
     pub segments: usize,
     /// Whether a row stops before that when the halting policy says so.
     pub halt: bool,
@@ -490,28 +320,6 @@ pub struct Infer {
     pub settle: Option<f32>,
     /// By what an answer is right; `None` for the rule of the kind of puzzles.
     pub check: Option<Check>,
-    /// Distance above which a row gives no answer whose state has moved more than this in its last segment, as
-    /// [`Halt::Residual`] measures it.
-    pub abstain: Option<f32>,
-    /// How a model with candidates searches; present exactly when it has some.
-    pub search: Option<Search>,
-}
-
-/// Search with candidates: chains of rounds on one row, each of a segment, a projection and a branch.
-///
-/// Each round looks at the row through a symmetry of its own. A chain with a conflict begins again from the question. The
-/// first chain that has one candidate for every token, and passes the check, answers; after the last round the row has no
-/// answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Search {
-    /// Chains on one row, side by side.
-    pub chains: usize,
-    /// Which open token takes a value.
-    pub cell: CellChoice,
-    /// As [`Candidates::conflict`].
-    pub conflict: f32,
-    /// As [`Block::dropout`], but in the search.
-    pub dropout: f32,
 }
 
 /// By what an answer is right.
@@ -574,14 +382,8 @@ pub struct Train {
     pub ema: Option<f32>,
     /// Course of the learning rates.
     pub schedule: Schedule,
-    /// Most norm of the gradient of the weights; a longer one is scaled down to it.
-    pub clip: Option<f32>,
     /// Rows in a batch, `B`.
     pub batch: usize,
-    /// Ranges of rows `2^k` of which the gradients are computed one after another and added up.
-    pub accumulate: usize,
-    /// Candidates that rows begin with.
-    pub starts: Starts,
     /// When training ends.
     pub length: Length,
     /// How often the model is evaluated; `None` only at the end.
@@ -597,17 +399,6 @@ pub struct Train {
     pub on_divergence: OnDivergence,
     /// Seed of every random stream but that of generated puzzles.
     pub seed: u64,
-}
-
-/// Shares of the training rows that do not begin with the candidates of the bare question.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Starts {
-    /// Share of rows that begin with a part of the open tokens filled in rightly: a share of them that is drawn from 0
-    /// to 1.
-    pub hints: f32,
-    /// Share of rows that begin with a part filled in, some of it wrongly: of a share drawn from 0.1 to 1, a share drawn
-    /// from 0.01 to 0.3 is wrong.
-    pub errors: f32,
 }
 
 /// What is done to a training row when it is drawn.
@@ -792,28 +583,7 @@ impl Model {
 
     /// Returns the number of prefix positions `P` before the tokens.
     pub fn prefix_positions(&self) -> usize {
-        let puzzles = self.puzzles.as_ref().map(|puzzles| puzzles.positions);
-        let prefix = self.prefix.as_ref().map(|prefix| prefix.positions);
-        puzzles.or(prefix).unwrap_or(0)
-    }
-
-    /// Returns the rows of a training batch whose gradients are computed at once.
-    pub fn rows_at_once(&self) -> Option<usize> {
-        self.train.as_ref().map(|train| train.batch / train.accumulate)
-    }
-
-    /// Returns the same model, whose training computes the gradients of all rows of a batch at once.
-    pub fn without_ranges(&self) -> Model {
-        let mut model = self.clone();
-        if let Some(train) = &mut model.train {
-            train.accumulate = 1;
-        }
-        model
-    }
-
-    /// Returns the number of tokens that the token head tells apart.
-    pub fn predicted_tokens(&self) -> usize {
-        self.candidates.map_or(self.tokens.vocab, |candidates| candidates.values)
+        self.puzzles.as_ref().map_or(0, |puzzles| puzzles.positions)
     }
 
     /// Returns the length `P + S` of every state.
@@ -838,17 +608,7 @@ impl Model {
     pub fn inference(&self) -> Infer {
         let segments = self.max_segments();
         let halt = self.halt.stops_inference(segments);
-        self.infer.unwrap_or(Infer {
-            segments,
-            halt,
-            search: self.candidates.map(|candidates| Search {
-                chains: 1,
-                cell: candidates.cell,
-                conflict: candidates.conflict,
-                dropout: 0.0,
-            }),
-            ..Infer::default()
-        })
+        self.infer.unwrap_or(Infer { segments, halt, rollouts: None, settle: None, check: None })
     }
 }
 
@@ -876,12 +636,13 @@ pub(crate) mod testing {
 
     use super::{
         Block, Gradient, Halt, Mixing, Model, Network, NetworkId, Normal, Operand, QHead, QOutputs, QTarget,
-        Repeat, State, StateId, StateInit, Step, TokenHead, Tokens, Update,
+        Repeat, State, StateId, Step, TokenHead, Tokens, Update,
     };
 
     /// Returns a model with the states `z_low` and `z_high`, the networks `low` and `high`, width 8 and 4 tokens.
     pub(crate) fn example() -> Model {
-        let block = block(Mixing::Attention { heads: 2, rope_theta: None }, 8);
+        let block =
+            Block { mixing: Mixing::Attention { heads: 2, rope_theta: None }, inner: 8, norm_eps: 1e-5 };
         let network = |name: &str, stored_as: &str| Network {
             name: name.to_string(),
             stored_as: stored_as.to_string(),
@@ -891,15 +652,13 @@ pub(crate) mod testing {
         let state = |name: &str, stored_as: &str| State {
             name: name.to_string(),
             stored_as: stored_as.to_string(),
-            init: StateInit::Normal(Normal { std: 1.0, truncate: 2.0 }),
+            init: Normal { std: 1.0, truncate: 2.0 },
         };
         Model {
             name: "example".to_string(),
             hidden: 8,
             tokens: Tokens { vocab: 3, positions: 4, learned_positions: false },
             puzzles: None,
-            prefix: None,
-            candidates: None,
             networks: vec![network("low", "L_level"), network("high", "H_level")],
             states: vec![state("z_low", "L_init"), state("z_high", "H_init")],
             segment: vec![
@@ -907,10 +666,7 @@ pub(crate) mod testing {
                 update(1, 1, &[Operand::State(StateId(0)), Operand::State(StateId(1))]),
             ],
             gradient: Gradient::OneStep,
-            supervise: None,
-            token_head: TokenHead { state: StateId(1), weight: 1.0, bias: None },
-            keep_head: None,
-            conflict_head: None,
+            token_head: TokenHead { state: StateId(1) },
             q_head: Some(QHead {
                 state: StateId(1),
                 position: 0,
@@ -923,18 +679,12 @@ pub(crate) mod testing {
         }
     }
 
-    /// Returns a block of the published models: a gated unit of width `inner` and a norm behind each half.
-    pub(crate) fn block(mixing: Mixing, inner: usize) -> Block {
-        Block { mixing, inner, ..Block::published(1e-5) }
-    }
-
     /// Returns `state <- network(operands)`.
     pub(crate) fn update(state: usize, network: usize, operands: &[Operand]) -> Step {
         Step::Update(Update {
             state: StateId(state),
             network: NetworkId(network),
             operands: operands.to_vec(),
-            around: None,
         })
     }
 

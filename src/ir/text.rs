@@ -6,10 +6,9 @@
 use std::fmt::Write;
 
 use super::{
-    Adam, Augmentation, Block, Candidates, CellChoice, ConflictHead, Data, FeedForward, Gradient, Halt,
-    Infer, KeepHead, Length, Loss, Mixing, Model, Network, Norm, Normal, OnDivergence, Operand, Optimizer,
-    Precision, Prefix, QOutputs, QTarget, Repeat, ScheduleShape, Search, Starts, StateInit, Step, TokenHead,
-    Train, Update, unroll,
+    Adam, Augmentation, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, Network,
+    OnDivergence, Operand, Optimizer, Precision, QOutputs, QTarget, Repeat, ScheduleShape, Step, Train,
+    Update, unroll,
 };
 
 /// Returns the text form of `model`.
@@ -44,86 +43,32 @@ impl Text<'_> {
         if prefix > 0 {
             parts = format!("(puzzle ++ {parts})");
         }
-        if let Some(Prefix { positions, std }) = &model.prefix {
-            self.line(1, format!("prefix [{positions}, {hidden}] anew in every update, std = {std:?}"));
-        }
         if model.tokens.learned_positions {
             parts = format!("sqrt(1/2) * ({parts} + positions)");
         }
-        match &model.candidates {
-            Some(candidates) => self.candidates(candidates),
-            None => self.line(1, format!("input x [B, {total}, {hidden}] = sqrt(D) * {parts}")),
-        }
+        self.line(1, format!("input x [B, {total}, {hidden}] = sqrt(D) * {parts}"));
         for state in &model.states {
             let (name, stored_as) = (&state.name, &state.stored_as);
-            let begins = match &state.init {
-                StateInit::Normal(Normal { std, truncate }) => {
-                    format!("from {stored_as} [{hidden}] = normal(std = {std}, truncate = {truncate})")
-                }
-                StateInit::Input => "= x in every segment".to_string(),
-            };
-            self.line(1, format!("state {name} [B, {total}, {hidden}] {begins}"));
+            let (std, truncate) = (state.init.std, state.init.truncate);
+            let init = format!("normal(std = {std}, truncate = {truncate})");
+            self.line(1, format!("state {name} [B, {total}, {hidden}] from {stored_as} [{hidden}] = {init}"));
         }
         for network in &model.networks {
             let Network { name, stored_as, layers, block } = network;
-            let weights = layers * block_weights(block, hidden, total) + self.around_weights(network);
+            let weights = layers * block_weights(block, hidden, total);
             self.line(
                 1,
                 format!("network {name} stored as {stored_as}, {weights} weights, {layers} blocks of"),
             );
             self.line(2, mixing(&block.mixing, hidden, total));
-            let unit = match block.unit {
-                FeedForward::SwiGlu => "swiglu",
-                FeedForward::Gelu => "gelu",
-            };
-            self.line(2, format!("{unit} [{hidden}] -> [{}] -> [{hidden}]", block.inner));
-            let norm = match block.norm {
-                Norm::PostRms => "norm after each",
-                Norm::PreRms => "norm before each",
-                Norm::PreLayer => "norm of layers before each",
-            };
-            self.line(2, format!("{norm}, eps = {:?}", block.norm_eps));
-            // What a block does not have has no line, so that a model has the text, and the hash, that it had before
-            // there was a choice.
-            if let Some(std) = block.grid {
-                self.line(
-                    2,
-                    format!("positions of rows and columns are added before the first, std = {std:?}"),
-                );
-            }
-            if block.bias {
-                self.line(2, "linear maps have biases");
-            }
-            if block.dropout > 0.0 {
-                self.line(2, format!("dropout {:?} after each", block.dropout));
-            }
+            self.line(2, format!("swiglu [{hidden}] -> [{}] -> [{hidden}]", block.inner));
+            self.line(2, format!("norm after each, eps = {:?}", block.norm_eps));
         }
         self.line(1, "segment");
         self.steps(&model.segment, 2);
         self.unrolled();
         let token_state = &model.states[model.token_head.state.0].name;
-        let TokenHead { weight, bias, .. } = model.token_head;
-        let mut head =
-            format!("predict tokens [B, {tokens}, {}] from {token_state}", model.predicted_tokens());
-        if weight != 1.0 {
-            head.push_str(&format!(", weight = {weight:?}"));
-        }
-        if let Some(bias) = bias {
-            head.push_str(&format!(", bias = {bias:?}"));
-        }
-        self.line(1, head);
-        if let Some(KeepHead { state, weight, keep, remove }) = &model.keep_head {
-            let state = &model.states[state.0].name;
-            let weights = format!("weight = {weight:?}, keep = {keep:?}, remove = {remove:?}");
-            self.line(
-                1,
-                format!("predict keep [B, {tokens}, {}] from {state}, {weights}", model.predicted_tokens()),
-            );
-        }
-        if let Some(ConflictHead { state, position, weight }) = &model.conflict_head {
-            let state = &model.states[state.0].name;
-            self.line(1, format!("predict conflict [B, 1] from {state}[{position}], weight = {weight:?}"));
-        }
+        self.line(1, format!("predict tokens [B, {tokens}, {}] from {token_state}", model.tokens.vocab));
         if let Some(q_head) = &model.q_head {
             let state = &model.states[q_head.state.0].name;
             let (outputs, rows) = match q_head.outputs {
@@ -145,34 +90,6 @@ impl Text<'_> {
         }
     }
 
-    fn candidates(&mut self, candidates: &Candidates) {
-        let (model, total) = (self.model, self.model.total_positions());
-        let Candidates { values, first, remove, conflict, cell, temperature } = candidates;
-        let last = first + values - 1;
-        self.line(
-            1,
-            format!("candidates [B, {}, {values}] of the tokens {first} to {last}", model.tokens.positions),
-        );
-        let cell = cell_choice(*cell);
-        self.line(2, format!("removed below {remove:?}, conflict from {conflict:?}"));
-        self.line(2, format!("branches at {cell} token, temperature = {temperature:?}"));
-        self.line(
-            1,
-            format!("input x [B, {total}, {}] = linear map of candidates, with a bias", model.hidden),
-        );
-    }
-
-    /// Returns the weights of the norm around a network, if it has one with weights.
-    fn around_weights(&self, network: &Network) -> usize {
-        let is_around = |update: &&Update| {
-            update.around.is_some() && self.model.networks[update.network.0].name == network.name
-        };
-        let has_norm = network.block.norm == Norm::PreLayer && self.model.updates().iter().any(is_around);
-        let norm = if has_norm { 2 * self.model.hidden } else { 0 };
-        let side = self.model.tokens.positions.isqrt();
-        norm + network.block.grid.map_or(0, |_| 2 * side * self.model.hidden)
-    }
-
     fn steps(&mut self, steps: &[Step], depth: usize) {
         for step in steps {
             match step {
@@ -190,20 +107,16 @@ impl Text<'_> {
     }
 
     fn update(&self, update: &Update) -> String {
-        let sum = |operands: &[Operand]| {
-            let names = operands.iter().map(|operand| match operand {
+        let operands: Vec<&str> = update
+            .operands
+            .iter()
+            .map(|operand| match operand {
                 Operand::State(state) => self.model.states[state.0].name.as_str(),
                 Operand::Input => "x",
-            });
-            names.collect::<Vec<&str>>().join(" + ")
-        };
+            })
+            .collect();
         let state = &self.model.states[update.state.0].name;
-        let result = format!("{}({})", self.model.networks[update.network.0].name, sum(&update.operands));
-        match update.around.as_deref() {
-            None => format!("{state} <- {result}"),
-            Some([]) => format!("{state} <- norm({result})"),
-            Some(around) => format!("{state} <- norm({} + {result})", sum(around)),
-        }
+        format!("{state} <- {}({})", self.model.networks[update.network.0].name, operands.join(" + "))
     }
 
     /// Writes the updates in the order in which they run, and where the gradient is cut.
@@ -217,9 +130,6 @@ impl Text<'_> {
         let learning = updates.iter().filter(|update| update.differentiated).count();
         let total = updates.len();
         self.line(1, format!("gradient {policy}: {learning} of {total} updates are differentiated"));
-        if let Some(label) = &self.model.supervise {
-            self.line(1, format!("supervise {label}: a loss after each of its iterations"));
-        }
         let width = updates.iter().map(|update| self.update(update.update).len()).max().unwrap_or(0);
         let mut differentiated = false;
         for unrolled in &updates {
@@ -277,23 +187,13 @@ impl Text<'_> {
         if let OnDivergence::Rollback { lr_factor, most } = train.on_divergence {
             self.line(2, format!("on_divergence rollback(lr_factor = {lr_factor:?}, most = {most})"));
         }
-        // What is not given has no line, either.
-        if let Some(clip) = train.clip {
-            self.line(2, format!("clip {clip:?}"));
-        }
         self.line(2, format!("batch {}", train.batch));
-        if train.accumulate > 1 {
-            self.line(2, format!("accumulate {}", train.accumulate));
-        }
-        let Starts { hints, errors } = train.starts;
-        if (hints, errors) != (0.0, 0.0) {
-            self.line(2, format!("starts with hints {hints:?}, with errors {errors:?}"));
-        }
         self.line(2, format!("length {}", length(&train.length)));
         match &train.eval_every {
             Some(every) => self.line(2, format!("evaluate every {}", length(every))),
             None => self.line(2, "evaluate at the end"),
         }
+        // What is not given has no line, either.
         if let Some(share) = train.eval_share {
             self.line(2, format!("evaluation share {share:?}"));
         }
@@ -319,34 +219,7 @@ fn block_weights(block: &Block, hidden: usize, positions: usize) -> usize {
         // Gate, up and down, each between `P + S` and the width of the unit.
         Mixing::Mlp { inner } => 3 * positions * inner,
     };
-    let unit = match block.unit {
-        FeedForward::SwiGlu => 3 * hidden * block.inner,
-        FeedForward::Gelu => 2 * hidden * block.inner,
-    };
-    let biases = match (block.bias, &block.mixing, block.unit) {
-        (false, _, _) => 0,
-        (true, mixing, unit) => {
-            let mixing = match mixing {
-                Mixing::Attention { .. } => 4 * hidden,
-                Mixing::Mlp { inner } => 2 * inner + positions,
-            };
-            let unit = match unit {
-                FeedForward::SwiGlu => 2 * block.inner + hidden,
-                FeedForward::Gelu => block.inner + hidden,
-            };
-            mixing + unit
-        }
-    };
-    let norms = if block.norm == Norm::PreLayer { 4 * hidden } else { 0 };
-    mixing + unit + biases + norms
-}
-
-/// Returns which open token takes a value, as in `branches at … token`.
-fn cell_choice(cell: CellChoice) -> &'static str {
-    match cell {
-        CellChoice::Random => "any open",
-        CellChoice::Fewest => "the most certain",
-    }
+    mixing + 3 * hidden * block.inner
 }
 
 fn mixing(mixing: &Mixing, hidden: usize, positions: usize) -> String {
@@ -376,7 +249,6 @@ fn halt(halt: &Halt) -> String {
         Halt::Residual { eps, max_segments } => {
             format!("halt residual below {eps:?}, after at most {max_segments} segments")
         }
-        Halt::Solved { max_segments } => format!("halt solved, after at most {max_segments} segments"),
     }
 }
 
@@ -390,15 +262,6 @@ fn infer(infer: &Infer) -> String {
     }
     if let Some(check) = infer.check {
         text.push_str(&format!(", right by {}", check.name()));
-    }
-    if let Some(abstain) = infer.abstain {
-        text.push_str(&format!(", no answer above {abstain:?}"));
-    }
-    if let Some(Search { chains, cell, conflict, dropout }) = infer.search {
-        text.push_str(&format!(
-            ", {chains} chains that branch at {} token, conflict from {conflict:?}, dropout {dropout:?}",
-            cell_choice(cell)
-        ));
     }
     text
 }

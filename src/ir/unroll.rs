@@ -11,43 +11,27 @@ pub struct UnrolledUpdate<'a> {
     pub iterations: Vec<usize>,
     /// Whether gradients flow through this update; its result is detached otherwise.
     pub differentiated: bool,
-    /// Whether the states are detached before this update, since a supervised iteration begins under
-    /// [`Gradient::OneStep`].
-    pub begins_detached: bool,
-    /// Whether there is a loss after this update: it ends an iteration of the supervised loop, or the segment.
-    pub supervised: bool,
 }
 
 /// Unrolls the loop nest of one segment.
 ///
 /// The gradient policy decides which updates are differentiated: with
-/// [`Gradient::OneStep`] the last update of every state (before each loss, where a loop is supervised), with [`Gradient::Last`] every update from the
+/// [`Gradient::OneStep`] the last update of every state, with [`Gradient::Last`] every update from the
 /// last `count` iterations of the named loop on, with [`Gradient::Full`] all of them. A named loop inside
 /// other loops runs several times; its last run counts.
 ///
 /// Requires that the named loop exists and has at least `count` iterations, as the validator checks.
 pub fn unroll(model: &Model) -> Vec<UnrolledUpdate<'_>> {
-    let mut walk = Unroll { model, updates: Vec::new(), boundary: 0 };
+    let mut walk = Unroll { gradient: &model.gradient, updates: Vec::new(), boundary: 0 };
     walk.steps(&model.segment, &mut Vec::new());
     let Unroll { mut updates, boundary, .. } = walk;
-    if let Some(last) = updates.last_mut() {
-        last.supervised = true;
-    }
     match &model.gradient {
         Gradient::OneStep => {
             let mut seen = vec![false; model.states.len()];
             for unrolled in updates.iter_mut().rev() {
-                if unrolled.supervised {
-                    seen.fill(false);
-                }
                 let seen = &mut seen[unrolled.update.state.0];
                 unrolled.differentiated = !*seen;
                 *seen = true;
-            }
-            let mut after_loss = false;
-            for unrolled in &mut updates {
-                unrolled.begins_detached = after_loss;
-                after_loss = unrolled.supervised;
             }
         }
         Gradient::Last { .. } => {
@@ -61,7 +45,7 @@ pub fn unroll(model: &Model) -> Vec<UnrolledUpdate<'_>> {
 }
 
 struct Unroll<'a> {
-    model: &'a Model,
+    gradient: &'a Gradient,
     updates: Vec<UnrolledUpdate<'a>>,
     /// Number of updates that had run when the last iterations of the named loop began.
     boundary: usize,
@@ -75,12 +59,10 @@ impl<'a> Unroll<'a> {
                     update,
                     iterations: iterations.clone(),
                     differentiated: false,
-                    begins_detached: false,
-                    supervised: false,
                 }),
                 Step::Repeat(repeat) => {
                     for iteration in 0..repeat.count {
-                        if let Gradient::Last { count, label } = &self.model.gradient
+                        if let Gradient::Last { count, label } = self.gradient
                             && repeat.label.as_ref() == Some(label)
                             && iteration + count == repeat.count
                         {
@@ -89,12 +71,6 @@ impl<'a> Unroll<'a> {
                         iterations.push(iteration);
                         self.steps(&repeat.body, iterations);
                         iterations.pop();
-                        if repeat.label.is_some()
-                            && repeat.label == self.model.supervise
-                            && let Some(last) = self.updates.last_mut()
-                        {
-                            last.supervised = true;
-                        }
                     }
                 }
             }

@@ -15,9 +15,6 @@
 //!   reads a position that exists. A row runs at least one segment.
 //! * Inference runs at least one segment. It halts early only under a policy that may, and rolls out at
 //!   least twice, with noise, and only if a Q head can tell the rollouts apart.
-//! * Candidates, the keep head, `halt solved` and the search come together; a conflict head needs candidates. A model
-//!   with candidates has no puzzle vectors and no learned positions in its input.
-//! * A prefix and puzzle vectors exclude each other. A supervised loop exists. Rows and columns need a square.
 //! * Every real number is finite and in its range: rates and widths above 0, shares from 0 to 1.
 //! * The puzzle table has an optimizer exactly if it exists.
 //! * What is said about evaluations on the way is said where there are some; patience is for at least one.
@@ -27,8 +24,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Augmentation, Candidates, Data, Gradient, Halt, Length, Mixing, Model, Normal, OnDivergence, Operand,
-    Optimizer, QOutputs, QTarget, Repeat, Starts, StateId, StateInit, Step, Train, unroll,
+    Augmentation, Data, Gradient, Halt, Length, Mixing, Model, OnDivergence, Operand, Optimizer, QOutputs,
+    QTarget, Repeat, StateId, Step, Train, unroll,
 };
 use crate::data::{ARC_SIDE, ARC_VOCAB, PuzzleKind};
 
@@ -88,11 +85,6 @@ impl Rules {
         });
     }
 
-    /// A share of at least 0 and below 1.
-    fn share(&mut self, value: f32, what: &str) {
-        self.require((0.0..1.0).contains(&value), || format!("{what} must be in [0, 1), found {value}"));
-    }
-
     fn open_fraction(&mut self, value: f32, what: &str) {
         self.require(value > 0.0 && value < 1.0, || format!("{what} must be in (0, 1), found {value}"));
     }
@@ -113,10 +105,8 @@ impl Rules {
         self.require(!model.states.is_empty(), || "there is no state".to_string());
         self.require(!model.networks.is_empty(), || "there is no network".to_string());
         for state in &model.states {
-            if let StateInit::Normal(Normal { std, truncate }) = state.init {
-                self.positive(std, "the deviation of an initial state");
-                self.positive(truncate, "the cut of an initial state");
-            }
+            self.positive(state.init.std, "the deviation of an initial state");
+            self.positive(state.init.truncate, "the cut of an initial state");
         }
     }
 
@@ -128,20 +118,6 @@ impl Rules {
                 format!("the feed-forward unit of `{name}` has no width")
             });
             self.positive(network.block.norm_eps, "eps of a norm");
-            self.share(network.block.dropout, "the dropout of a block");
-            if let Some(std) = network.block.grid {
-                self.positive(std, "the deviation of positions");
-                let side = model.tokens.positions.isqrt();
-                self.require(side * side == model.tokens.positions, || {
-                    format!(
-                        "`{name}` has rows and columns, but {} tokens are no square",
-                        model.tokens.positions
-                    )
-                });
-                let is_alone = !model.tokens.learned_positions
-                    && !matches!(network.block.mixing, Mixing::Attention { rope_theta: Some(_), .. });
-                self.require(is_alone, || format!("`{name}` places its tokens in two ways"));
-            }
             match network.block.mixing {
                 Mixing::Attention { heads, rope_theta } => {
                     let divides = heads >= 1 && model.hidden.is_multiple_of(heads);
@@ -171,20 +147,15 @@ impl Rules {
                 format!("use of unknown {:?}", update.network)
             });
             self.require(!update.operands.is_empty(), || "an update reads nothing".to_string());
-            for operand in update.operands.iter().chain(update.around.iter().flatten()) {
+            for operand in &update.operands {
                 if let Operand::State(id) = operand {
                     self.require(state(*id), || format!("read of unknown {id:?}"));
                 }
             }
         }
         self.require(state(model.token_head.state), || "the token head reads an unknown state".to_string());
-        let others = [
-            ("Q", model.q_head.as_ref().map(|head| head.state)),
-            ("keep", model.keep_head.as_ref().map(|head| head.state)),
-            ("conflict", model.conflict_head.as_ref().map(|head| head.state)),
-        ];
-        for (name, read) in others {
-            self.require(read.is_none_or(state), || format!("the {name} head reads an unknown state"));
+        if let Some(q_head) = &model.q_head {
+            self.require(state(q_head.state), || "the Q head reads an unknown state".to_string());
         }
     }
 
@@ -224,10 +195,6 @@ impl Rules {
                 format!("there are no last {count} iterations of `{label}`")
             });
         }
-        if let Some(label) = &model.supervise {
-            let found = labels.iter().any(|repeat| repeat.label.as_ref() == Some(label));
-            self.require(found, || format!("there is no loop `{label}` to supervise"));
-        }
     }
 
     /// Checks what the unrolled segment does; requires that all ids are valid.
@@ -263,62 +230,12 @@ impl Rules {
                 outputs.is_some()
             }
             Halt::Fixed { .. } => outputs.is_none(),
-            Halt::Solved { .. } => outputs.is_none() && model.candidates.is_some(),
             Halt::Residual { eps, .. } => {
                 self.positive(eps, "eps of a residual");
                 outputs.is_none()
             }
         };
         self.require(fits, || format!("{:?} does not fit the outputs {outputs:?}", model.halt));
-        self.positive(model.token_head.weight, "the weight of the tokens");
-        self.require(model.token_head.bias.is_none_or(f32::is_finite), || {
-            "the bias of the token head is not finite".to_string()
-        });
-        self.candidates(model);
-    }
-
-    /// Checks the candidates, and what is there exactly when they are.
-    fn candidates(&mut self, model: &Model) {
-        let has_some = model.candidates.is_some();
-        for (what, is_there) in [
-            ("the keep head", model.keep_head.is_some()),
-            ("`halt solved`", matches!(model.halt, Halt::Solved { .. })),
-        ] {
-            self.require(is_there == has_some, || format!("candidates and {what} come together"));
-        }
-        self.require(has_some || model.conflict_head.is_none(), || {
-            "the conflict head needs candidates".to_string()
-        });
-        if let Some(candidates) = &model.candidates {
-            let Candidates { values, first, remove, conflict, temperature, .. } = *candidates;
-            self.require(values >= 2 && first + values <= model.tokens.vocab, || {
-                format!("{values} values from token {first} on are not all among {}", model.tokens.vocab)
-            });
-            self.fraction(remove, "`remove` of the candidates");
-            self.fraction(conflict, "`conflict` of the candidates");
-            self.positive(temperature, "`temperature` of the candidates");
-            self.require(model.puzzles.is_none() && !model.tokens.learned_positions, || {
-                "candidates come without puzzle vectors and positions in the input".to_string()
-            });
-        }
-        if let Some(head) = &model.keep_head {
-            for (value, what) in [(head.weight, "weight"), (head.keep, "keep"), (head.remove, "remove")] {
-                self.positive(value, &format!("`{what}` of the keep head"));
-            }
-        }
-        if let Some(head) = &model.conflict_head {
-            self.positive(head.weight, "the weight of the conflict head");
-            self.require(head.position < model.total_positions(), || {
-                format!("the conflict head reads position {} of {}", head.position, model.total_positions())
-            });
-        }
-        self.require(model.puzzles.is_none() || model.prefix.is_none(), || {
-            "puzzle vectors and a prefix stand at the same place".to_string()
-        });
-        if let Some(prefix) = &model.prefix {
-            self.require(prefix.positions >= 1, || "the prefix has no positions".to_string());
-            self.positive(prefix.std, "the deviation of the prefix");
-        }
     }
 
     fn infer(&mut self, model: &Model) {
@@ -328,22 +245,6 @@ impl Rules {
         self.require(may_halt || !infer.halt, || "inference halts early under `fixed`".to_string());
         if let Some(settle) = infer.settle {
             self.positive(settle, "`settle`");
-        }
-        if let Some(abstain) = infer.abstain {
-            self.positive(abstain, "`abstain`");
-            self.require(model.candidates.is_none() && infer.segments >= 2, || {
-                "nothing tells how far a state has moved".to_string()
-            });
-        }
-        self.require(infer.search.is_some() == model.candidates.is_some(), || {
-            "a search and candidates come together".to_string()
-        });
-        if let Some(search) = &infer.search {
-            self.require(search.chains >= 1, || "there are no chains".to_string());
-            self.fraction(search.conflict, "`conflict` of a search");
-            self.share(search.dropout, "the dropout of a search");
-            let is_alone = !infer.halt && infer.settle.is_none() && infer.rollouts.is_none();
-            self.require(is_alone, || "a search has no rollouts and does not settle".to_string());
         }
         if let Some(check) = infer.check {
             self.require(check.fits(&model.tokens), || {
@@ -386,20 +287,6 @@ impl Rules {
         }
         self.fraction(train.schedule.min_ratio, "min_ratio");
         self.require(train.batch >= 1, || "the batch is empty".to_string());
-        if let Some(clip) = train.clip {
-            self.positive(clip, "`clip`");
-        }
-        let ranges = train.accumulate;
-        self.require(ranges.is_power_of_two() && train.batch.is_multiple_of(ranges), || {
-            format!("{} rows cannot be cut into {ranges} equal ranges, a power of two", train.batch)
-        });
-        let Starts { hints, errors } = train.starts;
-        self.fraction(hints, "hints");
-        self.fraction(errors, "errors");
-        self.require(hints + errors <= 1.0, || "hints and errors are more than all rows".to_string());
-        self.require((hints, errors) == (0.0, 0.0) || model.candidates.is_some(), || {
-            "only candidates begin with hints or errors".to_string()
-        });
         if let OnDivergence::Rollback { lr_factor, most } = train.on_divergence {
             self.open_fraction(lr_factor, "lr_factor");
             self.require(most >= 1, || "a rollback happens at least once".to_string());
@@ -587,21 +474,26 @@ mod tests {
             ),
             (
                 "inference runs no segment",
-                broken(|model| model.infer = Some(Infer { segments: 0, ..Infer::default() })),
+                broken(|model| {
+                    model.infer =
+                        Some(Infer { segments: 0, halt: false, rollouts: None, settle: None, check: None })
+                }),
             ),
             (
                 "inference halts early under `fixed`",
                 broken(|model| {
                     model.halt = Halt::Fixed { segments: 2 };
                     model.q_head = None;
-                    model.infer = Some(Infer { segments: 2, halt: true, ..Infer::default() });
+                    model.infer =
+                        Some(Infer { segments: 2, halt: true, rollouts: None, settle: None, check: None });
                 }),
             ),
             (
                 "there are 1 rollouts",
                 broken(|model| {
                     let rollouts = Some(Rollouts { count: 1, noise: 0.5 });
-                    model.infer = Some(Infer { segments: 2, rollouts, ..Infer::default() });
+                    model.infer =
+                        Some(Infer { segments: 2, halt: false, rollouts, settle: None, check: None });
                 }),
             ),
             (
@@ -610,7 +502,8 @@ mod tests {
                     model.halt = Halt::Residual { eps: 0.1, max_segments: 2 };
                     model.q_head = None;
                     let rollouts = Some(Rollouts { count: 2, noise: 0.5 });
-                    model.infer = Some(Infer { segments: 1, rollouts, ..Infer::default() });
+                    model.infer =
+                        Some(Infer { segments: 1, halt: false, rollouts, settle: None, check: None });
                 }),
             ),
             (
@@ -619,7 +512,8 @@ mod tests {
                     model.halt = Halt::Fixed { segments: 2 };
                     model.q_head = None;
                     let rollouts = Some(Rollouts { count: 2, noise: 0.5 });
-                    model.infer = Some(Infer { segments: 2, rollouts, ..Infer::default() });
+                    model.infer =
+                        Some(Infer { segments: 2, halt: false, rollouts, settle: None, check: None });
                 }),
             ),
         ];

@@ -1,9 +1,7 @@
 //! The embedded input `x`.
 
 use super::Lowering;
-use super::parameters::{
-    EMBED_CANDIDATES, EMBED_CANDIDATES_BIAS, EMBED_POSITIONS, EMBED_TOKENS, PUZZLE_TABLE,
-};
+use super::parameters::{EMBED_POSITIONS, EMBED_TOKENS, PUZZLE_TABLE};
 use crate::graph::ops::{AddSuffix, Concat, Embed, Pad, Reshape, Scale};
 use crate::graph::{TensorType, Value};
 
@@ -20,14 +18,10 @@ pub(super) struct Embedded {
 }
 
 impl Lowering<'_> {
-    /// `sqrt(D) (puzzle rows ++ tokens)`, or `sqrt(D / 2) (puzzle rows ++ tokens + positions)`; with candidates, a linear
-    /// map of them.
+    /// `sqrt(D) (puzzle rows ++ tokens)`, or `sqrt(D / 2) (puzzle rows ++ tokens + positions)`.
     ///
     /// Puzzle rows are padded with zeros to `P D` and cut into `P` positions.
     pub(super) fn embed(&mut self) -> Embedded {
-        if let Some(candidates) = self.model.candidates {
-            return Embedded { x: self.embed_candidates(candidates.values), puzzle_rows: None };
-        }
         let (batch, width) = (self.sizes.batch, self.model.hidden);
         let ids = self.tokens();
         let table = self.weight(EMBED_TOKENS);
@@ -54,25 +48,7 @@ impl Lowering<'_> {
             x = self.graph.add1(AddSuffix.into(), &[x, positions]);
             factor *= POSITION_SCALE;
         }
-        let mut x = self.graph.add1(Scale { factor }.into(), &[x]);
-        if self.model.prefix.is_some() {
-            x = self.room_for_prefix(x);
-        }
+        let x = self.graph.add1(Scale { factor }.into(), &[x]);
         Embedded { x, puzzle_rows }
-    }
-
-    fn embed_candidates(&mut self, values: usize) -> Value {
-        let shape = [self.sizes.batch, self.model.tokens.positions, values];
-        let candidates = self.graph.input(&self.scope.candidates(), TensorType::f32(&shape));
-        let x = self.map(candidates, EMBED_CANDIDATES, Some(EMBED_CANDIDATES_BIAS));
-        self.room_for_prefix(x)
-    }
-
-    /// Puts zeros before the tokens, where updates read the learned prefix.
-    fn room_for_prefix(&mut self, x: Value) -> Value {
-        match self.model.prefix_positions() {
-            0 => x,
-            before => self.graph.add1(Pad { axis: 1, before, after: 0 }.into(), &[x]),
-        }
     }
 }

@@ -14,8 +14,6 @@ const MOMENT2: &str = "moment2";
 const AVERAGE: &str = "average";
 /// What the names of numbers begin with that change at each step.
 const STEP: &str = "step";
-/// What the names of gradients begin with that are added up over ranges of rows.
-const PARTIAL: &str = "partial";
 /// What stands after the scope in the names of the carry.
 const CARRY: &str = "carry";
 
@@ -32,14 +30,6 @@ pub const STEP_PUZZLE_LR: &str = "step.puzzle_lr";
 /// of the puzzle vectors of the rows of the batch, `[B]`. Where a new weight is not finite, its sum is not either.
 pub fn squares(name: &str) -> String {
     format!("{STEP}.squares.{name}")
-}
-
-/// Square of the norm of the gradient of the weights, before it is clipped, `[1]`; only where it is.
-pub const STEP_NORM_SQUARED: &str = "step.norm_squared";
-
-/// Returns the name of the memory of the gradient of a weight, added up over `2^level` ranges of rows.
-pub fn partial(level: usize, name: &str) -> String {
-    format!("{PARTIAL}.{level}.{name}")
 }
 
 /// Returns the name of a weight; `name` is its name in a state dict, e.g. `inner.lm_head.weight`.
@@ -67,8 +57,6 @@ pub fn average(name: &str) -> String {
 pub enum Scope {
     /// Training.
     Train,
-    /// A range of the rows of a training batch, where gradients are accumulated.
-    Range,
     /// Evaluation.
     Evaluate,
 }
@@ -78,7 +66,6 @@ impl Scope {
     pub fn name(self) -> &'static str {
         match self {
             Scope::Train => "train",
-            Scope::Range => "range",
             Scope::Evaluate => "evaluate",
         }
     }
@@ -100,87 +87,6 @@ impl Scope {
     /// Puzzle identifier of each row, `i32 [B]`.
     pub fn puzzles(self) -> String {
         self.of("puzzles")
-    }
-
-    /// Which values each token may still have, 1 or 0, `f32 [B, S, K]`; only with candidates.
-    pub fn candidates(self) -> String {
-        self.of("candidates")
-    }
-
-    /// Which of them are true, 1 or 0, `f32 [B, S, K]`; only with candidates.
-    pub fn kept(self) -> String {
-        self.of("kept")
-    }
-
-    /// 1 for rows that have lost a true candidate, `f32 [B]`; only with a conflict head.
-    pub fn lost(self) -> String {
-        self.of("lost")
-    }
-
-    /// Weight of the token loss of each row beside that of the others, `f32 [B]`; only with candidates.
-    pub fn token_weight(self) -> String {
-        self.of("token_weight")
-    }
-
-    /// Key of the dropout of each row, from 0 to 2^24 - 1, `i32 [B]`; only with dropout.
-    pub fn dropout_keys(self) -> String {
-        self.of("dropout_keys")
-    }
-
-    /// Logits that each candidate is to be kept, `f32 [B, S, K]`; only with candidates.
-    pub fn keep_logits(self) -> String {
-        self.of("keep_logits")
-    }
-
-    /// Logit that a true candidate is lost, `f32 [B]`; only with a conflict head.
-    pub fn conflict(self) -> String {
-        self.of("conflict")
-    }
-
-    /// Loss of the keep head of each row, `f32 [B]`; only with candidates.
-    pub fn keep_loss(self) -> String {
-        self.of("keep_loss")
-    }
-
-    /// Loss of the conflict head of each row, `f32 [B]`; only with one.
-    pub fn conflict_loss(self) -> String {
-        self.of("conflict_loss")
-    }
-
-    /// Loss that is trained, of each row, `f32 [B]`; only with candidates.
-    pub fn loss(self) -> String {
-        self.of("loss")
-    }
-
-    /// The true value of each token, `i32 [B, S]`: memory of the trainer; only with candidates.
-    pub fn truth(self) -> String {
-        self.of("truth")
-    }
-
-    /// Which values each token may still have, 1 or 0, `f32 [B, S, K]`, as the puzzle has its cells and values: memory of
-    /// the trainer, which shows the row under another symmetry in each step; only with candidates.
-    pub fn deduced(self) -> String {
-        self.of("deduced")
-    }
-
-    /// Gradient of each row's own copy of its puzzle vector, `f32 [B, width]`; only where gradients are accumulated.
-    pub fn puzzle_gradient(self) -> String {
-        self.of("puzzle_gradient")
-    }
-
-    /// The same of the rows of all ranges before the last one.
-    pub fn earlier_puzzle_gradients(self) -> String {
-        self.of("earlier_puzzle_gradients")
-    }
-
-    /// Puzzle identifiers of the rows of all ranges, `i32`; only where gradients are accumulated.
-    pub fn all_puzzles(self) -> String {
-        self.of("all_puzzles")
-    }
-
-    /// Right labels of each row after an iteration of the supervised loop, counted from 0, `f32 [B]`; only in evaluation.
-    pub fn right_after(self, iteration: usize) -> String {
-        self.of(&format!("right_after.{iteration}"))
     }
 
     /// 1 for rows that begin a new sequence: their states are reset, `f32 [B]`.
@@ -293,8 +199,6 @@ pub enum MemoryKind {
     Moment,
     /// A number that the optimizer takes at each step, or a result of its own.
     StepScalar,
-    /// A gradient that is added up over ranges of rows.
-    Partial,
     /// A state handed from segment to segment.
     Carry,
     /// Input or result of the rows of a batch.
@@ -308,7 +212,6 @@ pub fn memory_kind(name: &str) -> MemoryKind {
         Some((AVERAGE, _)) => MemoryKind::Average,
         Some((MOMENT1 | MOMENT2, _)) => MemoryKind::Moment,
         Some((STEP, _)) => MemoryKind::StepScalar,
-        Some((PARTIAL, _)) => MemoryKind::Partial,
         Some((_scope, part)) if part.split_once('.').is_some_and(|(first, _)| first == CARRY) => {
             MemoryKind::Carry
         }

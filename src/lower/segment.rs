@@ -1,9 +1,8 @@
 //! One segment: the loop nest, unrolled.
 
-use super::parameters::{NormNames, PREFIX};
 use super::{Lowering, Program, Purpose};
 use crate::graph::Value;
-use crate::graph::ops::{Add, AddSuffix, Concat, Detach, Fill, Slice};
+use crate::graph::ops::{Add, Detach};
 use crate::ir::{Operand, UnrolledUpdate, Update, unroll};
 
 /// Whether a segment is differentiated as the gradient policy says, or not at all.
@@ -16,17 +15,12 @@ pub(super) enum Flow {
 }
 
 impl Lowering<'_> {
-    /// Runs the updates of a segment on `states` and returns the states after each update that there is a loss after; the
-    /// last ones are those at the end.
+    /// Runs the updates of a segment on `states` and returns the new states.
     ///
     /// The result of an update that is not differentiated passes through a detach marker.
-    pub(super) fn segment(&mut self, x: Value, mut states: Vec<Value>, flow: Flow) -> Vec<Vec<Value>> {
+    pub(super) fn segment(&mut self, x: Value, mut states: Vec<Value>, flow: Flow) -> Vec<Value> {
         let updates = unroll(self.model);
-        let mut supervised = Vec::new();
         for (index, unrolled) in updates.iter().enumerate() {
-            if unrolled.begins_detached {
-                states = states.iter().map(|&state| self.graph.add1(Detach.into(), &[state])).collect();
-            }
             self.graph.set_stretch(Purpose::Update(index).stretch());
             let state = unrolled.update.state;
             let is_last = updates[index + 1..].iter().all(|later| later.update.state != state);
@@ -40,33 +34,15 @@ impl Lowering<'_> {
                 self.graph.set_output(&self.scope.updated(index), result);
                 self.decode(&updates, index, x, &states);
             }
-            if unrolled.supervised {
-                supervised.push(states.clone());
-            }
         }
         self.graph.set_stretch(Purpose::Rest.stretch());
-        supervised
+        states
     }
 
     /// Returns the result of an update. With `kept`, its place in the segment, its queries, keys and values are outputs.
     fn update(&mut self, update: &Update, x: Value, states: &[Value], kept: Option<usize>) -> Value {
-        let input = self.sum(&update.operands, x, states).expect("a checked update has operands");
-        let model = self.model;
-        let network = &model.networks[update.network.0];
-        let result = self.network(network, input, kept);
-        let Some(around) = &update.around else { return result };
-        let around = if *around == update.operands { Some(input) } else { self.sum(around, x, states) };
-        let sum = match around {
-            Some(around) => self.graph.add1(Add.into(), &[around, result]),
-            None => result,
-        };
-        self.norm(&network.block, &NormNames::around(&network.stored_as), sum)
-    }
-
-    /// Returns the sum of operands, with the learned prefix in its place; `None` of no operands.
-    fn sum(&mut self, operands: &[Operand], x: Value, states: &[Value]) -> Option<Value> {
         let mut sum = None;
-        for operand in operands {
+        for operand in &update.operands {
             let term = match operand {
                 Operand::State(state) => states[state.0],
                 Operand::Input => x,
@@ -76,15 +52,9 @@ impl Lowering<'_> {
                 None => term,
             });
         }
-        let sum = sum?;
-        let Some(prefix) = &self.model.prefix else { return Some(sum) };
-        let shape = vec![self.sizes.batch, prefix.positions, self.model.hidden];
-        let tokens = Slice { axis: 1, start: prefix.positions, end: self.model.total_positions() };
-        let tokens = self.graph.add1(tokens.into(), &[sum]);
-        let zeros = self.graph.add1(Fill { value: 0.0, shape }.into(), &[]);
-        let vectors = self.weight(PREFIX);
-        let prefix = self.graph.add1(AddSuffix.into(), &[zeros, vectors]);
-        Some(self.graph.add1(Concat { axis: 1 }.into(), &[prefix, tokens]))
+        let input = sum.expect("a checked update has operands");
+        let model = self.model;
+        self.network(&model.networks[update.network.0], input, kept)
     }
 
     /// Makes outputs of what the heads answer after the update `index`.

@@ -5,9 +5,9 @@
 pub enum Purpose {
     /// The embedded input, losses, optimizer and carry.
     Rest,
-    /// The head of the tokens, and that of the candidates.
+    /// The head of the tokens.
     TokenHead,
-    /// The head of the Q values, or of the conflict.
+    /// The head of the Q values.
     QHead,
     /// An update, by its place in the unrolled segment.
     Update(usize),

@@ -5,7 +5,7 @@ use lsp_types::{CompletionItem, CompletionItemKind, Documentation, MarkupContent
 use super::document::Document;
 use super::hover::{explain_choice, explain_key};
 use super::names::{Definition, Thing, definitions, word_at};
-use super::place::{CursorPlace, CursorScope, Entries, NORM, place_at};
+use super::place::{CursorPlace, CursorScope, Entries, place_at};
 use super::reference::REFERENCE;
 use crate::check::keys::{self, Key};
 use crate::syntax::{STATEMENT_KEYWORDS, TokenKind, tokens};
@@ -61,20 +61,14 @@ impl Offer<'_> {
                     self.things(&[Thing::State]);
                     self.keyword("repeat");
                 }
-                [.., last] if last.is_symbol("<-") => {
-                    self.things(&[Thing::Network]);
-                    self.item(NORM, CompletionItemKind::FUNCTION, "norm of a sum with a network", None);
-                }
+                [.., last] if last.is_symbol("<-") => self.things(&[Thing::Network]),
                 [.., last] if last.is_symbol(":") => self.keyword("repeat"),
                 [.., last] if last.text == "repeat" => self.things(&[Thing::Let]),
                 _ => {}
             },
-            CursorScope::Operands { in_norm } => {
+            CursorScope::Operands => {
                 self.things(&[Thing::State]);
                 self.item("x", CompletionItemKind::CONSTANT, "the embedded input", None);
-                if *in_norm {
-                    self.things(&[Thing::Network]);
-                }
             }
             CursorScope::Position => self.things(&[Thing::Let]),
             CursorScope::Entries(entries) => match place.key() {
@@ -109,7 +103,6 @@ impl Offer<'_> {
                     self.things(&[Thing::Let]);
                 }
             }
-            "supervise" if place.item.len() == 1 => self.things(&[Thing::Loop]),
             "without" => self.things(&[Thing::Let, Thing::Block, Thing::Network, Thing::State]),
             "predict" if place.item.last().is_some_and(|word| word.text == "from") => {
                 self.things(&[Thing::State]);

@@ -1,7 +1,7 @@
 //! Inlay hints: shapes and sizes that a spec decides without writing them.
 
 use super::document::Document;
-use super::hover::{counted, elements, network_of_block, shape, unit};
+use super::hover::{counted, elements, network_of_block, shape};
 use crate::ir::{Mixing, Model};
 use crate::lower::parameters::Role;
 use crate::span::Span;
@@ -41,8 +41,7 @@ pub(super) fn hints(document: &Document, within: Span) -> Vec<(usize, String)> {
                             Mixing::Mlp { inner } => format!("a mixer of width {}", integer(*inner)),
                         };
                         let text = format!(
-                            ": {mixing}, {} of width {}, {} parameters",
-                            unit(&network.block),
+                            ": {mixing}, a gated unit of width {}, {} parameters",
                             integer(network.block.inner),
                             integer(count)
                         );

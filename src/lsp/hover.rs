@@ -4,7 +4,7 @@
 
 use super::document::Document;
 use super::names::{Definition, Thing, definition_of, definitions, reference, word_at};
-use super::place::{CursorPlace, CursorScope, Entries, NORM, place_at, section_of};
+use super::place::{CursorPlace, CursorScope, Entries, place_at, section_of};
 use super::reference::{KeyRow, REFERENCE};
 use crate::check::keys::{self, Choice};
 use crate::ir::{self, Mixing, Model, Step};
@@ -57,8 +57,7 @@ fn explain(
             }
         }
         CursorScope::Steps if word.text == "repeat" => REFERENCE.statement("segment"),
-        CursorScope::Steps if word.text == NORM => REFERENCE.statement("segment"),
-        CursorScope::Operands { .. } if word.text == "x" => {
+        CursorScope::Operands if word.text == "x" => {
             let shape = model.map_or(String::new(), |model| format!(" = `{}`", shape(model)));
             Some(format!(
                 "`x`: `[B, P + S, D]`{shape}\n\nthe embedded input: prefix, tokens and, if learned, positions"
@@ -122,13 +121,9 @@ fn describe(document: &Document, words: &[Token<'_>], definition: &Definition<'_
         Thing::Block => model
             .and_then(|model| describe_block(model, words, name))
             .unwrap_or_else(|| format!("`block {name}`: from `[B, P + S, D]` to `[B, P + S, D]`")),
-        Thing::Loop => model.and_then(|model| Some((model, find_loop(&model.segment, name)?))).map_or_else(
-            || format!("loop `{name}`"),
-            |(model, repeat)| {
-                let supervised = model.supervise.as_deref() == Some(name);
-                describe_loop(name, repeat) + if supervised { ", and a loss after it" } else { "" }
-            },
-        ),
+        Thing::Loop => model
+            .and_then(|model| find_loop(&model.segment, name))
+            .map_or_else(|| format!("loop `{name}`"), |repeat| describe_loop(name, repeat)),
     }
 }
 
@@ -159,16 +154,13 @@ fn describe_state(model: &Model, name: &str) -> Option<String> {
     let unrolled = ir::unroll(model);
     let updates = unrolled.iter().filter(|one| one.update.state.0 == index);
     let differentiated = updates.clone().filter(|one| one.differentiated).count();
-    let begins = match &state.init {
-        ir::StateInit::Normal(ir::Normal { std, truncate }) => format!(
-            "begins as one vector from a normal distribution, std {std:?} and cut at {truncate:?}; stored as `{}`",
-            state.stored_as
-        ),
-        ir::StateInit::Input => "begins every segment as the embedded input `x`".to_string(),
-    };
     Some(format!(
-        "`state {name}`: `[B, P + S, D]` = `{}`\n\n{begins}\n\nupdated {} in a segment, differentiated {}",
+        "`state {name}`: `[B, P + S, D]` = `{}`\n\nbegins as one vector from a normal distribution, std {:?} and \
+         cut at {:?}; stored as `{}`\n\nupdated {} in a segment, differentiated {}",
         shape(model),
+        state.init.std,
+        state.init.truncate,
+        state.stored_as,
         times(updates.count()),
         times(differentiated),
     ))
@@ -222,27 +214,17 @@ fn describe_block(model: &Model, words: &[Token<'_>], name: &str) -> Option<Stri
         Mixing::Attention { heads, rope_theta } => {
             let width = integer(model.hidden / heads.max(&1));
             let rope = rope_theta.map_or(String::new(), |theta| format!(", rotation with theta {theta}"));
-            let grid = block.grid.map_or("", |_| ", learned rows and columns");
-            format!("attention with {} heads of width {width}{rope}{grid}", integer(*heads))
+            format!("attention with {} heads of width {width}{rope}", integer(*heads))
         }
         Mixing::Mlp { inner } => format!("a gated unit of width {} over the positions", integer(*inner)),
     };
     let own = elements(model, |parameter| parameter.network.as_ref() == Some(&network.name));
     Some(format!(
-        "`block {name}`: from `{0}` to `{0}`\n\n{mixing}; {1} of width {2}; {3} parameters",
+        "`block {name}`: from `{0}` to `{0}`\n\n{mixing}; a gated unit of width {1}; {2} parameters",
         shape(model),
-        unit(block),
         integer(block.inner),
         integer(own / network.layers.max(1)),
     ))
-}
-
-/// Returns what the unit of a block that treats each position alone is called.
-pub(super) fn unit(block: &ir::Block) -> &'static str {
-    match block.unit {
-        ir::FeedForward::SwiGlu => "a gated unit",
-        ir::FeedForward::Gelu => "a plain unit",
-    }
 }
 
 fn find_loop<'a>(steps: &'a [Step], label: &str) -> Option<&'a ir::Repeat> {

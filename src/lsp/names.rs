@@ -89,17 +89,14 @@ pub(super) fn reference<'a>(words: &[Token<'a>], word: Token<'a>) -> Option<Name
     let place = super::place::place_at(words, word.span.start);
     let is_loop = match &place.scope {
         CursorScope::Model => match place.word(0) {
-            Some("gradient" | "supervise") => true,
+            Some("gradient") => true,
             // What stands in front of `=`, or behind a keyword that chooses, refers to nothing.
             Some("network" | "let") if !place.is_behind("=") => return None,
             Some("predict") if !place.item.iter().any(|before| before.text == "from") => return None,
             Some("block" | "halt" | "model") | None => return None,
             _ => false,
         },
-        CursorScope::Steps
-        | CursorScope::Operands { .. }
-        | CursorScope::Position
-        | CursorScope::Value(..) => false,
+        CursorScope::Steps | CursorScope::Operands | CursorScope::Position | CursorScope::Value(..) => false,
         CursorScope::Entries(_) if place.is_behind("=") => false,
         CursorScope::Entries(_) | CursorScope::Top | CursorScope::Unknown => return None,
     };
@@ -132,7 +129,6 @@ model m {
     b <- mlp(a)
   }
   gradient last cycle
-  supervise cycle
   predict tokens from b
   predict q from a[N - 1]
 }
@@ -166,7 +162,7 @@ train { batch = N }
                 resolved.push(word.text);
             }
         }
-        let expected = "m N encoder N mlp N encoder a b cycle N a mlp a b b mlp a cycle cycle b a N N";
+        let expected = "m N encoder N mlp N encoder a b cycle N a mlp a b b mlp a cycle b a N N";
         assert_eq!(resolved.join(" "), expected, "`mlp` as a key and `x` refer to nothing");
     }
 }

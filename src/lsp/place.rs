@@ -7,9 +7,6 @@
 use crate::check::keys::{self, Group, Key};
 use crate::syntax::{Token, TokenKind};
 
-/// What stands around a sum with a network.
-pub(super) const NORM: &str = "norm";
-
 /// What may stand at a place.
 #[derive(Debug, Clone)]
 pub(super) enum CursorScope {
@@ -20,10 +17,7 @@ pub(super) enum CursorScope {
     /// Steps of the loop nest.
     Steps,
     /// What an update adds up.
-    Operands {
-        /// Whether a network is among it, since a norm stands around the sum.
-        in_norm: bool,
-    },
+    Operands,
     /// A position of a state.
     Position,
     /// Entries.
@@ -160,9 +154,7 @@ fn inner(place: &CursorPlace<'_>, open: &str) -> CursorScope {
         (CursorScope::Model, "{" | "(") => entries(section(first).or_else(|| statement_entries(place))),
         (CursorScope::Model, "[") => CursorScope::Position,
         (CursorScope::Steps, "{") => CursorScope::Steps,
-        (CursorScope::Steps | CursorScope::Operands { .. }, "(") => {
-            CursorScope::Operands { in_norm: place.item.last().is_some_and(|word| word.text == NORM) }
-        }
+        (CursorScope::Steps | CursorScope::Operands, "(") => CursorScope::Operands,
         (CursorScope::Entries(_) | CursorScope::Value(..), "(") => settings(place),
         _ => CursorScope::Unknown,
     }
@@ -249,10 +241,7 @@ mod tests {
             ("model m { halt bce { |", "halt bce []: "),
             ("model m { predict q from z[|", "Position: "),
             ("model m { predict q from z[0] { outputs = (halt, |", "predict q value of outputs: "),
-            ("model m { segment { c: repeat 2 { z <- net(|", "Operands { in_norm: false }: "),
-            ("model m { segment { z <- norm(|", "Operands { in_norm: true }: "),
-            ("model m { segment { z <- norm(z + net(|", "Operands { in_norm: false }: "),
-            ("model m { predict keep from z { |", "predict keep keep []: "),
+            ("model m { segment { c: repeat 2 { z <- net(|", "Operands: "),
             ("model m { segment { c: repeat 2 { z <- net(a)\n |", "Steps: "),
             ("model m { segment { z <-\n |", "Steps: z <-"),
             ("train { optimizer = adamw(lr = 1, |", "train adamw [\"lr\"]: "),

@@ -23,7 +23,7 @@ impl RightBy {
     fn is_right(self, row: &JudgedRow) -> Option<bool> {
         match self {
             RightBy::Label => row.is_exact(),
-            RightBy::Rules => row.is_valid.map(|is_valid| is_valid && row.abstained != Some(true)),
+            RightBy::Rules => row.is_valid,
         }
     }
 }
@@ -42,10 +42,6 @@ pub struct AnswerReport {
     pub mean_cells: Option<f64>,
     /// Valid answers among the rows whose rules are known; `None` if none are.
     pub valid: Option<Share>,
-    /// Rows without an answer; `None` for a model that always answers.
-    pub abstained: Option<Share>,
-    /// Answers that are wrong, among all rows of which that is known; rows without an answer have none.
-    pub wrong: Share,
     /// Mean number of segments; `None` without rows.
     pub mean_segments: Option<f64>,
     /// Rows by their number of segments, ascending.
@@ -149,8 +145,6 @@ pub struct Measures {
     /// Sum over the rows with labels.
     cell_shares: f64,
     valid: Tally,
-    abstained: Tally,
-    wrong: Tally,
     segments: BTreeMap<u32, u64>,
     sudoku: Option<SudokuSums>,
     maze: Option<MazeSums>,
@@ -322,8 +316,6 @@ impl Measures {
             cells: 0,
             cell_shares: 0.0,
             valid: Tally::default(),
-            abstained: Tally::default(),
-            wrong: Tally::default(),
             segments: BTreeMap::new(),
             sudoku: None,
             maze: None,
@@ -340,16 +332,14 @@ impl Measures {
     pub fn add(&mut self, row: &JudgedRow) {
         self.rows += 1;
         self.exact.add(row.is_exact());
-        self.valid.add(row.is_valid.map(|is_valid| is_valid && row.abstained != Some(true)));
-        self.abstained.add(row.abstained);
-        self.wrong.add(self.right_by.is_right(row).map(|is_right| !is_right && row.abstained != Some(true)));
+        self.valid.add(row.is_valid);
         self.cells += u64::from(row.cells);
         self.cells_right += u64::from(row.cells_right);
         if row.cells > 0 {
             self.cell_shares += f64::from(row.cells_right) / f64::from(row.cells);
         }
         *self.segments.entry(row.segments).or_default() += 1;
-        if let Some(rules_broken) = row.rules_broken.filter(|_| row.abstained != Some(true)) {
+        if let Some(rules_broken) = row.rules_broken {
             self.sudoku.get_or_insert_default().add(row, rules_broken);
         }
         if let Some(path) = row.path {
@@ -397,8 +387,6 @@ impl Measures {
             cells: Share::of(self.cells_right, self.cells),
             mean_cells: (self.exact.of > 0).then(|| self.cell_shares / self.exact.of as f64),
             valid: (self.valid.of > 0).then(|| self.valid.share()),
-            abstained: (self.abstained.of > 0).then(|| self.abstained.share()),
-            wrong: self.wrong.share(),
             mean_segments: (self.rows > 0).then(|| segments as f64 / self.rows as f64),
             segments: segment_counts.collect(),
             sudoku: self.sudoku.as_ref().map(SudokuSums::finish),

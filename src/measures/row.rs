@@ -21,8 +21,6 @@ pub struct JudgedRow {
     pub givens: Option<u32>,
     /// How hard the puzzle is, as its dataset says.
     pub rating: Option<i32>,
-    /// Whether the model gave no answer, which is then neither exact nor valid. `None` for a model that always answers.
-    pub abstained: Option<bool>,
     /// Segments that the model ran.
     pub segments: u32,
     /// Q value of halting, before the sigmoid.
@@ -50,7 +48,7 @@ pub enum PathOutcome {
 impl JudgedRow {
     /// Returns whether each cell with a label equals it; `None` without labels.
     pub fn is_exact(&self) -> Option<bool> {
-        (self.cells > 0).then_some(self.cells_right == self.cells && self.abstained != Some(true))
+        (self.cells > 0).then_some(self.cells_right == self.cells)
     }
 }
 

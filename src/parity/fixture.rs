@@ -15,8 +15,7 @@ use crate::data::IGNORED_LABEL;
 use crate::ir::{
     self, Adam, Augmentation, Block, Data, Gradient, Halt, Length, Loss, Mixing, Model, Network, NetworkId,
     Normal, OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
-    ScheduleShape, SignSgd, Starts, State, StateId, StateInit, Step, TokenHead, Tokens, Train, Update,
-    gated_width,
+    ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update, gated_width,
 };
 use crate::reading;
 use crate::system;
@@ -413,8 +412,7 @@ fn build(config: &Config) -> Result<Model, String> {
     } else {
         Mixing::Attention { heads: m.num_heads, rope_theta }
     };
-    let inner = gated_width(m.expansion, width, 256);
-    let block = Block { mixing, inner, ..Block::published(m.rms_norm_eps) };
+    let block = Block { mixing, inner: gated_width(m.expansion, width, 256), norm_eps: m.rms_norm_eps };
     let network = |name: &str, layers: usize| Network {
         name: name.to_string(),
         stored_as: format!("{name}_level"),
@@ -429,20 +427,18 @@ fn build(config: &Config) -> Result<Model, String> {
     let state = |name: &str| State {
         name: format!("z_{name}"),
         stored_as: format!("{name}_init"),
-        init: StateInit::Normal(Normal { std: 1.0, truncate: 2.0 }),
+        init: Normal { std: 1.0, truncate: 2.0 },
     };
     let (high, low) = (StateId(0), StateId(1));
     let step_low = Step::Update(Update {
         state: low,
         network: NetworkId(0),
         operands: vec![Operand::State(high), Operand::Input, Operand::State(low)],
-        around: None,
     });
     let step_high = Step::Update(Update {
         state: high,
         network: NetworkId(networks.len() - 1),
         operands: vec![Operand::State(high), Operand::State(low)],
-        around: None,
     });
     let steps = Repeat { label: Some("step".to_string()), count: m.L_cycles, body: vec![step_low] };
     let cycle = Repeat {
@@ -481,10 +477,7 @@ fn build(config: &Config) -> Result<Model, String> {
             warmup_steps: t.lr_warmup_steps.round() as u64,
             min_ratio: t.lr_min_ratio as f32,
         },
-        clip: None,
         batch: config.batch,
-        accumulate: 1,
-        starts: Starts::default(),
         length: Length::Steps(t.total_steps),
         eval_every: None,
         eval_share: None,
@@ -503,16 +496,11 @@ fn build(config: &Config) -> Result<Model, String> {
             learned_positions: m.pos_encodings == Positions::Learned,
         },
         puzzles,
-        prefix: None,
-        candidates: None,
         networks,
         states: vec![state("H"), state("L")],
         segment: vec![Step::Repeat(cycle)],
         gradient,
-        supervise: None,
-        token_head: TokenHead { state: high, weight: 1.0, bias: None },
-        keep_head: None,
-        conflict_head: None,
+        token_head: TokenHead { state: high },
         q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
         halt,
         infer: None,

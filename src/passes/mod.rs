@@ -4,8 +4,6 @@
 //! types and values of named outputs and of everything that works in place; it never changes what a
 //! graph computes beyond the rounding of sums.
 
-mod fuse_bias;
-mod fuse_dropout;
 mod fuse_gated_unit;
 mod fuse_residual_norm;
 mod fuse_rotation;
@@ -35,11 +33,9 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "remove-unread", run: remove_unread::remove_unread },
     Pass { name: "fuse-rotation", run: fuse_rotation::fuse_rotation },
     Pass { name: "narrow-reads", run: narrow_reads::narrow_reads },
-    Pass { name: "fuse-bias", run: fuse_bias::fuse_bias },
     Pass { name: "fuse-gated-unit", run: fuse_gated_unit::fuse_gated_unit },
     Pass { name: "recompute-gated-unit", run: recompute_gated_unit::recompute_gated_unit },
     Pass { name: "fuse-residual-norm", run: fuse_residual_norm::fuse_residual_norm },
-    Pass { name: "fuse-dropout", run: fuse_dropout::fuse_dropout },
 ];
 
 /// Operators before and after one pass.

@@ -105,15 +105,17 @@ fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Applied {
     let (first, rest) = path.split_first().ok_or(Refused::UnknownPath)?;
     let deeper: Vec<&str> = rest.iter().map(|name| name.text.as_str()).collect();
     match (first.text.as_str(), &deeper[..]) {
-        ("tokens", ["from" | "weight" | "bias", ..]) => set_in_head(model, "tokens", rest, given),
+        ("tokens", ["from"]) => {
+            let state = given.name("a state")?;
+            predict(model, "tokens", given, Some(state))?;
+            Ok(())
+        }
         ("tokens", _) => set_in_section(model, first, &keys::TOKENS, rest, given),
-        ("puzzles" | "prefix" | "candidates" | "infer", []) if given.is_none() => {
+        ("puzzles" | "infer", []) if given.is_none() => {
             model.statements.retain(|statement| !is_section(statement, &first.text));
             Ok(())
         }
         ("puzzles", _) => set_in_section(model, first, &keys::PUZZLES, rest, given),
-        ("prefix", _) => set_in_section(model, first, &keys::PREFIX, rest, given),
-        ("candidates", _) => set_in_section(model, first, &keys::CANDIDATES, rest, given),
         ("infer", _) => set_in_section(model, first, &keys::INFER, rest, given),
         ("block", [_, ..]) => {
             let mut blocks = model.statements.iter_mut().filter_map(|statement| match &mut statement.kind {
@@ -139,21 +141,11 @@ fn set_in_model(model: &mut Model, path: &[Name], given: &Override) -> Applied {
             put(model, is_it, StatementKind::Gradient(gradient), given);
             Ok(())
         }
-        ("supervise", []) if given.is_none() => {
-            model.statements.retain(|statement| !matches!(statement.kind, StatementKind::Supervise(_)));
+        ("q", []) if given.is_none() => {
+            model.statements.retain(|statement| !predicts(statement, "q"));
             Ok(())
         }
-        ("supervise", []) => {
-            let is_it = |kind: &StatementKind| matches!(kind, StatementKind::Supervise(_));
-            let label = given.name("the label of a loop")?;
-            put(model, is_it, StatementKind::Supervise(label), given);
-            Ok(())
-        }
-        ("keep" | "conflict" | "q", []) if given.is_none() => {
-            model.statements.retain(|statement| !predicts(statement, &first.text));
-            Ok(())
-        }
-        ("keep" | "conflict" | "q", [_, ..]) => set_in_head(model, &first.text, rest, given),
+        ("q", [_, ..]) => set_in_q(model, rest, given),
         ("halt", []) => {
             let is_it = |kind: &StatementKind| matches!(kind, StatementKind::Halt(_));
             let halt = halt_of(given.expr()?)?;
@@ -249,30 +241,25 @@ fn predict<'a>(
     Ok(predict)
 }
 
-/// Sets what is said about a head.
-fn set_in_head(model: &mut Model, what: &str, path: &[Name], given: &Override) -> Applied {
+/// Sets what is said about the Q head.
+fn set_in_q(model: &mut Model, path: &[Name], given: &Override) -> Applied {
     match path {
         [from] if from.text == "from" => {
             let state = given.name("a state")?;
-            predict(model, what, given, Some(state))?;
+            predict(model, "q", given, Some(state))?;
         }
-        [position] if position.text == "position" && reads_one_position(what) => {
+        [position] if position.text == "position" => {
             let position = if given.is_none() { None } else { Some(given.expr()?) };
-            predict(model, what, given, None)?.position = position;
+            predict(model, "q", given, None)?.position = position;
         }
         _ => {
-            let group = keys::PREDICT.choice(what).expect("the table has this word").group;
-            let predict = predict(model, what, given, None)?;
+            let group = keys::PREDICT.choice("q").expect("the table has this word").group;
+            let predict = predict(model, "q", given, None)?;
             let entries = predict.entries.get_or_insert_with(|| given.list(Delimiter::Brace));
             set_entry(entries, group, path, given)?;
         }
     }
     Ok(())
-}
-
-/// Returns whether a head reads a single position.
-fn reads_one_position(what: &str) -> bool {
-    matches!(what, "q" | "conflict")
 }
 
 fn halt_of(expr: Expr) -> Result<Halt, Refused> {
@@ -553,14 +540,8 @@ fn known_paths(file: &File) -> Vec<String> {
 }
 
 fn paths_of_model(model: &Model, paths: &mut Vec<String>) {
-    paths.extend(["model.gradient", "model.halt", "model.supervise"].map(str::to_string));
-    for (title, group) in [
-        ("tokens", &keys::TOKENS),
-        ("puzzles", &keys::PUZZLES),
-        ("prefix", &keys::PREFIX),
-        ("candidates", &keys::CANDIDATES),
-        ("infer", &keys::INFER),
-    ] {
+    paths.extend(["model.gradient", "model.halt"].map(str::to_string));
+    for (title, group) in [("tokens", &keys::TOKENS), ("puzzles", &keys::PUZZLES), ("infer", &keys::INFER)] {
         paths_of_entries(&format!("model.{title}"), group, None, paths);
     }
     for statement in &model.statements {
@@ -586,10 +567,10 @@ fn paths_of_model(model: &Model, paths: &mut Vec<String>) {
                 let path = format!("model.{}", predict.what.text);
                 let Some(choice) = keys::PREDICT.choice(&predict.what.text) else { continue };
                 paths.push(format!("{path}.from"));
-                if reads_one_position(choice.name) {
+                if choice.name == "q" {
                     paths.push(format!("{path}.position"));
+                    paths_of_entries(&path, choice.group, predict.entries.as_ref(), paths);
                 }
-                paths_of_entries(&path, choice.group, predict.entries.as_ref(), paths);
             }
             StatementKind::Halt(halt) => {
                 if let Some(choice) = keys::HALT.choice(&halt.policy.text) {
@@ -598,7 +579,6 @@ fn paths_of_model(model: &Model, paths: &mut Vec<String>) {
             }
             StatementKind::Section(_)
             | StatementKind::Gradient(_)
-            | StatementKind::Supervise(_)
             | StatementKind::Without(_)
             | StatementKind::Entry(_) => {}
         }
@@ -731,50 +711,12 @@ mod tests {
                 segments: 16,
                 halt: true,
                 rollouts: Some(ir::Rollouts { count: 3, noise: 0.5 }),
-                ..ir::Infer::default()
+                settle: None,
+                check: None,
             })
         );
         let spec = SPEC.replace("    norm      = post_rms(eps = 1e-5)\n", "");
         assert_eq!(model_of(&spec, &["model.encoder.norm.eps=1e-3"]).networks[0].block.norm_eps, 1e-3);
-    }
-
-    #[test]
-    fn a_model_becomes_a_search_with_candidates() {
-        let given = [
-            "model.puzzles=none",
-            "train.puzzles=none",
-            "model.q=none",
-            "model.prefix.positions=2",
-            "model.candidates.values=4",
-            "model.candidates.first=2",
-            "model.supervise=cycle",
-            "model.tokens.weight=2",
-            "model.tokens.bias=0",
-            "model.keep.weight=3",
-            "model.conflict.position=1",
-            "model.halt=solved(max_segments = 8)",
-            "model.infer.chains=4",
-            "model.encoder.norm=pre_layer(eps = 1e-6)",
-            "train.hints=0.5",
-            "train.accumulate=2",
-        ];
-        let model = model(&given);
-        assert_eq!(model.prefix, Some(ir::Prefix { positions: 2, std: 1.0 }));
-        assert_eq!(model.supervise.as_deref(), Some("cycle"));
-        assert_eq!((model.token_head.weight, model.token_head.bias), (2.0, Some(0.0)));
-        assert_eq!(
-            model.keep_head.as_ref().map(|head| (head.state, head.weight)),
-            Some((ir::StateId(1), 3.0))
-        );
-        assert_eq!(model.conflict_head.as_ref().map(|head| (head.position, head.weight)), Some((1, 0.1)));
-        assert_eq!(model.inference().search.map(|search| search.chains), Some(4));
-        assert_eq!(model.networks[0].block.norm, ir::Norm::PreLayer);
-        let train = model.train.expect("the spec has a train block");
-        assert_eq!((train.starts.hints, train.accumulate), (0.5, 2));
-        let without: Vec<&str> =
-            given.into_iter().chain(["model.supervise=none", "model.conflict=none"]).collect();
-        let model = model_of(SPEC, &without);
-        assert_eq!((model.supervise, model.conflict_head), (None, None));
     }
 
     #[test]
@@ -834,20 +776,13 @@ mod tests {
         assert_eq!(model(&["model.gradient=last 2 cycle"]).gradient, last);
     }
 
-    fn begins(state: &ir::State) -> &ir::Normal {
-        match &state.init {
-            ir::StateInit::Normal(normal) => normal,
-            ir::StateInit::Input => panic!("`{}` begins as the input", state.name),
-        }
-    }
-
     #[test]
     fn a_state_is_set_apart_from_those_beside_it() {
         let states = model(&["model.z_high.std=3"]).states;
-        assert_eq!(states.iter().map(|state| begins(state).std).collect::<Vec<_>>(), [1.0, 3.0]);
+        assert_eq!(states.iter().map(|state| state.init.std).collect::<Vec<_>>(), [1.0, 3.0]);
         let spec = SPEC.replace("state z_low, z_high = normal(std = 1, truncate = 2)", "state z_low, z_high");
-        assert_eq!(begins(&model_of(&spec, &["model.z_low.truncate=5"]).states[0]).truncate, 5.0);
-        assert_eq!(begins(&model_of(&spec, &["model.z_low=normal(std = 7)"]).states[0]).std, 7.0);
+        assert_eq!(model_of(&spec, &["model.z_low.truncate=5"]).states[0].init.truncate, 5.0);
+        assert_eq!(model_of(&spec, &["model.z_low=normal(std = 7)"]).states[0].init.std, 7.0);
     }
 
     #[test]

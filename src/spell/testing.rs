@@ -6,7 +6,7 @@ use proptest::{collection, option};
 use crate::check::name_storage;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir;
-use crate::ir::testing::repeat;
+use crate::ir::testing::{repeat, update};
 
 /// Returns whether a generated loop nest was refused for what it leaves out; nothing else is wrong with one.
 pub(crate) fn is_idle(diagnostics: &[Diagnostic]) -> bool {
@@ -15,66 +15,16 @@ pub(crate) fn is_idle(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| idle.contains(&diagnostic.code))
 }
 
-/// Blocks; those that rotate nothing may have rows and columns, whatever the number of tokens.
 fn block(hidden: usize, learned: bool) -> impl Strategy<Value = ir::Block> {
     let rope = if learned { Just(None).boxed() } else { option::of(1.0f32..1e6).boxed() };
-    let grid = if learned { Just(None).boxed() } else { option::of(0.01f32..4.0).boxed() };
     let attention = (prop_oneof![Just(1), Just(2), Just(4)], rope)
         .prop_map(|(heads, rope_theta)| ir::Mixing::Attention { heads, rope_theta });
     let mixing = prop_oneof![attention, (1usize..5_000).prop_map(|inner| ir::Mixing::Mlp { inner })];
-    let unit = prop_oneof![Just(ir::FeedForward::SwiGlu), Just(ir::FeedForward::Gelu)];
-    let norm = prop_oneof![Just(ir::Norm::PostRms), Just(ir::Norm::PreRms), Just(ir::Norm::PreLayer)];
-    let dropout = prop_oneof![Just(0.0f32), 0.0f32..1.0];
-    (mixing, grid, unit, 1usize..4 * hidden, norm, 1e-9f32..1e-2, any::<bool>(), dropout).prop_map(
-        |(mixing, grid, unit, inner, norm, norm_eps, bias, dropout)| {
-            let rotates = matches!(mixing, ir::Mixing::Attention { rope_theta: Some(_), .. });
-            let grid = grid.filter(|_| !rotates);
-            ir::Block { mixing, grid, unit, inner, norm, norm_eps, bias, dropout }
-        },
-    )
-}
-
-/// What only a model with candidates has. The values are among as many tokens as it takes.
-type OfCandidates = (ir::Candidates, ir::KeepHead, Option<ir::ConflictHead>);
-
-fn cell() -> impl Strategy<Value = ir::CellChoice> {
-    prop_oneof![Just(ir::CellChoice::Random), Just(ir::CellChoice::Fewest)]
-}
-
-fn candidates(states: usize) -> impl Strategy<Value = OfCandidates> {
-    let conflict = prop_oneof![Just(0.5f32), 0.0f32..=1.0];
-    let candidates = (2usize..12, 0usize..4, 0.0f32..=1.0, conflict, cell(), 0.01f32..10.0).prop_map(
-        |(values, first, remove, conflict, cell, temperature)| ir::Candidates {
-            values,
-            first,
-            remove,
-            conflict,
-            cell,
-            temperature,
-        },
-    );
-    let state = move || (0..states).prop_map(ir::StateId);
-    let keep_head = (state(), 0.01f32..10.0, 0.01f32..10.0, 0.01f32..10.0)
-        .prop_map(|(state, weight, keep, remove)| ir::KeepHead { state, weight, keep, remove });
-    let conflict_head =
-        (state(), 0.01f32..10.0).prop_map(|(state, weight)| ir::ConflictHead { state, position: 0, weight });
-    (candidates, keep_head, option::of(conflict_head))
-}
-
-fn search() -> impl Strategy<Value = ir::Infer> {
-    let dropout = prop_oneof![Just(0.0f32), 0.0f32..1.0];
-    let search = (1usize..200, cell(), 0.0f32..=1.0, dropout)
-        .prop_map(|(chains, cell, conflict, dropout)| ir::Search { chains, cell, conflict, dropout });
-    (1usize..2_000, search, option::of(check())).prop_map(|(segments, search, check)| ir::Infer {
-        segments,
-        check,
-        search: Some(search),
-        ..ir::Infer::default()
+    (mixing, 1usize..4 * hidden, 1e-9f32..1e-2).prop_map(|(mixing, inner, norm_eps)| ir::Block {
+        mixing,
+        inner,
+        norm_eps,
     })
-}
-
-fn check() -> impl Strategy<Value = ir::Check> {
-    prop_oneof![Just(ir::Check::Equal), Just(ir::Check::Sudoku), Just(ir::Check::Maze)]
 }
 
 fn halting() -> impl Strategy<Value = (ir::Halt, Option<ir::QOutputs>)> {
@@ -103,16 +53,15 @@ fn halting() -> impl Strategy<Value = (ir::Halt, Option<ir::QOutputs>)> {
 /// Inference, with as much of what was drawn as the policy allows.
 fn infer(fixed: bool) -> impl Strategy<Value = ir::Infer> {
     let rollouts = (2usize..40, 1e-6f32..10.0).prop_map(|(count, noise)| ir::Rollouts { count, noise });
-    let distance = || option::of(1e-6f32..10.0);
-    (2usize..40, any::<bool>(), option::of(rollouts), distance(), option::of(check()), distance()).prop_map(
-        move |(segments, halt, rollouts, settle, check, abstain)| ir::Infer {
+    let check = prop_oneof![Just(ir::Check::Equal), Just(ir::Check::Sudoku), Just(ir::Check::Maze)];
+    let settle = option::of(1e-6f32..10.0);
+    (2usize..40, any::<bool>(), option::of(rollouts), settle, option::of(check)).prop_map(
+        move |(segments, halt, rollouts, settle, check)| ir::Infer {
             segments,
             halt: halt && !fixed,
             rollouts: rollouts.filter(|_| !fixed),
             settle,
             check,
-            abstain,
-            search: None,
         },
     )
 }
@@ -137,7 +86,7 @@ fn data() -> impl Strategy<Value = ir::Data> {
     prop_oneof![2 => "[a-z\"\\\\\\n\\t#é]{0,8}x".prop_map(ir::Data::Folder), 1 => sudoku, 1 => maze]
 }
 
-fn train(puzzles: bool, has_candidates: bool) -> impl Strategy<Value = ir::Train> {
+fn train(puzzles: bool) -> impl Strategy<Value = ir::Train> {
     let optimizer = (1e-9f32..10.0, 0.0f32..1.0, 0.0f32..1.0, 0.0f32..10.0, option::of(1e-12f32..1e-3))
         .prop_map(|(lr, beta1, beta2, weight_decay, eps)| {
             let adam = ir::Adam { lr, beta1, beta2, weight_decay };
@@ -164,15 +113,7 @@ fn train(puzzles: bool, has_candidates: bool) -> impl Strategy<Value = ir::Train
         None => ir::OnDivergence::Stop,
     });
     let on_the_way = option::of((length(), (option::of(0.001f32..0.999), option::of(1usize..1000))));
-    // A batch that can be cut into ranges.
-    let batch =
-        (1usize..600, 0u32..5, 0u32..5).prop_map(|(odd, twice, cut)| (odd << twice, 1 << cut.min(twice)));
-    let starts = (0.0f32..0.5, 0.0f32..0.5).prop_map(move |(hints, errors)| match has_candidates {
-        true => ir::Starts { hints, errors },
-        false => ir::Starts::default(),
-    });
-    let rest = (loss, precision, on_divergence, any::<u64>(), batch, option::of(0.001f32..0.999));
-    let rest = (rest, option::of(1e-6f32..100.0), starts);
+    let rest = (loss, precision, on_divergence, any::<u64>(), 1usize..10_000, option::of(0.001f32..0.999));
     let data = (data(), option::of((1usize..1000, any::<u64>()))).prop_map(|(data, augment)| {
         let augment = match (&data, augment) {
             (ir::Data::Folder(_), Some((count, seed))) => ir::Augmentation::Copies { count, seed },
@@ -186,8 +127,7 @@ fn train(puzzles: bool, has_candidates: bool) -> impl Strategy<Value = ir::Train
         |((data, augment), optimizer, puzzle_optimizer, schedule, length, on_the_way, rest)| {
             let (eval_every, of_evaluations) = on_the_way.unzip();
             let (eval_share, patience) = of_evaluations.unwrap_or_default();
-            let (rest, clip, starts) = rest;
-            let (loss, precision, on_divergence, seed, (batch, accumulate), ema) = rest;
+            let (loss, precision, on_divergence, seed, batch, ema) = rest;
             ir::Train {
                 data,
                 augment,
@@ -196,10 +136,7 @@ fn train(puzzles: bool, has_candidates: bool) -> impl Strategy<Value = ir::Train
                 puzzle_optimizer,
                 ema,
                 schedule,
-                clip,
                 batch,
-                accumulate,
-                starts,
                 length,
                 eval_every,
                 eval_share,
@@ -214,86 +151,43 @@ fn train(puzzles: bool, has_candidates: bool) -> impl Strategy<Value = ir::Train
 
 /// Updates in up to two levels of loops, among `states` states and `networks` networks.
 fn steps(states: usize, networks: usize) -> impl Strategy<Value = Vec<ir::Step>> {
-    let operand = move || {
-        prop_oneof![
-            Just(ir::Operand::Input),
-            (0..states).prop_map(|index| ir::Operand::State(ir::StateId(index)))
-        ]
-    };
-    let around = option::of(collection::vec(operand(), 0..3));
-    let leaf = (0..states, 0..networks, collection::vec(operand(), 1..4), around).prop_map(
-        |(state, network, operands, around)| {
-            let (state, network) = (ir::StateId(state), ir::NetworkId(network));
-            ir::Step::Update(ir::Update { state, network, operands, around })
-        },
-    );
+    let operand = prop_oneof![
+        Just(ir::Operand::Input),
+        (0..states).prop_map(|index| ir::Operand::State(ir::StateId(index)))
+    ];
+    let leaf = (0..states, 0..networks, collection::vec(operand, 1..4))
+        .prop_map(|(state, network, operands)| update(state, network, &operands));
     let nest = leaf.prop_recursive(2, 12, 4, |inner| {
         (1usize..4, collection::vec(inner, 1..4)).prop_map(|(count, body)| repeat(None, count, body))
     });
-    // The outermost loop has a label for the gradient and the supervision to name.
+    // The outermost loop has a label for the gradient to name.
     (collection::vec(nest, 2..8), 1usize..4)
         .prop_map(|(body, count)| vec![repeat(Some("cycle"), count, body)])
 }
 
-/// What any model may have besides: a prefix, a supervised loop, and the weight and the bias of its token head.
-type Extras = (Option<ir::Prefix>, Option<String>, f32, Option<f32>);
-
-fn extras() -> impl Strategy<Value = Extras> {
-    let prefix = (1usize..20, 0.01f32..4.0).prop_map(|(positions, std)| ir::Prefix { positions, std });
-    let weight = prop_oneof![Just(1.0f32), 0.01f32..10.0];
-    (option::of(prefix), option::of(Just("cycle".to_string())), weight, option::of(-4.0f32..4.0))
-}
-
-fn init() -> impl Strategy<Value = ir::StateInit> {
-    let normal = (0.01f32..4.0, 0.5f32..4.0)
-        .prop_map(|(std, truncate)| ir::StateInit::Normal(ir::Normal { std, truncate }));
-    prop_oneof![3 => normal, 1 => Just(ir::StateInit::Input)]
-}
-
-/// Models of every shape, with candidates and without.
+/// Models of every shape.
 pub(crate) fn models() -> impl Strategy<Value = ir::Model> {
-    let flags = (any::<bool>(), proptest::bool::weighted(0.3));
-    let counts = (1usize..4, 1usize..3, flags, prop_oneof![Just(8usize), Just(24)]);
+    let counts = (1usize..4, 1usize..3, any::<bool>(), prop_oneof![Just(8usize), Just(24)]);
     counts
-        .prop_flat_map(|(states, networks, (learned, has_candidates), hidden)| {
-            let learned = learned && !has_candidates;
+        .prop_flat_map(|(states, networks, learned, hidden)| {
             let blocks = collection::vec((block(hidden, learned), 1usize..5), networks);
             let puzzles = option::of((1usize..60, 8usize..10));
-            let inits = collection::vec(init(), states);
+            let inits = collection::vec((0.01f32..4.0, 0.5f32..4.0), states);
             let gradient = prop_oneof![
                 Just(ir::Gradient::OneStep),
                 Just(ir::Gradient::Full),
                 Just(ir::Gradient::Last { count: 1, label: "cycle".to_string() })
             ];
             let tokens = (2usize..100, 1usize..2_000);
-            let halting = match has_candidates {
-                true => {
-                    let solved =
-                        (1usize..200).prop_map(|max_segments| (ir::Halt::Solved { max_segments }, None));
-                    (solved, option::of(search())).boxed()
-                }
-                false => halting()
-                    .prop_flat_map(|(halt, outputs)| {
-                        (Just((halt, outputs)), option::of(infer(outputs.is_none())))
-                    })
-                    .boxed(),
-            };
-            let candidates = candidates(states).prop_map(move |of| has_candidates.then_some(of));
+            let halting = halting().prop_flat_map(|(halt, outputs)| {
+                (Just((halt, outputs)), option::of(infer(outputs.is_none())))
+            });
             let heads = (0..states, 0..states, -10.0f32..10.0, halting);
-            let train = any::<bool>().prop_map(move |puzzles| puzzles && !has_candidates).prop_flat_map(
-                move |puzzles| train(puzzles, has_candidates).prop_map(move |train| (puzzles, train)),
-            );
-            let rest = (heads, option::of(train), candidates, extras());
+            let train =
+                any::<bool>().prop_flat_map(|puzzles| train(puzzles).prop_map(move |train| (puzzles, train)));
+            let rest = (heads, option::of(train));
             (blocks, puzzles, inits, steps(states, networks), gradient, tokens, rest).prop_map(
-                move |(
-                    blocks,
-                    puzzles,
-                    inits,
-                    segment,
-                    gradient,
-                    tokens,
-                    (heads, train, candidates, extras),
-                )| {
+                move |(blocks, puzzles, inits, segment, gradient, tokens, (heads, train))| {
                     let data = train.as_ref().map(|(_, train)| (&train.data, train.augment));
                     let (vocab, positions) = match data {
                         Some((ir::Data::Sudoku(sudoku), _)) => (sudoku.size + 2, sudoku.size * sudoku.size),
@@ -304,52 +198,31 @@ pub(crate) fn models() -> impl Strategy<Value = ir::Model> {
                     let (token_state, q_state, bias, ((halt, outputs), infer)) = heads;
                     let puzzles = match &train {
                         Some((has_puzzles, _)) => puzzles.or(Some((5, 8))).filter(|_| *has_puzzles),
-                        None => puzzles.filter(|_| !has_candidates),
+                        None => puzzles,
                     };
-                    let (prefix, supervise, weight, token_bias) = extras;
-                    let prefix = prefix.filter(|_| puzzles.is_none());
-                    let side = positions.isqrt();
-                    let networks = blocks.into_iter().enumerate().map(|(index, (mut block, layers))| {
-                        block.grid = block.grid.filter(|_| side * side == positions);
+                    let networks = blocks.into_iter().enumerate().map(|(index, (block, layers))| {
                         ir::Network { name: format!("net_{index}"), stored_as: String::new(), layers, block }
                     });
-                    let states = inits.into_iter().enumerate().map(|(index, init)| ir::State {
+                    let states = inits.into_iter().enumerate().map(|(index, (std, truncate))| ir::State {
                         name: format!("z_{index}"),
                         stored_as: String::new(),
-                        init,
+                        init: ir::Normal { std, truncate },
                     });
                     let tokens = ir::Tokens { vocab, positions, learned_positions: learned };
                     let infer = infer.map(|infer| ir::Infer {
                         check: infer.check.filter(|check| check.fits(&tokens)),
                         ..infer
                     });
-                    let (candidates, keep_head, conflict_head) = match candidates {
-                        Some((candidates, keep, conflict)) => {
-                            let first = candidates.first.min(vocab - 2);
-                            let values = candidates.values.min(vocab - first);
-                            (Some(ir::Candidates { values, first, ..candidates }), Some(keep), conflict)
-                        }
-                        None => (None, None, None),
-                    };
                     let mut model = ir::Model {
                         name: "generated".to_string(),
                         hidden,
                         tokens,
                         puzzles: puzzles.map(|(width, positions)| ir::Puzzles { width, positions }),
-                        prefix,
-                        candidates,
                         networks: networks.collect(),
                         states: states.collect(),
                         segment,
                         gradient,
-                        supervise,
-                        token_head: ir::TokenHead {
-                            state: ir::StateId(token_state),
-                            weight,
-                            bias: token_bias,
-                        },
-                        keep_head,
-                        conflict_head,
+                        token_head: ir::TokenHead { state: ir::StateId(token_state) },
                         q_head: outputs.map(|outputs| ir::QHead {
                             state: ir::StateId(q_state),
                             position: 0,
@@ -379,17 +252,12 @@ pub(crate) fn relative(one: &ir::Model, other: ir::Model) -> ir::Model {
         ir::Network { layers: its.layers, block: its.block.clone(), ..network.clone() }
     });
     let own = |state: ir::StateId| ir::StateId(state.0 % one.states.len());
-    let keep_head = other.keep_head.clone().map(|head| ir::KeepHead { state: own(head.state), ..head });
-    let conflict_head =
-        other.conflict_head.clone().map(|head| ir::ConflictHead { state: own(head.state), ..head });
     let q_head = other.q_head.clone().map(|q_head| ir::QHead { state: own(q_head.state), ..q_head });
     let mut model = ir::Model {
         states: states.collect(),
         networks: networks.collect(),
         segment: one.segment.clone(),
-        token_head: ir::TokenHead { state: own(other.token_head.state), ..other.token_head },
-        keep_head,
-        conflict_head,
+        token_head: ir::TokenHead { state: own(other.token_head.state) },
         q_head,
         ..other
     };

@@ -7,9 +7,8 @@ use super::node::{call, definition, entries, entry, expr, name, section, stateme
 use super::number::{count, epochs, real};
 use crate::check::keys::RESERVED;
 use crate::ir::{
-    Adam, Augmentation, Block, Candidates, ConflictHead, Data, FeedForward, Gradient, Halt, Infer, KeepHead,
-    Length, Loss, Mixing, Model, Norm, Normal, OnDivergence, Operand, Optimizer, Precision, QHead, QOutputs,
-    QTarget, Schedule, ScheduleShape, Search, Starts, StateId, StateInit, Step, Train, Update,
+    Adam, Augmentation, Block, Data, Gradient, Halt, Infer, Length, Loss, Mixing, Model, OnDivergence,
+    Operand, Optimizer, Precision, QHead, QOutputs, QTarget, Schedule, ScheduleShape, Step, Train, Update,
 };
 use crate::span::Span;
 use crate::syntax::ast::{
@@ -27,7 +26,7 @@ pub fn tree(model: &Model) -> File {
     };
     let mut items = vec![Item::Model(body)];
     if let Some(train) = &model.train {
-        let entries = entries(Delimiter::Brace, train_entries(train, model.candidates.is_some()));
+        let entries = entries(Delimiter::Brace, train_entries(train));
         items.push(Item::Train(ast::Train { keyword: Span::EMPTY, entries, span: Span::EMPTY }));
     }
     File { items, span: Span::EMPTY, complete: true }
@@ -41,13 +40,6 @@ fn statements(model: &Model) -> Vec<Statement> {
     if let Some(puzzles) = &model.puzzles {
         let inner = vec![entry("width", count(puzzles.width)), entry("positions", count(puzzles.positions))];
         kinds.push(StatementKind::Section(section("puzzles", inner)));
-    }
-    if let Some(prefix) = &model.prefix {
-        let inner = vec![entry("positions", count(prefix.positions)), entry("std", real(prefix.std))];
-        kinds.push(StatementKind::Section(section("prefix", inner)));
-    }
-    if let Some(candidates) = &model.candidates {
-        kinds.push(StatementKind::Section(section("candidates", candidates_entries(model, candidates))));
     }
     let mut blocks: Vec<&Block> = Vec::new();
     for network in &model.networks {
@@ -65,40 +57,27 @@ fn statements(model: &Model) -> Vec<Statement> {
         kinds.push(StatementKind::Network(definition(&network.name, value)));
     }
     for state in &model.states {
-        let init = Some(state_init(&state.init));
+        let settings = vec![entry("std", real(state.init.std)), entry("truncate", real(state.init.truncate))];
+        let init = Some(call("normal", settings));
         kinds.push(StatementKind::State(ast::State { names: vec![name(state.name.as_str())], init }));
     }
     let steps = steps(model, &model.segment);
     kinds.push(StatementKind::Segment(ast::Segment { keyword: Span::EMPTY, steps }));
     kinds.push(StatementKind::Gradient(gradient(&model.gradient)));
-    kinds.extend(model.supervise.as_deref().map(|label| StatementKind::Supervise(name(label))));
-    kinds.extend(heads(model).into_iter().map(StatementKind::Predict));
+    kinds.push(StatementKind::Predict(ast::Predict {
+        what: name("tokens"),
+        state: name(model.states[model.token_head.state.0].name.as_str()),
+        position: None,
+        entries: None,
+    }));
+    if let Some(q_head) = &model.q_head {
+        kinds.push(StatementKind::Predict(predict_q(model, q_head)));
+    }
     kinds.push(StatementKind::Halt(halt(&model.halt)));
     if let Some(infer) = &model.infer {
-        kinds.push(StatementKind::Section(section("infer", infer_entries(model, infer))));
+        kinds.push(StatementKind::Section(section("infer", infer_entries(infer))));
     }
     kinds.into_iter().map(statement).collect()
-}
-
-fn candidates_entries(model: &Model, candidates: &Candidates) -> Vec<Entry> {
-    let Candidates { values, first, remove, conflict, cell, temperature } = candidates;
-    let mut inner =
-        vec![entry("values", count(*values)), entry("first", count(*first)), entry("remove", real(*remove))];
-    // Where nothing predicts a conflict, this is nothing to say.
-    if model.conflict_head.is_some() || *conflict != 0.5 {
-        inner.push(entry("conflict", real(*conflict)));
-    }
-    inner.extend([entry("cell", word(cell.name())), entry("temperature", real(*temperature))]);
-    inner
-}
-
-fn state_init(init: &StateInit) -> Expr {
-    match init {
-        StateInit::Normal(Normal { std, truncate }) => {
-            call("normal", vec![entry("std", real(*std)), entry("truncate", real(*truncate))])
-        }
-        StateInit::Input => word("input"),
-    }
 }
 
 fn binary(left: Expr, operator: Operator, right: Expr) -> Expr {
@@ -117,42 +96,31 @@ fn block_entries(model: &Model, block: &Block) -> Vec<Entry> {
             None
         }
     };
-    let positions = match (rope_theta, block.grid) {
-        (Some(theta), _) => call("rope", vec![entry("theta", real(theta))]),
-        (None, Some(std)) => call("grid", vec![entry("std", real(std))]),
-        (None, None) if model.tokens.learned_positions => word("learned"),
-        (None, None) => word("none"),
+    let positions = match rope_theta {
+        Some(theta) => call("rope", vec![entry("theta", real(theta))]),
+        None if model.tokens.learned_positions => word("learned"),
+        None => word("none"),
     };
     inner.push(entry("positions", positions));
-    let unit = match block.unit {
-        FeedForward::SwiGlu => "swiglu",
-        FeedForward::Gelu => "gelu",
-    };
-    inner.push(entry("mlp", call(unit, vec![entry("width", count(block.inner))])));
-    let norm = match block.norm {
-        Norm::PostRms => "post_rms",
-        Norm::PreRms => "pre_rms",
-        Norm::PreLayer => "pre_layer",
-    };
-    inner.push(entry("norm", call(norm, vec![entry("eps", real(block.norm_eps))])));
-    inner.extend([entry("bias", word(block.bias.to_string())), entry("dropout", real(block.dropout))]);
+    inner.push(entry("mlp", call("swiglu", vec![entry("width", count(block.inner))])));
+    inner.push(entry("norm", call("post_rms", vec![entry("eps", real(block.norm_eps))])));
     inner
 }
 
 fn steps(model: &Model, steps: &[Step]) -> ast::Steps {
     let step = |step: &Step| match step {
-        Step::Update(Update { state, network, operands, around }) => {
+        Step::Update(Update { state, network, operands }) => {
             let operand = |operand: &Operand| match operand {
-                Operand::State(state) => state_word(model, *state),
+                Operand::State(state) => word(model.states[state.0].name.as_str()),
                 Operand::Input => word("x"),
             };
-            let network = model.networks[network.0].name.as_str();
-            let result = applied(network, operands.iter().map(operand));
-            let value = match around {
-                Some(around) => applied("norm", around.iter().map(operand).chain(std::iter::once(result))),
-                None => result,
-            };
-            ast::StepKind::Update(ast::Update { state: state_name(model, *state), value })
+            let sum = operands.iter().map(operand).reduce(|left, right| binary(left, Operator::Add, right));
+            let sum = value(sum.expect("an update reads something"));
+            let argument = Entry { key: None, value: sum, span: Span::EMPTY };
+            ast::StepKind::Update(ast::Update {
+                state: name(model.states[state.0].name.as_str()),
+                value: call(model.networks[network.0].name.as_str(), vec![argument]),
+            })
         }
         Step::Repeat(repeat) => ast::StepKind::Repeat(ast::Repeat {
             label: repeat.label.as_deref().map(name),
@@ -161,52 +129,6 @@ fn steps(model: &Model, steps: &[Step]) -> ast::Steps {
         }),
     };
     node::steps(steps.iter().map(step).map(node::step).collect())
-}
-
-/// Returns `callee(a + b)`.
-fn applied(callee: &str, terms: impl Iterator<Item = Expr>) -> Expr {
-    let sum = terms.reduce(|left, right| binary(left, Operator::Add, right));
-    let sum = value(sum.expect("an update reads something"));
-    call(callee, vec![Entry { key: None, value: sum, span: Span::EMPTY }])
-}
-
-fn state_name(model: &Model, state: StateId) -> ast::Name {
-    name(model.states[state.0].name.as_str())
-}
-
-fn state_word(model: &Model, state: StateId) -> Expr {
-    word(model.states[state.0].name.as_str())
-}
-
-/// Returns the heads in the order in which they are listed.
-fn heads(model: &Model) -> Vec<ast::Predict> {
-    let head = |what: &str, state: StateId, position: Option<usize>, inner: Vec<Entry>| ast::Predict {
-        what: name(what),
-        state: state_name(model, state),
-        position: position.map(count),
-        entries: Some(entries(Delimiter::Brace, inner)),
-    };
-    let tokens = &model.token_head;
-    let mut inner = vec![entry("weight", real(tokens.weight))];
-    inner.extend(tokens.bias.map(|bias| entry("bias", real(bias))));
-    let mut heads = vec![head("tokens", tokens.state, None, inner)];
-    if let Some(KeepHead { state, weight, keep, remove }) = &model.keep_head {
-        let inner = [("weight", weight), ("keep", keep), ("remove", remove)]
-            .map(|(key, value)| entry(key, real(*value)));
-        heads.push(head("keep", *state, None, inner.into()));
-    }
-    if let Some(ConflictHead { state, position, weight }) = &model.conflict_head {
-        heads.push(head("conflict", *state, Some(*position), vec![entry("weight", real(*weight))]));
-    }
-    if let Some(QHead { state, position, bias, outputs }) = &model.q_head {
-        let outputs = match outputs {
-            QOutputs::HaltContinue => expr(ExprKind::Tuple(vec![word("halt"), word("continue")])),
-            QOutputs::Halt => word("halt"),
-        };
-        let inner = vec![entry("outputs", outputs), entry("bias", real(*bias))];
-        heads.push(head("q", *state, Some(*position), inner));
-    }
-    heads
 }
 
 fn gradient(gradient: &Gradient) -> ast::Gradient {
@@ -218,6 +140,20 @@ fn gradient(gradient: &Gradient) -> ast::Gradient {
         Gradient::Full => ("full", Vec::new()),
     };
     ast::Gradient { policy: name(policy), arguments }
+}
+
+fn predict_q(model: &Model, q_head: &QHead) -> ast::Predict {
+    let outputs = match q_head.outputs {
+        QOutputs::HaltContinue => expr(ExprKind::Tuple(vec![word("halt"), word("continue")])),
+        QOutputs::Halt => word("halt"),
+    };
+    let inner = vec![entry("outputs", outputs), entry("bias", real(q_head.bias))];
+    ast::Predict {
+        what: name("q"),
+        state: name(model.states[q_head.state.0].name.as_str()),
+        position: Some(count(q_head.position)),
+        entries: Some(entries(Delimiter::Brace, inner)),
+    }
 }
 
 fn halt(halt: &Halt) -> ast::Halt {
@@ -242,16 +178,13 @@ fn halt(halt: &Halt) -> ast::Halt {
         Halt::Residual { eps, max_segments } => {
             ("residual", Delimiter::Brace, vec![entry("eps", real(*eps)), most(*max_segments)])
         }
-        Halt::Solved { max_segments } => ("solved", Delimiter::Brace, vec![most(*max_segments)]),
     };
     ast::Halt { policy: name(policy), entries: Some(entries(delimiter, inner)) }
 }
 
-fn infer_entries(model: &Model, infer: &Infer) -> Vec<Entry> {
-    let mut inner = match &infer.search {
-        Some(search) => search_entries(model, infer.segments, search),
-        None => vec![entry("segments", count(infer.segments)), entry("halt", word(infer.halt.to_string()))],
-    };
+fn infer_entries(infer: &Infer) -> Vec<Entry> {
+    let mut inner =
+        vec![entry("segments", count(infer.segments)), entry("halt", word(infer.halt.to_string()))];
     if let Some(settle) = infer.settle {
         inner.push(entry("settle", real(settle)));
     }
@@ -261,26 +194,10 @@ fn infer_entries(model: &Model, infer: &Infer) -> Vec<Entry> {
     if let Some(check) = infer.check {
         inner.push(entry("check", word(check.name().to_string())));
     }
-    inner.extend(infer.abstain.map(|abstain| entry("abstain", real(abstain))));
     inner
 }
 
-fn search_entries(model: &Model, rounds: usize, search: &Search) -> Vec<Entry> {
-    let Search { chains, cell, conflict, dropout } = search;
-    let mut inner = vec![
-        entry("chains", count(*chains)),
-        entry("rounds", count(rounds)),
-        entry("cell", word(cell.name())),
-    ];
-    let usual = model.candidates.map(|candidates| candidates.conflict);
-    if model.conflict_head.is_some() || Some(*conflict) != usual {
-        inner.push(entry("conflict", real(*conflict)));
-    }
-    inner.push(entry("dropout", real(*dropout)));
-    inner
-}
-
-fn train_entries(train: &Train, has_candidates: bool) -> Vec<Entry> {
+fn train_entries(train: &Train) -> Vec<Entry> {
     let loss = match train.loss {
         Loss::Stablemax => "stablemax",
         Loss::Softmax => "softmax",
@@ -297,13 +214,7 @@ fn train_entries(train: &Train, has_candidates: bool) -> Vec<Entry> {
     }
     inner.extend(train.ema.map(|ema| entry("ema", real(ema))));
     inner.push(entry("schedule", schedule(&train.schedule)));
-    inner.extend(train.clip.map(|clip| entry("clip", real(clip))));
     inner.push(entry("batch", count(train.batch)));
-    inner.push(entry("accumulate", count(train.accumulate)));
-    if has_candidates {
-        let Starts { hints, errors } = train.starts;
-        inner.extend([entry("hints", real(hints)), entry("errors", real(errors))]);
-    }
     inner.push(match train.length {
         Length::Epochs(number) => entry("epochs", epochs(number)),
         Length::Steps(steps) => entry("steps", count(steps)),

@@ -119,10 +119,7 @@ impl Values {
                 StatementKind::Gradient(gradient) => {
                     self.entries.push(plain("model.gradient", &gradient_text(gradient)));
                 }
-                StatementKind::Supervise(label) => {
-                    self.entries.push(plain("model.supervise", &label.text));
-                }
-                StatementKind::Predict(predict) => self.entries.extend(predict_entries(predict)),
+                StatementKind::Predict(predict) => self.entries.push(predict_entry(predict)),
                 StatementKind::Halt(halt) => self.entries.push(halt_entry(halt)),
                 StatementKind::Section(given) => {
                     let path = format!("model.{}", given.name.text);
@@ -228,15 +225,18 @@ fn gradient_text(gradient: &Gradient) -> String {
     [gradient.policy.text.clone()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-fn predict_entries(predict: &Predict) -> Vec<Entry> {
+fn predict_entry(predict: &Predict) -> Entry {
     let path = format!("model.{}", predict.what.text);
-    let mut inner = vec![plain(format!("{path}.from"), &predict.state.text)];
+    let from = plain(format!("{path}.from"), &predict.state.text);
+    if predict.what.text == "tokens" {
+        return from;
+    }
+    let mut inner = vec![from];
     inner.extend(
         predict.position.as_ref().map(|position| plain(format!("{path}.position"), &print_expr(position))),
     );
     inner.extend(predict.entries.iter().flat_map(|given| entries(&path, given)));
-    // The whole of `model.tokens` is the section.
-    if predict.what.text == "tokens" { inner } else { vec![section(path, inner)] }
+    section(path, inner)
 }
 
 fn halt_entry(halt: &Halt) -> Entry {

@@ -176,8 +176,8 @@ fn state_tensors(session: &Session, model: &Model, parameters: &[Parameter]) -> 
         .iter()
         .flat_map(|parameter| [names::moment1(&parameter.name), names::moment2(&parameter.name)]);
     let carry = model.states.iter().map(|state| scope.carry(&state.name));
-    let rows = [scope.tokens(), scope.labels(), scope.puzzles(), scope.truth(), scope.deduced()];
-    let wanted: BTreeSet<String> = moments.chain(carry).chain(rows).collect();
+    let wanted: BTreeSet<String> =
+        moments.chain(carry).chain([scope.tokens(), scope.labels(), scope.puzzles()]).collect();
     let stored = |(name, ty): (&str, &TensorType)| Stored {
         name: name.to_owned(),
         memory: Some(name.to_owned()),
@@ -192,20 +192,10 @@ fn table_of(name: &str, model: &Model, parameters: &[Parameter]) -> Option<Table
     let scope = Scope::Train;
     let vocab = model.tokens.vocab;
     let words = |none| Table { name: format!("the vocabulary of {vocab}"), rows: vocab, none };
-    let values = |none| {
-        let rows = model.predicted_tokens();
-        Table { name: format!("the values of {rows}"), rows, none }
-    };
     if name == scope.tokens() {
         Some(words(None))
     } else if name == scope.labels() {
-        Some(if model.candidates.is_some() {
-            values(Some(IGNORED_LABEL))
-        } else {
-            words(Some(IGNORED_LABEL))
-        })
-    } else if name == scope.truth() {
-        Some(values(Some(-1)))
+        Some(words(Some(IGNORED_LABEL)))
     } else if name == scope.puzzles() {
         let table = parameters.iter().find(|parameter| parameter.name == PUZZLE_TABLE);
         let rows = table.map_or(1, |table| table.ty().shape[0]);

@@ -61,49 +61,6 @@ pub struct MetricMeans {
     pub q_halt_accuracy: Option<f64>,
     /// Segments per row.
     pub mean_segments: Option<f64>,
-    /// What became of candidates; only of a model that has some.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deduction: Option<DeductionMeans>,
-}
-
-/// Means about the candidates of rows.
-///
-/// # Examples
-///
-/// ```
-/// let means = hrmc::DeductionMeans { removed: Some(0.614), ..hrmc::DeductionMeans::default() };
-/// assert_eq!(serde_json::to_string(&means)?, r#"{"keep_loss":0.0,"removed":0.614}"#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct DeductionMeans {
-    /// Loss of the keep head.
-    #[serde(deserialize_with = "number_or_null")]
-    pub keep_loss: f64,
-    /// Loss of the conflict head.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conflict_loss: Option<f64>,
-    /// Fraction of the rows of which the conflict head said rightly whether a true candidate is lost; only in training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conflict_accuracy: Option<f64>,
-    /// Candidates of a token that the question leaves open, after the step; only in training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<f64>,
-    /// Fraction of the rows that were solved in the step, rightly; only in training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub solved: Option<f64>,
-    /// Fraction of the wrong candidates that the first pass of an answer removes; only in evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removed: Option<f64>,
-    /// Fraction of the true candidates that it removes; only in evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost: Option<f64>,
-    /// Fraction of the rows without an answer; only in evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abstained: Option<f64>,
-    /// Passes of all chains per row; only in evaluation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passes: Option<f64>,
 }
 
 /// JSON writes `null` for a NaN, which a loss may be when training diverges.

@@ -18,6 +18,6 @@ mod upkeep;
 pub use checkpoint::TrainerState;
 pub use error::{CheckpointError, RunFolderError};
 pub use lock::RunLock;
-pub use log::{DeductionMeans, MetricMeans, MetricsLine, MetricsLog};
+pub use log::{MetricMeans, MetricsLine, MetricsLog};
 pub use run_folder::{OWN_DATA, RunFolder, RunManifest};
 pub use times::{TimesKind, TimesLine, TimesLog};

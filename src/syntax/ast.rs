@@ -101,8 +101,6 @@ pub enum StatementKind {
     Segment(Segment),
     /// `gradient policy`.
     Gradient(Gradient),
-    /// `supervise loop`.
-    Supervise(Name),
     /// `predict what from state`.
     Predict(Predict),
     /// `halt policy { … }`.
@@ -212,7 +210,7 @@ pub struct Gradient {
 /// `predict what from state[position] { … }`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predict {
-    /// `tokens`, `keep`, `conflict` or `q`.
+    /// `tokens` or `q`.
     pub what: Name,
     /// State that is read.
     pub state: Name,

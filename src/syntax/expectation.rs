@@ -246,7 +246,6 @@ fn phrase(rule: Rule) -> &'static str {
         Rule::kw_predict => "`predict`",
         Rule::kw_from => "`from`",
         Rule::kw_halt => "`halt`",
-        Rule::kw_supervise => "`supervise`",
         Rule::name | Rule::path | Rule::lone_path | Rule::policy | Rule::lone_policy => "a name",
         Rule::unit => "a unit",
         Rule::entry | Rule::entry_slot => "`key = value`",
@@ -258,7 +257,6 @@ fn phrase(rule: Rule) -> &'static str {
         | Rule::state_statement
         | Rule::segment_statement
         | Rule::gradient_statement
-        | Rule::supervise_statement
         | Rule::predict_statement
         | Rule::halt_statement
         | Rule::without_statement

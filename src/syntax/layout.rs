@@ -417,9 +417,6 @@ impl<'a> Layout<'a> {
                 }
                 plain(Alike::None, line, String::new())
             }
-            StatementKind::Supervise(label) => {
-                plain(Alike::None, format!("supervise {}", label.text), String::new())
-            }
             StatementKind::Predict(predict) => predict_piece(predict),
             StatementKind::Halt(halt) => match &halt.entries {
                 Some(entries) if entries.delimiter == Delimiter::Brace => ItemLayout {

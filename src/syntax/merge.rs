@@ -374,8 +374,8 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Takes away what `name` stands for in the base: a name of the model, a head that may be left out, the supervision of
-    /// a loop, an entry of `train`. Of what is given `afresh`, a block or a section, entries of `train` that go by its name stay.
+    /// Takes away what `name` stands for in the base: a name of the model, the Q head, an entry of `train`. Of what is
+    /// given `afresh`, a block or a section, entries of `train` that go by its name stay.
     fn without(&mut self, model: &'a Model, name: &Name, afresh: bool, gone: &mut BTreeSet<&'a str>) {
         let mut known: Vec<&str> = Vec::new();
         let mut is_there = false;
@@ -388,14 +388,16 @@ impl<'a> Merge<'a> {
                 }
                 known.push(&found.text);
             }
-            if let Some(word) = taken_by_word(&statement.kind) {
-                if name.text == word {
+            if let StatementKind::Predict(predict) = &statement.kind
+                && predict.what.text == "q"
+            {
+                if name.text == "q" {
                     is_there = true;
                     if self.claim(statement.span, name.span) {
                         self.remove(statement.span);
                     }
                 }
-                known.push(word);
+                known.push("q");
             }
         }
         for entry in self.base.trains().next().into_iter().flat_map(|train| &train.entries.entries) {
@@ -478,21 +480,11 @@ fn names(statement: &Statement) -> impl Iterator<Item = &Name> {
         StatementKind::State(state) => (None, &state.names),
         StatementKind::Segment(_)
         | StatementKind::Gradient(_)
-        | StatementKind::Supervise(_)
         | StatementKind::Predict(_)
         | StatementKind::Halt(_)
         | StatementKind::Without(_) => (None, &[]),
     };
     one.into_iter().chain(many)
-}
-
-/// Returns the word that a statement without a name goes by where it is taken away.
-fn taken_by_word(kind: &StatementKind) -> Option<&str> {
-    match kind {
-        StatementKind::Predict(predict) if predict.what.text != "tokens" => Some(&predict.what.text),
-        StatementKind::Supervise(_) => Some("supervise"),
-        _ => None,
-    }
 }
 
 /// Returns the name and the entries of a block or a section.
@@ -630,29 +622,6 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("base"), "{text}");
-    }
-
-    #[test]
-    fn heads_and_supervision_are_taken_away_by_their_words() {
-        let base = "model a {\n  prefix { positions = 2 }\n  supervise loop\n  predict keep from z { weight = 2 }\n  \
-                    predict conflict from z[0]\n  predict tokens from z\n}\n";
-        let over = |spec: &str| {
-            let spec = format!("base \"base.hrm\"\nmodel b {{ {spec} }}");
-            merge_base(&Source::new("base.hrm", base), &Source::new("spec.hrm", spec))
-                .map(|merged| merged.text)
-        };
-        let text = over("without supervise, keep, conflict, prefix").expect("the base has them");
-        for gone in ["supervise", "keep", "conflict", "prefix"] {
-            assert!(!text.contains(gone), "{text}");
-        }
-        assert!(text.contains("predict tokens from z"), "{text}");
-        let text =
-            over("supervise other, predict keep from y, prefix { std = 3 }").expect("it can be put over it");
-        assert!(text.contains("supervise other") && !text.contains("supervise loop"), "{text}");
-        assert!(text.contains("predict keep from y") && !text.contains("weight = 2"), "{text}");
-        assert!(text.contains("positions = 2") && text.contains("std = 3"), "{text}");
-        let text = over("without keep,\n supervise other").expect("the comma ends the names");
-        assert!(text.contains("supervise other") && !text.contains("keep"), "{text}");
     }
 
     #[test]

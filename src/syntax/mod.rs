@@ -28,21 +28,8 @@ pub use text::to_text;
 
 /// Words that begin a statement of a model.
 pub const STATEMENT_KEYWORDS: &[&str] = &[
-    "let",
-    "tokens",
-    "puzzles",
-    "prefix",
-    "candidates",
-    "block",
-    "network",
-    "state",
-    "segment",
-    "gradient",
-    "supervise",
-    "predict",
-    "halt",
-    "infer",
-    "without",
+    "let", "tokens", "puzzles", "block", "network", "state", "segment", "gradient", "predict", "halt",
+    "infer", "without",
 ];
 
 /// Returns the candidate that is spelled most like `word`, if one is close enough to be meant.

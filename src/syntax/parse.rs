@@ -204,7 +204,6 @@ fn is_punctuation(rule: Rule) -> bool {
             | Rule::kw_from
             | Rule::kw_halt
             | Rule::kw_without
-            | Rule::kw_supervise
             | Rule::kw_base
             | Rule::kw_model
     )
@@ -360,7 +359,6 @@ impl Tree<'_> {
                 let arguments = parts.map(|part| self.factor(part)).collect();
                 ast::StatementKind::Gradient(ast::Gradient { policy: name, arguments })
             }
-            Rule::supervise_statement => ast::StatementKind::Supervise(name),
             Rule::halt_statement => {
                 let entries = parts.next().map(|part| self.entries(part));
                 ast::StatementKind::Halt(ast::Halt { policy: name, entries })

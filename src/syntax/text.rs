@@ -89,7 +89,6 @@ impl TreeText {
                     gradient.arguments.iter().for_each(|argument| tree.expr(argument));
                 });
             }
-            StatementKind::Supervise(label) => self.node("supervise", span, |tree| tree.name("loop", label)),
             StatementKind::Predict(predict) => {
                 self.node(&format!("predict {}", predict.what.text), span, |tree| {
                     tree.name("from", &predict.state);

@@ -6,11 +6,10 @@ use std::slice;
 
 use serde::Serialize;
 
-use super::deduction::CandidateGrid;
 use super::error::Error;
 use super::halting::StoppedBy;
 use super::infer::{Rows, SlotPass, infer};
-use super::metrics::{DeductionSums, Metrics, SegmentRows};
+use super::metrics::{Metrics, SegmentRows};
 use super::slots::{self, SlotRow};
 use crate::data::puzzle::{answer_cells, is_valid_solution};
 use crate::data::{Dataset, IGNORED_LABEL, PuzzleKind};
@@ -72,100 +71,17 @@ pub struct RowAnswer {
     pub token_loss: f32,
     /// Loss of `q_halt`; `None` for a model without a Q head.
     pub halt_loss: Option<f32>,
-    /// Whether the model gives no answer; its tokens are what is certain then, or what it would have answered.
-    pub abstained: bool,
-    /// What became of the candidates; `None` for a model without some.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deduction: Option<RowDeduction>,
-}
-
-/// What became of the candidates of a row.
-///
-/// # Examples
-///
-/// ```
-/// let deduction = hrmc::RowDeduction { wrong: 400, removed: 246, ..hrmc::RowDeduction::default() };
-/// println!("the first pass removes {} of {} wrong candidates", deduction.removed, deduction.wrong);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct RowDeduction {
-    /// Wrong candidates of the question.
-    pub wrong: u32,
-    /// Those that the first pass of the first chain removes.
-    pub removed: u32,
-    /// True candidates of the tokens that the question leaves open.
-    pub right: u32,
-    /// Those that the first pass removes.
-    pub lost: u32,
-    /// How often a chain began again.
-    pub restarts: u32,
-    /// Loss of the first pass.
-    pub loss: f32,
-    /// Loss of the keep head in it.
-    pub keep_loss: f32,
-    /// Loss of the conflict head in it; `None` for a model without one.
-    pub conflict_loss: Option<f32>,
-}
-
-impl RowDeduction {
-    /// Counts what the first pass made of the candidates of a question, and reads its losses.
-    pub(super) fn of_first_pass(
-        session: &Session,
-        slot: usize,
-        before: &CandidateGrid,
-        after: &CandidateGrid,
-        truth: &[i32],
-    ) -> Result<RowDeduction, DeviceError> {
-        let value = |name: String| Ok::<f32, DeviceError>(session.f32(&name)?[slot]);
-        let conflict_loss = SCOPE.conflict_loss();
-        let mut deduction = RowDeduction {
-            loss: value(SCOPE.loss())?,
-            keep_loss: value(SCOPE.keep_loss())?,
-            conflict_loss: session.has(&conflict_loss).then(|| value(conflict_loss)).transpose()?,
-            ..RowDeduction::default()
-        };
-        for (token, &true_value) in truth.iter().enumerate().filter(|(_, value)| **value >= 0) {
-            if before.is_given(token) {
-                continue;
-            }
-            let is_true_there = |grid: &CandidateGrid| u32::from(grid.has(token, true_value as usize));
-            let wrong = |grid: &CandidateGrid| grid.count(token) as u32 - is_true_there(grid);
-            deduction.wrong += wrong(before);
-            deduction.removed += wrong(before) - wrong(after);
-            deduction.right += is_true_there(before);
-            deduction.lost += is_true_there(before) - is_true_there(after);
-        }
-        Ok(deduction)
-    }
-
-    /// Returns what an evaluation sums up.
-    fn sums(&self, abstained: bool, passes: u32) -> DeductionSums {
-        DeductionSums {
-            loss: f64::from(self.loss),
-            keep_loss: f64::from(self.keep_loss),
-            conflict_loss: self.conflict_loss.map(f64::from),
-            answered: 1.0,
-            wrong: f64::from(self.wrong),
-            removed: f64::from(self.removed),
-            right: f64::from(self.right),
-            lost: f64::from(self.lost),
-            abstained: f64::from(u8::from(abstained)),
-            passes: f64::from(passes),
-            ..DeductionSums::default()
-        }
-    }
 }
 
 impl RowAnswer {
     /// Returns whether the answer equals the label wherever there is one; false for a row without labels.
     pub fn equals_label(&self) -> bool {
-        !self.abstained && self.labels > 0 && self.labels_right == self.labels
+        self.labels > 0 && self.labels_right == self.labels
     }
 
-    /// Returns whether it is right: by the rules, else by the label; `None` if there is neither. No answer is not right.
+    /// Returns whether it is right: by the rules, else by the label; `None` if there is neither.
     pub fn is_right(&self) -> Option<bool> {
-        let is_right = self.valid.or((self.labels > 0).then(|| self.equals_label()));
-        is_right.map(|is_right| is_right && !self.abstained)
+        self.valid.or((self.labels > 0).then(|| self.equals_label()))
     }
 
     /// Returns the probability of being right by the model's own estimate, the sigmoid of its Q value of halting; `None`
@@ -186,9 +102,6 @@ impl RowAnswer {
             halt_loss: self.halt_loss.as_ref().map(slice::from_ref),
             // Only training has a target for it.
             continue_loss: None,
-            loss: None,
-            keep_loss: None,
-            conflict_loss: None,
             right: &[self.labels_right as f32],
             counted: &[self.labels as f32],
             q_halt: self.q_halt.as_ref().map(slice::from_ref),
@@ -196,14 +109,7 @@ impl RowAnswer {
             halted: &[true],
         };
         let counts = |valid: bool| f64::from(u8::from(valid && self.labels > 0));
-        let sums = Metrics::of(&rows, 1);
-        let exact = f64::from(u8::from(self.equals_label()));
-        Metrics {
-            valid_accuracy: self.valid.map(counts),
-            exact_accuracy: if self.abstained { exact } else { sums.exact_accuracy },
-            deduction: self.deduction.map(|deduction| deduction.sums(self.abstained, self.passes)),
-            ..sums
-        }
+        Metrics { valid_accuracy: self.valid.map(counts), ..Metrics::of(&rows, 1) }
     }
 
     /// Reads the answer of a rollout that has ended, to a row of this kind.
@@ -234,8 +140,6 @@ impl RowAnswer {
             labels: value(SCOPE.counted())? as u32,
             token_loss: value(SCOPE.token_loss())?,
             halt_loss: session.has(&halt_loss).then(|| value(halt_loss)).transpose()?,
-            abstained: false,
-            deduction: None,
         })
     }
 }
@@ -345,9 +249,7 @@ impl Rows for Answering<'_> {
             if let (Some((asked, best)), true) = (place.as_mut(), pass.is_best) {
                 let answer = RowAnswer::read(session, self.model, self.kind, pass)?;
                 let valid = self.rule.map(|kind| is_valid_solution(kind, &asked.tokens, &answer.tokens));
-                // A drift that is no number is no reason to believe the answer.
-                let settled = self.model.inference().abstain.is_none_or(|most| answer.drift <= most);
-                *best = Some(RowAnswer { valid, abstained: !settled, ..answer });
+                *best = Some(RowAnswer { valid, ..answer });
             }
             if let (Some((asked, best)), true) = (place.take_if(|_| pass.leaves), pass.leaves) {
                 let answer = best.expect("the first rollout is the best before any other");
@@ -380,8 +282,8 @@ mod tests {
         let mut model = testing::model();
         model.tokens = tokens;
         model.train.as_mut().expect("the tiny model is trained").loss = Loss::Softmax;
-        model.infer = Some(Infer { segments: 1, ..Infer::default() });
-        model.token_head = TokenHead { state: StateId(0), ..model.token_head };
+        model.infer = Some(Infer { segments: 1, halt: false, settle: None, rollouts: None, check: None });
+        model.token_head = TokenHead { state: StateId(0) };
         let mut evaluator = testing::evaluator_of(model, 1);
         for name in [EMBED_TOKENS, TOKEN_HEAD] {
             weights(&mut evaluator, name).iter_mut().for_each(|weight| *weight *= 20.0);

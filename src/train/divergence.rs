@@ -241,13 +241,7 @@ fn bad_weights(session: &Session, watched: &[Watched]) -> Result<Option<NotFinit
 /// counted once, for the others have none. Sums are f32 within a stretch and f64 beyond, always in the same order.
 pub(super) fn gradient_norm(session: &Session, watched: &[Watched]) -> Result<Option<f64>, DeviceError> {
     let mut total = 0.0;
-    // Where gradients are clipped, the updates have seen them afterwards.
-    let clipped =
-        session.has(names::STEP_NORM_SQUARED).then(|| session.f32(names::STEP_NORM_SQUARED)).transpose()?;
     for Watched { weight, squares } in watched {
-        if clipped.is_some() && weight != PUZZLE_TABLE {
-            continue;
-        }
         let squares = session.f32(squares)?.iter().map(|&sum| f64::from(sum));
         total += if weight == PUZZLE_TABLE {
             let mut seen = BTreeSet::new();
@@ -262,7 +256,6 @@ pub(super) fn gradient_norm(session: &Session, watched: &[Watched]) -> Result<Op
             squares.sum::<f64>()
         };
     }
-    total += clipped.map_or(0.0, |squared| f64::from(squared[0]));
     Ok((!watched.is_empty()).then_some(total.sqrt()))
 }
 

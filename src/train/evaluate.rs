@@ -11,7 +11,6 @@ use super::fit::check_fit;
 use super::infer;
 use super::init::initialize;
 use super::metrics::Metrics;
-use super::search::{SearchedAnswer, Searching};
 use super::slots;
 use super::solve::{self, Answer, Question};
 use super::streams::SAMPLE;
@@ -19,7 +18,7 @@ use super::trace::{Watching, watch_rows};
 use crate::data::random::Stream;
 use crate::data::{Dataset, PuzzleKind};
 use crate::device::{Device, EngineOptions, Session};
-use crate::ir::{Infer, Model, Tokens};
+use crate::ir::{Infer, Model};
 use crate::lower::names::Scope;
 use crate::lower::parameters::{Parameter, parameters};
 use crate::lower::{Program, Sizes};
@@ -141,7 +140,7 @@ pub(super) fn evaluate(
     let (total, examples) = (rows.len(), Cell::new(0));
     let mut evaluation = Evaluation { examples: 0, metrics: Metrics::default(), answers: Vec::new() };
     let mut rows = rows.into_iter();
-    let whole = answer(
+    let whole = answer_rows(
         session,
         model,
         dataset.kind(),
@@ -164,55 +163,6 @@ pub(super) fn evaluate(
     // Nothing is left to stop.
     let _ = observe(EvaluationProgress { examples: evaluation.examples, total });
     Ok(Some(evaluation))
-}
-
-/// Answers rows as [`answer_rows`] does, or by a search if the model has candidates.
-fn answer(
-    session: &mut Session,
-    model: &Model,
-    kind: PuzzleKind,
-    next: &mut dyn FnMut() -> Result<Option<AskedRow>, Error>,
-    may_run: &mut dyn FnMut() -> ControlFlow<()>,
-    take: &mut dyn FnMut(&AskedRow, RowAnswer),
-) -> Result<ControlFlow<()>, Error> {
-    match Searching::new(model, kind) {
-        Some(searching) => {
-            let take = &mut |found: SearchedAnswer| take(&found.asked, found.answer);
-            searching.run(session, infer::PROGRAM, next, may_run, take)
-        }
-        None => answer_rows(session, model, kind, next, may_run, take),
-    }
-}
-
-/// Answers questions as [`solve::solve`] does, or by a search if the model has candidates.
-pub(super) fn solve_questions(
-    session: &mut Session,
-    model: &Model,
-    puzzle_rows: usize,
-    questions: &[Question],
-) -> Result<Vec<Answer>, Error> {
-    let Some(searching) = Searching::new(model, kind_of(model)) else {
-        return solve::solve(session, model, puzzle_rows, questions);
-    };
-    for question in questions {
-        solve::check(model, puzzle_rows, question)?;
-    }
-    let mut asked = questions.iter().enumerate();
-    let mut next =
-        || Ok(asked.next().map(|(row, question)| AskedRow::unlabelled(row, question.tokens.clone())));
-    let mut answers = Vec::new();
-    let take = &mut |found: SearchedAnswer| answers.push(Answer::of_search(found.answer, found.rounds));
-    let go_on = &mut || ControlFlow::Continue(());
-    let whole = searching.with_rounds().run(session, infer::PROGRAM, &mut next, go_on, take)?;
-    debug_assert!(whole.is_continue(), "nothing stops it");
-    Ok(answers)
-}
-
-/// Returns the kind of puzzles that rows of the tokens of a model can be: Sudoku, or any tokens.
-fn kind_of(model: &Model) -> PuzzleKind {
-    let Tokens { positions, vocab, .. } = model.tokens;
-    let sudoku = PuzzleKind::named("sudoku", positions, vocab, None).ok().flatten();
-    sudoku.unwrap_or(PuzzleKind::Tokens { length: positions, vocab })
 }
 
 /// A model that answers and is not trained.
@@ -304,7 +254,7 @@ impl Evaluator {
             }
             None => Ok(None),
         };
-        answer(&mut self.session, model, kind, &mut checked, may_run, take)
+        answer_rows(&mut self.session, model, kind, &mut checked, may_run, take)
     }
 
     /// Runs segments on rows, and shows every one.
@@ -323,7 +273,7 @@ impl Evaluator {
     ///
     /// Returns an error if a question does not fit the model, or a device fails.
     pub fn solve(&mut self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
-        solve_questions(&mut self.session, &self.model, self.puzzle_rows, questions)
+        solve::solve(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
     /// Returns the model.

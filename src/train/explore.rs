@@ -19,7 +19,7 @@ const MIN_FLOOR: usize = 2;
 pub fn draw_floors(policy: &Halt, slots: usize, stream: &mut Stream) -> Vec<u32> {
     let explore = match *policy {
         Halt::QLearning { explore, .. } | Halt::Bce { explore, .. } => f64::from(explore),
-        Halt::Fixed { .. } | Halt::Residual { .. } | Halt::Solved { .. } => 0.0,
+        Halt::Fixed { .. } | Halt::Residual { .. } => 0.0,
     };
     let most = policy.max_segments();
     if explore <= 0.0 || most < MIN_FLOOR {

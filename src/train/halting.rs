@@ -37,8 +37,6 @@ pub enum StoppedBy {
     Halted,
     /// The state from which its tokens are predicted has settled.
     Settled,
-    /// Every token has one candidate.
-    Solved,
 }
 
 /// First segment after which a state can have settled: the first segment moves it away from its initial value.
@@ -85,8 +83,7 @@ fn has_settled(slot: SlotOutcome, eps: f32) -> bool {
 /// Returns whether the policy stops here, before any limit.
 pub(super) fn wants_to_halt(policy: &Halt, slot: SlotOutcome) -> bool {
     match policy {
-        // The deduction between the segments decides.
-        Halt::Fixed { .. } | Halt::Solved { .. } => false,
+        Halt::Fixed { .. } => false,
         Halt::Residual { eps, .. } => has_settled(slot, *eps),
         Halt::QLearning { target: QTarget::Bootstrap, .. } => {
             let q_continue = slot.q_continue.expect("q-learning predicts `q_continue`");
@@ -169,7 +166,7 @@ mod tests {
 
     #[test]
     fn inference_has_a_limit_of_its_own_and_listens_if_told_to() {
-        let infer = |segments, halt| Infer { segments, halt, ..Infer::default() };
+        let infer = |segments, halt| Infer { segments, halt, rollouts: None, settle: None, check: None };
         for policy in [Q_LEARNING, BCE] {
             let sure = |steps| slot(steps, 9, 1.0, 0.0);
             assert_eq!(stops(&policy, &infer(6, true), sure(1)), Some(Halted), "no floor holds it back");
@@ -199,7 +196,7 @@ mod tests {
         assert!(!halts(&policy, slot(2, 0.1)));
         assert!(!halts(&policy, slot(3, f32::NAN)));
         assert!(halts(&policy, slot(4, 9.0)));
-        let infer = |halt| Infer { segments: 6, halt, ..Infer::default() };
+        let infer = |halt| Infer { segments: 6, halt, rollouts: None, settle: None, check: None };
         assert_eq!(stops(&policy, &infer(true), slot(2, 0.09)), Some(Settled));
         assert_eq!(stops(&policy, &infer(false), slot(2, 0.09)), None);
         let settle = Infer { settle: Some(0.2), ..infer(false) };

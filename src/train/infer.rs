@@ -166,9 +166,7 @@ impl Attempt {
 fn score(policy: &Halt, outcome: SlotOutcome) -> Option<f32> {
     match policy {
         Halt::Residual { .. } => outcome.residual.map(|residual| -residual),
-        Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Fixed { .. } | Halt::Solved { .. } => {
-            outcome.q_halt
-        }
+        Halt::QLearning { .. } | Halt::Bce { .. } | Halt::Fixed { .. } => outcome.q_halt,
     }
 }
 
@@ -216,15 +214,7 @@ mod tests {
     use crate::train::{Evaluation, EvaluationRequest, Evaluator, testing};
 
     const EXAMPLES: usize = 10;
-    const INFER: Infer = Infer {
-        segments: 1,
-        halt: false,
-        settle: None,
-        rollouts: None,
-        check: None,
-        abstain: None,
-        search: None,
-    };
+    const INFER: Infer = Infer { segments: 1, halt: false, settle: None, rollouts: None, check: None };
 
     /// Returns the tiny model under `infer`; its Q values differ from row to row and segment to segment.
     fn evaluator(infer: Option<Infer>, batch: usize) -> Evaluator {

@@ -93,14 +93,7 @@ mod tests {
     use crate::lower::parameters::Role;
 
     fn parameter(init: Init, shape: &[usize]) -> Parameter {
-        Parameter {
-            name: "w".into(),
-            shape: shape.to_vec(),
-            role: Role::Trained,
-            init,
-            decays: true,
-            network: None,
-        }
+        Parameter { name: "w".into(), shape: shape.to_vec(), role: Role::Trained, init, network: None }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::lower::Q_LOSS_SCALE;
-use crate::store::{DeductionMeans, MetricMeans};
+use crate::store::MetricMeans;
 
 /// Results of one segment, one entry per row.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,6 @@ pub struct SegmentRows<'a> {
     pub halt_loss: Option<&'a [f32]>,
     /// Loss of `q_continue`; `None` where there is no target.
     pub continue_loss: Option<&'a [f32]>,
-    /// Loss that is trained; `None` for a model without candidates.
-    pub loss: Option<&'a [f32]>,
-    /// Loss of the keep head; `None` for a model without candidates.
-    pub keep_loss: Option<&'a [f32]>,
-    /// Loss of the conflict head; `None` for a model without one.
-    pub conflict_loss: Option<&'a [f32]>,
     /// Labels that are right.
     pub right: &'a [f32],
     /// Labels that count.
@@ -59,92 +53,6 @@ pub struct Metrics {
     pub halt_loss: Option<f64>,
     /// Loss of `q_continue`; `None` without a target.
     pub continue_loss: Option<f64>,
-    /// What became of candidates; `None` for a model without some.
-    pub deduction: Option<DeductionSums>,
-}
-
-/// Sums about the candidates of rows. A figure that was not looked at is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct DeductionSums {
-    /// Loss that is trained.
-    pub loss: f64,
-    /// Loss of the keep head.
-    pub keep_loss: f64,
-    /// Loss of the conflict head; `None` for a model without one.
-    pub conflict_loss: Option<f64>,
-    /// Rows of a training step, of which the next four are told.
-    pub stepped: f64,
-    /// Rows that were solved, rightly.
-    pub solved: f64,
-    /// Rows of which it was said rightly whether a true candidate is lost.
-    pub judged: f64,
-    /// Tokens that the questions leave open.
-    pub open: f64,
-    /// Their candidates.
-    pub left: f64,
-    /// Rows of an evaluation, of which the rest is told.
-    pub answered: f64,
-    /// Wrong candidates of the questions.
-    pub wrong: f64,
-    /// Those that the first pass removes.
-    pub removed: f64,
-    /// True candidates of open tokens.
-    pub right: f64,
-    /// Those that the first pass removes.
-    pub lost: f64,
-    /// Rows without an answer.
-    pub abstained: f64,
-    /// Passes of all chains.
-    pub passes: f64,
-}
-
-impl DeductionSums {
-    /// Adds the sums over other rows.
-    fn add(&mut self, other: &DeductionSums) {
-        self.conflict_loss = both(self.conflict_loss, other.conflict_loss);
-        for (sum, term) in [
-            (&mut self.loss, other.loss),
-            (&mut self.keep_loss, other.keep_loss),
-            (&mut self.stepped, other.stepped),
-            (&mut self.solved, other.solved),
-            (&mut self.judged, other.judged),
-            (&mut self.open, other.open),
-            (&mut self.left, other.left),
-            (&mut self.answered, other.answered),
-            (&mut self.wrong, other.wrong),
-            (&mut self.removed, other.removed),
-            (&mut self.right, other.right),
-            (&mut self.lost, other.lost),
-            (&mut self.abstained, other.abstained),
-            (&mut self.passes, other.passes),
-        ] {
-            *sum += term;
-        }
-    }
-
-    /// Returns the means, those of losses over so many rows.
-    fn means(&self, rows: f64) -> DeductionMeans {
-        let share = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
-        DeductionMeans {
-            keep_loss: self.keep_loss / rows,
-            conflict_loss: self.conflict_loss.map(|sum| sum / rows),
-            conflict_accuracy: self.conflict_loss.and_then(|_| share(self.judged, self.stepped)),
-            candidates: share(self.left, self.open),
-            solved: share(self.solved, self.stepped),
-            removed: share(self.removed, self.wrong),
-            lost: share(self.lost, self.right),
-            abstained: share(self.abstained, self.answered),
-            passes: share(self.passes, self.answered),
-        }
-    }
-}
-
-/// Returns the sum of two figures, of which either may be missing.
-fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a + b),
-        (one, None) | (None, one) => one,
-    }
 }
 
 impl Metrics {
@@ -157,12 +65,6 @@ impl Metrics {
             token_loss: sum(segment.token_loss),
             halt_loss: segment.halt_loss.map(sum),
             continue_loss: segment.continue_loss.map(sum),
-            deduction: segment.keep_loss.map(|keep_loss| DeductionSums {
-                loss: segment.loss.map_or(0.0, sum),
-                keep_loss: sum(keep_loss),
-                conflict_loss: segment.conflict_loss.map(sum),
-                ..DeductionSums::default()
-            }),
             ..Metrics::default()
         };
         for row in 0..rows {
@@ -184,6 +86,10 @@ impl Metrics {
 
     /// Adds the sums over other rows.
     pub fn add(&mut self, other: &Metrics) {
+        let both = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, None) | (None, one) => one,
+        };
         self.rows += other.rows;
         self.count += other.count;
         self.accuracy += other.accuracy;
@@ -194,19 +100,10 @@ impl Metrics {
         self.token_loss += other.token_loss;
         self.halt_loss = both(self.halt_loss, other.halt_loss);
         self.continue_loss = both(self.continue_loss, other.continue_loss);
-        match (&mut self.deduction, &other.deduction) {
-            (Some(sums), Some(other)) => sums.add(other),
-            (sums @ None, Some(other)) => *sums = Some(*other),
-            (_, None) => {}
-        }
     }
 
-    /// Returns the summed loss that is trained: `token_loss + 0.5 (halt_loss + continue_loss)`; with candidates, the one
-    /// that the program gives.
+    /// Returns the summed loss that is trained: `token_loss + 0.5 (halt_loss + continue_loss)`.
     pub fn loss(&self) -> f64 {
-        if let Some(deduction) = &self.deduction {
-            return deduction.loss;
-        }
         let q_losses = self.halt_loss.unwrap_or(0.0) + self.continue_loss.unwrap_or(0.0);
         self.token_loss + f64::from(Q_LOSS_SCALE) * q_losses
     }
@@ -226,7 +123,6 @@ impl Metrics {
             valid_accuracy: self.valid_accuracy.and_then(per_count),
             q_halt_accuracy: self.q_halt_accuracy.and_then(per_count),
             mean_segments: per_count(self.steps),
-            deduction: self.deduction.map(|sums| sums.means(rows)),
         }
     }
 }
@@ -241,9 +137,6 @@ mod tests {
             token_loss: &[0.5, 1.0, 2.0, 0.0, 0.25],
             halt_loss: Some(&[1.0, 1.0, 1.0, 1.0, 2.0]),
             continue_loss: Some(&[0.5, 0.5, 0.5, 0.5, 0.5]),
-            loss: None,
-            keep_loss: None,
-            conflict_loss: None,
             right: &[4.0, 2.0, 4.0, 0.0, 3.0],
             counted: &[4.0, 4.0, 4.0, 0.0, 3.0],
             q_halt: Some(&[0.0, -1.0, 1.0, 1.0, -0.5]),
@@ -267,7 +160,6 @@ mod tests {
             token_loss: 3.75,
             halt_loss: Some(6.0),
             continue_loss: Some(2.5),
-            deduction: None,
         };
         assert_eq!(metrics, expected);
         assert_eq!(metrics.loss(), 8.0);

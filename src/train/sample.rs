@@ -34,13 +34,10 @@ impl SampleSize {
         let train = model.train.as_ref()?;
         let share = train.eval_share?;
         let infer = model.inference();
-        let attempts = infer.search.map_or(1, |search| search.chains);
-        let attempts = infer.rollouts.map_or(attempts, |rollouts| rollouts.count) as u64;
-        let passes = attempts.saturating_mul(infer.segments as u64);
+        let passes = infer.segments as u64 * infer.rollouts.map_or(1, |rollouts| rollouts.count as u64);
         let evaluate = Program::Evaluate { averaged: train.ema.is_some() };
         let evaluate = compile(model, evaluate, Sizes { batch: evaluate_batch, ..sizes }).flops();
-        let step = compile(model, Program::Train, sizes).flops().saturating_mul(train.accumulate as u64);
-        let train_flops = recorded(every.saturating_mul(step));
+        let train_flops = recorded(every.saturating_mul(compile(model, Program::Train, sizes).flops()));
         let eval_flops = recorded(passes.saturating_mul(evaluate)).max(1);
         let batches = (f64::from(share) * train_flops as f64 / eval_flops as f64).floor().max(1.0);
         let rows = (batches as usize).saturating_mul(evaluate_batch);
@@ -83,7 +80,7 @@ mod tests {
 
     fn infer(segments: usize, rollouts: usize) -> Option<Infer> {
         let rollouts = (rollouts > 1).then_some(Rollouts { count: rollouts, noise: 0.5 });
-        Some(Infer { segments, rollouts, ..Infer::default() })
+        Some(Infer { segments, halt: false, rollouts, settle: None, check: None })
     }
 
     #[test]

@@ -51,7 +51,6 @@ mod tests {
             q_halt_accuracy: None,
             valid_accuracy: None,
             mean_segments: None,
-            deduction: None,
         }
     }
 

@@ -4,10 +4,8 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use super::answers::RowAnswer;
 use super::error::Error;
 use super::infer::{Rows, SlotPass, infer};
-use super::search::SearchRound;
 use super::slots::{self, SlotRow};
 use crate::check::{DatasetShape, fit};
 use crate::data::puzzle::parse_puzzle;
@@ -109,51 +107,9 @@ pub struct Answer {
     pub rollout: usize,
     /// The output after each segment; the last one is the answer.
     pub segments: Vec<SegmentOutput>,
-    /// How it was searched; `None` for a model without candidates.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub search: Option<SearchSummary>,
-    /// Whether the model gives no answer; its last output is what is certain then, or what it would have answered.
-    pub abstained: bool,
-}
-
-/// How the answer to a question was searched.
-///
-/// # Examples
-///
-/// ```
-/// let search = hrmc::SearchSummary { passes: 12, ..hrmc::SearchSummary::default() };
-/// assert_eq!(search.restarts, 0);
-/// ```
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct SearchSummary {
-    /// Whether the answer obeys the rules by which answers are checked; `None` if there are none.
-    pub checked: Option<bool>,
-    /// Passes of all chains.
-    pub passes: u32,
-    /// How often a chain began again.
-    pub restarts: u32,
-    /// The rounds of the chain that answers, or of the first one if none does.
-    pub rounds: Vec<SearchRound>,
 }
 
 impl Answer {
-    /// Returns the answer of a search: each round of its chain is a segment.
-    pub(super) fn of_search(answer: RowAnswer, rounds: Vec<SearchRound>) -> Answer {
-        let mut segments: Vec<SegmentOutput> =
-            rounds.iter().map(|round| SegmentOutput { tokens: round.tokens.clone(), q_halt: None }).collect();
-        if let Some(last) = segments.last_mut() {
-            last.tokens = answer.tokens;
-        }
-        let restarts = answer.deduction.map_or(0, |deduction| deduction.restarts);
-        let checked = answer.valid.filter(|_| !answer.abstained);
-        Answer {
-            rollout: answer.rollout,
-            segments,
-            search: Some(SearchSummary { checked, passes: answer.passes, restarts, rounds }),
-            abstained: answer.abstained,
-        }
-    }
-
     /// Returns the answer: the predicted tokens `[S]` after the last segment.
     pub fn tokens(&self) -> &[i32] {
         self.segments.last().map_or(&[], |output| &output.tokens)
@@ -188,7 +144,6 @@ pub(super) fn solve(
     let mut solving = Solving {
         questions,
         labels: vec![IGNORED_LABEL; model.tokens.positions],
-        abstain: model.inference().abstain,
         next: 0,
         current: vec![Answer::default(); slots],
         best: vec![Answer::default(); slots],
@@ -213,8 +168,6 @@ struct Solving<'a> {
     questions: &'a [Question],
     /// Labels that ask for nothing, `[S]`.
     labels: Vec<i32>,
-    /// Drift above which there is no answer.
-    abstain: Option<f32>,
     /// Questions that were begun.
     next: usize,
     /// The way of the rollout in each slot so far, `[B]`.
@@ -242,7 +195,7 @@ impl Rows for Solving<'_> {
         for pass in passes {
             let answer = &mut self.current[pass.slot];
             if pass.outcome.steps == 1 {
-                *answer = Answer { rollout: pass.rollout, ..Answer::default() };
+                *answer = Answer { rollout: pass.rollout, segments: Vec::new() };
             }
             let q_halt = pass.outcome.q_halt;
             if q_halt.is_some_and(|q| !q.is_finite()) || !slots::is_finite(session, SCOPE, pass.slot)? {
@@ -252,8 +205,6 @@ impl Rows for Solving<'_> {
                 .segments
                 .push(SegmentOutput { tokens: slots::prediction(session, SCOPE, pass.slot)?, q_halt });
             if pass.is_best {
-                let drift = pass.outcome.residual.expect("evaluation computes it");
-                answer.abstained = self.abstain.is_some_and(|most| drift.is_nan() || drift > most);
                 self.best[pass.slot].clone_from(answer);
             }
             if pass.leaves {

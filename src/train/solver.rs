@@ -178,7 +178,7 @@ impl Solver {
     pub fn trace(&mut self, question: &Question, segments: usize) -> Result<Vec<StateUpdate>, Error> {
         let Question { tokens, puzzle } = question.clone();
         let asked = AskedRow { puzzle, ..AskedRow::unlabelled(0, tokens) };
-        let inference = Infer { segments, ..Infer::default() };
+        let inference = Infer { segments, halt: false, settle: None, rollouts: None, check: None };
         let mut rollouts = self.own_tracer()?.trace(&asked, inference)?;
         Ok(rollouts.remove(0).updates)
     }

@@ -1,7 +1,8 @@
 //! The named random streams of a run.
 //!
 //! Every random decision of a run draws from a stream with a name, so that adding draws to one cannot change
-//! another. The loader has the stream `shuffle`; all others are listed in this module.
+//! another. The loader has the stream `shuffle`; the streams of this module are `init`, `explore`,
+//! `rollout` and `sample`.
 
 use crate::data::random::Stream;
 
@@ -13,22 +14,6 @@ pub const EXPLORE: &str = "explore";
 
 /// Name of the stream that draws the noise on initial states; every example and rollout has its own part.
 pub const ROLLOUT: &str = "rollout";
-
-/// Name of the stream that draws how rows with candidates begin; every step and slot has its own part.
-pub const STARTS: &str = "starts";
-
-/// Name of the stream that draws the symmetries under which rows with candidates are shown; every step and slot has its
-/// own part.
-pub const VIEWS: &str = "views";
-
-/// Name of the stream that draws the tokens that take a value, and the values; every step and slot has its own part.
-pub const BRANCHES: &str = "branches";
-
-/// Name of the stream that draws the keys of dropout; every step has its own part.
-pub const DROPOUT: &str = "dropout";
-
-/// Name of the stream of a search; every example and chain has its own part.
-pub const SEARCH: &str = "search";
 
 /// Name of the stream that draws the examples of an evaluation that takes a sample.
 pub const SAMPLE: &str = "sample";

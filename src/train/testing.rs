@@ -8,13 +8,10 @@ use crate::data::{
 };
 use crate::device::EngineOptions;
 use crate::device::cpu::Cpu;
-use crate::ir::testing::block;
 use crate::ir::{
-    Adam, Augmentation, Block, Candidates, CellChoice, ConflictHead, Data, FeedForward, GeneratedSudoku,
-    Gradient, Halt, Infer, KeepHead, Length, Loss, Mixing, Model, Network, NetworkId, Norm, Normal,
-    OnDivergence, Operand, Optimizer, Precision, Prefix, Puzzles, QHead, QOutputs, QTarget, Repeat, Schedule,
-    ScheduleShape, Search, SignSgd, Starts, State, StateId, StateInit, Step, TokenHead, Tokens, Train,
-    Update,
+    Adam, Augmentation, Block, Data, GeneratedSudoku, Gradient, Halt, Length, Loss, Mixing, Model, Network,
+    NetworkId, Normal, OnDivergence, Operand, Optimizer, Precision, Puzzles, QHead, QOutputs, QTarget,
+    Repeat, Schedule, ScheduleShape, SignSgd, State, StateId, Step, TokenHead, Tokens, Train, Update,
 };
 use crate::lower::Sizes;
 
@@ -43,10 +40,7 @@ pub fn train() -> Train {
         puzzle_optimizer: Some(SignSgd { lr: 1e-2, weight_decay: 0.1 }),
         ema: Some(0.9),
         schedule: Schedule { shape: ScheduleShape::Cosine, warmup_steps: 5, min_ratio: 0.1 },
-        clip: None,
         batch: BATCH,
-        accumulate: 1,
-        starts: Starts::default(),
         length: Length::Steps(200),
         eval_every: None,
         eval_share: None,
@@ -59,7 +53,8 @@ pub fn train() -> Train {
 
 /// Returns the tiny model: two networks, two states, a puzzle prefix.
 pub fn model() -> Model {
-    let block = block(Mixing::Attention { heads: 2, rope_theta: Some(30.0) }, 32);
+    let block =
+        Block { mixing: Mixing::Attention { heads: 2, rope_theta: Some(30.0) }, inner: 32, norm_eps: 1e-5 };
     let network = |name: &str, stored_as: &str| Network {
         name: name.into(),
         stored_as: stored_as.into(),
@@ -69,28 +64,24 @@ pub fn model() -> Model {
     let state = |name: &str, stored_as: &str| State {
         name: name.into(),
         stored_as: stored_as.into(),
-        init: StateInit::Normal(Normal { std: 1.0, truncate: 2.0 }),
+        init: Normal { std: 1.0, truncate: 2.0 },
     };
     let (low, high) = (StateId(0), StateId(1));
     let update_low = Update {
         state: low,
         network: NetworkId(0),
         operands: vec![Operand::State(low), Operand::State(high), Operand::Input],
-        around: None,
     };
     let update_high = Update {
         state: high,
         network: NetworkId(1),
         operands: vec![Operand::State(high), Operand::State(low)],
-        around: None,
     };
     Model {
         name: "tiny".into(),
         hidden: WIDTH,
         tokens: Tokens { vocab: 6, positions: 16, learned_positions: false },
         puzzles: Some(Puzzles { width: WIDTH, positions: 1 }),
-        prefix: None,
-        candidates: None,
         networks: vec![network("low", "L_level"), network("high", "H_level")],
         states: vec![state("z_low", "L_init"), state("z_high", "H_init")],
         segment: vec![Step::Repeat(Repeat {
@@ -99,71 +90,11 @@ pub fn model() -> Model {
             body: vec![Step::Update(update_low), Step::Update(update_high)],
         })],
         gradient: Gradient::OneStep,
-        supervise: None,
-        token_head: TokenHead { state: high, weight: 1.0, bias: None },
-        keep_head: None,
-        conflict_head: None,
+        token_head: TokenHead { state: high },
         q_head: Some(QHead { state: high, position: 0, bias: -5.0, outputs: QOutputs::HaltContinue }),
         halt: Halt::QLearning { max_segments: 3, explore: 0.3, target: QTarget::Bootstrap },
         infer: None,
         train: Some(train()),
-    }
-}
-
-/// Returns a tiny model with candidates, for the puzzles of [`data`].
-pub fn lattice() -> Model {
-    let block = Block {
-        grid: Some(1.0),
-        unit: FeedForward::Gelu,
-        norm: Norm::PreLayer,
-        bias: true,
-        dropout: 0.1,
-        ..block(Mixing::Attention { heads: 2, rope_theta: None }, 64)
-    };
-    let (h, x) = (Operand::State(StateId(0)), Operand::Input);
-    let update =
-        Update { state: StateId(0), network: NetworkId(0), operands: vec![h, x], around: Some(vec![h, x]) };
-    let mut train = train();
-    train.loss = Loss::Softmax;
-    let adam = Adam { lr: 3e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1 };
-    train.optimizer = Optimizer::AdamW { adam, eps: 1e-8 };
-    (train.puzzle_optimizer, train.ema) = (None, None);
-    (train.clip, train.batch, train.accumulate) = (Some(1.0), 16, 4);
-    train.starts = Starts { hints: 0.5, errors: 0.25 };
-    Model {
-        name: "lattice".into(),
-        hidden: 32,
-        puzzles: None,
-        prefix: Some(Prefix { positions: 1, std: 1.0 }),
-        candidates: Some(Candidates {
-            values: 4,
-            first: 2,
-            remove: 0.1,
-            conflict: 0.5,
-            cell: CellChoice::Random,
-            temperature: 1.5,
-        }),
-        networks: vec![Network { name: "net".into(), stored_as: "L_level".into(), layers: 1, block }],
-        states: vec![State { name: "h".into(), stored_as: "H_init".into(), init: StateInit::Input }],
-        segment: vec![Step::Repeat(Repeat {
-            label: Some("loop".into()),
-            count: 2,
-            body: vec![Step::Update(update)],
-        })],
-        gradient: Gradient::Full,
-        supervise: Some("loop".into()),
-        token_head: TokenHead { state: StateId(0), weight: 1.0, bias: Some(0.0) },
-        keep_head: Some(KeepHead { state: StateId(0), weight: 1.0, keep: 4.0, remove: 0.5 }),
-        conflict_head: Some(ConflictHead { state: StateId(0), position: 0, weight: 0.1 }),
-        q_head: None,
-        halt: Halt::Solved { max_segments: 20 },
-        infer: Some(Infer {
-            segments: 20,
-            search: Some(Search { chains: 3, cell: CellChoice::Fewest, conflict: 0.6, dropout: 0.05 }),
-            ..Infer::default()
-        }),
-        train: Some(train),
-        ..model()
     }
 }
 

@@ -124,7 +124,6 @@ impl Tracer {
         device: &dyn Device,
         options: &EngineOptions,
     ) -> Result<Tracer, Error> {
-        refuse_candidates(&model)?;
         let mut session = Session::open(device, options)?;
         session.load(PROGRAM, executable(&model, Program::Trace { attention }, sizes, device))?;
         Ok(Tracer { model, session, puzzle_rows: sizes.puzzle_rows })
@@ -226,18 +225,6 @@ pub(crate) struct Watching<'a> {
     pub see: &'a mut dyn FnMut(&SeenSegment<'_>) -> Result<(), Error>,
 }
 
-/// Refuses a model whose segments do not follow from the ones before alone.
-fn refuse_candidates(model: &Model) -> Result<(), Error> {
-    match model.candidates {
-        None => Ok(()),
-        Some(_) => Err(Error::unsuitable(format!(
-            "the updates of `{}` cannot be traced: it has candidates, which are deduced between its segments; `hrmc run \
-             RUN --puzzle FILE` shows each round of its search",
-            model.name
-        ))),
-    }
-}
-
 /// Runs segments of a program on rows, and shows every one.
 pub(super) fn watch_rows(
     session: &mut Session,
@@ -246,7 +233,6 @@ pub(super) fn watch_rows(
     inference: Infer,
     watching: Watching<'_>,
 ) -> Result<ControlFlow<()>, Error> {
-    refuse_candidates(model)?;
     let slots = vec![None; slots::slots(session, SCOPE)];
     let mut watched = WatchedRows { model, puzzle_rows, updates: unroll(model), slots, watching };
     infer_with(session, program, model, inference, &mut watched)
@@ -466,7 +452,7 @@ mod tests {
     }
 
     fn fixed(segments: usize) -> Infer {
-        Infer { segments, ..Infer::default() }
+        Infer { segments, halt: false, settle: None, rollouts: None, check: None }
     }
 
     /// Returns the updates of a rollout of the tiny model.

@@ -16,13 +16,11 @@ use super::halting::{SlotOutcome, halts, is_last};
 use super::infer;
 use super::init::initialize;
 use super::metrics::Metrics;
-use super::pool::Pool;
-use super::ranges::{PROGRAM, Ranges};
 use super::refill::{mask, refill};
 use super::schedule::{StepScalars, step_scalars};
 use super::slots::{self, SlotRow};
-use super::solve::{Answer, Question};
-use super::streams::{DROPOUT, EXPLORE};
+use super::solve::{self, Answer, Question};
+use super::streams::EXPLORE;
 use crate::data::random::Stream;
 use crate::data::{Augment, Dataset, Row, TrainLoader};
 use crate::device::{Device, DeviceError, EngineOptions, Executable, Session};
@@ -34,6 +32,9 @@ use crate::pipeline::{compile, executable};
 use crate::store::checkpoint::{self, Before, Saved, StoredCheckpoint, TrainerState, Waited};
 use crate::store::tensors::WeightsFile;
 use crate::store::{CheckpointError, MetricMeans, MetricsLine};
+
+/// Name the training program is loaded under.
+const PROGRAM: &str = "train";
 
 const SCOPE: Scope = Scope::Train;
 
@@ -60,13 +61,11 @@ pub struct TrainerParts<'a> {
 }
 
 impl TrainerParts<'_> {
-    /// Returns the programs of a trainer, with their sizes; the last one is that of evaluation.
-    pub fn programs(model: &Model, sizes: Sizes, evaluate_batch: usize) -> Vec<(Program, Sizes)> {
+    /// Returns the programs of a trainer, with their sizes.
+    pub fn programs(model: &Model, sizes: Sizes, evaluate_batch: usize) -> [(Program, Sizes); 2] {
         let averaged = model.train.as_ref().is_some_and(|train| train.ema.is_some());
         let evaluate = Sizes { batch: evaluate_batch, ..sizes };
-        let ranges = model.train.as_ref().map_or(1, |train| train.accumulate);
-        let steps = Ranges::programs(Program::Train, ranges).into_iter().map(|(_, program)| (program, sizes));
-        steps.chain([(Program::Evaluate { averaged }, evaluate)]).collect()
+        [(Program::Train, sizes), (Program::Evaluate { averaged }, evaluate)]
     }
 }
 
@@ -165,10 +164,6 @@ pub struct Trainer {
     steps: Vec<u32>,
     /// Whether each slot takes a new row before the next segment.
     halted: Vec<bool>,
-    /// How the batch is cut, if gradients are accumulated.
-    ranges: Option<Ranges>,
-    /// The rows with their candidates, if the model has some.
-    pool: Option<Pool>,
     /// Floating-point operations of a step.
     step_flops: u64,
     /// The weights whose updates sum up the squares of their gradients.
@@ -202,24 +197,13 @@ impl Trainer {
         let data_hash = data.fingerprint();
         let loader = TrainLoader::new(data, augment.clone(), seed)?;
         let mut session = Session::open(device, &parts.engine)?;
-        let count = model.train.as_ref().map_or(1, |train| train.accumulate);
-        let mut step_flops = 0;
-        for (name, program) in Ranges::programs(program, count) {
-            let training = executable(&model, program, sizes, device);
-            if name == PROGRAM {
-                let flops = match &training {
-                    Executable::Plan(plan) => plan.flops(),
-                    Executable::Graph(_) => compile(&model, program, sizes).flops(),
-                };
-                step_flops = flops.saturating_mul(count as u64);
-            }
-            session.load(&name, training)?;
-        }
-        let (evaluate, evaluate_sizes) =
-            TrainerParts::programs(&model, sizes, evaluate_batch).pop().expect("one is for evaluation");
-        let ranges =
-            if count > 1 { Some(Ranges::new(&mut session, count, sizes.batch / count)?) } else { None };
-        let pool = Pool::new(&mut session, &model, sizes.batch, seed)?;
+        let [_, (evaluate, evaluate_sizes)] = TrainerParts::programs(&model, sizes, evaluate_batch);
+        let training = executable(&model, program, sizes, device);
+        let step_flops = match &training {
+            Executable::Plan(plan) => plan.flops(),
+            Executable::Graph(_) => compile(&model, program, sizes).flops(),
+        };
+        session.load(PROGRAM, training)?;
         session.load(infer::PROGRAM, executable(&model, evaluate, evaluate_sizes, device))?;
         let parameters = parameters(&model, sizes.puzzle_rows);
         initialize(&mut session, &parameters, seed)?;
@@ -240,8 +224,6 @@ impl Trainer {
             rollbacks: 0,
             steps: vec![0; batch],
             halted: vec![true; batch],
-            ranges,
-            pool,
             step_flops,
             watched,
             diverged: None,
@@ -268,15 +250,8 @@ impl Trainer {
         let refill = refill(&self.halted, &self.steps);
         assert_eq!(rows.len(), refill.slots.len(), "every slot that halted takes a row");
         for (&slot, row) in refill.slots.iter().zip(rows) {
-            match &self.pool {
-                Some(pool) => pool.put(&mut self.session, self.step, slot, row)?,
-                None => self.put(slot, row)?,
-            }
+            self.put(slot, row)?;
         }
-        if let Some(pool) = &mut self.pool {
-            pool.show(&mut self.session, self.step, self.augment.as_ref())?;
-        }
-        self.set_dropout_keys()?;
         slots::set_reset(&mut self.session, SCOPE, &mask(self.halted.iter().copied()))?;
 
         self.steps = refill.steps.iter().map(|steps| steps + 1).collect();
@@ -284,22 +259,10 @@ impl Trainer {
         self.step += 1;
         let scalars = step_scalars(self.train(), self.step, self.total_steps, self.rollbacks);
         self.set_scalars(&scalars)?;
-        match &self.ranges {
-            Some(ranges) => ranges.run(&mut self.session)?,
-            None => self.session.run(PROGRAM)?,
-        }
+        self.session.run(PROGRAM)?;
 
         let floors = draw_floors(&self.model.halt, self.steps.len(), &mut self.explore);
-        let mut deduced = None;
-        self.halted = match &self.pool {
-            Some(pool) => {
-                let most = self.model.max_segments();
-                let (halted, report) = pool.advance(&mut self.session, self.step - 1, &self.steps, most)?;
-                deduced = Some(report);
-                halted
-            }
-            None => self.decide_halting(&floors)?,
-        };
+        self.halted = self.decide_halting(&floors)?;
         let segment = slots::results(&self.session, SCOPE, &self.steps, &self.halted)?;
         let found = Divergence::find(&self.session, &segment, &self.watched, |what| {
             Divergence::new(self.step, scalars.lr, what, self.rollbacks, self.train())
@@ -309,10 +272,6 @@ impl Trainer {
             self.diverged = Some(divergence.clone());
             return Err(Error::Diverged(Box::new(divergence)));
         }
-        let mut metrics = Metrics::of(&segment, self.steps.len());
-        if let (Some(sums), Some(report)) = (&mut metrics.deduction, deduced) {
-            report.add_to(sums, self.steps.len());
-        }
         Ok(StepReport {
             step: self.step,
             epochs: self.loader.epochs_done(),
@@ -321,19 +280,8 @@ impl Trainer {
             gradient_norm: gradient_norm(&self.session, &self.watched)?,
             flops: self.step as f64 * self.step_flops as f64,
             scalars,
-            metrics,
+            metrics: Metrics::of(&segment, self.steps.len()),
         })
-    }
-
-    /// Draws the key of the dropout of each row.
-    fn set_dropout_keys(&mut self) -> Result<(), DeviceError> {
-        let name = SCOPE.dropout_keys();
-        if self.session.has(&name) {
-            let mut random = Stream::new(self.seed, DROPOUT, self.step);
-            let keys = self.session.i32_mut(&name)?;
-            keys.iter_mut().for_each(|key| *key = random.below(1 << 24) as i32);
-        }
-        Ok(())
     }
 
     fn put(&mut self, slot: usize, row: &Row) -> Result<(), DeviceError> {
@@ -420,7 +368,7 @@ impl Trainer {
     ///
     /// Returns an error if a question does not fit the model, or a device fails.
     pub fn solve(&mut self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
-        evaluate::solve_questions(&mut self.session, &self.model, self.puzzle_rows, questions)
+        solve::solve(&mut self.session, &self.model, self.puzzle_rows, questions)
     }
 
     /// Reads initial weights from a safetensors file with the names of the published state dict. Averages begin equal

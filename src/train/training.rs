@@ -395,7 +395,7 @@ impl Training {
             )));
         }
         let examples = options.eval_limit.unwrap_or(usize::MAX).min(data.test().examples());
-        let evaluate_batch = evaluate_batch(model, sizes.batch, examples);
+        let evaluate_batch = evaluate_batch(sizes.batch, examples);
         let programs = TrainerParts::programs(model, sizes, evaluate_batch);
         let engine = EngineOptions { threads: options.threads };
         let wanted = Wanted { model, programs: &programs, data_bytes: DataSize::of_data(&data).bytes };
@@ -421,7 +421,7 @@ impl Training {
     /// Returns how many test rows the spec lets an evaluation on the way take, if it does not ask for all.
     fn sample_size(&self) -> Option<SampleSize> {
         let examples = Some(self.data.test().examples()).filter(|&examples| examples > 0)?;
-        let evaluate_batch = evaluate_batch(self.spec.model(), self.sizes.batch, examples);
+        let evaluate_batch = evaluate_batch(self.sizes.batch, examples);
         SampleSize::of(self.spec.model(), self.sizes, self.eval_every()?, evaluate_batch)
     }
 
@@ -763,11 +763,10 @@ impl Training {
     }
 }
 
-/// Returns the rows of an evaluation batch of a model, for a training batch of `batch` rows and so many test examples.
-pub fn evaluate_batch(model: &Model, batch: usize, examples: usize) -> usize {
-    // A batch larger than the data would only hold padding. A search has a row for each chain.
-    let chains = model.inference().search.map_or(1, |search| search.chains);
-    batch.min(examples.saturating_mul(chains)).max(1)
+/// Returns the rows of an evaluation batch, for a training batch of `batch` rows and as many test examples.
+pub fn evaluate_batch(batch: usize, examples: usize) -> usize {
+    // A batch larger than the data would only hold padding.
+    batch.min(examples).max(1)
 }
 
 fn train_of(model: &Model) -> &Train {

@@ -21,7 +21,6 @@ mod predict;
 #[cfg(all(unix, feature = "cuda"))]
 mod readme;
 mod run;
-mod search;
 #[cfg(target_os = "linux")]
 mod stopping;
 mod survival;

@@ -31,8 +31,7 @@ const REGISTERS: &[(Template, u32)] = &[
     (Template::LinearSwiglu, 96),
     // One block of 256 threads: half of these are sums, and a larger tile reads less from the second-level cache.
     (Template::LinearSwigluBf16, 216),
-    // A multiprocessor gives out registers in eights, so that it holds five blocks. These wait for memory.
-    (Template::LayerNormGrad, 48),
+    // A multiprocessor gives out registers in eights, so that it holds five blocks. Updates wait for memory.
     (Template::AdamAtan2, 48),
     (Template::AdamW, 48),
     (Template::SignSgdRows, 48),
@@ -42,14 +41,12 @@ const USUAL_REGISTERS: u32 = 42;
 /// Bytes of shared memory of a block, exactly; a kernel that is not here has none.
 const SHARED: &[(Template, u32)] = &[
     (Template::SumLeading, 1024),
-    (Template::LayerNormGradScale, 1024),
     (Template::EmbedGrad, 1024),
     (Template::Transpose, 4224),
     (Template::RowDistance, 32),
     (Template::TokenLoss, 32),
     (Template::TokenLossGrad, 32),
     (Template::Correctness, 32),
-    (Template::KeepLoss, 32),
     (Template::Attention, 5280),
     (Template::AttentionGradDelta, 5280),
     (Template::AttentionGradQueries, 5280),
@@ -63,11 +60,10 @@ const SHARED: &[(Template, u32)] = &[
     (Template::AttentionGradBf16Short, 49152),
     (Template::LinearSwiglu, 8320),
     (Template::LinearSwigluBf16, 49152),
+    // A sum of squares of each warp.
     (Template::AdamAtan2, 32),
     (Template::AdamW, 32),
     (Template::SignSgdRows, 32),
-    (Template::SumOfSquares, 32),
-    (Template::SumOfSquaresOfParts, 32),
 ];
 
 /// Bytes of registers that go to memory at most; a kernel that is not here spills none.

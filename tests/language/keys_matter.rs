@@ -149,29 +149,6 @@ const FIXED: Edits = &[
     NO_Q[1],
     ("halt q_learning { max_segments = 3, explore = 0, target = bootstrap }", "halt fixed(2)"),
 ];
-/// Learned vectors before the tokens in place of those of puzzles.
-const PREFIXED: Edits = &[
-    ("puzzles { width = 16, positions = 1 }", "prefix { positions = 1, std = 1 }"),
-    ("  puzzles = sign_sgd(lr = 1e-2, weight_decay = 0.1)\n", ""),
-];
-const GRID: Edits = &[("rope(theta = 30)", "grid(std = 1)")];
-const GELU: Edits = &[("swiglu(expansion = 1, multiple_of = 8)", "gelu(expansion = 1, multiple_of = 8)")];
-const PRE_RMS: Edits = &[("post_rms", "pre_rms")];
-const PRE_LAYER: Edits = &[("post_rms", "pre_layer")];
-const CANDIDATES: Edits = &[
-    ("puzzles { width = 16, positions = 1 }", "candidates { values = 4, first = 2 }"),
-    ("  puzzles = sign_sgd(lr = 1e-2, weight_decay = 0.1)\n", ""),
-    (
-        "predict q from z_high[0] { outputs = (halt, continue), bias = -5 }",
-        "predict keep from z_high\n  predict conflict from z_high[0]",
-    ),
-    (
-        "halt q_learning { max_segments = 3, explore = 0, target = bootstrap }",
-        "halt solved { max_segments = 3 }",
-    ),
-    ("infer { segments = 3, halt = false, rollouts = 2, noise = 0.5 }", "infer { chains = 2, dropout = 0 }"),
-    ("eps = 1e-5)\n", "eps = 1e-5)\n    dropout = 0.1\n"),
-];
 const ADAMW: Edits = &[("adam_atan2(lr = 1e-2,", "adamw(lr = 1e-2, eps = 1e-8,")];
 const CONSTANT: Edits = &[("cosine(warmup_steps = 2, min_ratio = 0.1)", "constant(warmup_steps = 2)")];
 const LINEAR: Edits = &[("cosine(", "linear(")];
@@ -219,16 +196,11 @@ const ROWS: &[Row] = &[
     given(ELSEWHERE, "tokens.positions", ("positions = 16 }", "positions = 17 }"), Differs::Cost),
     row("puzzles.width", ("width = 16", "width = 9"), Differs::Weights),
     row("puzzles.positions", ("width = 16, positions = 1", "width = 16, positions = 2"), Differs::Weights),
-    given(PREFIXED, "prefix.positions", ("prefix { positions = 1", "prefix { positions = 2"), Differs::Weights),
-    given(PREFIXED, "prefix.std", ("positions = 1, std = 1", "positions = 1, std = 0.5"), Differs::Weights),
-    given(CANDIDATES, "candidates.values", ("values = 4", "values = 3"), Differs::Cost),
     row("block.hidden", ("hidden = 16", "hidden = 32"), Differs::Weights),
     row("block.heads", ("heads = 2", "heads = 4"), Differs::Weights),
     row("block.positions", ("rope(theta = 30)", "learned"), Differs::Weights),
     row("block.positions", ("rope(theta = 30)", "none"), Differs::Weights),
     row("block.positions.rope.theta", ("theta = 30", "theta = 10_000"), Differs::Weights),
-    row("block.positions", ("rope(theta = 30)", "grid"), Differs::Weights),
-    given(GRID, "block.positions.grid.std", ("grid(std = 1)", "grid(std = 0.5)"), Differs::Weights),
     row("block.mixing", ("heads = 2\n    positions = rope(theta = 30)", "mixing = mlp"), Differs::Weights),
     given(&[("heads = 2", "heads = 2, mixing = attention"), ("rope(theta = 30)", "none")],
         "block.mixing", ("heads = 2, mixing = attention", "mixing = mlp(width = 8)"), Differs::Weights),
@@ -239,41 +211,20 @@ const ROWS: &[Row] = &[
     row("block.mlp.swiglu.expansion", ("expansion = 1", "expansion = 2"), Differs::Weights),
     row("block.mlp.swiglu.multiple_of", ("multiple_of = 8", "multiple_of = 32"), Differs::Weights),
     row("block.mlp.swiglu.width", ("expansion = 1, multiple_of = 8", "width = 24"), Differs::Weights),
-    row("block.mlp", ("swiglu(", "gelu("), Differs::Weights),
-    given(GELU, "block.mlp.gelu.expansion", ("gelu(expansion = 1", "gelu(expansion = 2"), Differs::Weights),
-    given(GELU, "block.mlp.gelu.multiple_of", ("expansion = 1, multiple_of = 8", "expansion = 1, multiple_of = 32"), Differs::Weights),
-    given(GELU, "block.mlp.gelu.width", ("expansion = 1, multiple_of = 8", "width = 24"), Differs::Weights),
     row("block.norm.post_rms.eps", ("eps = 1e-5", "eps = 0.1"), Differs::Weights),
-    row("block.norm", ("post_rms", "pre_rms"), Differs::Weights),
-    row("block.norm", ("post_rms", "pre_layer"), Differs::Weights),
-    given(PRE_RMS, "block.norm.pre_rms.eps", ("eps = 1e-5", "eps = 0.1"), Differs::Weights),
-    given(PRE_LAYER, "block.norm.pre_layer.eps", ("eps = 1e-5", "eps = 0.1"), Differs::Weights),
-    row("block.bias", ("eps = 1e-5)\n", "eps = 1e-5)\n    bias = true\n"), Differs::Weights),
-    given(&[("eps = 1e-5)\n", "eps = 1e-5)\n    bias = true\n")], "block.bias", ("bias = true", "bias = false"), Differs::Weights),
-    row("block.dropout", ("eps = 1e-5)\n", "eps = 1e-5)\n    dropout = 0.1\n"), Differs::Weights),
     row("network", ("low = 1 *", "low = 2 *"), Differs::Weights),
     row("state.normal.std", ("std = 1", "std = 0.5"), Differs::Weights),
     row("state.normal.truncate", ("truncate = 2", "truncate = 1"), Differs::Weights),
-    row("state", ("normal(std = 1, truncate = 2)", "input"), Differs::Weights),
-    given(&[("normal(std = 1, truncate = 2)", "input")], "state", ("= input", "= normal"), Differs::Weights),
     row("segment", ("low(z_low + z_high + x)", "low(z_low + x)"), Differs::Weights),
     row("segment", ("repeat 2", "repeat 1"), Differs::Weights),
-    row("segment", ("high(z_high + z_low)", "norm(z_high + high(z_high + z_low))"), Differs::Weights),
     row("gradient", ("one_step", "last cycle"), Differs::Weights),
     row("gradient", ("one_step", "full"), Differs::Weights),
-    row("supervise", ("one_step\n", "one_step\n  supervise cycle\n"), Differs::Weights),
     given(&[("one_step", "last step")], "gradient", ("last step", "last 2 step"), Differs::Weights),
     row("predict", ("predict tokens from z_high", "predict tokens from z_low"), Differs::Weights),
     row("predict", ("predict q from z_high[0]", "predict q from z_low[0]"), Differs::Weights),
     row("predict", ("z_high[0]", "z_high[3]"), Differs::Weights),
     given(BCE, "predict.q.outputs", ("outputs = halt", "outputs = (halt, continue)"), Differs::Weights),
     row("predict.q.bias", ("bias = -5", "bias = 0"), Differs::Weights),
-    row("predict.tokens.weight", ("predict tokens from z_high", "predict tokens from z_high { weight = 2 }"), Differs::Weights),
-    row("predict.tokens.bias", ("predict tokens from z_high", "predict tokens from z_high { bias = 1 }"), Differs::Weights),
-    given(CANDIDATES, "predict", ("  predict conflict from z_high[0]\n", ""), Differs::Cost),
-    given(CANDIDATES, "predict.keep.weight", ("keep from z_high", "keep from z_high { weight = 2 }"), Differs::Cost),
-    given(CANDIDATES, "predict.conflict.weight", ("conflict from z_high[0]", "conflict from z_high[0] { weight = 1 }"), Differs::Cost),
-    given(CANDIDATES, "infer.dropout", ("dropout = 0 }", "dropout = 0.1 }"), Differs::Cost),
     row("halt.q_learning.max_segments", ("max_segments = 3", "max_segments = 2"), Differs::Weights),
     given(HASTY, "halt.q_learning.explore", ("explore = 0,", "explore = 1,"), Differs::Weights),
     row("halt.q_learning.target", ("target = bootstrap", "target = none"), Differs::Weights),

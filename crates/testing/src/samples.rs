@@ -5,12 +5,10 @@
 use hrmc::internals::data::IGNORED_LABEL;
 use hrmc::internals::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
-    BceWithLogitsGrad, Choose, ClipFactor, Concat, Correctness, Detach, Dropout, DropoutAdd, Embed,
-    EmbedGrad, Equal, Fill, Gelu, GeluGrad, GridPositions, GridPositionsGrad, KeepLoss, KeepLossGrad,
-    LayerNorm, LayerNormGrad, LayerNormGradScale, Linear, LinearAddRmsNorm, LinearBias, LinearGradInput,
-    LinearGradWeight, LinearSwiGlu, Maximum, Multiply, Pad, ResetRows, Reshape, RmsNorm, RmsNormGrad, Rotate,
-    RowDistance, Scale, ScaleBy, Sigmoid, SignSgdRows, Slice, SumLeading, SumOfSquares, SwiGlu, SwiGluGrad,
-    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
+    BceWithLogitsGrad, Choose, Concat, Correctness, Detach, Embed, EmbedGrad, Equal, Fill, Linear,
+    LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, Maximum, Pad, ResetRows, Reshape,
+    RmsNorm, RmsNormGrad, Rotate, RowDistance, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu,
+    SwiGluGrad, TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use hrmc::internals::graph::{Op, TensorType};
 use rand::{RngCore, SeedableRng};
@@ -81,7 +79,6 @@ macro_rules! every_operator {
             Concat => concat (0, 1),
             Transpose => transpose (0),
             Add => add (0, 1),
-            Multiply => multiply (0, 1),
             Scale => scale (0),
             AddSuffix => add_suffix (0, 1),
             SumLeading => sum_leading,
@@ -100,14 +97,6 @@ macro_rules! every_operator {
             AttentionGrad => attention_grad,
             SwiGlu => swiglu (0),
             SwiGluGrad => swiglu_grad,
-            Gelu => gelu (0),
-            GeluGrad => gelu_grad,
-            LayerNorm => layer_norm (0, 1, 2),
-            LayerNormGrad => layer_norm_grad,
-            LayerNormGradScale => layer_norm_grad_scale,
-            Dropout => dropout (0),
-            GridPositions => grid_positions (0, 1),
-            GridPositionsGrad => grid_positions_grad,
             Embed => embed (0),
             EmbedGrad => embed_grad,
             ResetRows => reset_rows,
@@ -117,11 +106,6 @@ macro_rules! every_operator {
             Correctness => correctness,
             BceWithLogits => bce_with_logits (0),
             BceWithLogitsGrad => bce_with_logits_grad,
-            KeepLoss => keep_loss (0),
-            KeepLossGrad => keep_loss_grad,
-            SumOfSquares => sum_of_squares,
-            ClipFactor => clip_factor,
-            ScaleBy => scale_by,
             AdamAtan2 => adam_atan2,
             AdamW => adam_w,
             SignSgdRows => sign_sgd_rows,
@@ -130,8 +114,6 @@ macro_rules! every_operator {
             AddRmsNorm => add_rms_norm,
             LinearSwiGlu => linear_swiglu,
             LinearAddRmsNorm => linear_add_rms_norm,
-            LinearBias => linear_bias,
-            DropoutAdd => dropout_add,
         }
     };
 }
@@ -296,12 +278,6 @@ pub fn add(draw: &mut Draw) -> Sample {
     Sample::exact(Add, inputs)
 }
 
-pub fn multiply(draw: &mut Draw) -> Sample {
-    let shape = draw.sizes.rows();
-    let inputs = vec![draw.even(&shape), draw.even(&shape)];
-    Sample::exact(Multiply, inputs)
-}
-
 pub fn scale(draw: &mut Draw) -> Sample {
     // A factor of one is a copy.
     let factor = if draw.coin() { 1.0 } else { 4.0 * draw.unit() - 2.0 };
@@ -422,75 +398,6 @@ pub fn swiglu_grad(draw: &mut Draw) -> Sample {
     Sample::rounded(SwiGluGrad, inputs)
 }
 
-pub fn gelu(draw: &mut Draw) -> Sample {
-    let x = draw.between(&draw.sizes.rows(), -4.0, 4.0);
-    Sample::rounded(Gelu, vec![x])
-}
-
-pub fn gelu_grad(draw: &mut Draw) -> Sample {
-    let shape = draw.sizes.rows();
-    let inputs = vec![draw.between(&shape, -4.0, 4.0), draw.even(&shape)];
-    Sample::rounded(GeluGrad, inputs)
-}
-
-/// Rows whose neighbours have opposite signs. Their variance of at least 0.25 keeps the high derivatives small that
-/// finite differences neglect.
-fn spread_rows(draw: &mut Draw) -> (TensorType, Values) {
-    let mut sign = 1.0;
-    draw.fill(&draw.sizes.rows(), |draw| {
-        sign = -sign;
-        sign * (0.5 + draw.unit())
-    })
-}
-
-pub fn layer_norm(draw: &mut Draw) -> Sample {
-    let width = [draw.sizes.width()];
-    let inputs = vec![spread_rows(draw), draw.even(&width), draw.even(&width)];
-    Sample::rounded(LayerNorm { eps: 1e-5 }, inputs)
-}
-
-pub fn layer_norm_grad(draw: &mut Draw) -> Sample {
-    let shape = draw.sizes.rows();
-    let inputs = vec![
-        draw.even(&shape),
-        draw.even(&shape[..2]),
-        draw.between(&shape[..2], 0.5, 2.0),
-        draw.even(&shape[2..]),
-        draw.even(&shape),
-    ];
-    Sample::rounded(LayerNormGrad, inputs)
-}
-
-pub fn layer_norm_grad_scale(draw: &mut Draw) -> Sample {
-    let shape = draw.sizes.rows();
-    let inputs = vec![
-        draw.even(&shape),
-        draw.even(&shape[..2]),
-        draw.between(&shape[..2], 0.5, 2.0),
-        draw.even(&shape),
-    ];
-    Sample::rounded(LayerNormGradScale, inputs)
-}
-
-pub fn dropout(draw: &mut Draw) -> Sample {
-    let (rate, site) = (0.9 * draw.unit(), draw.below(9) as u32);
-    let inputs = vec![draw.even(&draw.sizes.rows()), draw.numbers(&[draw.sizes.batch], 1 << 24)];
-    Sample::exact(Dropout { rate, site }, inputs)
-}
-
-pub fn grid_positions(draw: &mut Draw) -> Sample {
-    let prefix = draw.below(3);
-    let shape = [draw.sizes.batch, draw.sizes.width()];
-    let inputs = vec![draw.even(&shape), draw.even(&shape)];
-    Sample::exact(GridPositions { prefix }, inputs)
-}
-
-pub fn grid_positions_grad(draw: &mut Draw) -> Sample {
-    let (prefix, columns, side) = (draw.below(3), draw.coin(), draw.sizes.batch);
-    let dy = draw.even(&[prefix + side * side, draw.sizes.width()]);
-    Sample::rounded(GridPositionsGrad { prefix, columns }, vec![dy])
-}
-
 pub fn embed(draw: &mut Draw) -> Sample {
     let Sizes { batch, positions, vocab, .. } = draw.sizes;
     let inputs = vec![draw.even(&[vocab, draw.sizes.width()]), draw.numbers(&[batch, positions], vocab)];
@@ -555,40 +462,6 @@ pub fn bce_with_logits_grad(draw: &mut Draw) -> Sample {
     let batch = [draw.sizes.batch];
     let inputs = vec![draw.between(&batch, -6.0, 6.0), draw.between(&batch, 0.0, 1.0), draw.even(&batch)];
     Sample::rounded(BceWithLogitsGrad, inputs)
-}
-
-/// Logits of candidates and which of them are right.
-fn candidates(draw: &mut Draw) -> Vec<(TensorType, Values)> {
-    let Sizes { batch, positions, vocab, .. } = draw.sizes;
-    let shape = [batch, positions, vocab];
-    vec![draw.between(&shape, -6.0, 6.0), draw.mask(&shape)]
-}
-
-pub fn keep_loss(draw: &mut Draw) -> Sample {
-    let inputs = candidates(draw);
-    Sample::rounded(KeepLoss { keep: 3.0, remove: 0.5 }, inputs)
-}
-
-pub fn keep_loss_grad(draw: &mut Draw) -> Sample {
-    let mut inputs = candidates(draw);
-    inputs.push(draw.even(&[draw.sizes.batch]));
-    Sample::rounded(KeepLossGrad { keep: 3.0, remove: 0.5 }, inputs)
-}
-
-pub fn sum_of_squares(draw: &mut Draw) -> Sample {
-    let x = draw.even(&draw.sizes.rows());
-    Sample::rounded(SumOfSquares, vec![x])
-}
-
-pub fn clip_factor(draw: &mut Draw) -> Sample {
-    // Norms on both sides of the largest.
-    let sum = draw.scalar(0.25, 4.0);
-    Sample::rounded(ClipFactor { most: 1.0 }, vec![sum])
-}
-
-pub fn scale_by(draw: &mut Draw) -> Sample {
-    let inputs = vec![draw.even(&draw.sizes.rows()), draw.scalar(-2.0, 2.0)];
-    Sample::exact(ScaleBy, inputs)
 }
 
 /// Weight, moments, gradient and the scalars of the step; some gradients and moments are zero.
@@ -661,18 +534,4 @@ pub fn linear_add_rms_norm(draw: &mut Draw) -> Sample {
         draw.away_from_zero(&draw.sizes.rows(), 0.5),
     ];
     Sample::rounded(LinearAddRmsNorm { eps: 1e-5 }, inputs)
-}
-
-pub fn linear_bias(draw: &mut Draw) -> Sample {
-    let Sizes { inner, .. } = draw.sizes;
-    let inputs =
-        vec![draw.even(&draw.sizes.rows()), draw.even(&[inner, draw.sizes.width()]), draw.even(&[inner])];
-    Sample::rounded(LinearBias, inputs)
-}
-
-pub fn dropout_add(draw: &mut Draw) -> Sample {
-    let dropout = Dropout { rate: 0.9 * draw.unit(), site: draw.below(9) as u32 };
-    let shape = draw.sizes.rows();
-    let inputs = vec![draw.even(&shape), draw.numbers(&[draw.sizes.batch], 1 << 24), draw.even(&shape)];
-    Sample::rounded(DropoutAdd { dropout }, inputs)
 }

@@ -3,18 +3,16 @@ if exists("b:current_syntax")
   finish
 endif
 
-syntax keyword hrmKeyword model train let tokens puzzles block network state segment repeat gradient predict from halt
-syntax keyword hrmKeyword infer base without prefix candidates supervise keep conflict norm
-syntax keyword hrmKey abstain accumulate augment batch betas bias cell chains check clip count data dropout ema epochs
-syntax keyword hrmKey eps errors eval_every eval_share expansion explore first givens heads hidden hints loss lr
-syntax keyword hrmKey lr_factor max_segments min_path min_ratio mixing mlp most multiple_of noise on_divergence
-syntax keyword hrmKey optimizer outputs patience positions precision remove rollouts rounds schedule seed segments
-syntax keyword hrmKey settle size std steps target temperature test theta truncate values vocab warmup_steps weight
-syntax keyword hrmKey weight_decay width
-syntax keyword hrmWord adam_atan2 adamw attention bce bf16 bootstrap constant continue copies cosine equal f32 fewest
-syntax keyword hrmWord fixed full gelu grid input last learned linear maze none normal one_step post_rms pre_layer
-syntax keyword hrmWord pre_rms q_learning random residual rollback rope sign_sgd softmax solved stablemax stop sudoku
-syntax keyword hrmWord swiglu symmetries
+syntax keyword hrmKeyword model train let tokens puzzles block network state segment repeat gradient predict
+syntax keyword hrmKeyword from halt infer base without
+syntax keyword hrmKey augment batch betas bias count data ema epochs eps eval_every eval_share expansion explore givens
+syntax keyword hrmKey heads hidden loss lr lr_factor max_segments min_path min_ratio mixing mlp most multiple_of
+syntax keyword hrmKey norm on_divergence optimizer outputs patience positions precision schedule seed segments size
+syntax keyword hrmKey std steps target test theta
+syntax keyword hrmKey noise rollouts settle check truncate vocab warmup_steps weight_decay width
+syntax keyword hrmWord adam_atan2 adamw attention bce bf16 bootstrap constant continue copies cosine equal f32 fixed full
+syntax keyword hrmWord last learned linear maze none normal one_step post_rms q_learning rope sign_sgd softmax
+syntax keyword hrmWord residual rollback stablemax stop sudoku swiglu symmetries
 syntax keyword hrmBoolean true false
 syntax keyword hrmVariable x q
 syntax match hrmLabel "\<\h\w*\ze\s*:"

@@ -32,23 +32,6 @@ impl SudokuSymmetry {
         SudokuSymmetry { size, digits, rows, columns, transpose }
     }
 
-    /// Returns the cell that each cell comes from.
-    pub(crate) fn sources(&self) -> Vec<usize> {
-        let side = self.size.side();
-        let source = |row: usize, column: usize| {
-            if self.transpose { column * side + row } else { row * side + column }
-        };
-        self.rows
-            .iter()
-            .flat_map(|&row| self.columns.iter().map(move |&column| source(row, column)))
-            .collect()
-    }
-
-    /// Returns the new digit of each digit, both counted from 0.
-    pub(crate) fn digits(&self) -> &[usize] {
-        &self.digits
-    }
-
     /// Applies the symmetry to a grid of tokens, `[side * side]`. Tokens that are no digits only move.
     pub fn apply(&self, grid: &[i32]) -> Vec<i32> {
         let side = self.size.side();

@@ -8,17 +8,15 @@ use std::time::Instant;
 
 use super::arranged::Arranged;
 use super::kernels::{
-    self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, KeepWeights, LossShape, ProductShape, Rest,
-    Rope, Scratch, SignSgdStep, Store, SwigluShape, Weight, WeightShape,
+    self, AdamAtan2Step, AdamWStep, AttentionShape, CopyShape, LossShape, ProductShape, Rest, Rope, Scratch,
+    SignSgdStep, Store, SwigluShape, Weight, WeightShape,
 };
 use crate::device::{Buffer, Memory, MemoryId, Observe};
 use crate::graph::ops::{
     AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Assign, Attention, AttentionGrad, Average, BceWithLogits,
-    BceWithLogitsGrad, Choose, ClipFactor, Concat, Correctness, Dropout, DropoutAdd, Embed, EmbedGrad, Equal,
-    Fill, Gelu, GeluGrad, GridPositions, GridPositionsGrad, KeepLoss, KeepLossGrad, LayerNorm, LayerNormGrad,
-    LayerNormGradScale, Linear, LinearAddRmsNorm, LinearBias, LinearGradInput, LinearGradWeight,
-    LinearSwiGlu, MIN_SUM_OF_SQUARES, Maximum, Multiply, Pad, ResetRows, RmsNorm, RmsNormGrad, Rotate,
-    RowDistance, Scale, ScaleBy, Sigmoid, SignSgdRows, Slice, SumLeading, SumOfSquares, SwiGlu, SwiGluGrad,
+    BceWithLogitsGrad, Choose, Concat, Correctness, Embed, EmbedGrad, Equal, Fill, Linear, LinearAddRmsNorm,
+    LinearGradInput, LinearGradWeight, LinearSwiGlu, MIN_SUM_OF_SQUARES, Maximum, Pad, ResetRows, RmsNorm,
+    RmsNormGrad, Rotate, RowDistance, Scale, Sigmoid, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
     TokenLoss, TokenLossGrad, Transpose, rope_tables,
 };
 use crate::graph::{DType, Op, Operation, TensorType};
@@ -205,7 +203,6 @@ fn weight_of(call: &Call, precision: Precision) -> Option<WeightRead> {
     let (input, parts) = match &call.op {
         Op::Linear(_) => (Linear::W, 1),
         Op::LinearAddRmsNorm(_) => (LinearAddRmsNorm::W, 1),
-        Op::LinearBias(_) => (LinearBias::W, 1),
         Op::LinearSwiGlu(_) => (LinearSwiGlu::W, 2),
         _ => return None,
     };
@@ -259,9 +256,6 @@ fn scratch_of_call(call: &Call, arranged: &[Option<WeightShape>], precision: Pre
         Op::Linear(_) => {
             linear_shape(inputs(Linear::X), inputs(Linear::W), precision).scratch_nt(is_arranged)
         }
-        Op::LinearBias(_) => {
-            linear_shape(inputs(LinearBias::X), inputs(LinearBias::W), precision).scratch_nt(is_arranged)
-        }
         Op::LinearAddRmsNorm(_) => {
             let (x, w) = (inputs(LinearAddRmsNorm::X), inputs(LinearAddRmsNorm::W));
             linear_shape(x, w, precision).scratch_nt_and_norm(is_arranged)
@@ -282,14 +276,6 @@ fn scratch_of_call(call: &Call, arranged: &[Option<WeightShape>], precision: Pre
         Op::AttentionGrad(op) => {
             attention_shape(inputs(AttentionGrad::QKV), op.heads, precision).grad_scratch()
         }
-        Op::SumLeading(_) => {
-            kernels::sum_leading_scratch(inputs(SumLeading::X).elements(), outputs(SumLeading::Y).elements())
-        }
-        Op::LayerNormGradScale(_) => {
-            let x = inputs(LayerNormGradScale::X);
-            kernels::layer_norm_grad_scale_scratch(x.elements(), x.width())
-        }
-        Op::SumOfSquares(_) => kernels::sum_of_squares_scratch(inputs(SumOfSquares::X).elements()),
         Op::SignSgdRows(_) => Scratch { part: inputs(SignSgdRows::TABLE).width(), ..Scratch::default() },
         // The others compute where they read and write.
         _ => Scratch::default(),
@@ -425,91 +411,6 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
             kernels::transpose(at.out(Transpose::Y), at.f32(Transpose::X), shape[0], shape[1], shape[2]);
         }
         Op::Add(_) => kernels::add(at.out(Add::Y), at.f32(Add::A), at.f32(Add::B)),
-        Op::Multiply(_) => {
-            kernels::multiply(at.out(Multiply::Y), at.f32(Multiply::A), at.f32(Multiply::B));
-        }
-        Op::Gelu(_) => kernels::gelu(at.out(Gelu::Y), at.f32(Gelu::X)),
-        Op::GeluGrad(_) => {
-            kernels::gelu_grad(at.out(GeluGrad::DX), at.f32(GeluGrad::X), at.f32(GeluGrad::DY));
-        }
-        Op::LayerNorm(op) => {
-            let weights = (at.f32(LayerNorm::SCALE), at.f32(LayerNorm::SHIFT));
-            kernels::layer_norm(
-                at.out(LayerNorm::Y),
-                at.out(LayerNorm::MEAN),
-                at.out(LayerNorm::FACTOR),
-                at.f32(LayerNorm::X),
-                weights,
-                op.eps,
-            );
-        }
-        Op::LayerNormGrad(_) => {
-            let of_rows = (at.f32(LayerNormGrad::MEAN), at.f32(LayerNormGrad::FACTOR));
-            kernels::layer_norm_grad(
-                at.out(LayerNormGrad::DX),
-                at.f32(LayerNormGrad::X),
-                of_rows,
-                at.f32(LayerNormGrad::SCALE),
-                at.f32(LayerNormGrad::DY),
-            );
-        }
-        Op::LayerNormGradScale(_) => {
-            let of_rows = (at.f32(LayerNormGradScale::MEAN), at.f32(LayerNormGradScale::FACTOR));
-            kernels::layer_norm_grad_scale(
-                at.out(LayerNormGradScale::DSCALE),
-                at.f32(LayerNormGradScale::X),
-                of_rows,
-                at.f32(LayerNormGradScale::DY),
-            );
-        }
-        Op::Dropout(op) => {
-            kernels::dropout(at.out(Dropout::Y), at.f32(Dropout::X), at.i32(Dropout::KEYS), op);
-        }
-        Op::DropoutAdd(op) => {
-            let (x, residual) = (at.f32(DropoutAdd::X), at.f32(DropoutAdd::RESIDUAL));
-            let keys = at.i32(DropoutAdd::KEYS);
-            kernels::dropout_add(at.out(DropoutAdd::Y), x, keys, residual, &op.dropout);
-        }
-        Op::GridPositions(op) => {
-            let side = at.ty(GridPositions::ROWS).shape[0];
-            let (rows, columns) = (at.f32(GridPositions::ROWS), at.f32(GridPositions::COLUMNS));
-            kernels::grid_positions(at.out(GridPositions::Y), rows, columns, side, op.prefix);
-        }
-        Op::GridPositionsGrad(op) => {
-            let side = at.out_ty(GridPositionsGrad::DVECTORS).shape[0];
-            let dy = at.f32(GridPositionsGrad::DY);
-            kernels::grid_positions_grad(
-                at.out(GridPositionsGrad::DVECTORS),
-                dy,
-                side,
-                op.prefix,
-                op.columns,
-            );
-        }
-        Op::KeepLoss(op) => {
-            let weights = KeepWeights { keep: op.keep, remove: op.remove };
-            let (logits, target) = (at.f32(KeepLoss::LOGITS), at.f32(KeepLoss::TARGET));
-            kernels::keep_loss(at.out(KeepLoss::LOSS), logits, target, weights);
-        }
-        Op::KeepLossGrad(op) => {
-            let weights = KeepWeights { keep: op.keep, remove: op.remove };
-            kernels::keep_loss_grad(
-                at.out(KeepLossGrad::DLOGITS),
-                at.f32(KeepLossGrad::LOGITS),
-                at.f32(KeepLossGrad::TARGET),
-                at.f32(KeepLossGrad::DLOSS),
-                weights,
-            );
-        }
-        Op::SumOfSquares(_) => {
-            at.out(SumOfSquares::SUM)[0] = kernels::sum_of_squares(at.f32(SumOfSquares::X));
-        }
-        Op::ClipFactor(op) => {
-            at.out(ClipFactor::FACTOR)[0] = kernels::clip_factor(at.scalar(ClipFactor::SUM), op.most);
-        }
-        Op::ScaleBy(_) => {
-            kernels::scale(at.out(ScaleBy::Y), at.f32(ScaleBy::X), at.scalar(ScaleBy::FACTOR));
-        }
         Op::Scale(op) => kernels::scale(at.out(Scale::Y), at.f32(Scale::X), op.factor),
         Op::AddSuffix(_) => {
             kernels::add_suffix(at.out(AddSuffix::Y), at.f32(AddSuffix::X), at.f32(AddSuffix::SUFFIX))
@@ -531,17 +432,6 @@ fn run_call(call: &Call, at: &Operands<'_>, rope: Option<Rope<'_>>, precision: P
                 at.f32(Linear::X),
                 at.weight(Linear::W, precision),
                 None,
-                Store::Replace,
-                shape,
-            );
-        }
-        Op::LinearBias(_) => {
-            let shape = linear_shape(at.ty(LinearBias::X), at.ty(LinearBias::W), precision);
-            kernels::product_nt(
-                at.out(LinearBias::Y),
-                at.f32(LinearBias::X),
-                at.weight(LinearBias::W, precision),
-                Some(at.f32(LinearBias::BIAS)),
                 Store::Replace,
                 shape,
             );

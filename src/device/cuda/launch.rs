@@ -7,11 +7,10 @@
 use super::kernels::{Kernel, Template};
 use super::tiles::{self, Heads};
 use crate::graph::ops::{
-    AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, CLIP_EPS, Concat, Correctness, Dropout,
-    DropoutAdd, Embed, EmbedGrad, Fill, GridPositions, GridPositionsGrad, KeepLoss, KeepLossGrad,
-    LayerNormGradScale, Linear, LinearAddRmsNorm, LinearBias, LinearGradInput, LinearGradWeight,
-    LinearSwiGlu, MIN_SUM_OF_SQUARES, Pad, ResetRows, Rotate, RowDistance, STRETCH, Scale, SignSgdRows,
-    Slice, SumLeading, SumOfSquares, SwiGlu, SwiGluGrad, TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
+    AdamW, AddSuffix, Assign, Attention, AttentionGrad, Average, Concat, Correctness, Embed, EmbedGrad, Fill,
+    Linear, LinearAddRmsNorm, LinearGradInput, LinearGradWeight, LinearSwiGlu, MIN_SUM_OF_SQUARES, Pad,
+    ResetRows, Rotate, RowDistance, STRETCH, Scale, SignSgdRows, Slice, SumLeading, SwiGlu, SwiGluGrad,
+    TokenLoss, TokenLossGrad, TokenLossKind, Transpose,
 };
 use crate::graph::{Op, TensorType};
 use crate::plan::{Call, Location, Place, Plan};
@@ -32,14 +31,6 @@ const TILE: u64 = 64;
 const COLUMNS: u64 = 64;
 /// Elements of a tensor that a block of updates works on, or some such stretches where there would be too many.
 const CHUNK: u64 = STRETCH as u64;
-/// The most sums of squares that are made of one tensor before they are added up.
-const MAX_SUMS: u64 = 1 << 10;
-/// Blocks of a sum over rows that keep a GPU busy; fewer share the rows.
-const MANY_BLOCKS: u64 = 128;
-/// Elements of a sum over rows that are worth a second launch.
-const WORTH_A_LAUNCH: u64 = 2 * CHUNK;
-/// Rows of which such blocks make a sum each.
-const ROWS_OF_A_PART: u64 = 128;
 /// The most chunks of a tensor.
 const MAX_CHUNKS: u64 = 1 << 15;
 
@@ -348,11 +339,6 @@ impl Placing<'_> {
         &self.call.outputs[output].ty
     }
 
-    /// Returns the bytes of some places of the call.
-    fn bytes(&self, places: &[Place]) -> u64 {
-        places.iter().map(|place| place.bytes() as u64).sum()
-    }
-
     /// Returns the place that an argument leads to, if it is one of the call.
     fn place_of(&self, argument: Argument) -> Option<&Place> {
         let Argument::Memory(location) = argument else { return None };
@@ -400,9 +386,7 @@ impl Placing<'_> {
         arguments.push(Argument::Size(count));
         if count > 0 {
             let each = match template {
-                Template::Add | Template::Multiply | Template::Swiglu | Template::SwigluGrad => EACH_THREAD,
-                Template::Gelu | Template::GeluGrad => EACH_THREAD,
-                Template::Dropout | Template::DropoutAdd => EACH_THREAD,
+                Template::Add | Template::Swiglu | Template::SwigluGrad => EACH_THREAD,
                 _ => 1,
             };
             self.launch(template, count.div_ceil(each * BLOCK), [BLOCK, 1], arguments);
@@ -458,63 +442,6 @@ impl Placing<'_> {
         arguments.extend(kind.map(|kind| Argument::Size(u64::from(kind == TokenLossKind::Softmax))));
         arguments.extend([positions, vocab].map(Argument::Size));
         self.warps(template, batch, arguments);
-    }
-
-    /// A kernel that sums over rows into `size` columns, a block for 32 of them. Where that are few blocks for
-    /// many elements, each sums over some rows, and a second launch adds up their sums.
-    fn sum_of_rows(&mut self, template: Template, rows: u64, size: u64) {
-        let across = size.div_ceil(WARP);
-        let is_cut = across < MANY_BLOCKS && rows * size >= WORTH_A_LAUNCH;
-        let parts = if is_cut { rows.div_ceil(ROWS_OF_A_PART) } else { 1 };
-        let each = if parts > 1 { ROWS_OF_A_PART } else { rows };
-        let mut arguments = self.operands();
-        let result = arguments[RESULT];
-        let types = template.typed_parameters();
-        let elements = types.into_iter().map(|parameter| self.element(arguments[parameter])).collect();
-        if parts > 1 {
-            arguments[RESULT] = Argument::Scratch;
-        }
-        arguments.extend([each, rows, size].map(Argument::Size));
-        self.launch_for(Kernel { template, elements }, across * parts, [WARP, WARPS], arguments);
-        if parts > 1 {
-            let (scratch, read, written) =
-                (4 * parts * size, self.bytes(&self.call.inputs), self.bytes(&self.call.outputs));
-            self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
-            self.moves(read + scratch);
-            let kernel = Kernel { template: Template::SumLeading, elements: vec![Element::F32] };
-            let mut arguments = vec![result, Argument::Scratch];
-            arguments.extend([parts, parts, size].map(Argument::Size));
-            self.launch_for(kernel, across, [WARP, WARPS], arguments);
-            self.moves(scratch + written);
-        }
-    }
-
-    /// One thread for a few elements, of which it drops some by the keys of their rows, input `keys`.
-    fn dropout(&mut self, template: Template, op: &Dropout, keys: usize) {
-        let count = elements(self.out_ty(RESULT));
-        let row = count / elements(self.ty(keys)).max(1);
-        let mut arguments = self.operands();
-        arguments.extend([op.site, op.threshold()].map(|number| Argument::Size(u64::from(number))));
-        arguments.extend([Argument::Number(op.factor()), Argument::Size(row)]);
-        self.elements(template, count, arguments);
-    }
-
-    /// The sum of the squares of an input: those that blocks make of parts of it are added up by one more block.
-    fn sum_of_squares(&mut self) {
-        let (x, sum) = (self.input(SumOfSquares::X), self.output(SumOfSquares::SUM));
-        let count = elements(self.ty(SumOfSquares::X));
-        let parts = count.div_ceil(CHUNK).clamp(1, MAX_SUMS);
-        let size = Argument::Size(count);
-        if parts == 1 {
-            return self.launch(Template::SumOfSquares, 1, [BLOCK, 1], vec![sum, x, size]);
-        }
-        self.launch(Template::SumOfSquares, parts, [BLOCK, 1], vec![Argument::Scratch, x, size]);
-        let scratch = 4 * parts;
-        self.all.scratch_bytes = self.all.scratch_bytes.max(scratch);
-        self.moves(self.bytes(&self.call.inputs) + scratch);
-        let arguments = vec![sum, Argument::Scratch, Argument::Size(parts)];
-        self.launch(Template::SumOfSquaresOfParts, 1, [BLOCK, 1], arguments);
-        self.moves(scratch + self.bytes(&self.call.outputs));
     }
 
     /// Copies `count` indices of an axis of an input into the result.
@@ -719,7 +646,6 @@ impl Placing<'_> {
                 self.warps(Template::Transpose, batch * squares, arguments);
             }
             Op::Add(_) => self.pointwise(Template::Add),
-            Op::Multiply(_) => self.pointwise(Template::Multiply),
             Op::Scale(Scale { factor: 1.0 }) => {
                 self.chunks(
                     Template::Assign,
@@ -733,7 +659,6 @@ impl Placing<'_> {
                     vec![self.output(Scale::Y), self.input(Scale::X), Argument::Number(op.factor)];
                 self.elements(Template::Scale, count, arguments);
             }
-            Op::ScaleBy(_) => self.pointwise(Template::ScaleBy),
             Op::AddSuffix(_) => {
                 let mut arguments = self.operands();
                 arguments.push(Argument::Size(elements(self.ty(AddSuffix::SUFFIX))));
@@ -743,7 +668,9 @@ impl Placing<'_> {
             Op::SumLeading(_) => {
                 let size = elements(self.out_ty(SumLeading::Y));
                 let rows = elements(self.ty(SumLeading::X)) / size;
-                self.sum_of_rows(Template::SumLeading, rows, size);
+                let mut arguments = self.operands();
+                arguments.extend([rows, size].map(Argument::Size));
+                self.warps(Template::SumLeading, size.div_ceil(WARP), arguments);
             }
             Op::Fill(op) => {
                 let count = elements(self.out_ty(Fill::Y));
@@ -791,21 +718,6 @@ impl Placing<'_> {
                 ];
                 self.rows(Template::AddRmsNorm, arguments, Some(op.eps));
             }
-            Op::LayerNorm(op) => self.rows(Template::LayerNorm, self.operands(), Some(op.eps)),
-            Op::LayerNormGrad(_) => self.rows(Template::LayerNormGrad, self.operands(), None),
-            Op::LayerNormGradScale(_) => {
-                let x = self.ty(LayerNormGradScale::X);
-                let (rows, width) = (x.rows() as u64, x.width() as u64);
-                self.sum_of_rows(Template::LayerNormGradScale, rows, width);
-            }
-            Op::LinearBias(_) => {
-                self.linear(LinearBias::X, LinearBias::W, LinearBias::Y);
-                // The bias is added where the product lies.
-                let (product, count) = (self.output(LinearBias::Y), elements(self.out_ty(LinearBias::Y)));
-                let size = Argument::Size(elements(self.ty(LinearBias::BIAS)));
-                let arguments = vec![product, product, self.input(LinearBias::BIAS), size];
-                self.elements(Template::AddSuffix, count, arguments);
-            }
             Op::Rotate(op) => {
                 let heads = Heads::of(self.ty(Rotate::QKV), op.heads);
                 self.rotate(self.input(Rotate::QKV), &heads, op.theta, op.inverse);
@@ -823,10 +735,6 @@ impl Placing<'_> {
                 self.elements(Template::SwigluGrad, count, arguments);
             }
             Op::LinearSwiGlu(op) => self.linear_swiglu(op.keep),
-            Op::Gelu(_) => self.pointwise(Template::Gelu),
-            Op::GeluGrad(_) => self.pointwise(Template::GeluGrad),
-            Op::Dropout(op) => self.dropout(Template::Dropout, op, Dropout::KEYS),
-            Op::DropoutAdd(op) => self.dropout(Template::DropoutAdd, &op.dropout, DropoutAdd::KEYS),
             Op::Embed(_) => {
                 let (width, count) = (self.ty(Embed::TABLE).width() as u64, elements(self.out_ty(Embed::Y)));
                 let mut arguments = self.operands();
@@ -844,22 +752,6 @@ impl Placing<'_> {
                 let mut arguments = self.operands();
                 arguments.extend([tokens, width].map(Argument::Size));
                 self.warps(Template::EmbedGrad, op.rows as u64 * width.div_ceil(WARP), arguments);
-            }
-            Op::GridPositions(op) => {
-                let (prefix, count) = (op.prefix as u64, elements(self.out_ty(GridPositions::Y)));
-                let [side, width] = [0, 1].map(|axis| self.ty(GridPositions::ROWS).shape[axis] as u64);
-                let mut arguments = self.operands();
-                arguments.extend([prefix, side, width].map(Argument::Size));
-                self.elements(Template::GridPositions, count, arguments);
-            }
-            Op::GridPositionsGrad(op) => {
-                let vectors = self.out_ty(GridPositionsGrad::DVECTORS);
-                let (count, side, width) =
-                    (elements(vectors), vectors.shape[0] as u64, vectors.width() as u64);
-                let (first, stride) = if op.columns { (1, side) } else { (side, 1) };
-                let mut arguments = self.operands();
-                arguments.extend([op.prefix as u64, first, stride, side, width].map(Argument::Size));
-                self.elements(Template::GridPositionsGrad, count, arguments);
             }
             Op::ResetRows(_) => {
                 let (z, count) = (self.ty(ResetRows::Z), elements(self.ty(ResetRows::Z)));
@@ -882,28 +774,6 @@ impl Placing<'_> {
             Op::Correctness(_) => self.tokens(Template::Correctness, Correctness::LOGITS, None),
             Op::BceWithLogits(_) => self.pointwise(Template::BceWithLogits),
             Op::BceWithLogitsGrad(_) => self.pointwise(Template::BceWithLogitsGrad),
-            Op::KeepLoss(op) => {
-                let batch = self.ty(KeepLoss::LOGITS).shape[0] as u64;
-                let row = elements(self.ty(KeepLoss::LOGITS)) / batch;
-                let mut arguments = self.operands();
-                arguments.extend([op.keep, op.remove].map(Argument::Number));
-                arguments.push(Argument::Size(row));
-                self.warps(Template::KeepLoss, batch, arguments);
-            }
-            Op::KeepLossGrad(op) => {
-                let count = elements(self.ty(KeepLossGrad::LOGITS));
-                let row = count / elements(self.ty(KeepLossGrad::DLOSS)).max(1);
-                let mut arguments = self.operands();
-                arguments.extend([op.keep, op.remove].map(Argument::Number));
-                arguments.push(Argument::Size(row));
-                self.elements(Template::KeepLossGrad, count, arguments);
-            }
-            Op::SumOfSquares(_) => self.sum_of_squares(),
-            Op::ClipFactor(op) => {
-                let mut arguments = self.operands();
-                arguments.extend([op.most, CLIP_EPS].map(Argument::Number));
-                self.elements(Template::ClipFactor, 1, arguments);
-            }
             Op::AdamAtan2(op) => self.adam(Template::AdamAtan2, &[op.beta1, op.beta2, op.weight_decay]),
             Op::AdamW(op) => self.adam(Template::AdamW, &[op.beta1, op.beta2, op.weight_decay, op.eps]),
             Op::SignSgdRows(op) => {

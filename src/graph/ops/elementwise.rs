@@ -8,10 +8,6 @@ use crate::graph::{Graph, TensorType, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Add;
 
-/// `a b` of equal types.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Multiply;
-
 /// `x factor`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
@@ -77,31 +73,6 @@ impl Operation for Add {
 
     fn inputs_follow_outputs(&self) -> bool {
         true
-    }
-}
-
-operands!(Multiply { inputs: [A, B], outputs: [Y] });
-
-impl Operation for Multiply {
-    fn name(&self) -> &'static str {
-        "multiply"
-    }
-
-    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[Self::A], &inputs[Self::B])?;
-        Ok(vec![inputs[Self::A].clone()])
-    }
-
-    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![p.mul(inputs[Self::A], inputs[Self::B])]
-    }
-
-    fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let dy = at.gradient();
-        let mut times = |input: usize, other: usize| {
-            at.wanted[input].then(|| graph.add1(Multiply.into(), &[dy, at.inputs[other]]))
-        };
-        vec![times(Self::A, Self::B), times(Self::B, Self::A)]
     }
 }
 

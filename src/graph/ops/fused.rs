@@ -2,7 +2,7 @@
 
 use super::linear::{linear_type, product, product_flops};
 use super::norm::normalize;
-use super::{Dropout, Operation, ShapeError, gated, require, require_equal};
+use super::{Operation, ShapeError, gated, require_equal};
 use crate::graph::TensorType;
 use crate::graph::luminal::{Primitives, Tensor};
 
@@ -25,17 +25,6 @@ pub struct LinearSwiGlu {
 pub struct LinearAddRmsNorm {
     /// Added to the mean square.
     pub eps: f32,
-}
-
-/// `x wᵀ + bias`: `x [.., I]`, `w [O, I]`, `bias [O]` to `[.., O]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LinearBias;
-
-/// `residual + dropout(x)`: inputs `x`, the keys of [`Dropout`], `residual`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DropoutAdd {
-    /// The share and the place of what is dropped.
-    pub dropout: Dropout,
 }
 
 fn norm_types(y: TensorType) -> Vec<TensorType> {
@@ -132,57 +121,5 @@ impl Operation for LinearAddRmsNorm {
 
     fn factors(&self) -> &'static [usize] {
         &[Self::X, Self::W]
-    }
-}
-
-operands!(LinearBias { inputs: [X, W, BIAS: F32], outputs: [Y] });
-
-impl Operation for LinearBias {
-    fn name(&self) -> &'static str {
-        "linear_bias"
-    }
-
-    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        let y = linear_type(&inputs[Self::X], &inputs[Self::W])?;
-        let bias = &inputs[Self::BIAS];
-        require(bias.shape == [y.width()], || format!("needs the width of {y}, found {bias}"))?;
-        Ok(vec![y])
-    }
-
-    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let y = product(p, inputs[Self::X], inputs[Self::W]);
-        let shape = p.shape(y);
-        let bias = p.expand_leading(inputs[Self::BIAS], &shape[..shape.len() - 1]);
-        vec![p.add(y, bias)]
-    }
-
-    fn flops(&self, inputs: &[TensorType], _outputs: &[TensorType]) -> u64 {
-        product_flops(inputs[Self::X].elements(), inputs[Self::W].shape[0])
-    }
-
-    fn factors(&self) -> &'static [usize] {
-        &[Self::X, Self::W]
-    }
-}
-
-operands!(DropoutAdd { inputs: [X, KEYS, RESIDUAL], outputs: [Y] });
-
-impl Operation for DropoutAdd {
-    fn name(&self) -> &'static str {
-        "dropout_add"
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, String)> {
-        self.dropout.attributes()
-    }
-
-    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&inputs[Self::X], &inputs[Self::RESIDUAL])?;
-        self.dropout.output_types(&[inputs[Self::X].clone(), inputs[Self::KEYS].clone()])
-    }
-
-    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let kept = self.dropout.decompose(p, &[inputs[Self::X], inputs[Self::KEYS]]);
-        vec![p.add(kept[Dropout::Y], inputs[Self::RESIDUAL])]
     }
 }

@@ -43,25 +43,6 @@ pub struct Correctness;
 #[derive(Debug, Clone, PartialEq)]
 pub struct BceWithLogits;
 
-/// Weighted binary cross entropy of each row, a mean over its elements: `logits [B, S, K]`, `target [B, S, K]` of 0 and
-/// 1, to `[B]`. Elements whose target is 1 weigh `keep`, the others `remove`. The target is a constant.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeepLoss {
-    /// Weight where the target is 1.
-    pub keep: f32,
-    /// Weight where it is 0.
-    pub remove: f32,
-}
-
-/// Gradient of [`KeepLoss`] from `logits`, `target` and `dloss [B]`: `dloss w (sigmoid(q) - target) / (S K)`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KeepLossGrad {
-    /// Weight where the target is 1.
-    pub keep: f32,
-    /// Weight where it is 0.
-    pub remove: f32,
-}
-
 /// `dq = dloss (sigmoid(q) - target)` from `q`, `target`, `dloss`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BceWithLogitsGrad;
@@ -275,21 +256,6 @@ impl Operation for Correctness {
     }
 }
 
-/// Returns `max(q, 0) - q target + log(1 + e^-|q|)`.
-fn cross_entropy(p: &mut Primitives, q: Tensor, target: Tensor) -> Tensor {
-    let shape = p.shape(q);
-    let zero = p.constant(0.0, &shape);
-    let positive = p.maximum(q, zero);
-    let product = p.mul(q, target);
-    let linear = p.sub(positive, product);
-    let size = p.abs(q);
-    let negative = p.scale(size, -1.0);
-    let power = p.exp(negative);
-    let sum = p.offset(power, 1.0);
-    let log = p.log(sum);
-    p.add(linear, log)
-}
-
 operands!(BceWithLogits { inputs: [Q: F32, TARGET: F32], outputs: [LOSS: F32] });
 
 impl Operation for BceWithLogits {
@@ -303,7 +269,18 @@ impl Operation for BceWithLogits {
     }
 
     fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        vec![cross_entropy(p, inputs[Self::Q], inputs[Self::TARGET])]
+        let (q, target) = (inputs[Self::Q], inputs[Self::TARGET]);
+        let shape = p.shape(q);
+        let zero = p.constant(0.0, &shape);
+        let positive = p.maximum(q, zero);
+        let product = p.mul(q, target);
+        let linear = p.sub(positive, product);
+        let size = p.abs(q);
+        let negative = p.scale(size, -1.0);
+        let power = p.exp(negative);
+        let sum = p.offset(power, 1.0);
+        let log = p.log(sum);
+        vec![p.add(linear, log)]
     }
 
     fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
@@ -329,85 +306,5 @@ impl Operation for BceWithLogitsGrad {
         let s = p.sigmoid(inputs[Self::Q]);
         let difference = p.sub(s, inputs[Self::TARGET]);
         vec![p.mul(difference, inputs[Self::DLOSS])]
-    }
-}
-
-/// Returns `remove` where the target is 0 and `keep` where it is 1.
-fn weights(p: &mut Primitives, target: Tensor, keep: f32, remove: f32) -> Tensor {
-    let more = p.scale(target, keep - remove);
-    p.offset(more, remove)
-}
-
-fn keep_types(inputs: &[TensorType]) -> Result<TensorType, ShapeError> {
-    let logits = &inputs[KeepLoss::LOGITS];
-    require_equal(logits, &inputs[KeepLoss::TARGET])?;
-    require(logits.shape.len() == 3, || format!("needs [B, S, K], found {logits}"))?;
-    Ok(TensorType::f32(&logits.shape[..1]))
-}
-
-fn keep_attributes(keep: f32, remove: f32) -> Vec<(&'static str, String)> {
-    vec![("keep", format!("{keep:?}")), ("remove", format!("{remove:?}"))]
-}
-
-operands!(KeepLoss { inputs: [LOGITS: F32, TARGET: F32], outputs: [LOSS: F32] });
-
-impl Operation for KeepLoss {
-    fn name(&self) -> &'static str {
-        "keep_loss"
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, String)> {
-        keep_attributes(self.keep, self.remove)
-    }
-
-    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        Ok(vec![keep_types(inputs)?])
-    }
-
-    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (logits, target) = (inputs[Self::LOGITS], inputs[Self::TARGET]);
-        let shape = p.shape(logits);
-        let row = shape[1] * shape[2];
-        let loss = cross_entropy(p, logits, target);
-        let weights = weights(p, target, self.keep, self.remove);
-        let loss = p.mul(loss, weights);
-        let loss = p.reshape(loss, &[shape[0], row]);
-        let sum = p.sum(loss, 1);
-        vec![p.scale(sum, 1.0 / row as f32)]
-    }
-
-    fn gradient(&self, graph: &mut Graph, at: &Backward<'_>) -> Vec<Option<Value>> {
-        let grad = KeepLossGrad { keep: self.keep, remove: self.remove };
-        let inputs = [at.inputs[Self::LOGITS], at.inputs[Self::TARGET], at.gradient()];
-        vec![Some(graph.add1(grad.into(), &inputs)), None]
-    }
-}
-
-operands!(KeepLossGrad { inputs: [LOGITS: F32, TARGET: F32, DLOSS: F32], outputs: [DLOGITS] });
-
-impl Operation for KeepLossGrad {
-    fn name(&self) -> &'static str {
-        "keep_loss_grad"
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, String)> {
-        keep_attributes(self.keep, self.remove)
-    }
-
-    fn output_types(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, ShapeError> {
-        require_equal(&keep_types(inputs)?, &inputs[Self::DLOSS])?;
-        Ok(vec![inputs[Self::LOGITS].clone()])
-    }
-
-    fn decompose(&self, p: &mut Primitives, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (logits, target) = (inputs[Self::LOGITS], inputs[Self::TARGET]);
-        let shape = p.shape(logits);
-        let s = p.sigmoid(logits);
-        let difference = p.sub(s, target);
-        let weights = weights(p, target, self.keep, self.remove);
-        let weighted = p.mul(difference, weights);
-        let of_row = p.scale(inputs[Self::DLOSS], 1.0 / (shape[1] * shape[2]) as f32);
-        let wide = p.expand_trailing(of_row, &shape[1..]);
-        vec![p.mul(weighted, wide)]
     }
 }

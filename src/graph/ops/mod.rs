@@ -8,15 +8,10 @@
 #[macro_use]
 mod operands;
 mod attention;
-mod clip;
-mod dropout;
 mod elementwise;
 mod embedding;
 mod fused;
 mod gated;
-mod gelu;
-mod grid;
-mod layer_norm;
 mod linear;
 pub mod loss;
 mod movement;
@@ -30,20 +25,12 @@ use super::luminal::{Primitives, Tensor};
 use super::{Graph, TensorType, Value};
 
 pub use attention::{Attention, AttentionGrad, Rotate, rope_tables};
-pub use clip::{CLIP_EPS, ClipFactor, ScaleBy, SumOfSquares};
-pub use dropout::{Dropout, dropout_seed, is_dropped};
-pub use elementwise::{Add, AddSuffix, Choose, Equal, Fill, Maximum, Multiply, Scale, Sigmoid, SumLeading};
+pub use elementwise::{Add, AddSuffix, Choose, Equal, Fill, Maximum, Scale, Sigmoid, SumLeading};
 pub use embedding::{Embed, EmbedGrad};
-pub use fused::{AddRmsNorm, DropoutAdd, LinearAddRmsNorm, LinearBias, LinearSwiGlu};
+pub use fused::{AddRmsNorm, LinearAddRmsNorm, LinearSwiGlu};
 pub use gated::{SwiGlu, SwiGluGrad};
-pub use gelu::{GELU_CUBE, GELU_SLOPE, Gelu, GeluGrad};
-pub use grid::{GridPositions, GridPositionsGrad};
-pub use layer_norm::{LayerNorm, LayerNormGrad, LayerNormGradScale};
 pub use linear::{Linear, LinearGradInput, LinearGradWeight};
-pub use loss::{
-    BceWithLogits, BceWithLogitsGrad, Correctness, KeepLoss, KeepLossGrad, TokenLoss, TokenLossGrad,
-    TokenLossKind,
-};
+pub use loss::{BceWithLogits, BceWithLogitsGrad, Correctness, TokenLoss, TokenLossGrad, TokenLossKind};
 pub use movement::{Concat, Detach, Input, Pad, Reshape, Slice, Transpose};
 pub use norm::{RmsNorm, RmsNormGrad};
 pub use operands::{NamedOperand, Signature, Storage};
@@ -166,7 +153,6 @@ operators!(
     Concat,
     Transpose,
     Add,
-    Multiply,
     Scale,
     AddSuffix,
     SumLeading,
@@ -185,14 +171,6 @@ operators!(
     AttentionGrad,
     SwiGlu,
     SwiGluGrad,
-    Gelu,
-    GeluGrad,
-    LayerNorm,
-    LayerNormGrad,
-    LayerNormGradScale,
-    Dropout,
-    GridPositions,
-    GridPositionsGrad,
     Embed,
     EmbedGrad,
     ResetRows,
@@ -202,11 +180,6 @@ operators!(
     Correctness,
     BceWithLogits,
     BceWithLogitsGrad,
-    KeepLoss,
-    KeepLossGrad,
-    SumOfSquares,
-    ClipFactor,
-    ScaleBy,
     AdamAtan2,
     AdamW,
     SignSgdRows,
@@ -215,8 +188,6 @@ operators!(
     AddRmsNorm,
     LinearSwiGlu,
     LinearAddRmsNorm,
-    LinearBias,
-    DropoutAdd,
 );
 
 /// Returns an error unless `holds`.

@@ -127,11 +127,9 @@ pub fn differs_in_bf16(
     let half = 1.0 / 256.0;
     let largest = expected.values().flatten().fold(0.0_f32, |most, value| most.max(value.abs()));
     let tolerance = match sample.op {
-        Op::LinearAddRmsNorm(_)
-        | Op::LinearBias(_)
-        | Op::LinearSwiGlu(_)
-        | Op::Attention(_)
-        | Op::AttentionGrad(_) => half * (1.0 + 2.0 * largest),
+        Op::LinearAddRmsNorm(_) | Op::LinearSwiGlu(_) | Op::Attention(_) | Op::AttentionGrad(_) => {
+            half * (1.0 + 2.0 * largest)
+        }
         _ => half + 1e-4,
     };
     let inexact = |value: &f32| value.to_bits() & 0xffff != 0;

@@ -15,8 +15,8 @@ use hrmc::internals::device::cuda::kernels::{Kernel, Template};
 use hrmc::internals::device::cuda::launch::{Element, launches};
 use hrmc::internals::device::reference::Reference;
 use hrmc::internals::graph::ops::{
-    AdamAtan2, AdamW, Add, AddRmsNorm, AddSuffix, Attention, Detach, DropoutAdd, Linear, LinearAddRmsNorm,
-    LinearSwiGlu, RmsNorm, Rotate, Scale, SignSgdRows, SwiGlu,
+    AdamAtan2, AdamW, Add, AddRmsNorm, Attention, Detach, Linear, LinearAddRmsNorm, LinearSwiGlu, RmsNorm,
+    Rotate, Scale, SignSgdRows, SwiGlu,
 };
 use hrmc::internals::graph::{Graph, Op, TensorType, Value};
 use hrmc_testing::emulator::ORDERS;
@@ -368,23 +368,6 @@ fn linear_add_rms_norm_equals_product_sum_and_norm() {
         let product = graph.add1(Linear.into(), &inputs[..2]);
         let sum = graph.add1(Add.into(), &[inputs[2], product]);
         graph.add(RmsNorm { eps }.into(), &[sum])
-    });
-}
-
-#[test]
-fn dropout_add_equals_dropout_and_sum() {
-    fused_equals(samples::dropout_add, |graph, op, inputs| {
-        let Op::DropoutAdd(DropoutAdd { dropout }) = op else { panic!("a fused dropout") };
-        let kept = graph.add1(dropout.clone().into(), &inputs[..2]);
-        vec![graph.add1(Add.into(), &[kept, inputs[2]])]
-    });
-}
-
-#[test]
-fn linear_bias_equals_product_and_sum() {
-    fused_equals(samples::linear_bias, |graph, _, inputs| {
-        let product = graph.add1(Linear.into(), &inputs[..2]);
-        vec![graph.add1(AddSuffix.into(), &[product, inputs[2]])]
     });
 }
 

@@ -25,25 +25,17 @@ fn inputs_by_row(op: &Op) -> Option<&'static [usize]> {
     match op {
         Op::Slice(_) | Op::Pad(_) | Op::Transpose(_) | Op::Scale(_) | Op::AddSuffix(_) => Some(&[0]),
         Op::Sigmoid(_) | Op::Linear(_) | Op::RmsNorm(_) | Op::Rotate(_) | Op::Attention(_) => Some(&[0]),
-        Op::LinearBias(_) | Op::SwiGlu(_) | Op::LinearSwiGlu(_) | Op::Gelu(_) | Op::LayerNorm(_) => {
-            Some(&[0])
-        }
+        Op::SwiGlu(_) | Op::LinearSwiGlu(_) => Some(&[0]),
         Op::Concat(_) | Op::Add(_) | Op::Maximum(_) | Op::Equal(_) | Op::AddRmsNorm(_) => Some(&[0, 1]),
         Op::TokenLoss(_) | Op::Correctness(_) | Op::BceWithLogits(_) => Some(&[0, 1]),
-        Op::Multiply(_) | Op::KeepLoss(_) => Some(&[0, 1]),
         Op::RowDistance(_) | Op::ResetRows(_) | Op::Assign(_) => Some(&[0, 1]),
         Op::Choose(_) => Some(&[0, 1, 2]),
         Op::Embed(_) => Some(&[1]),
         Op::LinearAddRmsNorm(_) => Some(&[0, 2]),
-        // One result for all rows.
-        Op::GridPositions(_) => Some(&[]),
         Op::Input(_) | Op::Detach(_) | Op::Reshape(_) | Op::Fill(_) => None,
         Op::SumLeading(_) | Op::LinearGradInput(_) | Op::LinearGradWeight(_) | Op::RmsNormGrad(_) => None,
         Op::AttentionGrad(_) | Op::SwiGluGrad(_) | Op::EmbedGrad(_) | Op::TokenLossGrad(_) => None,
-        Op::BceWithLogitsGrad(_) | Op::KeepLossGrad(_) | Op::GeluGrad(_) | Op::Dropout(_) => None,
-        Op::DropoutAdd(_) => None,
-        Op::LayerNormGrad(_) | Op::LayerNormGradScale(_) | Op::GridPositionsGrad(_) => None,
-        Op::SumOfSquares(_) | Op::ClipFactor(_) | Op::ScaleBy(_) => None,
+        Op::BceWithLogitsGrad(_) => None,
         Op::AdamAtan2(_) | Op::AdamW(_) | Op::SignSgdRows(_) | Op::Average(_) => None,
     }
 }
@@ -165,7 +157,6 @@ operators_of_evaluations!(
     equal,
     linear,
     linear_add_rms_norm,
-    linear_bias,
     linear_swiglu,
     pad,
     reset_rows,

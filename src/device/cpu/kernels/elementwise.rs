@@ -2,7 +2,6 @@
 
 use super::Store;
 use super::parallel::{CHUNK, Shared, for_each_block};
-use super::scratch::{Scratch, with_shared_scratch};
 use super::simd::{logistic, vectorised};
 
 /// `out = a + b`.
@@ -19,25 +18,6 @@ pub fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
         |range, out| {
             for ((out, a), b) in out.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
                 *out = a + b;
-            }
-        },
-    );
-}
-
-/// `out = a b`.
-///
-/// # Shapes
-///
-/// All of one length.
-pub fn multiply(out: &mut [f32], a: &[f32], b: &[f32]) {
-    assert_eq!(a.len(), out.len());
-    assert_eq!(b.len(), out.len());
-    by_chunks(
-        out,
-        #[inline(always)]
-        |range, out| {
-            for ((out, a), b) in out.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
-                *out = a * b;
             }
         },
     );
@@ -108,11 +88,6 @@ pub fn add_suffix(out: &mut [f32], x: &[f32], positions: &[f32]) {
     });
 }
 
-/// Elements from which on [`sum_leading`] cuts its work by them, and not by what it adds up.
-const WIDE: usize = 4096;
-/// Rows of which a task of [`sum_of_rows`] makes a sum.
-const ROWS_OF_A_PART: usize = 256;
-
 /// `out[i] = Σ_b dy[b, i]`, the gradient of what was repeated along the batch.
 ///
 /// With rows in place of the batch this is the gradient of a bias.
@@ -123,30 +98,6 @@ const ROWS_OF_A_PART: usize = 256;
 pub fn sum_leading(out: &mut [f32], dy: &[f32], store: Store) {
     let size = out.len();
     assert!(size > 0 && dy.len().is_multiple_of(size), "{} elements into {size}", dy.len());
-    if size < WIDE {
-        return sum_of_rows(
-            out,
-            dy.len() / size,
-            dy.len() / 4,
-            store,
-            #[inline(always)]
-            |rows, out| {
-                let dy = &dy[rows.start * size..rows.end * size];
-                let (fours, rest) = dy.split_at(rows.len() / 4 * 4 * size);
-                for four in fours.chunks_exact(4 * size) {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|row| &four[row * size..][..size]);
-                    for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                        *out += (a + b) + (c + d);
-                    }
-                }
-                for dy in rest.chunks_exact(size) {
-                    for (out, dy) in out.iter_mut().zip(dy) {
-                        *out += dy;
-                    }
-                }
-            },
-        );
-    }
     let out = Shared::new(out);
     for_each_block(size, 512, dy.len() / 4, |range| {
         // SAFETY: the ranges of different tasks are disjoint.
@@ -164,57 +115,6 @@ pub fn sum_leading(out: &mut [f32], dy: &[f32], store: Store) {
                 }
             },
         );
-    });
-}
-
-/// Returns the scratch of [`sum_leading`] of so many elements into `size`.
-pub fn sum_leading_scratch(elements: usize, size: usize) -> Scratch {
-    if size < WIDE { sum_of_rows_scratch(elements / size.max(1), size) } else { Scratch::default() }
-}
-
-/// Returns the scratch of [`sum_of_rows`].
-pub(super) fn sum_of_rows_scratch(rows: usize, width: usize) -> Scratch {
-    let parts = rows.div_ceil(ROWS_OF_A_PART);
-    Scratch { whole: if parts > 1 { parts * width } else { 0 }, ..Scratch::default() }
-}
-
-/// Sums over rows: `add` (vectorised) adds some of them to a sum. Many rows are cut into parts, whose sums are added up
-/// in order.
-pub(super) fn sum_of_rows(
-    out: &mut [f32],
-    rows: usize,
-    work: usize,
-    store: Store,
-    add: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync + Send,
-) {
-    if store == Store::Replace {
-        out.fill(0.0);
-    }
-    let width = out.len();
-    let Scratch { whole, .. } = sum_of_rows_scratch(rows, width);
-    if whole == 0 {
-        return vectorised(
-            #[inline(always)]
-            || add(0..rows, out),
-        );
-    }
-    with_shared_scratch(whole, |sums| {
-        let parts = Shared::new(sums);
-        for_each_block(rows, ROWS_OF_A_PART, work, |rows| {
-            let start = rows.start / ROWS_OF_A_PART * width;
-            // SAFETY: every task has a sum of its own.
-            let sum = unsafe { parts.part(start..start + width) };
-            sum.fill(0.0);
-            vectorised(
-                #[inline(always)]
-                || add(rows, sum),
-            );
-        });
-        for sum in sums.chunks_exact(width) {
-            for (out, sum) in out.iter_mut().zip(sum) {
-                *out += sum;
-            }
-        }
     });
 }
 
@@ -257,7 +157,7 @@ pub fn equal(out: &mut [f32], a: &[f32], b: &[f32]) {
 }
 
 /// Calls `run` (vectorised) with consecutive pieces of `out`.
-pub(super) fn by_chunks(out: &mut [f32], run: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync + Send) {
+fn by_chunks(out: &mut [f32], run: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync + Send) {
     let len = out.len();
     let out = Shared::new(out);
     for_each_block(len, CHUNK, len / 4, |range| {
@@ -285,8 +185,6 @@ mod tests {
             let mut out = vec![0.0; len];
             add(&mut out, &a, &b);
             prop_assert!((0..len).all(|i| out[i] == a[i] + b[i]));
-            multiply(&mut out, &a, &b);
-            prop_assert!((0..len).all(|i| out[i] == a[i] * b[i]));
             scale(&mut out, &a, factor);
             prop_assert!((0..len).all(|i| out[i] == factor * a[i]));
             sigmoid(&mut out, &b);
@@ -308,21 +206,6 @@ mod tests {
                 (0..size).map(|i| start(i) + (0..batch).map(|b| f64::from(x[b * size + i])).sum::<f64>()).collect();
             // At most nine additions of numbers below nine.
             assert_close(&sum, &exact, 2e-6);
-        }
-    }
-
-    #[test]
-    fn sums_over_many_rows_agree_with_the_formula() {
-        let (rows, size) = (1_030, 7);
-        let dy = values(1, rows * size);
-        for store in [Store::Replace, Store::Add] {
-            let mut sum = vec![0.5; size];
-            sum_leading(&mut sum, &dy, store);
-            let start = if store == Store::Add { 0.5 } else { 0.0 };
-            let of_column = |i: usize| (0..rows).map(|row| f64::from(dy[row * size + i])).sum::<f64>();
-            let exact: Vec<f64> = (0..size).map(|i| start + of_column(i)).collect();
-            // Parts of 256 terms, each below one.
-            assert_close(&sum, &exact, 1e-5);
         }
     }
 
@@ -350,9 +233,7 @@ mod tests {
             let (mut scaled, mut both) = (out.clone(), out.clone());
             scale(&mut scaled, &out, 0.3);
             add(&mut both, &scaled, &x);
-            let mut bias = vec![0.0; 90];
-            sum_leading(&mut bias, &out, Store::Replace);
-            [out, sum, scaled, both, bias].concat()
+            [out, sum, scaled, both].concat()
         });
     }
 }

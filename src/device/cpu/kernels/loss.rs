@@ -11,7 +11,7 @@
 //! gradient. A row's loss is the mean over its labelled positions, zero if there are none.
 
 use super::parallel::{Shared, for_each_block};
-use super::simd::{logistic, vectorised};
+use super::simd::vectorised;
 use crate::data::IGNORED_LABEL;
 use crate::graph::ops::TokenLossKind;
 
@@ -218,76 +218,6 @@ fn first_largest(values: &[f32]) -> usize {
     best
 }
 
-/// Weights of the two answers of a keep head.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct KeepWeights {
-    /// Where the target is 1.
-    pub keep: f32,
-    /// Where it is 0.
-    pub remove: f32,
-}
-
-/// `loss[b]`: the mean over row `b` of `w (log(1 + e^q) - q target)`, in f64.
-///
-/// # Shapes
-///
-/// `loss` `[B]`, `logits`, `target` `[B, ..]`.
-pub fn keep_loss(loss: &mut [f32], logits: &[f32], target: &[f32], weights: KeepWeights) {
-    assert_eq!(target.len(), logits.len());
-    let row = logits.len() / loss.len();
-    let loss = Shared::new(loss);
-    let batch = loss.len();
-    for_each_block(batch, 1, logits.len() * 8, |rows| {
-        let range = rows.start * row..rows.end * row;
-        let sum: f64 = logits[range.clone()]
-            .iter()
-            .zip(&target[range])
-            .map(|(&q, &target)| {
-                let (q, weight) = (f64::from(q), if target == 0.0 { weights.remove } else { weights.keep });
-                let entropy = q.max(0.0) - q * f64::from(target) + (-q.abs()).exp().ln_1p();
-                f64::from(weight) * entropy
-            })
-            .sum();
-        // SAFETY: every task has its own row.
-        let loss = unsafe { loss.part(rows) };
-        loss[0] = (sum / row as f64) as f32;
-    });
-}
-
-/// Gradient of [`keep_loss`]: `dlogits = dloss[b] w (1 / (1 + e^-q) - target) / row`, with `row` elements of a row.
-///
-/// # Shapes
-///
-/// `dlogits`, `logits`, `target` `[B, ..]`, `dloss` `[B]`.
-pub fn keep_loss_grad(
-    dlogits: &mut [f32],
-    logits: &[f32],
-    target: &[f32],
-    dloss: &[f32],
-    weights: KeepWeights,
-) {
-    assert_eq!((target.len(), dlogits.len()), (logits.len(), logits.len()));
-    let row = logits.len() / dloss.len();
-    let dlogits = Shared::new(dlogits);
-    for_each_block(dloss.len(), 1, logits.len() * 4, |rows| {
-        let range = rows.start * row..rows.end * row;
-        // SAFETY: every task has its own row.
-        let dlogits = unsafe { dlogits.part(range.clone()) };
-        let share = dloss[rows.start] / row as f32;
-        vectorised(
-            #[inline(always)]
-            || {
-                for ((dlogit, &q), &target) in
-                    dlogits.iter_mut().zip(&logits[range.clone()]).zip(&target[range])
-                {
-                    let weight = if target == 0.0 { weights.remove } else { weights.keep };
-                    *dlogit = share * weight * (logistic(q) - target);
-                }
-            },
-        );
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -374,31 +304,6 @@ mod tests {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
-        #[test]
-        fn keep_loss_and_gradient_agree_with_the_formula(batch in 1_usize..4, row in 1_usize..30, seed: u64) {
-            let weights = KeepWeights { keep: 3.0, remove: 0.5 };
-            let logits: Vec<f32> = values(seed, batch * row).iter().map(|x| 8.0 * x).collect();
-            let target: Vec<f32> = numbers(seed ^ 1, batch * row, 2).iter().map(|&x| x as f32).collect();
-            let dloss = values(seed ^ 2, batch);
-            let formula = |logits: &[f64]| -> Vec<f64> {
-                let term = |at: usize| {
-                    let p = 1.0 / (1.0 + (-logits[at]).exp());
-                    if target[at] == 1.0 { -3.0 * p.ln() } else { -0.5 * (1.0 - p).ln() }
-                };
-                let mean = |b: usize| (b * row..(b + 1) * row).map(term).sum::<f64>() / row as f64;
-                (0..batch).map(mean).collect()
-            };
-            let (mut loss, mut dlogits) = (vec![9.0; batch], vec![9.0; logits.len()]);
-            keep_loss(&mut loss, &logits, &target, weights);
-            assert_close(&loss, &formula(&wide(&logits)), 1e-6);
-            keep_loss_grad(&mut dlogits, &logits, &target, &dloss, weights);
-            let exact = differences(&wide(&logits), |logits| inner(&formula(logits), &wide(&dloss)));
-            assert_close(&dlogits, &exact, 1e-6);
-        }
-    }
-
     #[test]
     fn first_of_equal_logits_counts() {
         let shape = LossShape { batch: 2, positions: 3, vocab: 3 };
@@ -422,16 +327,11 @@ mod tests {
     fn losses_are_the_same_on_any_threads() {
         let shape = LossShape { batch: 16, positions: 81, vocab: 11 };
         let (logits, labels, dloss) = (values(1, 16 * 81 * 11), some_labels(2, shape), values(3, 16));
-        let target: Vec<f32> = numbers(4, logits.len(), 2).iter().map(|&x| x as f32).collect();
         assert_same_on_any_threads(|| {
             let (mut loss, mut dlogits) = (vec![0.0; 16], vec![0.0; logits.len()]);
             token_loss(&mut loss, &logits, &labels, TokenLossKind::Stablemax, shape);
             token_loss_grad(&mut dlogits, &logits, &labels, &dloss, TokenLossKind::Stablemax, shape);
-            let (mut kept, mut dkept) = (vec![0.0; 16], vec![0.0; logits.len()]);
-            let weights = KeepWeights { keep: 3.0, remove: 0.5 };
-            keep_loss(&mut kept, &logits, &target, weights);
-            keep_loss_grad(&mut dkept, &logits, &target, &dloss, weights);
-            [loss, dlogits, kept, dkept].concat()
+            [loss, dlogits].concat()
         });
     }
 }

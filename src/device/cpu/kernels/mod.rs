@@ -29,13 +29,9 @@
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod attention_bf16;
-pub mod clip;
-pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
 pub mod gated;
-pub mod gelu;
-pub mod layer_norm;
 pub mod layout;
 pub mod loss;
 pub mod norm;
@@ -54,25 +50,16 @@ mod simd;
 mod testing;
 
 pub use attention::{AttentionShape, Rope};
-pub use clip::{clip_factor, sum_of_squares, sum_of_squares_scratch};
-pub use dropout::{dropout, dropout_add};
-pub use elementwise::{
-    add, add_suffix, choose, equal, fill, maximum, multiply, scale, sigmoid, sum_leading, sum_leading_scratch,
-};
+pub use elementwise::{add, add_suffix, choose, equal, fill, maximum, scale, sigmoid, sum_leading};
 pub use embedding::{embed, embed_grad};
 pub use gated::{SwigluShape, linear_swiglu, swiglu, swiglu_grad};
-pub use gelu::{gelu, gelu_grad};
-pub use layer_norm::{layer_norm, layer_norm_grad, layer_norm_grad_scale, layer_norm_grad_scale_scratch};
 pub use layout::{CopyShape, Rest, copy_axis, pad, reset_rows, transpose};
-pub use loss::{
-    KeepWeights, LossShape, bce_with_logits, bce_with_logits_grad, correctness, keep_loss, keep_loss_grad,
-    token_loss, token_loss_grad,
-};
+pub use loss::{LossShape, bce_with_logits, bce_with_logits_grad, correctness, token_loss, token_loss_grad};
 pub use norm::{add_rms_norm, linear_add_rms_norm, rms_norm, rms_norm_grad};
 pub use optimizer::{
     AdamAtan2Step, AdamWStep, SignSgdStep, adam_atan2, adam_w, assign, average, sign_sgd_rows,
 };
-pub use plain::{grid_positions, grid_positions_grad, rotate, row_distance};
+pub use plain::{rotate, row_distance};
 pub use product::{
     ProductShape, Weight, WeightShape, arrange_weight, multiplies_in_bf16, product_nn, product_nt, product_tn,
 };

@@ -20,40 +20,6 @@ pub fn row_distance(out: &mut [f32], new: &[f32], old: &[f32], smallest: f32) {
     }
 }
 
-/// Sums of vectors of rows and columns, after `prefix` positions of zeros.
-///
-/// # Shapes
-///
-/// `out` `[prefix + side², D]`, `rows`, `columns` `[side, D]`.
-pub fn grid_positions(out: &mut [f32], rows: &[f32], columns: &[f32], side: usize, prefix: usize) {
-    let width = rows.len() / side;
-    let (before, tokens) = out.split_at_mut(prefix * width);
-    before.fill(0.0);
-    for (index, out) in tokens.chunks_exact_mut(width).enumerate() {
-        let row = &rows[index / side * width..][..width];
-        let column = &columns[index % side * width..][..width];
-        for ((out, row), column) in out.iter_mut().zip(row).zip(column) {
-            *out = row + column;
-        }
-    }
-}
-
-/// The sum of the gradients of the tokens of each row, or of each column, of a square.
-///
-/// # Shapes
-///
-/// `out` `[side, D]`, `dy` `[prefix + side², D]`.
-pub fn grid_positions_grad(out: &mut [f32], dy: &[f32], side: usize, prefix: usize, columns: bool) {
-    let width = out.len() / side;
-    out.fill(0.0);
-    for (index, dy) in dy[prefix * width..].chunks_exact(width).enumerate() {
-        let place = if columns { index % side } else { index / side };
-        for (out, dy) in out[place * width..][..width].iter_mut().zip(dy) {
-            *out += dy;
-        }
-    }
-}
-
 /// `x cos + rotate_half(x) sin` on queries and keys, or back; values are copied.
 ///
 /// The executor meets this only where a rotation is not part of attention.

@@ -166,13 +166,20 @@ pub fn product_nt(
     let ProductShape { r, n, k, precision, .. } = shape;
     if let Some(bias) = bias {
         assert_eq!(bias.len(), n, "length of the bias");
+        for row in out.chunks_mut(shape.out_stride.max(1)).take(r) {
+            match store {
+                Store::Replace => row[..n].copy_from_slice(bias),
+                Store::Add => row[..n].iter_mut().zip(bias).for_each(|(out, bias)| *out += bias),
+            }
+        }
     }
+    let store = if bias.is_some() { Store::Add } else { store };
     let sizes = MatrixSizes { rows: r, columns: n, depth: k };
     let a = MatrixView::new(a, r, k, shape.a_stride);
     let method = Method::best(precision);
     let grid = Grid::for_weight(sizes, method);
     let weight = WeightShape { n, k, parts: 1, precision };
-    b.with(0, weight, shape.b_stride, method, |b| tiled(out, shape.out_stride, a, b, grid, store, bias));
+    b.with(0, weight, shape.b_stride, method, |b| tiled(out, shape.out_stride, a, b, grid, store));
 }
 
 /// `out[r, k] = a[r, n] · b[n, k]`, the gradient of a linear layer's input.
@@ -337,11 +344,11 @@ fn product(
 ) {
     let grid = Grid::new(sizes, left.along == 1, right.along == 1, method);
     with_right(right, sizes.columns, sizes.depth, method, |right| {
-        tiled(out, out_stride, left, right, grid, store, None);
+        tiled(out, out_stride, left, right, grid, store);
     });
 }
 
-/// Computes the tiles of a result, whose rows begin as the bias where there is one.
+/// Computes the tiles of a result.
 fn tiled(
     out: &mut [f32],
     out_stride: usize,
@@ -349,7 +356,6 @@ fn tiled(
     right: Right<'_>,
     grid: Grid,
     store: Store,
-    bias: Option<&[f32]>,
 ) {
     let MatrixSizes { rows, columns, .. } = grid.sizes;
     MatrixView::new(out, rows, columns, out_stride);
@@ -357,20 +363,6 @@ fn tiled(
     grid.for_each_tile(|tile| {
         let sizes = MatrixSizes { rows: tile.rows.len(), columns: tile.columns.len(), ..grid.sizes };
         let (left, right) = (left.skip_rows(tile.rows.start), right.skip_columns(tile.columns.start));
-        let mut store = store;
-        if let Some(bias) = bias {
-            let bias = &bias[tile.columns.clone()];
-            for row in tile.rows.clone() {
-                let start = row * out_stride + tile.columns.start;
-                // SAFETY: the tiles of different tasks have no element in common.
-                let out = unsafe { out.part(start..start + bias.len()) };
-                match store {
-                    Store::Replace => out.copy_from_slice(bias),
-                    Store::Add => out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias),
-                }
-            }
-            store = Store::Add;
-        }
         // SAFETY: `out` holds the whole result (checked above), and the tiles of different tasks have no
         // element in common.
         unsafe {

@@ -97,40 +97,13 @@ extern "C" __global__ void correctness(float *right, float *all, const float *lo
   }
 }
 
-// log(1 + e^q) - q target.
-static __device__ __forceinline__ float cross_entropy(float q, float target) {
-  return fmaxf(q, 0.0f) - q * target + logf(1.0f + expf(-fabsf(q)));
-}
-
 extern "C" __global__ void bce_with_logits(float *out, const float *q, const float *target, u64 count) {
   u64 i = element();
-  if (i < count) out[i] = cross_entropy(q[i], target[i]);
+  if (i < count) out[i] = fmaxf(q[i], 0.0f) - q[i] * target[i] + logf(1.0f + expf(-fabsf(q[i])));
 }
 
 template <class O>
 KERNEL bce_with_logits_grad(O *out, const float *q, const float *target, const float *dloss, u64 count) {
   u64 i = element();
   if (i < count) out[i] = dloss[i] * (logistic(q[i]) - target[i]);
-}
-
-// The mean over the `row` elements of a row, weighted by `keep` where the target is 1 and by `remove` where it is 0.
-extern "C" __global__ void keep_loss(float *out, const float *logits, const float *target, float keep, float remove,
-                                     u64 row) {
-  __shared__ float parts[WARPS];
-  logits += blockIdx.x * row;
-  target += blockIdx.x * row;
-  float loss = 0.0f;
-  for (u64 i = threadIdx.y * WARP + threadIdx.x; i < row; i += WARPS * WARP)
-    loss += (target[i] == 0.0f ? remove : keep) * cross_entropy(logits[i], target[i]);
-  loss = block_sum(loss, parts);
-  if (threadIdx.x == 0 && threadIdx.y == 0) out[blockIdx.x] = loss / (float)row;
-}
-
-template <class O>
-KERNEL keep_loss_grad(O *out, const float *logits, const float *target, const float *dloss, float keep, float remove,
-                      u64 row, u64 count) {
-  u64 i = element();
-  if (i >= count) return;
-  float weight = dloss[i / row] / (float)row * (target[i] == 0.0f ? remove : keep);
-  out[i] = weight * (logistic(logits[i]) - target[i]);
 }

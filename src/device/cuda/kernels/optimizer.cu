@@ -97,29 +97,3 @@ template <class T, class F> KERNEL assign(const Pair<T, F> *chunks) {
   Pair<T, F> w = chunks[blockIdx.x];
   for (u64 i = threadIdx.x; i < w.count; i += blockDim.x) w.to[i] = (float)w.from[i];
 }
-
-// Sums of the squares of a tensor, one for a block, whose threads take elements that lie all threads apart.
-extern "C" __global__ void sum_of_squares(float *out, const float *x, u64 count) {
-  __shared__ float parts[WARPS];
-  float squares = 0.0f;
-  for (u64 i = element(); i < count; i += (u64)gridDim.x * blockDim.x) squares += x[i] * x[i];
-  squares = block_sum(squares, parts);
-  if (threadIdx.x == 0) out[blockIdx.x] = squares;
-}
-
-// The sum of such sums, by one block.
-extern "C" __global__ void sum_of_squares_of_parts(float *out, const float *sums, u64 count) {
-  __shared__ float parts[WARPS];
-  float sum = 0.0f;
-  for (u64 i = threadIdx.x; i < count; i += blockDim.x) sum += sums[i];
-  sum = block_sum(sum, parts);
-  if (threadIdx.x == 0) *out = sum;
-}
-
-// What bounds a norm whose square is `sum`. A norm that is no number gives none.
-extern "C" __global__ void clip_factor(float *out, const float *sum, float most, float eps, u64 count) {
-  u64 i = element();
-  if (i >= count) return;
-  float factor = most / (sqrtf(sum[i]) + eps);
-  out[i] = factor > 1.0f ? 1.0f : factor;
-}
